@@ -1,0 +1,35 @@
+/* netops/netns.h — network namespaces with a name, as `ip netns` makes and sees them.
+ * Files    /run/netns/NAME, a bind mount of the namespace on an empty file; the directory is a shared mount.
+ * Kernel   namespaces(7), setns(2), ip-netns(8). A namespace without a name lives as long as a descriptor or process holds it. */
+#ifndef NETOPS_NETNS_H
+#define NETOPS_NETNS_H
+#include "netops/address.h"
+#include "netops/route.h"
+#include <sys/types.h>
+
+#define NET_NETNS_DIR "/run/netns"
+
+/* The directory, open (O_PATH is not enough: it is listed). `create`: made, and made a shared mount, as `ip netns add` does.
+ * -ENOENT without `create` when there is none. */
+int net_netns_dir(bool create, int *fd, struct net_error *err);
+/* Every name with a namespace behind it (ino its inode), and names with none (ino 0: left behind by a dead `ip netns`). */
+int net_netns_list(int dir, int (*each)(void *arg, const char *name, ino_t ino), void *arg, struct net_error *err);
+int net_netns_open(int dir, const char *name, int *fd, struct net_error *err); /* -ENOENT; -EINVAL: no namespace behind it */
+int net_netns_self(int *fd, struct net_error *err);                            /* of the calling thread */
+int net_netns_enter(int fd, struct net_error *err);                            /* the calling thread alone */
+int net_netns_unshare(int *fd, struct net_error *err);  /* the calling thread is in a fresh namespace; *fd holds it */
+int net_netns_name(int dir, const char *name, int fd, struct net_error *err); /* EXCL; a name with nothing behind it is taken */
+int net_netns_unname(int dir, const char *name, struct net_error *err);       /* lazy unmount and unlink */
+
+/* What is inside one namespace, for a thread that may wander: enters `fd` and stays there. Ten system calls at most with
+ * opening and closing: links lo and eth0 and all addresses in one send, routes in a second. */
+struct net_inside {
+    bool               has_lo, has_eth0;
+    struct net_link    lo, eth0;
+    struct net_address address[16];  /* of eth0, link-local ones left out; n_address may be more than is kept */
+    size_t             n_address;
+    struct net_route   route[16];    /* main table, unicast, all links; kernel-made (RTPROT_KERNEL) left out */
+    size_t             n_route;
+};
+int net_inside_read(int fd, struct net_inside *out, struct net_error *err);
+#endif

@@ -1,0 +1,74 @@
+/* netops/nft.h — berth's own tables, `inet berth` and `bridge berth`, as one value: built, read, compared, swapped.
+ * Shape    facts/runtime-and-nat.md D and E: sets and maps hold what grows, so the number of rules does not grow with containers.
+ * Atomic   one batch with a generation id (NFNL_BATCH_GENID); success is a generation that moved and tables that read back equal.
+ * Kernel   linux/netfilter/nf_tables.h; facts F1 to F7. Only objects of libnftnl, never text. */
+#ifndef NETOPS_NFT_H
+#define NETOPS_NFT_H
+#include "netops/port.h"
+#include <net/if.h>
+#include <stdbool.h>
+
+struct net_nft_net {
+    uint8_t family;                     /* AF_INET, AF_INET6 */
+    uint8_t prefix;
+    uint8_t bytes[16];                  /* host bits clear */
+};
+struct net_nft_bridge {
+    char               name[IFNAMSIZ];
+    struct net_nft_net net[8];
+    size_t             n_net;
+    char               uplink4[IFNAMSIZ], uplink6[IFNAMSIZ];    /* masquerade leaving by these; "": none */
+    bool               open;            /* inbound: open; else only mapped ports and answers come in */
+};
+struct net_nft_map {                    /* one port: ranges are expanded */
+    uint8_t  family;                    /* of the container's address: AF_INET, AF_INET6 */
+    uint8_t  proto;                     /* IPPROTO_TCP, IPPROTO_UDP */
+    bool     any;                       /* any address of the host, else `host` alone */
+    uint16_t port, to_port;             /* host's order */
+    uint8_t  host[16], to[16];
+    uint32_t tag;
+};
+struct net_nft_alone {                  /* an isolated container */
+    char    port[IFNAMSIZ];             /* its host link */
+    uint8_t addr4[4], addr6[16];
+    bool    has4, has6;
+    uint32_t tag;
+};
+struct net_nft {                        /* what berth wants of nftables; arrays borrowed */
+    const struct net_nft_bridge *bridges;
+    size_t                       n_bridges;
+    const struct net_nft_map    *maps;
+    size_t                       n_maps;
+    const struct net_nft_alone  *alone;
+    size_t                       n_alone;
+};
+
+struct net_nft_have;                    /* both tables as the kernel holds them, and the generation they were read in */
+int      net_nft_read(struct net_port *nft, struct net_nft_have **out, struct net_error *err);
+void     net_nft_have_free(struct net_nft_have *h);
+DEFINE_SCOPED(struct net_nft_have *, net_nft_have_free)
+bool     net_nft_absent(const struct net_nft_have *h);      /* neither table is there */
+uint32_t net_nft_generation(const struct net_nft_have *h);
+
+/* Every difference as one line for people, in a fixed order: "table inet berth is missing", "chain 'src': rule 2 differs",
+ * "port map tcp 8080 to 10.100.0.10:80 is missing", "set 'bridges': element \"br9\" is not wanted". want NULL: no tables.
+ * Returns the number of differences. `each` may be NULL. */
+size_t net_nft_compare(const struct net_nft *want, const struct net_nft_have *have,
+                       void (*each)(void *arg, const char *line), void *arg);
+/* The model that `have` holds, as far as it is ours in shape (undo goes back to it). malloc'd arrays; false: not our shape. */
+struct net_nft_model {
+    struct net_nft         nft;
+    struct net_nft_bridge *bridges;
+    struct net_nft_map    *maps;
+    struct net_nft_alone  *alone;
+};
+bool net_nft_model(const struct net_nft_have *have, struct net_nft_model *out);
+void net_nft_model_done(struct net_nft_model *m);
+
+/* Make the kernel hold `want` (NULL: delete both tables) in one batch, only the differing elements where the rest is equal, the
+ * tables made anew otherwise. Nothing is sent when nothing differs. -ERESTART: somebody committed since `have` was read. */
+int net_nft_apply(struct net_port *nft, const struct net_nft *want, const struct net_nft_have *have, struct net_error *err);
+/* What a foreign base chain does to forwarded traffic: each filter chain on hook forward, not ours, with policy drop. */
+int net_nft_foreign_drops(struct net_port *nft, void (*each)(void *arg, const char *family, const char *table, const char *chain),
+                          void *arg, struct net_error *err);
+#endif

@@ -1,0 +1,24 @@
+/* netops/route.h — routes of the main table.
+ * Kernel   linux/rtnetlink.h, rtnetlink(7); rtm_protocol 190 marks ours. */
+#ifndef NETOPS_ROUTE_H
+#define NETOPS_ROUTE_H
+#include "netops/address.h"
+
+struct net_route {
+    uint8_t  family;                /* AF_INET, AF_INET6 */
+    uint8_t  prefix;                /* of dst; 0: default */
+    uint8_t  type;                  /* RTN_* */
+    uint8_t  scope, protocol;
+    uint8_t  dst[16], gateway[16];
+    bool     has_gateway;
+    int      oif;                   /* of a multipath route: the first next hop's */
+    uint32_t table, metric;
+};
+typedef int (*net_route_fn)(void *arg, const struct net_route *r);
+/* The main table, both families. IPv4 and IPv6 each in a dump of their own, clones and local routes left out. */
+int  net_route_dump(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg, struct net_error *err);
+bool net_route_decode(const struct nlmsghdr *m, struct net_route *out);
+/* Queue: a unicast route by way of `gateway` (or on the link alone), EXCL, protocol 190, main table. */
+int  net_batch_route_new(struct net_batch *b, const struct net_route *r, const char *link, uint32_t tag);
+int  net_batch_route_del(struct net_batch *b, const struct net_route *r, const char *link, uint32_t tag);
+#endif

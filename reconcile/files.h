@@ -1,0 +1,23 @@
+/* reconcile/files.h — the one place that touches files: beneath held directories, never through a symlink, whole or not at all.
+ * Order    temporary file (O_EXCL, a name that the next run recognises: .NAME.berth-new) → write → fsync → rename → fsync(dir).
+ * Source   facts P1 to P6; openat2(2), renameat2(2). */
+#ifndef RECONCILE_FILES_H
+#define RECONCILE_FILES_H
+#include "reconcile/error.h"
+#include "spec/arena.h"
+#include <sys/types.h>
+
+/* The whole file, at most `max` bytes, with a NUL after it. -ENOENT; -ELOOP: a symlink; -EINVAL: not a regular file. */
+int rec_file_read(struct spec_arena *a, const char *path, size_t max, char **text, size_t *len, struct rec_error *err);
+int rec_link_read(struct spec_arena *a, const char *path, char **target, struct rec_error *err);   /* -EINVAL: not a link */
+/* Replace or make `path` atomically, mode as given; parents must be there. */
+int rec_file_write(const char *path, const char *text, size_t len, mode_t mode, struct rec_error *err);
+/* The same inode keeps its place (bind mounts of it go on working): one write, then truncate. Made, if it is not there. */
+int rec_file_rewrite(const char *path, const char *text, size_t len, mode_t mode, struct rec_error *err);
+int rec_link_write(const char *path, const char *target, struct rec_error *err);        /* atomically, over a link only */
+int rec_file_remove(const char *path, struct rec_error *err);                           /* gone already is fine */
+int rec_dir_make(const char *path, mode_t mode, struct rec_error *err);                 /* parents too; there already is fine */
+int rec_dir_list(struct spec_arena *a, const char *path, char ***names, size_t *n, struct rec_error *err); /* sorted; ENOENT: none */
+/* Everything below and the directory itself, without crossing a mount or following a link. */
+int rec_tree_remove(const char *path, struct rec_error *err);
+#endif

@@ -1,0 +1,50 @@
+/* reconcile/plan.h — plan(from, to): the ordered steps that make one state into the other. Pure: no effect, no kernel.
+ * What is printed is what apply sends: apply decides nothing. */
+#ifndef RECONCILE_PLAN_H
+#define RECONCILE_PLAN_H
+#include "reconcile/kind.h"
+
+enum rec_action { REC_CREATE, REC_CHANGE, REC_REMOVE, REC_REPLACE /* remove and create: recreate */, REC_ADOPT };
+enum rec_step_state { REC_PENDING, REC_DONE, REC_FAILED, REC_SKIPPED };
+
+struct rec_difference {
+    const char *field;
+    const char *from, *to;              /* NULL: absent */
+};
+struct rec_step {
+    enum rec_action        action;
+    enum rec_kind_id       kind;
+    const struct rec_item *from, *to;   /* NULL: is not there / shall not be */
+    uint32_t               changed;     /* bit per field */
+    enum rec_effect        effect;      /* live, reload, restart, recreate */
+    struct rec_difference *differences;
+    size_t                 n_differences;
+    const char            *object;      /* "bridge br-containers", "port container1 (vb-container1)" */
+    const char            *reason;      /* "missing", "mtu differs", "no longer in the spec", "it died" … */
+    const char            *blinks;      /* names of the containers whose traffic or process is interrupted, "" none */
+    bool                   final;       /* undo never passes it */
+    struct spec_loc        at;
+    enum rec_step_state    state;       /* set by apply */
+};
+struct rec_conflict {                   /* different and not ours: exit 4 until --adopt */
+    const struct rec_item *from, *to;
+    const char            *object, *text, *hint;
+    struct spec_loc        at;
+};
+struct rec_plan {
+    struct rec_step    **steps;         /* in the order of apply */
+    size_t               n;
+    struct rec_conflict *conflicts;
+    size_t               n_conflicts;
+    const struct rec_note *notes;       /* of both states */
+    size_t               n_notes;
+    size_t               creates, changes, removes, replaces, adopts;
+    size_t               deletes;       /* containers and bridges that go, for the guard */
+    size_t               ours;          /* containers and bridges that are ours now */
+    const char          *protects;      /* a protected object that would go, or NULL */
+};
+int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec_state *to, struct rec_plan **out,
+             struct rec_error *err);
+const char *rec_action_sign(enum rec_action a);         /* "+", "~", "-", "±", "=" */
+const char *rec_effect_name(enum rec_effect e);         /* "live", … */
+#endif

@@ -1,0 +1,54 @@
+/* reconcile/run.h — one run: its options, the facts of this host, its sockets and its memory.
+ * Owns     the arena of want, have, plan; netlink sockets; the directory of namespaces. Closed by rec_close. */
+#ifndef RECONCILE_RUN_H
+#define RECONCILE_RUN_H
+#include "netops/batch.h"
+#include "netops/nft.h"
+#include "reconcile/error.h"
+#include "spec/spec.h"
+
+struct rec_options {
+    const char *spec_name;      /* as the user wrote it: "spec.yaml" */
+    const char *spec_dir;       /* absolute: relative roots start here; NULL: none allowed */
+    bool        adopt;
+    long        allow_deletes;  /* -1: the default bound */
+    bool        boot;           /* called by the boot unit: containers with autostart: false stay stopped */
+    bool        destroy_files;  /* destroy: container files too */
+    long        lock_timeout_ms;
+};
+struct rec_facts {              /* what only the host knows; read once a run, lazily by rec_facts_read */
+    bool        known;
+    bool        root;           /* may change things */
+    bool        systemd;        /* is PID 1 (/run/systemd/system) */
+    bool        nixos;          /* /etc/NIXOS */
+    const char *nspawn;         /* absolute path of systemd-nspawn, or NULL */
+    const char *systemctl;
+    const char *hostname;
+    const char *machine_id;     /* or "": seeds derived MACs together with the host's name in the spec */
+    char        uplink4[16], uplink6[16];       /* links of the default routes, "" none */
+    const struct spec_addr *nameservers;        /* of resolv.conf without loopback */
+    size_t      n_nameservers;
+    bool        ipv6;           /* the kernel has it */
+};
+struct rec_run {
+    struct spec_arena       *arena;
+    struct rec_options       opt;
+    struct rec_facts         facts;
+    const struct spec_doc   *doc;
+    const struct spec_host  *host;
+    struct net_batch        *net;       /* host's namespace; opened by rec_net */
+    struct net_port         *nft;       /* opened by rec_nft */
+    int                      netns_dir; /* -1: not open */
+    int                      host_netns;/* -1: not open */
+    struct net_nft_have     *nft_have[8];       /* closed with the run */
+    size_t                   n_nft_have;
+    void                    *links;     /* kinds/links.c: the latest dump of the host's links and addresses */
+};
+int  rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_error *err);
+void rec_close(struct rec_run *run);    /* NULL is fine */
+int  rec_net(struct rec_run *run, struct net_batch **out, struct rec_error *err);
+int  rec_nft(struct rec_run *run, struct net_port **out, struct rec_error *err);
+int  rec_facts_read(struct rec_run *run, struct rec_error *err);
+/* The runtime that `auto` means here. */
+enum spec_runtime rec_runtime_of(const struct rec_run *run, const struct spec_container *c);
+#endif

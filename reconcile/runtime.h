@@ -1,0 +1,43 @@
+/* reconcile/runtime.h — one vtable, three rows: what makes a container's network into a running container.
+ * Rows     netns (the namespace alone), nspawn (systemd unit, or detached), nixos (refused until it comes).
+ * Files    /run/berth/c/NAME/ (0755): resolv.conf, hostname, etc/ (nspawn with the host's root), unit (settings), run (pid, start
+ *          time of a detached nspawn), log (its output). /var/lib/berth/roots/NAME: trees unpacked from tars. */
+#ifndef RECONCILE_RUNTIME_H
+#define RECONCILE_RUNTIME_H
+#include "reconcile/state.h"
+#include "reconcile/run.h"
+
+#define REC_RUN_DIR   "/run/berth"
+#define REC_STATE_DIR "/var/lib/berth"
+
+struct rec_leader {                     /* somebody to enter */
+    pid_t pid;                          /* 0: a namespace alone */
+    int   pidfd;                        /* -1 with pid 0 */
+    int   netns;                        /* fd of its network namespace */
+};
+struct rec_runtime {
+    const char       *name;
+    enum spec_runtime id;
+    /* Why containers of this runtime cannot be had on this host, with what to do; NULL: they can. */
+    const char *(*refuse)(const struct rec_run *run, const struct spec_container *c);
+    /* Items of kinds system, unit and run that the container asks for. */
+    int (*want)(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct rec_state *out,
+                struct rec_error *err);
+    /* Items of kinds system, unit and run of all containers of this runtime that berth made here. */
+    int (*read)(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err);
+    int (*unit)(struct rec_run *run, const struct rec_step *s, struct rec_error *err);     /* write, or remove, the settings */
+    int (*system)(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
+    int (*start)(struct rec_run *run, const struct rec_item *want, struct rec_error *err); /* until it is up; log lines in err */
+    int (*stop)(struct rec_run *run, const struct rec_item *have, struct rec_error *err);  /* cleanly, then by force; until gone */
+};
+extern const struct rec_runtime *const rec_runtimes[];  /* ends in NULL */
+const struct rec_runtime *rec_runtime(enum spec_runtime id);
+/* The leader of a running container (fds are the caller's), -ESRCH: it is not running. Checks that the pid is still that
+ * process (start time) and lives in the namespace that bears the container's name. */
+int rec_leader_find(struct rec_run *run, const char *container, struct rec_leader *out, struct rec_error *err);
+
+/* Holds: `berth stop` holds a container until `berth start` or a reboot. /run/berth/held/NAME: one line, why. */
+int rec_hold_set(const char *container, const char *why, struct rec_error *err);
+int rec_hold_clear(const char *container, struct rec_error *err);
+const char *rec_hold_find(struct spec_arena *a, const char *container);         /* NULL: not held */
+#endif

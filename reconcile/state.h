@@ -1,0 +1,132 @@
+/* reconcile/state.h — a state is a sorted set of resources (items): what a spec wants, what a host has.
+ * Owns     items live in the arena of the run that made them; a state only points.
+ * One diff, one order, one apply work on states alone; see plan.h. */
+#ifndef RECONCILE_STATE_H
+#define RECONCILE_STATE_H
+#include "netops/netns.h"
+#include "netops/nft.h"
+#include "spec/spec.h"
+
+/* "bert": the link group of every link that berth made, and of `lo` in every namespace that it made. */
+#define REC_GROUP      0x62657274u
+#define REC_GROUP_GONE 0x62657275u      /* verified links on their way out, deleted as one group */
+
+/* In plan order as people read it; removal runs backwards. */
+enum rec_kind_id {
+    REC_SYSTEM,         /* key: container */
+    REC_BRIDGE,         /* key: link */
+    REC_ADDRESS,        /* key: "LINK ADDRESS/PREFIX" (IPv4), "LINK ADDRESS" (IPv6: one address whatever its prefix, facts K9) */
+    REC_NAT,            /* key: "berth" */
+    REC_SYSCTL,         /* key: its name with slashes */
+    REC_NAMES,          /* key: path of the file, or directory of a container */
+    REC_NETNS,          /* key: container */
+    REC_PORT,           /* key: container */
+    REC_UNIT,           /* key: container */
+    REC_RUN,            /* key: container */
+    REC_KINDS
+};
+
+struct rec_bridge {
+    uint8_t     mac[6];
+    uint32_t    mtu;
+    bool        up;
+    int         index;          /* have only */
+};
+struct rec_address {
+    const char         *link;
+    struct net_address  addr;   /* index: have only */
+    struct spec_addr    text;
+};
+struct rec_nat {
+    const struct net_nft *want;
+    struct net_nft_have  *have; /* have only; closed with the run */
+};
+struct rec_sysctl {
+    const char *value;
+    bool        foreign_before; /* have: a record of what was there before berth exists */
+};
+struct rec_netns {
+    bool   lo_up;
+    ino_t  ino;                 /* have only */
+};
+struct rec_port {
+    const char *link;           /* the host's end: spec_link_name() */
+    const char *bridge;         /* its master, "" none */
+    uint8_t     mac[6];         /* of eth0 */
+    uint32_t    mtu;
+    bool        up, inside_up, hairpin, autoconf;      /* autoconf: IPv6 link-local addresses are made on the host's end or eth0 */
+    struct net_address address[4];      /* of eth0; have: global ones; proto tells whose */
+    size_t      n_address;
+    uint8_t     gw4[4], gw6[16];
+    bool        has_gw4, has_gw6;
+    bool        gw4_ours, gw6_ours;
+    int         index, peer_index, master;              /* have only */
+    bool        whole;          /* have: both ends are there and belong together */
+};
+struct rec_names {
+    const char *text;           /* of the file or, of /etc/hosts, of the block with its marks; NULL: no file */
+    const char *link;           /* of a container's directory: the target of /etc/netns/NAME, or NULL */
+    const char *resolv, *hostname;                      /* of a container's directory */
+    const char *note;           /* why it is left alone (a symlink), or NULL */
+};
+struct rec_unit {
+    const char        *text;    /* settings, canonical: what the process is started with */
+    const char        *digest;  /* of text */
+};
+struct rec_running {
+    bool        running;
+    const char *digest;         /* of the unit in force */
+    bool        stale;          /* have: lives in another network namespace than the one that bears its name */
+    bool        orphan;         /* have: processes without their nspawn */
+    pid_t       leader;         /* have; 0: none */
+    uint64_t    started_ms;     /* have: CLOCK_BOOTTIME */
+    const char *held;           /* want: stopped by hand until start or reboot: why; NULL: not held */
+    bool        autostart;
+};
+struct rec_system {
+    const char *path;           /* of the root tree */
+    const char *source;         /* the tar it is unpacked from */
+};
+
+struct rec_item {
+    enum rec_kind_id kind;
+    const char      *key;
+    const char      *container; /* NULL: the host's */
+    const struct spec_container *spec;  /* want of a container; NULL else */
+    enum spec_runtime runtime;  /* of a container's items */
+    struct spec_loc  at;        /* want: the line that asks for it */
+    bool             ours;      /* have: bears our mark. want: true */
+    bool             protect;
+    uint32_t         stated;    /* bit per field of the kind's table: the field has a value */
+    uint32_t         weak;      /* bit per field: derived, not written by the author; no difference on what is not ours */
+    union {
+        struct rec_system  system;
+        struct rec_bridge  bridge;
+        struct rec_address address;
+        struct rec_nat     nat;
+        struct rec_sysctl  sysctl;
+        struct rec_netns   netns;
+        struct rec_port    port;
+        struct rec_names   names;
+        struct rec_unit    unit;
+        struct rec_running run;
+    };
+};
+
+struct rec_note {               /* seen, reported where it stands in the way, left alone */
+    const char *object, *text;
+};
+struct rec_state {
+    struct spec_arena *arena;   /* borrowed */
+    struct rec_item  **items;   /* sorted by kind and key after rec_state_sort */
+    size_t             n, room;
+    struct rec_note   *notes;
+    size_t             n_notes, room_notes;
+};
+void rec_state_init(struct rec_state *s, struct spec_arena *a);
+/* A zeroed item, ours; NULL: out of memory. */
+struct rec_item *rec_state_add(struct rec_state *s, enum rec_kind_id kind, const char *key);
+int  rec_state_note(struct rec_state *s, const char *object, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void rec_state_sort(struct rec_state *s);
+const struct rec_item *rec_state_find(const struct rec_state *s, enum rec_kind_id kind, const char *key);
+#endif

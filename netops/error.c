@@ -82,6 +82,7 @@ static const struct sentence {
     {ENOBUFS,       NULL, "",               "the kernel dropped answers: the outcome is unknown, read again"},
     {EMSGSIZE,      NULL, "",               "a netlink message was cut"},
     {EBADMSG,       NULL, "",               "the kernel's answer makes no sense"},
+    {ECANCELED,     NULL, "",               "it was not sent, since something before it went wrong"},
     {ERESTART,      NULL, "",               "somebody else changed it at the same time"},
 };
 

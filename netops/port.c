@@ -21,6 +21,7 @@ enum {
     MAX_SLOTS = 64,
     RETRIES = 10,        /* facts K13: the longest run of torn dumps seen was 1 */
     ANSWER_MS = 10000,
+    MOST_LOSSES = 1000,
     DEFAULT_ROOM = 200 * 1024, /* net.core.{r,w}mem_default on all kernels */
 };
 
@@ -198,21 +199,26 @@ int64_t net_port_deadline(int milliseconds)
     return now() + (int64_t)milliseconds * 1000000;
 }
 
-void net_port_room(struct net_port *p, size_t send_bytes, size_t receive)
+/* Without the right to force, the plain option goes as far as the system's limit. */
+static int room(struct net_port *p, int force, int plain, size_t want, size_t *have)
 {
-    /* the kernel doubles what it is given; without the right to force, the plain option goes as far as the limit */
-    if (p->fd >= 0 && send_bytes > p->send_room) {
-        int v = send_bytes > INT_MAX / 2 ? INT_MAX / 2 : (int)send_bytes;
-        if (setsockopt(p->fd, SOL_SOCKET, SO_SNDBUFFORCE, &v, sizeof v))
-            (void)setsockopt(p->fd, SOL_SOCKET, SO_SNDBUF, &v, sizeof v);
-        p->send_room = send_bytes;
+    int v = want > INT_MAX / 2 ? INT_MAX / 2 : (int)want;
+    if (p->fd < 0 || want <= *have)
+        return 0;
+    if (setsockopt(p->fd, SOL_SOCKET, force, &v, sizeof v)) {
+        int code = errno;
+        (void)setsockopt(p->fd, SOL_SOCKET, plain, &v, sizeof v);
+        return -code;
     }
-    if (p->fd >= 0 && receive > p->receive_room) {
-        int v = receive > INT_MAX / 2 ? INT_MAX / 2 : (int)receive;
-        if (setsockopt(p->fd, SOL_SOCKET, SO_RCVBUFFORCE, &v, sizeof v))
-            (void)setsockopt(p->fd, SOL_SOCKET, SO_RCVBUF, &v, sizeof v);
-        p->receive_room = receive;
-    }
+    *have = want;
+    return 0;
+}
+
+int net_port_room(struct net_port *p, size_t send_bytes, size_t receive)
+{
+    int s = room(p, SO_SNDBUFFORCE, SO_SNDBUF, send_bytes, &p->send_room);
+    int r = room(p, SO_RCVBUFFORCE, SO_RCVBUF, receive, &p->receive_room);
+    return s ? s : r;
 }
 
 int net_port_listen(struct net_port *p, uint32_t groups, struct net_error *err)
@@ -420,7 +426,7 @@ static int read_once(struct net_port *p, const struct nlmsghdr *request, uint16_
 
     int64_t deadline = net_port_deadline(ANSWER_MS);
     bool    lost = false, cut = false;
-    while (!r->over) {
+    for (int losses = 0; !r->over && losses <= MOST_LOSSES; losses += lost) {
         /* once something is lost the end may be lost too: then silence is the end */
         int got = net_port_receive(p, NET_SLOT_DUMP, r->one ? 1 : UINT_MAX, lost ? NET_NO_WAIT : deadline, reading_message, r);
         if (got == -EMSGSIZE)

@@ -40,8 +40,9 @@ int net_port_ask(struct net_port *p, const struct nlmsghdr *request, net_each_fn
 uint32_t net_port_number(struct net_port *p);   /* the next nlmsg_seq */
 int      net_port_fd(const struct net_port *p); /* for poll; never read from it */
 int64_t  net_port_deadline(int milliseconds);   /* from now; CLOCK_MONOTONIC, nanoseconds */
-/* Room for `send` bytes in one send and `receive` bytes of unread answers; what the socket has already is kept (0, 0: nothing). */
-void     net_port_room(struct net_port *p, size_t send, size_t receive);
+/* Room for `send` bytes in one send and for answers of `receive` bytes (as setsockopt counts: the kernel doubles it). Never
+ * less than before. -errno when the kernel gave less than that (no right to force it). */
+int      net_port_room(struct net_port *p, size_t send, size_t receive);
 /* Join multicast groups (RTMGRP_*): the port hears events from now on. */
 int      net_port_listen(struct net_port *p, uint32_t groups, struct net_error *err);
 /* One datagram to the kernel, `size` bytes of whole messages; after an error nothing was sent. */

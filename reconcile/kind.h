@@ -33,9 +33,17 @@ struct rec_kind {
     int (*read)(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err);
     /* Differences of REC_T_CUSTOM fields; NULL: none. */
     void (*compare)(struct spec_arena *a, const struct rec_item *want, const struct rec_item *have, rec_differs_fn differs, void *arg);
+    /* Why this may not be done although it could be: `want` NULL: removal of `have`; `have` NULL: creation. NULL: fine.
+     * Asked for every step of what is not a plain in-sync; the text lives in `a`. */
+    const char *(*conflict)(struct spec_arena *a, const struct rec_state *from, const struct rec_item *want,
+                            const struct rec_item *have, const char **hint);
+    bool shared;        /* a setting that has one value for all (sysctl): changed and given back, never a conflict */
+    bool marks;         /* the kernel or file keeps a mark of ours: --adopt sets it on what is equal */
     /* Do these steps, all of this kind's phase, in order, batched; each outcome into the report (rec_report_done/failed).
      * Goes on after a refusal where that is harmless. */
     int (*apply)(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
+    /* As apply, for removals; NULL: apply does these too. */
+    int (*remove)(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
     /* After all other creations: what must come last (a bridge goes up after its ports). May be NULL. */
     int (*finish)(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
 };

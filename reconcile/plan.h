@@ -23,6 +23,8 @@ struct rec_step {
     const char            *reason;      /* "missing", "mtu differs", "no longer in the spec", "it died" … */
     const char            *blinks;      /* names of the containers whose traffic or process is interrupted, "" none */
     bool                   final;       /* undo never passes it */
+    bool                   implied;     /* the kernel does it with another step (an address goes with its link) */
+    bool                   unmark;      /* undo of an adoption: the owner's mark is taken off */
     struct spec_loc        at;
     enum rec_step_state    state;       /* set by apply */
 };
@@ -43,8 +45,12 @@ struct rec_plan {
     size_t               ours;          /* containers and bridges that are ours now */
     const char          *protects;      /* a protected object that would go, or NULL */
 };
-int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec_state *to, struct rec_plan **out,
-             struct rec_error *err);
+/* `only`: plan just the items for which it says true; NULL: all. */
+int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec_state *to,
+             bool (*only)(void *arg, const struct rec_item *i), void *arg, struct rec_plan **out, struct rec_error *err);
+/* Where in the plan a step stands: groups of equal rank are applied together (order.c). */
+int rec_step_rank(const struct rec_step *s);
+void rec_plan_sort(struct rec_plan *p);
 const char *rec_action_sign(enum rec_action a);         /* "+", "~", "-", "±", "=" */
 const char *rec_effect_name(enum rec_effect e);         /* "live", … */
 #endif

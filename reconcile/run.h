@@ -7,6 +7,7 @@
 #include "reconcile/error.h"
 #include "spec/spec.h"
 
+struct rec_links;
 struct rec_options {
     const char *spec_name;      /* as the user wrote it: "spec.yaml" */
     const char *spec_dir;       /* absolute: relative roots start here; NULL: none allowed */
@@ -29,6 +30,9 @@ struct rec_facts {              /* what only the host knows; read once a run, la
     const struct spec_addr *nameservers;        /* of resolv.conf without loopback */
     size_t      n_nameservers;
     bool        ipv6;           /* the kernel has it */
+    char        uplink6_ra[8];  /* accept_ra of uplink6 */
+    char      **held;           /* containers that `berth stop` holds, sorted */
+    size_t      n_held;
 };
 struct rec_run {
     struct spec_arena       *arena;
@@ -42,7 +46,7 @@ struct rec_run {
     int                      host_netns;/* -1: not open */
     struct net_nft_have     *nft_have[8];       /* closed with the run */
     size_t                   n_nft_have;
-    void                    *links;     /* kinds/links.c: the latest dump of the host's links and addresses */
+    struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
 };
 int  rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_error *err);
 void rec_close(struct rec_run *run);    /* NULL is fine */

@@ -30,12 +30,17 @@ struct rec_bridge {
     uint8_t     mac[6];
     uint32_t    mtu;
     bool        up;
+    bool        accept_ra;      /* have of what is not ours: false, not read */
+    bool        loopback;       /* route_localnet: mapped ports answer on 127.0.0.1 */
     int         index;          /* have only */
+    bool        other_kind;     /* have: a link of that name that is no bridge */
+    const char *foreign;        /* have: what would go with it and is not ours, or NULL */
 };
 struct rec_address {
     const char         *link;
     struct net_address  addr;   /* index: have only */
     struct spec_addr    text;
+    uint32_t            prefix;         /* bits */
 };
 struct rec_nat {
     const struct net_nft *want;
@@ -43,7 +48,7 @@ struct rec_nat {
 };
 struct rec_sysctl {
     const char *value;
-    bool        foreign_before; /* have: a record of what was there before berth exists */
+    const char *before;         /* have: what the record says it was before berth, or NULL */
 };
 struct rec_netns {
     bool   lo_up;
@@ -62,6 +67,7 @@ struct rec_port {
     bool        gw4_ours, gw6_ours;
     int         index, peer_index, master;              /* have only */
     bool        whole;          /* have: both ends are there and belong together */
+    const char *taken;          /* have: what stands in the way of the link's name, or NULL */
 };
 struct rec_names {
     const char *text;           /* of the file or, of /etc/hosts, of the block with its marks; NULL: no file */
@@ -126,6 +132,7 @@ struct rec_state {
 void rec_state_init(struct rec_state *s, struct spec_arena *a);
 /* A zeroed item, ours; NULL: out of memory. */
 struct rec_item *rec_state_add(struct rec_state *s, enum rec_kind_id kind, const char *key);
+int  rec_state_push(struct rec_state *s, struct rec_item *i);  /* an item made elsewhere */
 int  rec_state_note(struct rec_state *s, const char *object, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void rec_state_sort(struct rec_state *s);
 const struct rec_item *rec_state_find(const struct rec_state *s, enum rec_kind_id kind, const char *key);

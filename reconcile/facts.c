@@ -1,0 +1,164 @@
+/* Facts are what only this host knows and `want` needs: who PID 1 is, which links lead out, whom to ask for names.
+ * Only what the spec's host asks for is read. */
+#include "netops/sysctl.h"
+#include "reconcile/files.h"
+#include "reconcile/kinds/links.h"
+#include "reconcile/runtime.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+static const char *first_of(const char *const *paths)
+{
+    for (; *paths; paths++)
+        if (!access(*paths, X_OK))
+            return *paths;
+    return NULL;
+}
+
+/* A small file of the host's that may be a symlink (resolv.conf is one on most hosts). "" when it cannot be read. */
+static char *slurp(struct spec_arena *a, const char *path, size_t max)
+{
+    char *text = spec_arena_alloc(a, max + 1);
+    int fd = text ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    if (fd < 0)
+        return text;
+    size_t n = 0;
+    for (ssize_t r; n < max && (r = read(fd, text + n, max - n)) > 0;)
+        n += (size_t)r;
+    close(fd);
+    text[n] = 0;
+    return text;
+}
+
+static bool loopback(const struct spec_addr *a)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    return a->family == 4 ? a->bytes[0] == 127 : !memcmp(a->bytes, one, 16);
+}
+
+static int read_nameservers(struct rec_run *run)
+{
+    /* Where resolv.conf names only a resolver on loopback, systemd-resolved keeps the real ones here. */
+    static const char *const files[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
+    struct spec_addr *list = spec_arena_alloc(run->arena, 8 * sizeof *list);
+    size_t n = 0;
+    if (!list)
+        return -ENOMEM;
+    for (size_t f = 0; f < 2 && !n; f++) {
+        char *text = slurp(run->arena, files[f], 16384), *save = NULL;
+        if (!text)
+            return -ENOMEM;
+        for (char *line = strtok_r(text, "\n", &save); line && n < 8; line = strtok_r(NULL, "\n", &save)) {
+            char word[64], why[128];
+            if (sscanf(line, " nameserver %63s", word) != 1)
+                continue;
+            struct spec_addr a;
+            if (!spec_addr_parse(word, strlen(word), &a, why) && !loopback(&a))
+                list[n++] = a;
+        }
+    }
+    run->facts.nameservers = list;
+    run->facts.n_nameservers = n;
+    return 0;
+}
+
+struct uplinks {
+    int      oif[2];
+    uint32_t metric[2];
+};
+
+static int take_route(void *arg, const struct net_route *r)
+{
+    struct uplinks *u = arg;
+    int f = r->family == AF_INET6;
+    if (r->prefix == 0 && r->oif > 0 && (!u->oif[f] || r->metric < u->metric[f])) {
+        u->oif[f] = r->oif;
+        u->metric[f] = r->metric;
+    }
+    return 0;
+}
+
+static void forget_routes(void *arg)
+{
+    memset(arg, 0, sizeof(struct uplinks));
+}
+
+static int read_uplinks(struct rec_run *run, struct rec_error *err)
+{
+    struct net_batch *b;
+    struct net_error e;
+    struct uplinks u = {0};
+    int r = rec_net(run, &b, err);
+    if (r)
+        return r;
+    if (net_route_dump(net_batch_port(b), take_route, forget_routes, &u, &e))
+        return rec_fail_net(err, &e);
+    for (int f = 0; f < 2; f++) {
+        struct net_link l;
+        if (u.oif[f] && !net_link_get(net_batch_port(b), NULL, u.oif[f], &l, &e))
+            snprintf(f ? run->facts.uplink6 : run->facts.uplink4, sizeof run->facts.uplink4, "%s", l.name);
+    }
+    return 0;
+}
+
+static bool wants_auto(const struct spec_host *h)
+{
+    for (size_t i = 0; i < h->n_bridges; i++)
+        if (h->bridges[i].nat.uplink == SPEC_UPLINK_AUTO)
+            return true;
+    return false;
+}
+
+int rec_facts_read(struct rec_run *run, struct rec_error *err)
+{
+    struct rec_facts *f = &run->facts;
+    if (f->known)
+        return 0;
+    static const char *const nspawn[] = {"/usr/bin/systemd-nspawn", "/run/current-system/sw/bin/systemd-nspawn", NULL};
+    static const char *const systemctl[] = {"/usr/bin/systemctl", "/bin/systemctl",
+                                            "/run/current-system/sw/bin/systemctl", NULL};
+    struct utsname u;
+    f->root = geteuid() == 0;
+    f->systemd = !access("/run/systemd/system", F_OK);
+    f->nixos = !access("/etc/NIXOS", F_OK);
+    f->nspawn = first_of(nspawn);
+    f->systemctl = first_of(systemctl);
+    f->ipv6 = !access("/proc/sys/net/ipv6", F_OK);
+    f->hostname = uname(&u) ? "" : spec_arena_strdup(run->arena, u.nodename);
+    f->machine_id = slurp(run->arena, "/etc/machine-id", 64);
+    if (f->machine_id)
+        ((char *)f->machine_id)[strcspn(f->machine_id, "\n")] = 0;
+    char **held = NULL;
+    size_t n = 0;
+    int r = rec_dir_list(run->arena, REC_RUN_DIR "/held", &held, &n, err);
+    if (r && r != -ENOENT)
+        return r;
+    f->held = held;
+    f->n_held = n;
+    const struct spec_host *h = run->host;
+    if (h && !h->nameservers_given && (r = read_nameservers(run)))
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (h && wants_auto(h) && (r = read_uplinks(run, err)))
+        return r;
+    if (f->uplink6[0]) {
+        char key[64], value[64];
+        snprintf(key, sizeof key, "net/ipv6/conf/%s/accept_ra", f->uplink6);
+        if (!net_sysctl_read(key, value, NULL))
+            snprintf(f->uplink6_ra, sizeof f->uplink6_ra, "%.7s", value);
+    }
+    f->known = true;
+    return 0;
+}
+
+enum spec_runtime rec_runtime_of(const struct rec_run *run, const struct spec_container *c)
+{
+    if (c->runtime != SPEC_RT_AUTO)
+        return c->runtime;
+    if (c->nixos.given || (run->facts.nixos && !c->nspawn.given))
+        return SPEC_RT_NIXOS;
+    return c->nspawn.given || run->facts.nspawn ? SPEC_RT_NSPAWN : SPEC_RT_NETNS;
+}

@@ -1,0 +1,132 @@
+/* The table of kinds, by hand: rows that register themselves vanish from static libraries. Below it what several kinds share. */
+#include "reconcile/kinds.h"
+#include <stdlib.h>
+#include <string.h>
+
+const struct rec_kind *const rec_kinds[REC_KINDS] = {
+    [REC_SYSTEM] = &rec_kind_system, [REC_BRIDGE] = &rec_kind_bridge, [REC_ADDRESS] = &rec_kind_address,
+    [REC_NAT] = &rec_kind_nat,       [REC_SYSCTL] = &rec_kind_sysctl, [REC_NAMES] = &rec_kind_names,
+    [REC_NETNS] = &rec_kind_netns,   [REC_PORT] = &rec_kind_port,     [REC_UNIT] = &rec_kind_unit,
+    [REC_RUN] = &rec_kind_run,
+};
+
+void rec_derive_mac(const char *host, const char *what, const char *name, uint8_t out[6])
+{
+    const char *const part[] = {host, what, name};
+    uint64_t h = 14695981039346656037u;     /* FNV-1a, with the parts' ends */
+    for (int i = 0; i < 3; i++)
+        for (const char *p = part[i];; p++) {
+            h = (h ^ (uint8_t)*p) * 1099511628211u;
+            if (!*p)
+                break;
+        }
+    h ^= h >> 32;
+    out[0] = 0x02;
+    for (int i = 1; i < 6; i++)
+        out[i] = (uint8_t)(h >> (8 * (i - 1)));
+}
+
+bool rec_bridge_has(const struct spec_bridge *b, int family)
+{
+    return spec_bridge_address(b, family) != NULL;
+}
+
+bool rec_bridge_has_ports(const struct spec_host *h, const struct spec_bridge *b)
+{
+    for (size_t i = 0; i < h->n_containers; i++)
+        if (h->containers[i].n_ports && &h->bridges[h->containers[i].bridge] == b)
+            return true;
+    return false;
+}
+
+bool rec_bridge_has_isolated(const struct spec_host *h, const struct spec_bridge *b)
+{
+    for (size_t i = 0; i < h->n_containers; i++)
+        if (h->containers[i].isolated && &h->bridges[h->containers[i].bridge] == b)
+            return true;
+    return false;
+}
+
+bool rec_bridge_forwards(const struct spec_host *h, const struct spec_bridge *b)
+{
+    return b->nat.uplink != SPEC_UPLINK_NONE || b->nat.open || rec_bridge_has_ports(h, b);
+}
+
+struct net_address rec_net_address(const struct spec_addr *a)
+{
+    struct net_address n = {.family = a->family == 6 ? AF_INET6 : AF_INET, .prefix = a->prefix, .proto = NET_PROTO_BERTH};
+    memcpy(n.bytes, a->bytes, a->family == 6 ? 16 : 4);
+    return n;
+}
+
+struct spec_addr rec_spec_address(const struct net_address *a)
+{
+    struct spec_addr s = {.family = a->family == AF_INET6 ? 6 : 4, .prefix = a->prefix, .has_prefix = true};
+    memcpy(s.bytes, a->bytes, s.family == 6 ? 16 : 4);
+    return s;
+}
+
+static int compare_names(const void *key, const void *entry)
+{
+    return strcmp(key, *(char *const *)entry);
+}
+
+bool rec_is_held(const struct rec_run *run, const char *container)
+{
+    return run->facts.n_held &&
+           bsearch(container, run->facts.held, run->facts.n_held, sizeof *run->facts.held, compare_names);
+}
+
+bool rec_wants_netns(const struct rec_run *run, const struct spec_container *c)
+{
+    switch (rec_runtime_of(run, c)) {
+    case SPEC_RT_NETNS:
+        return c->state == SPEC_RUNNING && !rec_is_held(run, c->name);
+    case SPEC_RT_NSPAWN:
+        return true;
+    case SPEC_RT_NIXOS:     /* its namespace and port come and go with its unit */
+    case SPEC_RT_AUTO:
+        break;
+    }
+    return false;
+}
+
+void rec_refused(void *arg, const struct net_error *e)
+{
+    struct rec_outcomes *o = arg;
+    size_t i = REC_TAG_STEP(e->tag);
+    struct rec_error err;
+    rec_fail_net(&err, e);
+    if (!e->tag || i >= o->n) {
+        rec_report_failed(o->report, NULL, &err);
+        return;
+    }
+    const struct rec_item *item = o->steps[i]->to ? o->steps[i]->to : o->steps[i]->from;
+    const struct spec_container *c = item->spec;
+    err.at = o->steps[i]->at;
+    switch ((enum rec_part)REC_TAG_PART(e->tag)) {
+    case REC_PART_ADDRESS4:
+        err.at = c ? c->address[0].at : err.at;
+        break;
+    case REC_PART_ADDRESS6:
+        err.at = c ? c->address[1].at : err.at;
+        break;
+    case REC_PART_GATEWAY:
+        err.at = c && c->gateway.at.line ? c->gateway.at : err.at;
+        break;
+    case REC_PART_MAC:
+        err.at = c && c->has_mac ? c->mac_at : err.at;
+        break;
+    case REC_PART_LINK:
+    case REC_PART_MTU:
+        break;
+    }
+    rec_report_failed(o->report, o->steps[i], &err);
+}
+
+void rec_rest_done(struct rec_outcomes *o)
+{
+    for (size_t i = 0; i < o->n; i++)
+        if (o->steps[i]->state == REC_PENDING)
+            rec_report_done(o->report, o->steps[i]);
+}

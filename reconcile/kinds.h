@@ -1,0 +1,48 @@
+/* reconcile/kinds.h — the rows of the table of kinds, and what several of them share. */
+#ifndef RECONCILE_KINDS_H
+#define RECONCILE_KINDS_H
+#include "reconcile/apply.h"
+#include "reconcile/kind.h"
+#include "reconcile/kinds/links.h"
+
+extern const struct rec_kind rec_kind_system, rec_kind_bridge, rec_kind_address, rec_kind_nat, rec_kind_sysctl, rec_kind_names,
+    rec_kind_netns, rec_kind_port, rec_kind_unit, rec_kind_run;
+
+/* A MAC of our own making: locally administered, the same for the same names for ever, so neighbours never hold a stale one. */
+void rec_derive_mac(const char *host, const char *what, const char *name, uint8_t out[6]);
+/* Does `address` of a link of ours make bridge `b` (or one of its ports) speak a family: 4, 6. */
+bool rec_bridge_has(const struct spec_bridge *b, int family);
+/* What the spec asks of forwarding for bridge `b` of host `h`: any of NAT, port maps, open routing. */
+bool rec_bridge_forwards(const struct spec_host *h, const struct spec_bridge *b);
+bool rec_bridge_has_ports(const struct spec_host *h, const struct spec_bridge *b);
+bool rec_bridge_has_isolated(const struct spec_host *h, const struct spec_bridge *b);
+struct net_address rec_net_address(const struct spec_addr *a);
+struct spec_addr   rec_spec_address(const struct net_address *a);
+/* Is the container's namespace wanted: not stopped by spec or by hand, unless its runtime keeps the namespace while stopped. */
+bool rec_wants_netns(const struct rec_run *run, const struct spec_container *c);
+bool rec_is_held(const struct rec_run *run, const char *container);
+/* A failed request of a batch belongs to the step that its tag names. */
+#define REC_TAG(step, part) ((uint32_t)(((step) + 1) << 3 | (part)))
+#define REC_TAG_STEP(tag)   ((size_t)((tag) >> 3) - 1)
+#define REC_TAG_PART(tag)   ((tag) & 7)
+enum rec_part { REC_PART_LINK, REC_PART_ADDRESS4, REC_PART_ADDRESS6, REC_PART_GATEWAY, REC_PART_MAC, REC_PART_MTU };
+/* Steps of a group that a batch has refused, then all others done. */
+struct rec_outcomes {
+    struct rec_step *const *steps;
+    size_t                  n;
+    struct rec_report      *report;
+};
+void rec_refused(void *outcomes, const struct net_error *e);
+void rec_rest_done(struct rec_outcomes *o);
+/* The index that eth0 is asked to have in a container, so that no one need look it up; far from what the kernel makes by itself. */
+#define REC_ETH0_INDEX 64
+/* kinds/pipeline.c: namespaces and ports together. */
+/* `a` is one of the addresses of `p`, prefix included; `only_ours`: and bears our mark. */
+bool rec_port_has(const struct rec_port *p, const struct net_address *a, bool only_ours);
+int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
+int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
+int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *err);
+enum { REC_PORT_WHOLE, REC_PORT_BRIDGE, REC_PORT_MAC, REC_PORT_MTU, REC_PORT_AUTOCONF, REC_PORT_HAIRPIN, REC_PORT_UP,
+       REC_PORT_INSIDE_UP, REC_PORT_ADDRESS, REC_PORT_GATEWAY };
+enum { REC_NETNS_LO };
+#endif

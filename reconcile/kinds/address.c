@@ -1,0 +1,117 @@
+/* Addresses of bridges. The protocol field of an address says whose it is; one that somebody else put on our bridge stays and is
+ * told of. An IPv6 address is one whatever its prefix (facts K9), so a change of prefix is a replacement. */
+#include "reconcile/kinds.h"
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+enum { F_PREFIX };
+static const struct rec_field fields[] = {
+    [F_PREFIX] = {"prefix length", REC_T_U32, offsetof(struct rec_item, address.prefix), REC_RECREATE},
+};
+
+static struct rec_item *add(struct rec_state *out, const char *link, const struct spec_addr *a)
+{
+    char text[SPEC_ADDR_TEXT];
+    const char *key = spec_arena_printf(out->arena, "%s %s", link, spec_addr_format(a, a->family == 4, text));
+    struct rec_item *it = key ? rec_state_add(out, REC_ADDRESS, key) : NULL;
+    if (it) {
+        it->address = (struct rec_address){.link = link, .addr = rec_net_address(a), .text = *a, .prefix = a->prefix};
+        it->stated = 1u << F_PREFIX;
+    }
+    return it;
+}
+
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+{
+    (void)run;
+    for (size_t i = 0; i < h->n_bridges; i++)
+        for (size_t k = 0; k < h->bridges[i].n_addresses; k++) {
+            struct rec_item *it = add(out, h->bridges[i].name, &h->bridges[i].addresses[k].addr);
+            if (!it)
+                return rec_fail(err, ENOMEM, "out of memory");
+            it->at = h->bridges[i].addresses[k].at;
+        }
+    return 0;
+}
+
+static int read_addresses(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    const struct rec_links *links = run->links;
+    for (size_t i = 0; i < links->n_address; i++) {
+        const struct net_address *a = &links->address[i];
+        const struct net_link *l = rec_link_indexed(links, a->index);
+        if (!l || strcmp(l->kind, "bridge") || a->scope == RT_SCOPE_LINK)
+            continue;
+        bool our_link = l->group == REC_GROUP, ours = a->proto == NET_PROTO_BERTH;
+        if (!our_link && !ours && !rec_state_find(wanted, REC_BRIDGE, l->name))
+            continue;
+        struct spec_addr s = rec_spec_address(a);
+        char *name = spec_arena_strdup(out->arena, l->name);
+        struct rec_item *it = name ? add(out, name, &s) : NULL;
+        if (!it)
+            return rec_fail(err, ENOMEM, "out of memory");
+        it->address.addr.index = a->index;
+        it->ours = ours;
+        if (!ours && our_link && !rec_state_find(wanted, REC_ADDRESS, it->key)) {
+            char text[SPEC_ADDR_TEXT];
+            rec_state_note(out, l->name, "%s was put there by somebody else; it is kept", spec_addr_format(&s, true, text));
+        }
+    }
+    return 0;
+}
+
+static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,
+                            const struct rec_item *have, const char **hint)
+{
+    if (!w || have)
+        return NULL;
+    const struct rec_item *bridge = rec_state_find(from, REC_BRIDGE, w->address.link);
+    if (!bridge || bridge->ours)
+        return NULL;
+    *hint = "give --adopt to take the bridge over, or change the spec or the host";
+    return spec_arena_printf(a, "bridge %s does not have this address, and berth did not make the bridge", w->address.link);
+}
+
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+{
+    struct rec_error e;
+    struct net_batch *b;
+    if (rec_net(run, &b, &e)) {
+        rec_report_failed(report, n ? steps[0] : NULL, &e);
+        return -e.code;
+    }
+    const char *link = NULL;
+    int index = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct rec_step *s = steps[i];
+        if (s->implied)
+            continue;
+        if (s->from)
+            net_batch_address_del(b, &s->from->address.addr, s->from->address.link, REC_TAG(i, REC_PART_LINK));
+        if (!s->to)
+            continue;
+        if (!link || strcmp(link, s->to->address.link)) {
+            link = s->to->address.link;
+            if (rec_link_index(run, link, &index, &e)) {
+                e.at = s->at;
+                rec_report_failed(report, s, &e);
+                link = NULL;
+                continue;
+            }
+        }
+        struct net_address a = s->to->address.addr;
+        a.index = index;
+        net_batch_address_new(b, &a, link, REC_TAG(i, REC_PART_LINK));
+    }
+    struct rec_outcomes o = {steps, n, report};
+    struct net_error ne;
+    int r = net_batch_send(b, rec_refused, &o, &ne);
+    rec_rest_done(&o);
+    return r;
+}
+
+const struct rec_kind rec_kind_address = {
+    .name = "address", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_addresses,
+    .conflict = conflict, .apply = apply,
+};

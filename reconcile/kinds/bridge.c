@@ -1,0 +1,181 @@
+/* Bridges: made down, with owner and MAC in the creating message; brought up in `finish`, after their ports and after the filters.
+ * Two settings of the bridge's own belong to it: accept_ra (a container's root shall not become the host's router) and
+ * route_localnet (mapped ports answer on 127.0.0.1; the guard chain must be in place before). */
+#include "netops/sysctl.h"
+#include "reconcile/kinds.h"
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { F_MAC, F_MTU, F_ACCEPT_RA, F_LOOPBACK, F_UP };
+static const struct rec_field fields[] = {
+    /*               name                 type        where                                        a change costs */
+    [F_MAC] = {"mac", REC_T_MAC, offsetof(struct rec_item, bridge.mac), REC_LIVE},
+    [F_MTU] = {"mtu", REC_T_U32, offsetof(struct rec_item, bridge.mtu), REC_LIVE},
+    [F_ACCEPT_RA] = {"accepts router advertisements", REC_T_BOOL, offsetof(struct rec_item, bridge.accept_ra), REC_LIVE},
+    [F_LOOPBACK] = {"ports on 127.0.0.1", REC_T_BOOL, offsetof(struct rec_item, bridge.loopback), REC_LIVE},
+    [F_UP] = {"up", REC_T_BOOL, offsetof(struct rec_item, bridge.up), REC_LIVE},
+};
+
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+{
+    for (size_t i = 0; i < h->n_bridges; i++) {
+        const struct spec_bridge *b = &h->bridges[i];
+        struct rec_item *it = rec_state_add(out, REC_BRIDGE, b->name);
+        if (!it)
+            return rec_fail(err, ENOMEM, "out of memory");
+        it->at = b->at;
+        rec_derive_mac(h->name, "bridge", b->name, it->bridge.mac);
+        it->bridge.mtu = b->mtu;
+        it->bridge.up = true;
+        it->bridge.loopback = rec_bridge_has_ports(h, b) && rec_bridge_has(b, 4);
+        it->stated = 1u << F_MAC | 1u << F_LOOPBACK | 1u << F_UP | (b->mtu ? 1u << F_MTU : 0) |
+                     (run->facts.ipv6 ? 1u << F_ACCEPT_RA : 0);
+        it->weak = 1u << F_MAC | 1u << F_ACCEPT_RA | 1u << F_LOOPBACK;
+    }
+    return 0;
+}
+
+static bool setting(const char *family, const char *link, const char *name)
+{
+    char key[96], value[64];
+    snprintf(key, sizeof key, "net/%s/conf/%s/%s", family, link, name);
+    return !net_sysctl_read(key, value, NULL) && strcmp(value, "0");
+}
+
+static int set(const char *family, const char *link, const char *name, bool on, struct rec_error *err)
+{
+    char key[96];
+    struct net_error e;
+    snprintf(key, sizeof key, "net/%s/conf/%s/%s", family, link, name);
+    return net_sysctl_write(key, on ? "1" : "0", &e) ? rec_fail_net(err, &e) : 0;
+}
+
+static int read_bridges(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    const struct rec_links *links = run->links;
+    for (size_t i = 0; i < links->n; i++) {
+        const struct net_link *l = &links->link[i];
+        bool bridge = !strcmp(l->kind, "bridge"), ours = bridge && l->group == REC_GROUP;
+        const struct rec_item *w = ours ? NULL : rec_state_find(wanted, REC_BRIDGE, l->name);
+        if (!ours && !w)
+            continue;
+        char *name = spec_arena_strdup(out->arena, l->name);
+        struct rec_item *it = name ? rec_state_add(out, REC_BRIDGE, name) : NULL;
+        if (!it)
+            return rec_fail(err, ENOMEM, "out of memory");
+        it->ours = ours;
+        it->bridge = (struct rec_bridge){.mtu = l->mtu, .up = l->flags & IFF_UP, .index = l->index, .other_kind = !bridge};
+        memcpy(it->bridge.mac, l->mac, 6);
+        it->stated = (1u << F_UP) * 2 - 1;
+        if (ours) {
+            it->bridge.accept_ra = run->facts.ipv6 && setting("ipv6", l->name, "accept_ra");
+            it->bridge.loopback = setting("ipv4", l->name, "route_localnet");
+        }
+        it->bridge.foreign = NULL;
+        for (size_t k = 0; ours && k < links->n; k++)
+            if (links->link[k].master == l->index && links->link[k].group != REC_GROUP)
+                it->bridge.foreign = spec_arena_printf(out->arena, "%s is a port of it", links->link[k].name);
+        for (size_t k = 0; ours && k < links->n_address; k++) {
+            const struct net_address *a = &links->address[k];
+            char text[SPEC_ADDR_TEXT];
+            struct spec_addr s = rec_spec_address(a);
+            if (a->index == l->index && a->proto != NET_PROTO_BERTH && a->scope != RT_SCOPE_LINK)
+                it->bridge.foreign = spec_arena_printf(out->arena, "%s is an address on it", spec_addr_format(&s, true, text));
+        }
+    }
+    return 0;
+}
+
+static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,
+                            const struct rec_item *have, const char **hint)
+{
+    (void)from;
+    if (!w && have->bridge.foreign) {
+        *hint = "take it away by hand first, or keep the bridge in the spec";
+        return spec_arena_printf(a, "%s, and berth did not put it there: removing the bridge would take it along",
+                                 have->bridge.foreign);
+    }
+    if (w && have && have->bridge.other_kind) {
+        *hint = "choose another name for the bridge";
+        return "a link of that name exists and is no bridge";
+    }
+    return NULL;
+}
+
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+{
+    struct rec_error e;
+    struct net_batch *b;
+    if (rec_net(run, &b, &e)) {
+        rec_report_failed(report, n ? steps[0] : NULL, &e);
+        return -e.code;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct rec_step *s = steps[i];
+        const struct rec_item *t = s->to;
+        struct net_link_ref l = {s->from ? s->from->bridge.index : 0, t->key};
+        if (s->action == REC_CREATE) {
+            struct net_bridge_new new = {t->key, REC_GROUP, t->stated & 1u << F_MAC ? t->bridge.mac : NULL,
+                                         t->stated & 1u << F_MTU ? t->bridge.mtu : 0};
+            net_batch_bridge_new(b, &new, REC_TAG(i, REC_PART_LINK));
+            if (run->facts.ipv6)
+                net_batch_link_no_autoconf(b, (struct net_link_ref){0, t->key}, REC_TAG(i, REC_PART_LINK));
+            continue;
+        }
+        if (s->action == REC_ADOPT)
+            net_batch_link_group(b, l, s->unmark ? 0 : REC_GROUP, REC_TAG(i, REC_PART_LINK));
+        if (s->changed & 1u << F_MAC)
+            net_batch_link_mac(b, l, t->bridge.mac, REC_TAG(i, REC_PART_MAC));
+        if (s->changed & 1u << F_MTU)
+            net_batch_link_mtu(b, l, t->bridge.mtu, REC_TAG(i, REC_PART_MTU));
+        if (s->changed & 1u << F_LOOPBACK && !t->bridge.loopback && set("ipv4", t->key, "route_localnet", false, &e))
+            rec_report_failed(report, steps[i], &e);
+    }
+    struct rec_outcomes o = {steps, n, report};
+    struct net_error ne;
+    return net_batch_send(b, rec_refused, &o, &ne);
+}
+
+/* Now that filters and ports are there. The steps are reported here: until its bridge is up a creation is not done. */
+static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+{
+    struct rec_error e;
+    struct net_batch *b;
+    if (rec_net(run, &b, &e)) {
+        rec_report_failed(report, n ? steps[0] : NULL, &e);
+        return -e.code;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct rec_step *s = steps[i];
+        const struct rec_item *t = s->to;
+        bool new = s->action == REC_CREATE;
+        int r = 0;
+        if (s->state != REC_PENDING)
+            continue;
+        if ((new && t->stated & 1u << F_ACCEPT_RA && !t->bridge.accept_ra) || s->changed & 1u << F_ACCEPT_RA)
+            r = set("ipv6", t->key, "accept_ra", t->bridge.accept_ra, &e);
+        /* Without it, deleting our address would take another's of the same subnet along. */
+        if (!r && new)
+            r = set("ipv4", t->key, "promote_secondaries", true, &e);
+        if (!r && t->bridge.loopback && (new || s->changed & 1u << F_LOOPBACK))
+            r = set("ipv4", t->key, "route_localnet", true, &e);
+        if (r)
+            rec_report_failed(report, steps[i], &e);
+        else if (new ? t->bridge.up : (s->changed & 1u << F_UP) != 0)
+            net_batch_link_up(b, (struct net_link_ref){s->from ? s->from->bridge.index : 0, t->key}, t->bridge.up,
+                              REC_TAG(i, REC_PART_LINK));
+    }
+    struct rec_outcomes o = {steps, n, report};
+    struct net_error ne;
+    int r = net_batch_send(b, rec_refused, &o, &ne);
+    rec_rest_done(&o);
+    return r;
+}
+
+const struct rec_kind rec_kind_bridge = {
+    .name = "bridge", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_bridges,
+    .conflict = conflict, .marks = true, .apply = apply,
+    .remove = rec_links_remove, .finish = finish,
+};

@@ -1,0 +1,266 @@
+/* Namespaces, and what is inside them. One pass reads both kinds, netns and port: each namespace is entered once, by threads that
+ * wander and never come back, so that the run itself never leaves the host's namespace. */
+#include "reconcile/files.h"
+#include "reconcile/kinds.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct rec_field fields[] = {
+    [REC_NETNS_LO] = {"lo up", REC_T_BOOL, offsetof(struct rec_item, netns.lo_up), REC_LIVE},
+};
+
+int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *err)
+{
+    struct net_error e;
+    if (run->netns_dir < 0) {
+        int r = net_netns_dir(create, &run->netns_dir, &e);
+        if (r)
+            return r == -ENOENT && !create ? r : rec_fail_net(err, &e);
+    }
+    *fd = run->netns_dir;
+    return 0;
+}
+
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+{
+    for (size_t i = 0; i < h->n_containers; i++) {
+        const struct spec_container *c = &h->containers[i];
+        if (!rec_wants_netns(run, c))
+            continue;
+        struct rec_item *it = rec_state_add(out, REC_NETNS, c->name);
+        if (!it)
+            return rec_fail(err, ENOMEM, "out of memory");
+        it->container = c->name;
+        it->spec = c;
+        it->runtime = rec_runtime_of(run, c);
+        it->at = c->at;
+        it->protect = c->protect;
+        it->netns.lo_up = true;
+        it->stated = 1u << REC_NETNS_LO;
+    }
+    return 0;
+}
+
+struct found {
+    const char       *name;
+    bool              there;    /* a namespace is behind the name */
+    bool              marked;   /* its lo bears our group */
+    bool              has_eth0;
+    int               eth0_link, eth0_netnsid;
+    uint32_t          eth0_group;
+    struct rec_item   netns, port;
+    struct net_error  error;
+    int               failed;
+};
+
+struct pass {
+    int           dir;
+    struct found *list;
+    size_t        n, stride, first;
+};
+
+static void take_inside(struct found *f, const struct net_inside *in)
+{
+    struct rec_port *p = &f->port.port;
+    f->there = true;
+    f->marked = in->has_lo && in->lo.group == REC_GROUP;
+    f->netns.netns.lo_up = in->has_lo && in->lo.flags & IFF_UP;
+    f->has_eth0 = in->has_eth0;
+    if (!in->has_eth0)
+        return;
+    f->eth0_link = in->eth0.link;
+    f->eth0_group = in->eth0.group;
+    memcpy(p->mac, in->eth0.mac, 6);
+    p->mtu = in->eth0.mtu;
+    p->inside_up = in->eth0.flags & IFF_UP;
+    p->autoconf = in->eth0.addrgen != IN6_ADDR_GEN_MODE_NONE;
+    p->peer_index = in->eth0.index;
+    size_t kept = sizeof in->address / sizeof *in->address;
+    for (size_t i = 0; i < in->n_address && i < kept; i++)
+        if (p->n_address < sizeof p->address / sizeof *p->address)
+            p->address[p->n_address++] = in->address[i];
+    kept = sizeof in->route / sizeof *in->route;
+    for (size_t i = 0; i < in->n_route && i < kept; i++) {
+        const struct net_route *r = &in->route[i];
+        bool v6 = r->family == AF_INET6, ours = r->protocol == NET_PROTO_BERTH;
+        bool *has = v6 ? &p->has_gw6 : &p->has_gw4, *mine = v6 ? &p->gw6_ours : &p->gw4_ours;
+        if (r->prefix || !r->has_gateway || r->oif != in->eth0.index || (*has && !ours))
+            continue;
+        *has = true;
+        *mine = ours;
+        memcpy(v6 ? p->gw6 : p->gw4, r->gateway, v6 ? 16 : 4);
+    }
+}
+
+static void *wander(void *arg)
+{
+    struct pass *p = arg;
+    for (size_t i = p->first; i < p->n; i += p->stride) {
+        struct found *f = &p->list[i];
+        struct net_inside in;
+        int fd, r = net_netns_open(p->dir, f->name, &fd, &f->error);
+        if (r) {
+            f->failed = r == -EINVAL || r == -ENOENT ? 0 : r;
+            continue;
+        }
+        r = net_inside_read(fd, &in, &f->error);
+        close(fd);
+        f->failed = r;
+        if (!r)
+            take_inside(f, &in);
+    }
+    return NULL;
+}
+
+static int look_inside(int dir, struct found *list, size_t n, struct rec_error *err)
+{
+    struct pass pass[2];
+    pthread_t thread[2];
+    size_t threads = n >= 50 && sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1, started = 0;
+    for (size_t i = 0; n && i < threads; i++) {
+        pass[i] = (struct pass){dir, list, n, threads, i};
+        int r = pthread_create(&thread[i], NULL, wander, &pass[i]);
+        if (r) {
+            for (size_t k = 0; k < started; k++)
+                pthread_join(thread[k], NULL);
+            return rec_fail(err, r, "cannot start a thread to look into namespaces: %s", strerror(r));
+        }
+        started++;
+    }
+    for (size_t i = 0; i < started; i++)
+        pthread_join(thread[i], NULL);
+    for (size_t i = 0; i < n; i++)
+        if (list[i].failed)
+            return rec_fail_net(err, &list[i].error);
+    return 0;
+}
+
+/* One item of kind port from its two ends, either of which may be missing. */
+static void pair_ends(struct rec_run *run, struct found *f, const struct net_link *l)
+{
+    struct rec_port *p = &f->port.port;
+    bool ours = l ? l->group == REC_GROUP : false;
+    p->whole = l && f->has_eth0 && !strcmp(l->kind, "veth") && f->eth0_link == l->index && l->link == p->peer_index;
+    if (l) {
+        const struct net_link *master = l->master ? rec_link_indexed(run->links, l->master) : NULL;
+        p->index = l->index;
+        p->master = l->master;
+        p->bridge = master ? spec_arena_strdup(run->arena, master->name) : "";
+        p->up = l->flags & IFF_UP;
+        p->hairpin = l->hairpin;
+        p->autoconf |= l->addrgen != IN6_ADDR_GEN_MODE_NONE;
+        if (p->whole && l->mtu != p->mtu)
+            p->mtu = l->mtu < p->mtu ? l->mtu : p->mtu;
+        if (strcmp(l->kind, "veth"))
+            p->taken = "a link of that name exists and is no veth";
+    }
+    /* A container's root may rewrite every mark inside; the host's end is beyond its reach, so it decides where it is there. */
+    f->port.ours = l ? ours : f->eth0_group == REC_GROUP;
+    f->netns.ours = f->marked || (p->whole && ours);
+    f->port.stated = (1u << REC_PORT_GATEWAY) * 2 - 1;
+}
+
+static int add_port(struct rec_run *run, struct found *f, const char *container, const char *link, const struct rec_state *wanted,
+                    struct rec_state *out)
+{
+    const struct net_link *l = rec_link_named(run->links, link);
+    const struct net_link *alt = l ? NULL : rec_link_altnamed(run->links, link);
+    if (l)
+        run->links->paired[l - run->links->link] = true;
+    pair_ends(run, f, l);
+    f->port.kind = REC_PORT;
+    f->port.key = f->port.container = container;
+    f->port.port.link = link;
+    if (alt && rec_state_find(wanted, REC_PORT, container)) {
+        f->port.port.taken = spec_arena_printf(out->arena, "'%s' is an alternative name of link %s", link, alt->name);
+        f->port.ours = false;
+    } else if (!l && !f->has_eth0) {
+        return 0;
+    }
+    return rec_state_push(out, &f->port);
+}
+
+/* Ports of ours whose namespace has no name (any more), and what stands where a wanted port's link would go. */
+static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out)
+{
+    const struct rec_links *links = run->links;
+    for (size_t i = 0; i < wanted->n; i++) {
+        const struct rec_item *w = wanted->items[i];
+        if (w->kind != REC_PORT || rec_state_find(out, REC_NETNS, w->key))
+            continue;
+        if (!rec_link_named(links, w->port.link) && !rec_link_altnamed(links, w->port.link))
+            continue;
+        struct found *f = spec_arena_alloc(out->arena, sizeof *f);
+        if (!f || add_port(run, f, w->container, w->port.link, wanted, out))
+            return -ENOMEM;
+    }
+    for (size_t i = 0; i < links->n; i++) {
+        const struct net_link *l = &links->link[i];
+        if (l->group != REC_GROUP || strcmp(l->kind, "veth") || links->paired[i])
+            continue;
+        struct found *f = spec_arena_alloc(out->arena, sizeof *f);
+        char *name = spec_arena_strdup(out->arena, l->name);
+        if (!f || !name || add_port(run, f, strncmp(name, "vb-", 3) ? name : name + 3, name, wanted, out))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int read_netns(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    int dir, r = rec_netns_dir(run, false, &dir, err);
+    char **names = NULL;
+    size_t n = 0;
+    if (r && r != -ENOENT)
+        return r;
+    if (!r) {
+        r = rec_dir_list(out->arena, NET_NETNS_DIR, &names, &n, err);
+        if (r && r != -ENOENT)
+            return r;
+    }
+    struct found *list = spec_arena_alloc(out->arena, (n + 1) * sizeof *list);
+    if (!list)
+        return rec_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        list[i].name = names[i];
+    r = look_inside(dir, list, n, err);
+    if (r)
+        return r;
+    for (size_t i = 0; i < n; i++) {
+        struct found *f = &list[i];
+        const struct rec_item *w = rec_state_find(wanted, REC_NETNS, f->name);
+        const struct rec_item *wp = rec_state_find(wanted, REC_PORT, f->name);
+        char link[16];
+        if (!f->there)
+            continue;
+        spec_link_name(f->name, link);
+        const struct net_link *l = rec_link_named(run->links, link);
+        if (!f->marked && !w && !(l && l->group == REC_GROUP))
+            continue;       /* somebody else's */
+        f->netns.kind = REC_NETNS;
+        f->netns.key = f->netns.container = f->name;
+        f->netns.stated = 1u << REC_NETNS_LO;
+        char *name = spec_arena_strdup(out->arena, link);
+        if (!name || rec_state_push(out, &f->netns) || add_port(run, f, f->name, wp ? wp->port.link : name, wanted, out))
+            return rec_fail(err, ENOMEM, "out of memory");
+    }
+    rec_state_sort(out);
+    return read_loose_ports(run, wanted, out) ? rec_fail(err, ENOMEM, "out of memory") : 0;
+}
+
+static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,
+                            const struct rec_item *have, const char **hint)
+{
+    (void)from;
+    (void)hint;
+    return w && have ? spec_arena_printf(a, "a network namespace of that name exists, and berth did not make it") : NULL;
+}
+
+const struct rec_kind rec_kind_netns = {
+    .name = "netns", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_netns,
+    .conflict = conflict, .marks = true, .apply = rec_links_apply, .remove = rec_links_remove,
+};

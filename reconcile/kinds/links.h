@@ -1,0 +1,25 @@
+/* reconcile/kinds/links.h — the host's links and addresses, read in one dump each and looked up by every kind.
+ * Owns     its arrays, until rec_links_free; a new read replaces them. */
+#ifndef RECONCILE_KINDS_LINKS_H
+#define RECONCILE_KINDS_LINKS_H
+#include "reconcile/run.h"
+
+struct rec_links {
+    struct net_link    *link;
+    size_t              n, room;
+    uint32_t           *by_name, *by_index;     /* positions in `link`, sorted */
+    bool               *paired;                 /* beside `link`: the end of a port that has been read */
+    struct net_altname *alt;
+    size_t              n_alt, room_alt;
+    struct net_address *address;
+    size_t              n_address, room_address;
+};
+int  rec_links_read(struct rec_run *run, struct rec_error *err);
+void rec_links_free(struct rec_links *l);
+const struct net_link *rec_link_named(const struct rec_links *l, const char *name);
+const struct net_link *rec_link_indexed(const struct rec_links *l, int index);
+/* The link that bears `name` as an alternative name, or NULL: such a name is taken too (facts K7). */
+const struct net_link *rec_link_altnamed(const struct rec_links *l, const char *name);
+/* The index of link `name` as it is now: from the dump, else asked for (it was made since). */
+int rec_link_index(struct rec_run *run, const char *name, int *index, struct rec_error *err);
+#endif

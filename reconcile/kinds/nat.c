@@ -1,0 +1,237 @@
+/* NAT, port maps and isolation: one resource, since our two tables change in one transaction or not at all. Names and addresses of
+ * containers stand in sets and maps; the rules do not grow with them. */
+#include "reconcile/kinds.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct rec_field fields[] = {{"ruleset", REC_T_CUSTOM, 0, REC_LIVE}};
+
+static bool filtered(const struct spec_host *h, const struct spec_bridge *b)
+{
+    return b->nat.given || rec_bridge_has_ports(h, b) || rec_bridge_has_isolated(h, b);
+}
+
+static void uplink(struct rec_run *run, const struct spec_bridge *b, int family, char out[IFNAMSIZ])
+{
+    const char *auto_link = family == 6 ? run->facts.uplink6 : run->facts.uplink4;
+    out[0] = 0;
+    switch (b->nat.uplink) {
+    case SPEC_UPLINK_LINK:
+        snprintf(out, IFNAMSIZ, "%s", b->nat.interface);
+        break;
+    case SPEC_UPLINK_AUTO:
+        snprintf(out, IFNAMSIZ, "%s", auto_link);
+        break;
+    case SPEC_UPLINK_NONE:
+        break;
+    }
+}
+
+static void want_bridge(struct rec_run *run, const struct spec_bridge *b, struct net_nft_bridge *o)
+{
+    snprintf(o->name, sizeof o->name, "%s", b->name);
+    for (size_t i = 0; i < b->n_addresses && o->n_net < sizeof o->net / sizeof *o->net; i++) {
+        struct spec_addr n;
+        spec_addr_network(&b->addresses[i].addr, &n);
+        struct net_nft_net *net = &o->net[o->n_net++];
+        net->family = n.family == 6 ? AF_INET6 : AF_INET;
+        net->prefix = n.prefix;
+        memcpy(net->bytes, n.bytes, sizeof net->bytes);
+    }
+    if (rec_bridge_has(b, 4))
+        uplink(run, b, 4, o->uplink4);
+    if (rec_bridge_has(b, 6))
+        uplink(run, b, 6, o->uplink6);
+    o->open = b->nat.open;
+}
+
+static size_t want_maps(const struct spec_container *c, uint32_t tag, struct net_nft_map *out)
+{
+    size_t n = 0;
+    for (size_t p = 0; p < c->n_ports; p++) {
+        const struct spec_port *port = &c->ports[p];
+        for (int f = 0; f < 2; f++) {
+            int family = f ? 6 : 4;
+            if (!c->address[f].addr.family || (port->address.family && port->address.family != family))
+                continue;
+            for (uint32_t k = 0; k < port->count; k++, n++) {
+                if (!out)
+                    continue;
+                struct net_nft_map *m = &out[n];
+                *m = (struct net_nft_map){.family = f ? AF_INET6 : AF_INET, .proto = (uint8_t)port->proto,
+                                          .any = !port->address.family, .port = (uint16_t)(port->host + k),
+                                          .to_port = (uint16_t)(port->container + k), .tag = tag};
+                memcpy(m->host, port->address.bytes, sizeof m->host);
+                memcpy(m->to, c->address[f].addr.bytes, sizeof m->to);
+            }
+        }
+    }
+    return n;
+}
+
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+{
+    struct spec_arena *a = out->arena;
+    size_t n_bridges = 0, n_maps = 0, n_alone = 0;
+    const struct spec_bridge *first = NULL;
+    for (size_t i = 0; i < h->n_bridges; i++)
+        if (filtered(h, &h->bridges[i])) {
+            first = first ? first : &h->bridges[i];
+            n_bridges++;
+        }
+    if (!n_bridges)
+        return 0;
+    for (size_t i = 0; i < h->n_containers; i++) {
+        n_maps += h->containers[i].n_ports ? want_maps(&h->containers[i], 0, NULL) : 0;
+        n_alone += h->containers[i].isolated;
+    }
+    struct net_nft *nft = spec_arena_alloc(a, sizeof *nft);
+    struct net_nft_bridge *bridges = spec_arena_alloc(a, n_bridges * sizeof *bridges);
+    struct net_nft_map *maps = spec_arena_alloc(a, n_maps * sizeof *maps);
+    struct net_nft_alone *alone = spec_arena_alloc(a, n_alone * sizeof *alone);
+    struct rec_item *it = rec_state_add(out, REC_NAT, "berth");
+    if (!nft || !bridges || !maps || !alone || !it)
+        return rec_fail(err, ENOMEM, "out of memory");
+    *nft = (struct net_nft){bridges, n_bridges, maps, n_maps, alone, n_alone};
+    size_t b = 0, m = 0, k = 0;
+    for (size_t i = 0; i < h->n_bridges; i++)
+        if (filtered(h, &h->bridges[i])) {
+            want_bridge(run, &h->bridges[i], &bridges[b++]);
+            if (h->bridges[i].nat.uplink == SPEC_UPLINK_AUTO && !run->facts.uplink4[0] && !run->facts.uplink6[0])
+                rec_state_note(out, h->bridges[i].name, "nat.interface is auto and this host has no default route: nothing is "
+                                                        "masqueraded until there is one");
+        }
+    for (size_t i = 0; i < h->n_containers; i++) {
+        const struct spec_container *c = &h->containers[i];
+        if (c->n_ports)
+            m += want_maps(c, (uint32_t)i + 1, maps + m);
+        if (!c->isolated)
+            continue;
+        struct net_nft_alone *x = &alone[k++];
+        spec_link_name(c->name, x->port);
+        x->has4 = c->address[0].addr.family;
+        x->has6 = c->address[1].addr.family;
+        memcpy(x->addr4, c->address[0].addr.bytes, sizeof x->addr4);
+        memcpy(x->addr6, c->address[1].addr.bytes, sizeof x->addr6);
+        x->tag = (uint32_t)i + 1;
+    }
+    it->nat.want = nft;
+    it->stated = 1;
+    it->at = first->nat.given ? first->nat.at : first->at;
+    return 0;
+}
+
+static int read_nat(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    struct net_port *nft;
+    struct net_error e;
+    struct net_nft_have *have = NULL;
+    const struct rec_item *w = rec_state_find(wanted, REC_NAT, "berth");
+    int r = rec_nft(run, &nft, err);
+    if (r)
+        return r;
+    if (net_nft_read(nft, &have, &e))
+        return rec_fail_net(err, &e);
+    /* A dump can mix two generations without a sign of it (facts F7): a difference is believed when it is read twice. */
+    if (w && net_nft_compare(w->nat.want, have, NULL, NULL) && !net_nft_absent(have)) {
+        net_nft_have_free(have);
+        have = NULL;
+        if (net_nft_read(nft, &have, &e))
+            return rec_fail_net(err, &e);
+    }
+    size_t room = sizeof run->nft_have / sizeof *run->nft_have;
+    if (run->n_nft_have == room) {      /* states older than that are no longer looked at */
+        net_nft_have_free(run->nft_have[0]);
+        memmove(run->nft_have, run->nft_have + 1, (room - 1) * sizeof *run->nft_have);
+        run->n_nft_have--;
+    }
+    run->nft_have[run->n_nft_have++] = have;
+    if (net_nft_absent(have))
+        return 0;
+    struct rec_item *it = rec_state_add(out, REC_NAT, "berth");
+    if (!it)
+        return rec_fail(err, ENOMEM, "out of memory");
+    it->nat.have = have;
+    it->stated = 1;
+    return 0;
+}
+
+struct told {
+    struct spec_arena *a;
+    rec_differs_fn     differs;
+    void              *arg;
+    size_t             n;
+};
+
+static void tell(void *arg, const char *line)
+{
+    struct told *t = arg;
+    if (t->n++ < 8)
+        t->differs(t->arg, 0, spec_arena_strdup(t->a, line), NULL);
+}
+
+/* What undo goes back to: the model that the tables held, where they were ours in shape. */
+static const struct net_nft *model_of(const struct rec_item *i, struct net_nft_model *m)
+{
+    if (i->nat.want)
+        return i->nat.want;
+    return net_nft_model(i->nat.have, m) ? &m->nft : NULL;
+}
+
+static void compare(struct spec_arena *a, const struct rec_item *w, const struct rec_item *have, rec_differs_fn differs, void *arg)
+{
+    struct told t = {a, differs, arg, 0};
+    struct net_nft_model m = {0};
+    const struct net_nft *to = model_of(w, &m);
+    if (!to)
+        return;
+    net_nft_compare(to, have->nat.have, tell, &t);
+    if (t.n > 8)
+        differs(arg, 0, spec_arena_printf(a, "and %zu more", t.n - 8), NULL);
+    if (!w->nat.want)
+        net_nft_model_done(&m);
+}
+
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+{
+    struct rec_error e;
+    struct net_port *nft;
+    if (!n)
+        return 0;
+    struct rec_step *s = steps[0];
+    struct net_nft_model m = {0};
+    struct net_error ne;
+    int r = rec_nft(run, &nft, &e);
+    for (int tries = 0; !r && tries < 5; tries++) {
+        scoped(net_nft_have_freep) struct net_nft_have *now = NULL;
+        const struct net_nft *to = s->to ? model_of(s->to, &m) : NULL;
+        if (net_nft_read(nft, &now, &ne)) {
+            r = rec_fail_net(&e, &ne);
+            break;
+        }
+        r = net_nft_apply(nft, to, now, &ne);
+        if (s->to && !s->to->nat.want)
+            net_nft_model_done(&m);
+        if (r == -ERESTART) {       /* another writer committed in between: read again, and only then send again */
+            r = tries < 4 ? 0 : rec_fail_net(&e, &ne);
+            continue;
+        }
+        if (!r) {
+            rec_report_done(report, s);
+            return 0;
+        }
+        rec_fail_net(&e, &ne);
+        e.at = s->at;
+        if (ne.tag && run->host && ne.tag <= run->host->n_containers) {
+            const struct spec_container *c = &run->host->containers[ne.tag - 1];
+            e.at = c->n_ports ? c->ports[0].at : c->at;
+        }
+    }
+    rec_report_failed(report, s, &e);
+    return r;
+}
+
+const struct rec_kind rec_kind_nat = {
+    .name = "nat", .fields = fields, .n_fields = 1, .want = want, .read = read_nat, .compare = compare, .apply = apply,
+};

@@ -1,0 +1,414 @@
+/* Namespaces and ports, made by two threads: the maker makes or opens namespaces and a socket inside each, the linker (the run's own
+ * thread, which never leaves the host's namespace) makes the pairs in batches, configures their far ends, and last of all gives a
+ * new namespace its name. So a name never stands for something half-done; a kill leaves namespaces without a name, which end
+ * with the process and take their pairs along. Removal marks verified links with a group of its own and deletes that group: one
+ * synchronous deletion instead of one each. */
+#include "reconcile/kinds.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { RING = 64, HOST_BATCH = 16 };
+
+struct job {
+    struct rec_step  *netns, *port;     /* either may be NULL */
+    size_t            netns_i, port_i;  /* their places in the group, for tags */
+    const char       *name;
+    bool              new_netns, new_pair;
+    int               fd;               /* of the namespace */
+    struct net_batch *inside;
+    struct rec_error  error;
+    int               failed;
+};
+
+struct ring {
+    pthread_mutex_t lock;
+    pthread_cond_t  moved;
+    struct job     *jobs;
+    size_t          n, made, taken;
+    int             dir;
+    bool            stop;
+};
+
+static void make(struct ring *r, struct job *j)
+{
+    struct net_error e;
+    j->failed = j->new_netns ? net_netns_unshare(&j->fd, &e) : net_netns_open(r->dir, j->name, &j->fd, &e);
+    if (!j->failed && !j->new_netns)
+        j->failed = net_netns_enter(j->fd, &e);
+    if (!j->failed)
+        j->failed = net_batch_open(&j->inside, &e);
+    if (j->failed)
+        rec_fail_net(&j->error, &e);
+}
+
+static void *maker(void *arg)
+{
+    struct ring *r = arg;
+    for (size_t i = 0; i < r->n; i++) {
+        pthread_mutex_lock(&r->lock);
+        while (r->made - r->taken >= RING && !r->stop)
+            pthread_cond_wait(&r->moved, &r->lock);
+        bool stop = r->stop;
+        pthread_mutex_unlock(&r->lock);
+        if (stop)
+            break;
+        make(r, &r->jobs[i]);
+        pthread_mutex_lock(&r->lock);
+        r->made = i + 1;
+        pthread_cond_signal(&r->moved);
+        pthread_mutex_unlock(&r->lock);
+    }
+    return NULL;
+}
+
+/* Up to `most` jobs that are made; waits for one. */
+static size_t take(struct ring *r, size_t most)
+{
+    pthread_mutex_lock(&r->lock);
+    while (r->made == r->taken)
+        pthread_cond_wait(&r->moved, &r->lock);
+    size_t n = r->made - r->taken;
+    pthread_mutex_unlock(&r->lock);
+    return n < most ? n : most;
+}
+
+static void done_with(struct ring *r, size_t n)
+{
+    pthread_mutex_lock(&r->lock);
+    r->taken += n;
+    pthread_cond_signal(&r->moved);
+    pthread_mutex_unlock(&r->lock);
+}
+
+struct group {
+    struct rec_run         *run;
+    struct rec_step *const *steps;
+    size_t                  n;
+    struct rec_report      *report;
+    struct net_batch       *host;
+    struct rec_outcomes     outcomes;
+    const char             *bridge;     /* the latest one looked up */
+    int                     bridge_index;
+};
+
+static int bridge_index(struct group *g, const char *name, int *index, struct rec_error *e)
+{
+    if (!*name) {
+        *index = 0;
+        return 0;
+    }
+    if (!g->bridge || strcmp(g->bridge, name)) {
+        int r = rec_link_index(g->run, name, &g->bridge_index, e);
+        if (r)
+            return r;
+        g->bridge = name;
+    }
+    *index = g->bridge_index;
+    return 0;
+}
+
+static void fail(struct group *g, struct rec_step *s, struct rec_error *e)
+{
+    if (!e->at.line && s)
+        e->at = s->at;
+    rec_report_failed(g->report, s, e);
+}
+
+/* Host side of a job. */
+static void queue_host(struct group *g, struct job *j)
+{
+    if (!j->port || j->port->state == REC_FAILED)
+        return;
+    const struct rec_step *s = j->port;
+    const struct rec_port *w = &s->to->port;
+    struct net_link_ref l = {s->from && !j->new_pair ? s->from->port.index : 0, w->link};
+    struct rec_error e;
+    int master = 0;
+    bool quiet = s->to->stated & 1u << REC_PORT_AUTOCONF && !w->autoconf;
+    uint32_t mtu = s->to->stated & 1u << REC_PORT_MTU ? w->mtu : 0, changed = j->new_pair ? 0 : s->changed;
+    if ((j->new_pair || changed & 1u << REC_PORT_BRIDGE) && bridge_index(g, w->bridge, &master, &e)) {
+        fail(g, j->port, &e);
+        return;
+    }
+    if (j->new_pair) {
+        struct net_veth_new v = {.name = w->link, .master = master, .group = REC_GROUP, .mtu = mtu, .peer_name = "eth0",
+                                 .peer_mac = w->mac, .peer_index = REC_ETH0_INDEX, .peer_netns_fd = j->fd};
+        net_batch_veth_new(g->host, &v, REC_TAG(j->port_i, REC_PART_LINK));
+    }
+    if (s->action == REC_ADOPT && s->from->port.index)
+        net_batch_link_group(g->host, l, s->unmark ? 0 : REC_GROUP, REC_TAG(j->port_i, REC_PART_LINK));
+    if (changed & 1u << REC_PORT_BRIDGE)
+        net_batch_link_master(g->host, l, master, REC_TAG(j->port_i, REC_PART_LINK));
+    if (changed & 1u << REC_PORT_MTU)
+        net_batch_link_mtu(g->host, l, mtu, REC_TAG(j->port_i, REC_PART_MTU));
+    if (j->new_pair ? w->hairpin : (changed & 1u << REC_PORT_HAIRPIN) != 0)
+        net_batch_link_hairpin(g->host, l, w->hairpin, REC_TAG(j->port_i, REC_PART_LINK));
+    if (quiet && (j->new_pair || changed & 1u << REC_PORT_AUTOCONF))
+        net_batch_link_no_autoconf(g->host, l, REC_TAG(j->port_i, REC_PART_LINK));
+    if (j->new_pair ? w->up : (changed & 1u << REC_PORT_UP) != 0)
+        net_batch_link_up(g->host, l, w->up, REC_TAG(j->port_i, REC_PART_LINK));
+}
+
+static void queue_route(struct job *j, int family, const uint8_t *gw, int index, bool add)
+{
+    struct net_route r = {.family = (uint8_t)family, .type = RTN_UNICAST, .scope = RT_SCOPE_UNIVERSE,
+                          .protocol = NET_PROTO_BERTH, .has_gateway = true, .oif = index, .table = RT_TABLE_MAIN};
+    memcpy(r.gateway, gw, family == AF_INET6 ? 16 : 4);
+    if (add)
+        net_batch_route_new(j->inside, &r, "eth0", REC_TAG(j->port_i, REC_PART_GATEWAY));
+    else
+        net_batch_route_del(j->inside, &r, "eth0", REC_TAG(j->port_i, REC_PART_GATEWAY));
+}
+
+/* Addresses and default routes. Taking an IPv4 address away takes routes by way of its subnet along, and its subnet's other
+ * addresses too: so routes go first and come last, whatever of them changes. */
+static void queue_addresses(struct job *j, int index)
+{
+    const struct rec_port *w = &j->port->to->port, *h = j->new_pair || !j->port->from ? NULL : &j->port->from->port;
+    uint32_t changed = j->new_pair ? ~0u : j->port->changed;
+    bool redo[2] = {false, false};
+    if (!(changed & (1u << REC_PORT_ADDRESS | 1u << REC_PORT_GATEWAY)))
+        return;
+    for (size_t i = 0; h && i < h->n_address; i++)
+        if (h->address[i].proto == NET_PROTO_BERTH && !rec_port_has(w, &h->address[i], false))
+            redo[h->address[i].family == AF_INET6] = true;
+    for (int f = 0; f < 2; f++) {
+        bool have = h && (f ? h->has_gw6 : h->has_gw4), want = f ? w->has_gw6 : w->has_gw4;
+        bool equal = have && want && !memcmp(f ? h->gw6 : h->gw4, f ? w->gw6 : w->gw4, f ? 16 : 4);
+        if (have && !equal && (want || (f ? h->gw6_ours : h->gw4_ours)))
+            redo[f] = true;
+        if (have && redo[f])
+            queue_route(j, f ? AF_INET6 : AF_INET, f ? h->gw6 : h->gw4, index, false);
+        redo[f] |= want && !have;
+    }
+    for (size_t i = 0; h && i < h->n_address; i++) {
+        struct net_address a = h->address[i];
+        a.index = index;
+        if (a.proto == NET_PROTO_BERTH && !rec_port_has(w, &a, false))
+            net_batch_address_del(j->inside, &a, "eth0",
+                                  REC_TAG(j->port_i, a.family == AF_INET6 ? REC_PART_ADDRESS6 : REC_PART_ADDRESS4));
+    }
+    for (size_t i = 0; i < w->n_address; i++) {
+        struct net_address a = w->address[i];
+        a.index = index;
+        a.flags = 0;
+        if (!h || !rec_port_has(h, &a, false))
+            net_batch_address_new(j->inside, &a, "eth0",
+                                  REC_TAG(j->port_i, a.family == AF_INET6 ? REC_PART_ADDRESS6 : REC_PART_ADDRESS4));
+    }
+    for (int f = 0; f < 2; f++)
+        if (redo[f] && (f ? w->has_gw6 : w->has_gw4))
+            queue_route(j, f ? AF_INET6 : AF_INET, f ? w->gw6 : w->gw4, index, true);
+}
+
+static void queue_inside(struct job *j)
+{
+    struct net_link_ref lo = {1, "lo"};
+    if (j->netns) {
+        const struct rec_netns *w = &j->netns->to->netns;
+        uint32_t tag = REC_TAG(j->netns_i, REC_PART_LINK);
+        if (j->new_netns && w->lo_up)
+            net_batch_link_group_up(j->inside, lo, REC_GROUP, tag);
+        else if (j->new_netns || j->netns->action == REC_ADOPT)
+            net_batch_link_group(j->inside, lo, j->netns->unmark ? 0 : REC_GROUP, tag);
+        if (!j->new_netns && j->netns->changed & 1u << REC_NETNS_LO)
+            net_batch_link_up(j->inside, lo, w->lo_up, tag);
+    }
+    if (!j->port || j->port->state == REC_FAILED)
+        return;
+    const struct rec_port *w = &j->port->to->port;
+    uint32_t tag = REC_TAG(j->port_i, REC_PART_LINK), changed = j->new_pair ? 0 : j->port->changed;
+    int index = j->new_pair ? REC_ETH0_INDEX : j->port->from->port.peer_index;
+    struct net_link_ref eth0 = {index, "eth0"};
+    if (j->port->action == REC_ADOPT && j->port->from->port.peer_index)
+        net_batch_link_group(j->inside, eth0, j->port->unmark ? 0 : REC_GROUP, tag);
+    if (changed & 1u << REC_PORT_MAC)
+        net_batch_link_mac(j->inside, eth0, w->mac, REC_TAG(j->port_i, REC_PART_MAC));
+    if (changed & 1u << REC_PORT_MTU)
+        net_batch_link_mtu(j->inside, eth0, w->mtu, REC_TAG(j->port_i, REC_PART_MTU));
+    if (j->port->to->stated & 1u << REC_PORT_AUTOCONF && !w->autoconf &&
+        (j->new_pair || changed & 1u << REC_PORT_AUTOCONF))
+        net_batch_link_no_autoconf(j->inside, eth0, tag);
+    if (j->new_pair ? w->inside_up : (changed & 1u << REC_PORT_INSIDE_UP) != 0)
+        net_batch_link_up(j->inside, eth0, w->inside_up, tag);
+    queue_addresses(j, index);
+}
+
+static void finish_job(struct group *g, struct ring *r, struct job *j)
+{
+    struct net_error ne;
+    if (j->failed) {
+        fail(g, j->netns ? j->netns : j->port, &j->error);
+    } else {
+        queue_inside(j);
+        net_batch_send(j->inside, rec_refused, &g->outcomes, &ne);
+    }
+    bool good = !(j->netns && j->netns->state == REC_FAILED) && !(j->port && j->port->state == REC_FAILED);
+    if (good && j->new_netns && net_netns_name(r->dir, j->name, j->fd, &ne)) {
+        struct rec_error e;
+        rec_fail_net(&e, &ne);
+        fail(g, j->netns, &e);
+        good = false;
+    }
+    if (j->inside)
+        net_batch_close(j->inside);
+    if (j->fd >= 0)
+        close(j->fd);
+    j->inside = NULL;
+    j->fd = -1;
+    /* A namespace that got no name is gone with its last descriptor, and its pair with it. */
+    if (good && j->netns)
+        rec_report_done(g->report, j->netns);
+    if (good && j->port)
+        rec_report_done(g->report, j->port);
+}
+
+static bool outside_only(const struct job *j)
+{
+    const uint32_t inside = 1u << REC_PORT_MAC | 1u << REC_PORT_MTU | 1u << REC_PORT_AUTOCONF | 1u << REC_PORT_INSIDE_UP |
+                            1u << REC_PORT_ADDRESS | 1u << REC_PORT_GATEWAY;
+    return !j->netns && j->port && !j->new_pair && j->port->action == REC_CHANGE && !(j->port->changed & inside);
+}
+
+/* Steps of one container stand side by side: one job. */
+static size_t gather(struct group *g, struct job *jobs)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        struct rec_step *s = g->steps[i];
+        if (!n || strcmp(jobs[n - 1].name, s->to->container))
+            jobs[n++] = (struct job){.name = s->to->container, .fd = -1};
+        struct job *j = &jobs[n - 1];
+        if (s->kind == REC_NETNS) {
+            j->netns = s;
+            j->netns_i = i;
+            j->new_netns = s->action == REC_CREATE;
+        } else {
+            j->port = s;
+            j->port_i = i;
+            j->new_pair = s->action == REC_CREATE || s->action == REC_REPLACE;
+        }
+    }
+    return n;
+}
+
+/* What is left of broken pairs goes first: their names are needed again. */
+static int clear_broken(struct group *g)
+{
+    struct net_error ne;
+    for (size_t i = 0; i < g->n; i++) {
+        const struct rec_step *s = g->steps[i];
+        if (s->kind == REC_PORT && s->action == REC_REPLACE && s->from->port.index)
+            net_batch_link_del(g->host, (struct net_link_ref){s->from->port.index, s->from->port.link},
+                               REC_TAG(i, REC_PART_LINK));
+    }
+    return net_batch_count(g->host) ? net_batch_send(g->host, rec_refused, &g->outcomes, &ne) : 0;
+}
+
+static void run_jobs(struct group *g, struct ring *r)
+{
+    struct net_error ne;
+    for (size_t at = 0; at < r->n;) {
+        size_t n = take(r, HOST_BATCH);
+        for (size_t i = at; i < at + n; i++)
+            if (!r->jobs[i].failed)
+                queue_host(g, &r->jobs[i]);
+        if (net_batch_count(g->host))
+            net_batch_send(g->host, rec_refused, &g->outcomes, &ne);
+        for (size_t i = at; i < at + n; i++)
+            finish_job(g, r, &r->jobs[i]);
+        done_with(r, n);
+        at += n;
+    }
+}
+
+int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+{
+    struct group g = {.run = run, .steps = steps, .n = n, .report = report, .outcomes = {steps, n, report}};
+    struct ring r = {.lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
+    struct rec_error e;
+    struct net_error ne;
+    size_t before = report->n_failures, inner = 0;
+    struct job *jobs = calloc(n + 1, sizeof *jobs);
+    int rc = jobs ? 0 : rec_fail(&e, ENOMEM, "out of memory");
+    if (!rc)
+        rc = rec_net(run, &g.host, &e);
+    if (!rc)
+        rc = rec_netns_dir(run, true, &r.dir, &e);
+    if (rc) {
+        fail(&g, n ? steps[0] : NULL, &e);
+        free(jobs);
+        return rc;
+    }
+    size_t n_jobs = gather(&g, jobs);
+    clear_broken(&g);
+    /* Those that need nobody inside are one batch; the rest move up and go through the pipeline. */
+    for (size_t i = 0; i < n_jobs; i++) {
+        if (!outside_only(&jobs[i])) {
+            jobs[inner++] = jobs[i];
+            continue;
+        }
+        queue_host(&g, &jobs[i]);
+    }
+    if (net_batch_count(g.host))
+        net_batch_send(g.host, rec_refused, &g.outcomes, &ne);
+    r.jobs = jobs;
+    r.n = inner;
+    pthread_t thread;
+    if (inner) {
+        rc = pthread_create(&thread, NULL, maker, &r);
+        if (rc) {
+            rec_fail(&e, rc, "cannot start a thread to make namespaces: %s", strerror(rc));
+            fail(&g, steps[0], &e);
+        } else {
+            run_jobs(&g, &r);
+            pthread_join(thread, NULL);
+        }
+    }
+    /* Host-only changes are done where nothing refused them. */
+    for (size_t i = 0; i < n && !rc; i++)
+        if (steps[i]->state == REC_PENDING)
+            rec_report_done(report, steps[i]);
+    free(jobs);
+    return report->n_failures > before ? -EIO : 0;
+}
+
+int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+{
+    struct rec_outcomes o = {steps, n, report};
+    struct rec_error e;
+    struct net_error ne;
+    struct net_batch *host;
+    int dir = -1, rc = rec_net(run, &host, &e);
+    if (!rc && rec_netns_dir(run, false, &dir, &e) && run->netns_dir < 0)
+        dir = -1;
+    if (rc) {
+        rec_report_failed(report, n ? steps[0] : NULL, &e);
+        return rc;
+    }
+    size_t first = n;
+    for (size_t i = 0; i < n; i++) {
+        const struct rec_item *f = steps[i]->from;
+        int index = f->kind == REC_PORT ? f->port.index : f->kind == REC_BRIDGE ? f->bridge.index : 0;
+        if (!index)
+            continue;
+        first = first == n ? i : first;
+        net_batch_link_group(host, (struct net_link_ref){index, f->kind == REC_PORT ? f->port.link : f->key}, REC_GROUP_GONE,
+                             REC_TAG(i, REC_PART_LINK));
+    }
+    if (first < n && !(rc = net_batch_send(host, rec_refused, &o, &ne))) {
+        net_batch_group_del(host, REC_GROUP_GONE, REC_TAG(first, REC_PART_LINK));
+        rc = net_batch_send(host, rec_refused, &o, &ne);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (steps[i]->kind == REC_NETNS && dir >= 0 && net_netns_unname(dir, steps[i]->from->key, &ne)) {
+            rec_fail_net(&e, &ne);
+            rec_report_failed(report, steps[i], &e);
+            rc = -e.code;
+        }
+    rec_rest_done(&o);
+    return rc;
+}

@@ -1,0 +1,161 @@
+/* A container's port: a veth pair, `vb-NAME` on the bridge and `eth0` inside, with all that eth0 carries. Read along with its
+ * namespace (container.c), made and changed in the pipeline. */
+#include "reconcile/kinds.h"
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AT(member) offsetof(struct rec_item, port.member)
+static const struct rec_field fields[] = {
+    /*                       name           type            where           a change costs */
+    [REC_PORT_WHOLE] = {"its two ends", REC_T_CUSTOM, 0, REC_RECREATE},
+    [REC_PORT_BRIDGE] = {"master", REC_T_STRING, AT(bridge), REC_LIVE},
+    [REC_PORT_MAC] = {"mac", REC_T_MAC, AT(mac), REC_LIVE},
+    [REC_PORT_MTU] = {"mtu", REC_T_U32, AT(mtu), REC_LIVE},
+    [REC_PORT_AUTOCONF] = {"link-local addresses", REC_T_BOOL, AT(autoconf), REC_LIVE},
+    [REC_PORT_HAIRPIN] = {"hairpin", REC_T_BOOL, AT(hairpin), REC_LIVE},
+    [REC_PORT_UP] = {"up", REC_T_BOOL, AT(up), REC_LIVE},
+    [REC_PORT_INSIDE_UP] = {"eth0 up", REC_T_BOOL, AT(inside_up), REC_LIVE},
+    [REC_PORT_ADDRESS] = {"address", REC_T_CUSTOM, 0, REC_LIVE},
+    [REC_PORT_GATEWAY] = {"default route", REC_T_CUSTOM, 0, REC_LIVE},
+};
+
+static void want_gateway(const struct spec_container *c, const struct spec_bridge *b, int family, struct rec_port *p)
+{
+    const struct spec_cidr *own = spec_bridge_address(b, family);
+    const struct spec_addr *gw = NULL;
+    if (!c->address[family == 6].addr.family)
+        return;
+    switch (c->gateway.mode) {
+    case SPEC_GW_NONE:
+        return;
+    case SPEC_GW_GIVEN:
+        gw = c->gateway.addr.family == family ? &c->gateway.addr : own ? &own->addr : NULL;
+        break;
+    case SPEC_GW_BRIDGE:
+        gw = own ? &own->addr : NULL;
+        break;
+    }
+    if (!gw)
+        return;
+    *(family == 6 ? &p->has_gw6 : &p->has_gw4) = true;
+    memcpy(family == 6 ? p->gw6 : p->gw4, gw->bytes, family == 6 ? 16 : 4);
+}
+
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+{
+    for (size_t i = 0; i < h->n_containers; i++) {
+        const struct spec_container *c = &h->containers[i];
+        const struct spec_bridge *b = &h->bridges[c->bridge];
+        char link[16];
+        if (!rec_wants_netns(run, c))
+            continue;
+        spec_link_name(c->name, link);
+        struct rec_item *it = rec_state_add(out, REC_PORT, c->name);
+        char *name = spec_arena_strdup(out->arena, link);
+        if (!it || !name)
+            return rec_fail(err, ENOMEM, "out of memory");
+        it->container = c->name;
+        it->spec = c;
+        it->runtime = rec_runtime_of(run, c);
+        it->at = c->at;
+        it->protect = c->protect;
+        struct rec_port *p = &it->port;
+        *p = (struct rec_port){.link = name, .bridge = b->name, .mtu = b->mtu, .up = true, .inside_up = true,
+                               .hairpin = c->n_ports > 0};
+        if (c->has_mac)
+            memcpy(p->mac, c->mac, 6);
+        else
+            rec_derive_mac(h->name, "container", c->name, p->mac);
+        for (int f = 0; f < 2; f++)
+            if (c->address[f].addr.family)
+                p->address[p->n_address++] = rec_net_address(&c->address[f].addr);
+        want_gateway(c, b, 4, p);
+        want_gateway(c, b, 6, p);
+        it->stated = ((1u << REC_PORT_GATEWAY) * 2 - 1) & ~(b->mtu ? 0 : 1u << REC_PORT_MTU) &
+                     ~(run->facts.ipv6 ? 0 : 1u << REC_PORT_AUTOCONF);
+        it->weak = 1u << REC_PORT_AUTOCONF | (c->has_mac ? 0 : 1u << REC_PORT_MAC);
+    }
+    return 0;
+}
+
+static int read_none(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    (void)run, (void)wanted, (void)out, (void)err;
+    return 0;       /* container.c reads ports with their namespaces */
+}
+
+static bool same(const struct net_address *a, const struct net_address *b)
+{
+    return a->family == b->family && a->prefix == b->prefix && !memcmp(a->bytes, b->bytes, a->family == AF_INET6 ? 16 : 4);
+}
+
+static const char *text(struct spec_arena *a, const struct net_address *n)
+{
+    char t[SPEC_ADDR_TEXT];
+    struct spec_addr s = rec_spec_address(n);
+    return spec_arena_strdup(a, spec_addr_format(&s, true, t));
+}
+
+bool rec_port_has(const struct rec_port *p, const struct net_address *a, bool only_ours)
+{
+    for (size_t i = 0; i < p->n_address; i++)
+        if (same(&p->address[i], a) && (!only_ours || p->address[i].proto == NET_PROTO_BERTH))
+            return true;
+    return false;
+}
+
+static void compare_gateway(struct spec_arena *a, const struct rec_port *w, const struct rec_port *h, int family,
+                            rec_differs_fn differs, void *arg)
+{
+    bool v6 = family == 6, want_it = v6 ? w->has_gw6 : w->has_gw4, have_it = v6 ? h->has_gw6 : h->has_gw4;
+    bool ours = v6 ? h->gw6_ours : h->gw4_ours;
+    const uint8_t *x = v6 ? w->gw6 : w->gw4, *y = v6 ? h->gw6 : h->gw4;
+    if (want_it && have_it && !memcmp(x, y, v6 ? 16 : 4))
+        return;
+    if (!want_it && !(have_it && ours))
+        return;
+    struct spec_addr s = {.family = (uint8_t)family}, t = s;
+    char from[SPEC_ADDR_TEXT], to[SPEC_ADDR_TEXT];
+    memcpy(s.bytes, y, v6 ? 16 : 4);
+    memcpy(t.bytes, x, v6 ? 16 : 4);
+    differs(arg, REC_PORT_GATEWAY, have_it ? spec_arena_strdup(a, spec_addr_format(&s, false, from)) : NULL,
+            want_it ? spec_arena_strdup(a, spec_addr_format(&t, false, to)) : NULL);
+}
+
+static void compare(struct spec_arena *a, const struct rec_item *want_item, const struct rec_item *have_item,
+                    rec_differs_fn differs, void *arg)
+{
+    const struct rec_port *w = &want_item->port, *h = &have_item->port;
+    if (!h->whole) {
+        differs(arg, REC_PORT_WHOLE, h->index && h->peer_index ? "not of one pair" : h->index ? "only the host's" : "only eth0",
+                "a pair");
+        return;
+    }
+    for (size_t i = 0; i < h->n_address; i++)
+        if (h->address[i].proto == NET_PROTO_BERTH && !rec_port_has(w, &h->address[i], false))
+            differs(arg, REC_PORT_ADDRESS, text(a, &h->address[i]), NULL);
+    for (size_t i = 0; i < w->n_address; i++)
+        if (!rec_port_has(h, &w->address[i], false))
+            differs(arg, REC_PORT_ADDRESS, NULL, text(a, &w->address[i]));
+    compare_gateway(a, w, h, 4, differs, arg);
+    compare_gateway(a, w, h, 6, differs, arg);
+}
+
+static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,
+                            const struct rec_item *have, const char **hint)
+{
+    (void)from;
+    if (!w || !have || have->ours)
+        return NULL;
+    *hint = "rename that link, or the container";
+    if (have->port.taken)
+        return have->port.taken;
+    return have->port.whole ? NULL : spec_arena_printf(a, "link '%s' or eth0 in the namespace exists, and berth did not make it", have->port.link);
+}
+
+const struct rec_kind rec_kind_port = {
+    .name = "port", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_none,
+    .compare = compare, .conflict = conflict, .marks = true, .apply = rec_links_apply, .remove = rec_links_remove,
+};

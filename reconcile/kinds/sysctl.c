@@ -1,0 +1,210 @@
+/* Forwarding: settings with one value for the whole host, so never a conflict, but always given back. What was there before stands
+ * in a record that is written before the change; writing the global switch changes every link's own, so these are recorded too. */
+#include "netops/sysctl.h"
+#include "reconcile/kinds.h"
+#include "reconcile/record.h"
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FORWARD4 "net/ipv4/ip_forward"
+#define FORWARD6 "net/ipv6/conf/all/forwarding"
+
+static const struct rec_field fields[] = {{"value", REC_T_STRING, offsetof(struct rec_item, sysctl.value), REC_LIVE}};
+
+static int add(struct rec_state *out, const char *key, const char *value, struct spec_loc at, struct rec_error *err)
+{
+    struct rec_item *it = key ? rec_state_add(out, REC_SYSCTL, key) : NULL;
+    if (!it)
+        return rec_fail(err, ENOMEM, "out of memory");
+    it->sysctl.value = value;
+    it->stated = 1;
+    it->at = at;
+    return 0;
+}
+
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+{
+    const struct spec_bridge *forwards[2] = {NULL, NULL};
+    for (size_t i = 0; i < h->n_bridges; i++)
+        for (int f = 0; f < 2; f++)
+            if (!forwards[f] && rec_bridge_has(&h->bridges[i], f ? 6 : 4) && rec_bridge_forwards(h, &h->bridges[i]))
+                forwards[f] = &h->bridges[i];
+    int r = 0;
+    if (forwards[0])
+        r = add(out, FORWARD4, "1", forwards[0]->nat.given ? forwards[0]->nat.at : forwards[0]->at, err);
+    if (!r && forwards[1] && run->facts.ipv6) {
+        struct spec_loc at = forwards[1]->nat.given ? forwards[1]->nat.at : forwards[1]->at;
+        r = add(out, FORWARD6, "1", at, err);
+        /* An uplink that lives on router advertisements stops listening once the host forwards, unless told 2 (facts M5). */
+        if (!r && (!strcmp(run->facts.uplink6_ra, "1") || !strcmp(run->facts.uplink6_ra, "2")))
+            r = add(out, spec_arena_printf(out->arena, "net/ipv6/conf/%s/accept_ra", run->facts.uplink6), "2", at, err);
+    }
+    return r;
+}
+
+static int read_one(struct rec_state *out, const char *key, const struct rec_records *rec, struct rec_error *err)
+{
+    char value[64];
+    struct net_error e;
+    int r = net_sysctl_read(key, value, &e);
+    if (r)
+        return r == -ENOENT ? 0 : rec_fail_net(err, &e);
+    struct rec_item *it = rec_state_add(out, REC_SYSCTL, key);
+    if (!it || !(it->sysctl.value = spec_arena_strdup(out->arena, value)))
+        return rec_fail(err, ENOMEM, "out of memory");
+    it->sysctl.before = rec_record_find(rec, key);
+    it->ours = it->sysctl.before != NULL;
+    it->stated = 1;
+    return 0;
+}
+
+static bool switch_of(const char *key)
+{
+    return !strcmp(key, FORWARD4) || !strcmp(key, FORWARD6) || strstr(key, "/accept_ra");
+}
+
+static int read_sysctls(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    struct rec_records rec;
+    int r = rec_records_read(run, &rec, err);
+    for (size_t i = 0; !r && i < wanted->n; i++)
+        if (wanted->items[i]->kind == REC_SYSCTL)
+            r = read_one(out, wanted->items[i]->key, &rec, err);
+    for (size_t i = 0; !r && i < rec.n; i++)
+        if (switch_of(rec.list[i].name) && !rec_state_find(wanted, REC_SYSCTL, rec.list[i].name))
+            r = read_one(out, rec.list[i].name, &rec, err);
+    return r;
+}
+
+struct recorder {
+    struct rec_run     *run;
+    struct rec_records *rec;
+    size_t              room;
+    const char         *family;
+    int                 error;
+};
+
+static int record(struct recorder *k, const char *name)
+{
+    char value[64];
+    if (rec_record_find(k->rec, name) || net_sysctl_read(name, value, NULL))
+        return 0;
+    struct spec_arena *a = k->run->arena;
+    struct rec_record *list =
+        spec_arena_grow(a, k->rec->list, k->rec->n * sizeof *list, (k->rec->n + 1) * sizeof *list);
+    if (!list)
+        return -ENOMEM;
+    k->rec->list = list;
+    list[k->rec->n] = (struct rec_record){spec_arena_strdup(a, name), spec_arena_strdup(a, value)};
+    return list[k->rec->n].name && list[k->rec->n++].value ? 0 : -ENOMEM;
+}
+
+static int record_link(void *arg, const char *link)
+{
+    struct recorder *k = arg;
+    char name[96];
+    const struct net_link *l = rec_link_named(k->run->links, link);
+    if (l && l->group == REC_GROUP)
+        return 0;       /* ours: it goes before the way back is needed */
+    snprintf(name, sizeof name, "net/%s/conf/%s/forwarding", k->family, link);
+    return record(k, name);
+}
+
+/* Everything that setting `key` will change. */
+static int record_all(struct rec_run *run, struct rec_records *rec, const char *key, struct rec_error *err)
+{
+    struct recorder k = {.run = run, .rec = rec};
+    int r = record(&k, key), family = 0;
+    if (!strcmp(key, FORWARD4))
+        family = AF_INET;
+    if (!strcmp(key, FORWARD6))
+        family = AF_INET6;
+    k.family = family == AF_INET6 ? "ipv6" : "ipv4";
+    struct net_error e;
+    if (!r && family && net_sysctl_links(family, record_link, &k, &e))
+        return rec_fail_net(err, &e);
+    return r ? rec_fail(err, ENOMEM, "out of memory") : 0;
+}
+
+static int write_value(const char *key, const char *value, struct rec_error *err)
+{
+    struct net_error e;
+    return net_sysctl_write(key, value, &e) ? rec_fail_net(err, &e) : 0;
+}
+
+/* Give back: the switch first, since it sets all links, then what single links had; and their records go. */
+static int give_back(struct rec_records *rec, const char *key, struct rec_error *err)
+{
+    const char *before = rec_record_find(rec, key);
+    const char *prefix = !strcmp(key, FORWARD4) ? "net/ipv4/conf/" : !strcmp(key, FORWARD6) ? "net/ipv6/conf/" : NULL;
+    int r = before ? write_value(key, before, err) : 0;
+    size_t kept = 0;
+    for (size_t i = 0; i < rec->n; i++) {
+        const char *name = rec->list[i].name;
+        const char *end = strrchr(name, '/');
+        bool of_key = !strcmp(name, key) ||
+                      (prefix && !strncmp(name, prefix, strlen(prefix)) && !strcmp(end, "/forwarding") && strcmp(name, FORWARD6));
+        if (!of_key) {
+            rec->list[kept++] = rec->list[i];
+            continue;
+        }
+        char now[64];
+        /* conf/all is the switch itself; a link that has gone meanwhile has nothing to get back. */
+        if (strcmp(name, key) && !strstr(name, "/conf/all/") && !net_sysctl_read(name, now, NULL) &&
+            strcmp(now, rec->list[i].value) && write_value(name, rec->list[i].value, err))
+            r = -EIO;
+    }
+    rec->n = kept;
+    return r;
+}
+
+/* A step towards a value that was not ours is the way back (undo); the record knows it best. */
+static bool takes(const struct rec_step *s)
+{
+    return s->to && s->to->ours;
+}
+
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+{
+    struct rec_error e;
+    struct rec_records rec;
+    int r = rec_records_read(run, &rec, &e);
+    if (r) {
+        rec_report_failed(report, n ? steps[0] : NULL, &e);
+        return r;
+    }
+    size_t before = rec.n;
+    for (size_t i = 0; !r && i < n; i++)
+        if (takes(steps[i]))
+            r = record_all(run, &rec, steps[i]->to->key, &e);
+    if (!r && rec.n != before)
+        r = rec_records_write(run, &rec, &e);   /* before the change: a kill in between loses no way back */
+    if (r) {
+        rec_report_failed(report, steps[0], &e);
+        return r;
+    }
+    bool gave = false;
+    for (size_t i = 0; i < n; i++) {
+        struct rec_step *s = steps[i];
+        int k = takes(s) ? write_value(s->to->key, s->to->sysctl.value, &e) : give_back(&rec, s->from->key, &e);
+        gave |= !takes(s);
+        if (k) {
+            e.at = s->at;
+            rec_report_failed(report, s, &e);
+            r = k;
+        } else {
+            rec_report_done(report, s);
+        }
+    }
+    if (gave && rec_records_write(run, &rec, &e)) {
+        rec_report_failed(report, NULL, &e);
+        r = -e.code;
+    }
+    return r;
+}
+
+const struct rec_kind rec_kind_sysctl = {
+    .name = "sysctl", .fields = fields, .n_fields = 1, .want = want, .read = read_sysctls, .shared = true, .apply = apply,
+};

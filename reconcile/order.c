@@ -1,0 +1,49 @@
+/* One number says where a step stands. Removals first, from the process inwards to the wire, so that an identity is free before
+ * its next owner comes; then creations and changes, filters before forwarding; our tables go last of all, when nothing
+ * that they guard is left. */
+#include "reconcile/plan.h"
+#include <stdlib.h>
+#include <string.h>
+
+static const int removal[REC_KINDS] = {
+    [REC_RUN] = 0,   [REC_UNIT] = 1,  [REC_SYSCTL] = 2, [REC_NAMES] = 3, [REC_ADDRESS] = 4,
+    [REC_PORT] = 5,  [REC_NETNS] = 5, [REC_BRIDGE] = 5, /* one request deletes them all */
+    [REC_SYSTEM] = 7, [REC_NAT] = 40,
+};
+static const int creation[REC_KINDS] = {
+    [REC_SYSTEM] = 10, [REC_BRIDGE] = 12, [REC_ADDRESS] = 13, [REC_NAT] = 14, [REC_SYSCTL] = 15, [REC_NAMES] = 16,
+    [REC_NETNS] = 17,  [REC_PORT] = 17, /* one container after the other, in one pipeline */
+    [REC_UNIT] = 20,   [REC_RUN] = 21,
+};
+
+/* A bridge that shall no longer take 127.0.0.0/8 says so before anything else: the guard in our tables may be about to go. */
+int rec_step_rank(const struct rec_step *s)
+{
+    if (s->action == REC_REMOVE)
+        return removal[s->kind];
+    return creation[s->kind];
+}
+
+static int compare_steps(const void *a, const void *b)
+{
+    const struct rec_step *x = *(struct rec_step *const *)a, *y = *(struct rec_step *const *)b;
+    int rx = rec_step_rank(x), ry = rec_step_rank(y);
+    if (rx != ry)
+        return rx < ry ? -1 : 1;
+    const struct rec_item *i = x->to ? x->to : x->from, *k = y->to ? y->to : y->from;
+    /* Within a rank: by container, then by kind (its namespace before its port), then by key. */
+    if (!i->container != !k->container)
+        return i->container ? -1 : 1;
+    int c = i->container ? strcmp(i->container, k->container) : 0;
+    if (c)
+        return c;
+    if (i->kind != k->kind)
+        return (i->kind < k->kind ? -1 : 1) * (x->action == REC_REMOVE ? -1 : 1);
+    return strcmp(i->key, k->key);
+}
+
+void rec_plan_sort(struct rec_plan *p)
+{
+    if (p->n > 1)
+        qsort(p->steps, p->n, sizeof *p->steps, compare_steps);
+}

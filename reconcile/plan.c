@@ -1,0 +1,389 @@
+/* plan(from, to) pairs two sorted sets by kind and key. In one only: create or remove; in both: the kind's field table says
+ * what differs, and the heaviest effect decides between a change and a replacement. */
+#include "reconcile/plan.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct differ {
+    struct spec_arena     *a;
+    const struct rec_kind *kind;
+    const struct rec_item *from, *to;
+    struct rec_difference *list;
+    size_t                 n, room;
+    uint32_t               changed;
+    enum rec_effect        effect;
+    bool                   failed;
+};
+
+struct planner {
+    struct rec_run         *run;
+    const struct rec_state *from, *to;
+    struct rec_plan        *plan;
+    size_t                  room_steps, room_conflicts;
+    bool (*only)(void *arg, const struct rec_item *i);
+    void *arg;
+};
+
+static bool push(struct spec_arena *a, void **list, size_t n, size_t *room, size_t each)
+{
+    if (n < *room)
+        return true;
+    size_t more = *room ? *room * 2 : 16;
+    void *p = spec_arena_grow(a, *list, *room * each, more * each);
+    if (!p)
+        return false;
+    *list = p;
+    *room = more;
+    return true;
+}
+
+static void differs(void *arg, size_t field, const char *from, const char *to)
+{
+    struct differ *d = arg;
+    if (!push(d->a, (void **)&d->list, d->n, &d->room, sizeof *d->list)) {
+        d->failed = true;
+        return;
+    }
+    d->list[d->n++] = (struct rec_difference){d->kind->fields[field].name, from, to};
+    d->changed |= 1u << field;
+    if (d->kind->fields[field].effect > d->effect)
+        d->effect = d->kind->fields[field].effect;
+}
+
+static const char *text_of(struct spec_arena *a, const struct rec_item *i, const struct rec_field *f)
+{
+    const char *at = (const char *)i + f->offset;
+    char mac[18];
+    switch (f->type) {
+    case REC_T_BOOL:
+        return *(const bool *)at ? "on" : "off";
+    case REC_T_U32:
+        return spec_arena_printf(a, "%u", *(const uint32_t *)at);
+    case REC_T_STRING:
+    case REC_T_TEXT:
+        return *(const char *const *)at;
+    case REC_T_MAC:
+        return spec_arena_strdup(a, spec_mac_format((const uint8_t *)at, mac));
+    case REC_T_CUSTOM:
+        break;
+    }
+    return NULL;
+}
+
+static bool equal(const struct rec_item *x, const struct rec_item *y, const struct rec_field *f)
+{
+    const char *a = (const char *)x + f->offset, *b = (const char *)y + f->offset;
+    switch (f->type) {
+    case REC_T_BOOL:
+        return *(const bool *)a == *(const bool *)b;
+    case REC_T_U32:
+        return *(const uint32_t *)a == *(const uint32_t *)b;
+    case REC_T_STRING:
+    case REC_T_TEXT: {
+        const char *s = *(const char *const *)a, *t = *(const char *const *)b;
+        return s == t || (s && t && !strcmp(s, t));
+    }
+    case REC_T_MAC:
+        return !memcmp(a, b, 6);
+    case REC_T_CUSTOM:
+        break;
+    }
+    return true;
+}
+
+/* Lines of `a` that `b` lacks, up to three, as one text: what a long text's change comes to. */
+static const char *lines_lacking(struct spec_arena *arena, const char *a, const char *b)
+{
+    char out[400];
+    size_t len = 0, more = 0, shown = 0;
+    for (const char *l = a; l && *l;) {
+        size_t n = strcspn(l, "\n");
+        bool found = false;
+        for (const char *m = b; m && *m && !found;) {
+            size_t k = strcspn(m, "\n");
+            found = k == n && !memcmp(m, l, n);
+            m += k + (m[k] == '\n');
+        }
+        if (!found && n) {
+            if (shown < 3 && len + n + 4 < sizeof out) {
+                len += (size_t)snprintf(out + len, sizeof out - len, "%s%.*s", len ? ", " : "", (int)n, l);
+                shown++;
+            } else {
+                more++;
+            }
+        }
+        l += n + (l[n] == '\n');
+    }
+    if (!len && !more)
+        return NULL;
+    return more ? spec_arena_printf(arena, "%.*s, and %zu more lines", (int)len, out, more)
+                : spec_arena_strndup(arena, out, len);
+}
+
+static int compare(struct planner *p, struct differ *d)
+{
+    const struct rec_kind *k = d->kind;
+    const struct rec_item *want = d->to, *have = d->from;
+    if (k->compare)
+        k->compare(p->run->arena, want, have, differs, d);
+    if (d->effect == REC_RECREATE)
+        return d->failed ? -ENOMEM : 0;     /* what else differs comes anew with it */
+    for (size_t f = 0; f < k->n_fields; f++) {
+        const struct rec_field *field = &k->fields[f];
+        if (field->type == REC_T_CUSTOM || !(want->stated & 1u << f) || equal(want, have, field))
+            continue;
+        if (!have->ours && (want->weak & 1u << f))
+            continue;       /* what the author did not write is no difference on what is not ours */
+        if (field->type == REC_T_TEXT) {
+            const char *x = *(const char *const *)((const char *)have + field->offset);
+            const char *y = *(const char *const *)((const char *)want + field->offset);
+            const char *gone = lines_lacking(d->a, x, y), *come = lines_lacking(d->a, y, x);
+            differs(d, f, gone ? gone : come ? NULL : "other order or line ends", come);
+        } else {
+            differs(d, f, text_of(d->a, have, field), text_of(d->a, want, field));
+        }
+    }
+    return d->failed ? -ENOMEM : 0;
+}
+
+static const char *object_of(struct spec_arena *a, const struct rec_item *i)
+{
+    const char *kind = rec_kinds[i->kind]->name;
+    if (i->kind == REC_PORT && i->port.link)
+        return spec_arena_printf(a, "%s %s (%s)", kind, i->key, i->port.link);
+    if (i->kind == REC_NAMES && i->container)
+        return spec_arena_printf(a, "%s of %s", kind, i->container);
+    if (i->kind == REC_NAT)
+        return "nat tables 'inet berth' and 'bridge berth'";
+    if (i->kind == REC_SYSCTL) {
+        char *s = spec_arena_printf(a, "%s %s", kind, i->key);
+        return s;
+    }
+    return spec_arena_printf(a, "%s %s", kind, i->key);
+}
+
+static bool in_spec(const struct rec_run *run, const char *container)
+{
+    if (!run->host)
+        return false;
+    size_t lo = 0, hi = run->host->n_containers;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = strcmp(run->host->containers[mid].name, container);
+        if (!c)
+            return true;
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return false;
+}
+
+static const char *blinks(const struct rec_step *s)
+{
+    const struct rec_item *i = s->to ? s->to : s->from;
+    bool hurts = s->action == REC_REMOVE || s->action == REC_REPLACE ||
+                 (s->action == REC_CHANGE && s->effect >= REC_RESTART);
+    bool of_container = i->kind == REC_NETNS || i->kind == REC_PORT || i->kind == REC_RUN;
+    return hurts && of_container && i->container ? i->container : "";
+}
+
+static int conflict(struct planner *p, const struct rec_item *from, const struct rec_item *to, const char *text,
+                    const char *hint)
+{
+    struct rec_plan *q = p->plan;
+    if (!push(p->run->arena, (void **)&q->conflicts, q->n_conflicts, &p->room_conflicts, sizeof *q->conflicts))
+        return -ENOMEM;
+    const struct rec_item *i = to ? to : from;
+    q->conflicts[q->n_conflicts++] =
+        (struct rec_conflict){from, to, object_of(p->run->arena, i), text, hint, i->at};
+    return 0;
+}
+
+static int step(struct planner *p, enum rec_action action, const struct rec_item *from, const struct rec_item *to,
+                const struct differ *d, const char *reason)
+{
+    struct rec_plan *q = p->plan;
+    struct spec_arena *a = p->run->arena;
+    const struct rec_item *i = to ? to : from;
+    if (!push(a, (void **)&q->steps, q->n, &p->room_steps, sizeof *q->steps))
+        return -ENOMEM;
+    struct rec_step *s = spec_arena_alloc(a, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    *s = (struct rec_step){.action = action, .kind = i->kind, .from = from, .to = to, .at = i->at, .reason = reason};
+    if (d) {
+        s->changed = d->changed;
+        s->effect = action == REC_REPLACE ? REC_RECREATE : d->effect;
+        s->differences = d->list;
+        s->n_differences = d->n;
+    }
+    s->object = object_of(a, i);
+    s->blinks = blinks(s);
+    s->final = i->kind == REC_RUN && action != REC_CREATE;
+    if (!s->object)
+        return -ENOMEM;
+    q->steps[q->n++] = s;
+    return 0;
+}
+
+/* The one sentence that says why a change is due: the first difference, and how many more. */
+static const char *reason_of(struct spec_arena *a, const struct differ *d)
+{
+    if (!d->n)
+        return "differs";
+    return d->n == 1 ? spec_arena_printf(a, "%s differs", d->list[0].field)
+                     : spec_arena_printf(a, "%s and %zu more differ", d->list[0].field, d->n - 1);
+}
+
+static int pair(struct planner *p, const struct rec_item *from, const struct rec_item *to)
+{
+    const struct rec_kind *k = rec_kinds[(to ? to : from)->kind];
+    struct spec_arena *a = p->run->arena;
+    const char *hint = NULL;
+    if (p->only && !p->only(p->arg, to ? to : from))
+        return 0;
+    if (!to) {
+        if (!from->ours)
+            return 0;
+        const char *why = k->conflict ? k->conflict(a, p->from, NULL, from, &hint) : NULL;
+        if (why)
+            return conflict(p, from, NULL, why, hint);
+        bool stopped = from->container && in_spec(p->run, from->container);
+        return step(p, REC_REMOVE, from, NULL, NULL, stopped ? "it shall be stopped" : "no longer wanted");
+    }
+    if (!from) {
+        const char *why = k->conflict && !p->run->opt.adopt ? k->conflict(a, p->from, to, NULL, &hint) : NULL;
+        return why ? conflict(p, NULL, to, why, hint) : step(p, REC_CREATE, NULL, to, NULL, "missing");
+    }
+    struct differ d = {.a = a, .kind = k, .from = from, .to = to};
+    if (compare(p, &d))
+        return -ENOMEM;
+    if (from->ours && !to->ours && k->marks) {
+        int r = step(p, REC_ADOPT, from, to, &d, "it was not ours before");
+        if (!r)
+            p->plan->steps[p->plan->n - 1]->unmark = true;
+        return r;
+    }
+    bool adopt = p->run->opt.adopt && !from->ours && to->ours && k->marks;
+    if (!d.n)
+        return adopt ? step(p, REC_ADOPT, from, to, &d, "equal, and now ours") : 0;
+    if (!from->ours && !k->shared && !p->run->opt.adopt) {
+        const char *why = k->conflict ? k->conflict(a, p->from, to, from, &hint) : NULL;
+        if (!why)
+            why = spec_arena_printf(a, "%s: is %s, shall be %s, and berth did not make it", d.list[0].field,
+                                    d.list[0].from ? d.list[0].from : "absent",
+                                    d.list[0].to ? d.list[0].to : "absent");
+        return conflict(p, from, to, why, hint ? hint : "give --adopt to take it over, or change the spec or the host");
+    }
+    if (adopt && d.effect < REC_RECREATE)
+        return step(p, REC_ADOPT, from, to, &d, reason_of(a, &d));
+    return step(p, d.effect == REC_RECREATE ? REC_REPLACE : REC_CHANGE, from, to, &d, reason_of(a, &d));
+}
+
+static int compare_keys(const struct rec_item *a, const struct rec_item *b)
+{
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    return strcmp(a->key, b->key);
+}
+
+/* What the kernel does along with a step needs no request of its own: addresses go with their link. */
+static void imply(struct rec_plan *q)
+{
+    for (size_t i = 0; i < q->n; i++) {
+        struct rec_step *s = q->steps[i];
+        if (s->kind != REC_ADDRESS || s->action != REC_REMOVE)
+            continue;
+        for (size_t k = 0; k < q->n && !s->implied; k++)
+            s->implied = q->steps[k]->kind == REC_BRIDGE && q->steps[k]->action == REC_REMOVE &&
+                         !strcmp(q->steps[k]->from->key, s->from->address.link);
+    }
+}
+
+static void count(struct planner *p)
+{
+    struct rec_plan *q = p->plan;
+    for (size_t i = 0; i < q->n; i++) {
+        const struct rec_step *s = q->steps[i];
+        switch (s->action) {
+        case REC_CREATE:
+            q->creates++;
+            break;
+        case REC_CHANGE:
+            q->changes++;
+            break;
+        case REC_REMOVE:
+            q->removes++;
+            break;
+        case REC_REPLACE:
+            q->replaces++;
+            break;
+        case REC_ADOPT:
+            q->adopts++;
+            break;
+        }
+        bool whole = s->kind == REC_BRIDGE || s->kind == REC_NETNS;
+        if (whole && s->action == REC_REMOVE && !(s->from->container && in_spec(p->run, s->from->container)))
+            q->deletes++;
+        bool goes = s->action == REC_REPLACE ||
+                    (s->action == REC_REMOVE && (s->kind == REC_NETNS || s->kind == REC_RUN));
+        if (goes && s->to && s->to->protect)
+            q->protects = s->object;
+    }
+    for (size_t i = 0; i < p->from->n; i++)
+        q->ours += p->from->items[i]->ours &&
+                   (p->from->items[i]->kind == REC_BRIDGE || p->from->items[i]->kind == REC_NETNS);
+}
+
+static int collect_notes(struct planner *p)
+{
+    size_t n = p->from->n_notes + p->to->n_notes;
+    struct rec_note *all = spec_arena_alloc(p->run->arena, (n + 1) * sizeof *all);
+    if (!all)
+        return -ENOMEM;
+    if (p->from->n_notes)
+        memcpy(all, p->from->notes, p->from->n_notes * sizeof *all);
+    if (p->to->n_notes)
+        memcpy(all + p->from->n_notes, p->to->notes, p->to->n_notes * sizeof *all);
+    p->plan->notes = all;
+    p->plan->n_notes = n;
+    return 0;
+}
+
+int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec_state *to,
+             bool (*only)(void *arg, const struct rec_item *i), void *arg, struct rec_plan **out, struct rec_error *err)
+{
+    struct planner p = {.run = run, .from = from, .to = to, .only = only, .arg = arg};
+    p.plan = spec_arena_alloc(run->arena, sizeof *p.plan);
+    int r = p.plan ? 0 : -ENOMEM;
+    for (size_t i = 0, k = 0; !r && (i < from->n || k < to->n);) {
+        int c = i == from->n ? 1 : k == to->n ? -1 : compare_keys(from->items[i], to->items[k]);
+        r = pair(&p, c <= 0 ? from->items[i] : NULL, c >= 0 ? to->items[k] : NULL);
+        i += c <= 0;
+        k += c >= 0;
+    }
+    if (!r)
+        r = collect_notes(&p);
+    if (r)
+        return rec_fail(err, ENOMEM, "out of memory");
+    imply(p.plan);
+    rec_plan_sort(p.plan);
+    count(&p);
+    *out = p.plan;
+    return 0;
+}
+
+const char *rec_action_sign(enum rec_action a)
+{
+    static const char *const sign[] = {"+", "~", "-", "±", "="};
+    return sign[a];
+}
+
+const char *rec_effect_name(enum rec_effect e)
+{
+    static const char *const name[] = {"live", "reload", "restart", "recreate"};
+    return name[e];
+}

@@ -1,0 +1,110 @@
+/* Records are hints for the way back, never truth about the kernel. */
+#include "reconcile/record.h"
+#include "reconcile/files.h"
+#include "reconcile/runtime.h"
+#include <errno.h>
+#include <string.h>
+
+#define SYSCTL_FILE    REC_RUN_DIR "/sysctl"
+#define PROTECTED_FILE REC_STATE_DIR "/protected"
+
+/* The lines of a file of ours: none when it is not there. */
+static int lines(struct rec_run *run, const char *path, char ***out, size_t *n, struct rec_error *err)
+{
+    char *text;
+    size_t len;
+    *n = 0;
+    *out = NULL;
+    int r = rec_file_read(run->arena, path, 1 << 20, &text, &len, err);
+    if (r)
+        return r == -ENOENT ? 0 : r;
+    size_t max = 0;
+    for (size_t i = 0; i < len; i++)
+        max += text[i] == '\n';
+    char **list = spec_arena_alloc(run->arena, (max + 1) * sizeof *list), *save = NULL;
+    if (!list)
+        return rec_fail(err, ENOMEM, "out of memory");
+    for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
+        list[(*n)++] = l;
+    *out = list;
+    return 0;
+}
+
+int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_error *err)
+{
+    char **list;
+    size_t n;
+    int r = lines(run, SYSCTL_FILE, &list, &n, err);
+    if (r)
+        return r;
+    out->n = 0;
+    out->list = spec_arena_alloc(run->arena, (n + 1) * sizeof *out->list);
+    if (!out->list)
+        return rec_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        char *blank = strrchr(list[i], ' ');
+        if (!blank)
+            continue;       /* a damaged line is a lost way back, no more */
+        *blank = 0;
+        out->list[out->n++] = (struct rec_record){list[i], blank + 1};
+    }
+    return 0;
+}
+
+int rec_records_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err)
+{
+    if (!r->n)
+        return rec_file_remove(SYSCTL_FILE, err);
+    size_t size = 1;
+    for (size_t i = 0; i < r->n; i++)
+        size += strlen(r->list[i].name) + strlen(r->list[i].value) + 2;
+    char *text = spec_arena_alloc(run->arena, size), *p = text;
+    if (!text)
+        return rec_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < r->n; i++) {
+        p = stpcpy(p, r->list[i].name);
+        *p++ = ' ';
+        p = stpcpy(p, r->list[i].value);
+        *p++ = '\n';
+    }
+    int rc = rec_dir_make(REC_RUN_DIR, 0700, err);
+    return rc ? rc : rec_file_write(SYSCTL_FILE, text, (size_t)(p - text), 0600, err);
+}
+
+const char *rec_record_find(const struct rec_records *r, const char *name)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (!strcmp(r->list[i].name, name))
+            return r->list[i].value;
+    return NULL;
+}
+
+int rec_protected_read(struct rec_run *run, char ***names, size_t *n, struct rec_error *err)
+{
+    return lines(run, PROTECTED_FILE, names, n, err);
+}
+
+int rec_protected_write(struct rec_run *run, const struct spec_host *host, struct rec_error *err)
+{
+    size_t size = 1;
+    for (size_t i = 0; i < host->n_containers; i++)
+        size += host->containers[i].protect ? strlen(host->containers[i].name) + 1 : 0;
+    char *text = spec_arena_alloc(run->arena, size), *p = text, *before;
+    if (!text)
+        return rec_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < host->n_containers; i++)
+        if (host->containers[i].protect) {
+            p = stpcpy(p, host->containers[i].name);
+            *p++ = '\n';
+        }
+    size_t len = (size_t)(p - text), have;
+    int r = rec_file_read(run->arena, PROTECTED_FILE, 1 << 20, &before, &have, err);
+    if (r && r != -ENOENT)
+        return r;
+    if (r ? !len : have == len && !memcmp(before, text, len))
+        return 0;
+    if (!len)
+        return rec_file_remove(PROTECTED_FILE, err);
+    r = rec_dir_make(REC_STATE_DIR, 0700, err);
+    return r ? r : rec_file_write(PROTECTED_FILE, text, len, 0600, err);
+}

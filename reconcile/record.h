@@ -1,0 +1,23 @@
+/* reconcile/record.h — what settings were before berth changed them, so that destroy can give them back.
+ * Files    /run/berth/sysctl: "NAME VALUE" a line. As volatile as the settings. Losing it loses the way back, nothing else.
+ *          /var/lib/berth/protected: a container's name a line: it had `protect: true` when it was last applied. */
+#ifndef RECONCILE_RECORD_H
+#define RECONCILE_RECORD_H
+#include "reconcile/run.h"
+
+struct rec_record {
+    const char *name, *value;
+};
+struct rec_records {
+    struct rec_record *list;
+    size_t             n;
+};
+int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_error *err);      /* none: n 0 */
+int rec_records_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err); /* n 0: the file goes */
+const char *rec_record_find(const struct rec_records *r, const char *name);
+
+/* Names that were protected at the last apply, sorted. */
+int rec_protected_read(struct rec_run *run, char ***names, size_t *n, struct rec_error *err);
+/* Writes only what changes. */
+int rec_protected_write(struct rec_run *run, const struct spec_host *host, struct rec_error *err);
+#endif

@@ -1,0 +1,56 @@
+/* A run opens what it needs when it is first asked for, so that `validate` and an offline plan touch no socket. */
+#include "reconcile/run.h"
+#include "reconcile/kinds/links.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_error *err)
+{
+    struct rec_run *r = calloc(1, sizeof *r);
+    if (!r || !(r->arena = spec_arena_new())) {
+        free(r);
+        return rec_fail(err, ENOMEM, "out of memory");
+    }
+    r->opt = *opt;
+    r->netns_dir = r->host_netns = -1;
+    *out = r;
+    return 0;
+}
+
+void rec_close(struct rec_run *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->n_nft_have; i++)
+        net_nft_have_free(r->nft_have[i]);
+    if (r->net)
+        net_batch_close(r->net);
+    if (r->nft)
+        net_port_close(r->nft);
+    if (r->netns_dir >= 0)
+        close(r->netns_dir);
+    if (r->host_netns >= 0)
+        close(r->host_netns);
+    rec_links_free(r->links);
+    spec_arena_free(r->arena);
+    free(r);
+}
+
+int rec_net(struct rec_run *r, struct net_batch **out, struct rec_error *err)
+{
+    struct net_error e;
+    if (!r->net && net_batch_open(&r->net, &e))
+        return rec_fail_net(err, &e);
+    *out = r->net;
+    return 0;
+}
+
+int rec_nft(struct rec_run *r, struct net_port **out, struct rec_error *err)
+{
+    struct net_error e;
+    if (!r->nft && net_port_open(NETLINK_NETFILTER, &r->nft, &e))
+        return rec_fail_net(err, &e);
+    *out = r->nft;
+    return 0;
+}

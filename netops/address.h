@@ -3,6 +3,7 @@
 #ifndef NETOPS_ADDRESS_H
 #define NETOPS_ADDRESS_H
 #include "netops/link.h"
+#include <linux/rtnetlink.h>
 
 #define NET_PROTO_BERTH 190         /* IFA_PROTO, rtm_protocol: ours */
 

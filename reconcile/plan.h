@@ -50,6 +50,7 @@ int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec
              bool (*only)(void *arg, const struct rec_item *i), void *arg, struct rec_plan **out, struct rec_error *err);
 /* Where in the plan a step stands: groups of equal rank are applied together (order.c). */
 int rec_step_rank(const struct rec_step *s);
+extern const int rec_finish_rank;        /* steps of a higher rank come after the kinds' finish */
 void rec_plan_sort(struct rec_plan *p);
 const char *rec_action_sign(enum rec_action a);         /* "+", "~", "-", "±", "=" */
 const char *rec_effect_name(enum rec_effect e);         /* "live", … */

@@ -10,6 +10,7 @@
 #define REC_RUN_DIR   "/run/berth"
 #define REC_STATE_DIR "/var/lib/berth"
 
+struct rec_step;
 struct rec_leader {                     /* somebody to enter */
     pid_t pid;                          /* 0: a namespace alone */
     int   pidfd;                        /* -1 with pid 0 */

@@ -128,6 +128,9 @@ int spec_load(struct spec_arena *a, const char *text, size_t len, const struct s
 /* The host that this machine is: `wanted` (from --host or $BERTH_HOST) by exact name; else `hostname`, whole or up
  * to its first dot; else a lone `localhost`. NULL: none fits. */
 const struct spec_host *spec_host_find(const struct spec_doc *doc, const char *wanted, const char *hostname);
+/* The host's end of a container's veth: `vb-NAME` where that fits 15 bytes, else `vb-` + the name's first 7 characters + `-` + 4 hex
+ * digits of its FNV-1a hash. Names that come out equal are an error of the spec. */
+void spec_link_name(const char *container, char out[16]);
 /* The bridge's own address of a family (4, 6), or NULL. */
 const struct spec_cidr *spec_bridge_address(const struct spec_bridge *b, int family);
 #endif

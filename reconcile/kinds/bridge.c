@@ -117,8 +117,9 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
         const struct rec_item *t = s->to;
         struct net_link_ref l = {s->from ? s->from->bridge.index : 0, t->key};
         if (s->action == REC_CREATE) {
-            struct net_bridge_new new = {t->key, REC_GROUP, t->stated & 1u << F_MAC ? t->bridge.mac : NULL,
-                                         t->stated & 1u << F_MTU ? t->bridge.mtu : 0};
+            struct net_bridge_new new = {.name = t->key, .group = REC_GROUP,
+                                         .mac = t->stated & 1u << F_MAC ? t->bridge.mac : NULL,
+                                         .mtu = t->stated & 1u << F_MTU ? t->bridge.mtu : 0};
             net_batch_bridge_new(b, &new, REC_TAG(i, REC_PART_LINK));
             if (run->facts.ipv6)
                 net_batch_link_no_autoconf(b, (struct net_link_ref){0, t->key}, REC_TAG(i, REC_PART_LINK));

@@ -2,6 +2,7 @@
  * Owns     its arrays, until rec_links_free; a new read replaces them. */
 #ifndef RECONCILE_KINDS_LINKS_H
 #define RECONCILE_KINDS_LINKS_H
+#include "netops/address.h"
 #include "reconcile/run.h"
 
 struct rec_links {

@@ -1,0 +1,271 @@
+/* One run is one sentence: read, plan, guard, apply, read again; and if that fails, a plan back to what was read first. Success is
+ * an empty second plan, never an acknowledgement. */
+#include "reconcile/apply.h"
+#include "reconcile/guard.h"
+#include "reconcile/kinds.h"
+#include "reconcile/lock.h"
+#include "reconcile/record.h"
+#include "reconcile/runtime.h"
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+void rec_report_done(struct rec_report *r, struct rec_step *s)
+{
+    if (s->state != REC_PENDING)
+        return;
+    s->state = REC_DONE;
+    r->done++;
+    if (r->progress)
+        r->progress(r->arg, s, r->done, r->total);
+}
+
+void rec_report_failed(struct rec_report *r, struct rec_step *s, const struct rec_error *e)
+{
+    if (s)
+        s->state = REC_FAILED;
+    struct rec_failure *list = spec_arena_grow(r->arena, r->failures, r->n_failures * sizeof *list, (r->n_failures + 1) * sizeof *list);
+    if (!list) {
+        r->n_failures += !r->n_failures && r->failures;
+        return;
+    }
+    r->failures = list;
+    list[r->n_failures++] = (struct rec_failure){s, *e};
+}
+
+/* A boot starts nothing that shall not start by itself: held until `berth start`. Only the first run of a boot is one. */
+static int hold_for_boot(struct rec_run *run, struct rec_error *err)
+{
+    if (!run->opt.boot || !run->host || !access(REC_RUN_DIR "/lock", F_OK))
+        return 0;
+    for (size_t i = 0; i < run->host->n_containers; i++) {
+        const struct spec_container *c = &run->host->containers[i];
+        int r = c->autostart ? 0 : rec_hold_set(c->name, "autostart: false", err);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+int rec_want(struct rec_run *run, const struct spec_host *host, struct rec_state *out, struct rec_error *err)
+{
+    rec_state_init(out, run->arena);
+    run->host = host;
+    int r = hold_for_boot(run, err);
+    if (!r)
+        r = rec_facts_read(run, err);
+    for (size_t i = 0; !r && host && i < host->n_containers; i++) {
+        const struct spec_container *c = &host->containers[i];
+        const struct rec_runtime *rt = rec_runtime(rec_runtime_of(run, c));
+        const char *why = rt->refuse ? rt->refuse(run, c) : NULL;
+        if (why) {
+            r = rec_fail(err, EOPNOTSUPP, "container %s cannot be had with runtime %s: %s", c->name, rt->name, why);
+            err->at = c->runtime_at.line ? c->runtime_at : c->at;
+        }
+    }
+    for (size_t k = 0; !r && host && k < REC_KINDS; k++)
+        r = rec_kinds[k]->want(run, host, out, err);
+    if (!r)
+        rec_state_sort(out);
+    return r;
+}
+
+int rec_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    rec_state_init(out, run->arena);
+    int r = rec_facts_read(run, err);
+    if (!r)
+        r = rec_links_read(run, err);
+    for (size_t k = 0; !r && k < REC_KINDS; k++)
+        r = rec_kinds[k]->read(run, wanted, out, err);
+    if (!r)
+        rec_state_sort(out);
+    return r;
+}
+
+typedef int (*apply_fn)(struct rec_run *, struct rec_step *const *, size_t, struct rec_report *);
+
+static apply_fn way_of(const struct rec_step *s)
+{
+    const struct rec_kind *k = rec_kinds[s->kind];
+    return s->action == REC_REMOVE && k->remove ? k->remove : k->apply;
+}
+
+/* Bridges come up once everything that is made between them and the processes is there. */
+static void finish(struct rec_run *run, struct rec_step **steps, size_t *n, struct rec_report *report)
+{
+    if (*n)
+        rec_kinds[steps[0]->kind]->finish(run, steps, *n, report);
+    *n = 0;
+}
+
+/* The plan's steps, group after group, until one fails: what comes later may build on it. */
+static void apply_plan(struct rec_run *run, struct rec_plan *p, struct rec_report *report)
+{
+    size_t waiting = 0, n_waiting = 0;
+    size_t failed = report->n_failures;
+    report->total = p->n;
+    for (size_t i = 0; i < p->n && report->n_failures == failed;) {
+        int rank = rec_step_rank(p->steps[i]);
+        size_t n = 1;
+        while (i + n < p->n && rec_step_rank(p->steps[i + n]) == rank && way_of(p->steps[i + n]) == way_of(p->steps[i]))
+            n++;
+        if (n_waiting && rank > rec_finish_rank)
+            finish(run, p->steps + waiting, &n_waiting, report);
+        if (report->n_failures != failed)
+            break;
+        way_of(p->steps[i])(run, p->steps + i, n, report);
+        if (rec_kinds[p->steps[i]->kind]->finish && p->steps[i]->action != REC_REMOVE) {
+            waiting = i;
+            n_waiting = n;
+        }
+        i += n;
+    }
+    if (report->n_failures == failed)
+        finish(run, p->steps + waiting, &n_waiting, report);
+}
+
+static enum rec_outcome outcome_of(int code)
+{
+    switch (code) {
+    case EPERM:
+    case EACCES:
+        return REC_DENIED;
+    case EOPNOTSUPP:
+    case EPROTONOSUPPORT:
+    case EAFNOSUPPORT:
+        return REC_UNSUPPORTED;
+    case EWOULDBLOCK:
+        return REC_LOCKED;
+    default:
+        return REC_UNTOUCHED;
+    }
+}
+
+/* Back to `before`: a plan like any other. What it leaves is told. */
+static void undo(struct rec_run *run, const struct rec_state *want, const struct rec_state *before,
+                 bool (*only)(void *, const struct rec_item *), void *arg, struct rec_result *out)
+{
+    struct rec_state now, after;
+    struct rec_plan *back = NULL, *left = NULL;
+    struct rec_error e;
+    struct rec_report report = {.arena = run->arena};
+    bool adopt = run->opt.adopt;
+    run->opt.adopt = false;
+    bool failed = rec_read(run, want, &now, &e) || rec_plan(run, &now, before, only, arg, &back, &e);
+    if (!failed && back->n) {
+        apply_plan(run, back, &report);
+        failed = rec_read(run, want, &after, &e) || rec_plan(run, &after, before, only, arg, &left, &e);
+    } else {
+        left = back;
+    }
+    run->opt.adopt = adopt;
+    for (size_t i = 0; i < report.n_failures; i++)
+        rec_report_failed(&out->report, NULL, &report.failures[i].error);
+    if (failed)
+        rec_report_failed(&out->report, NULL, &e);
+    bool touched = back && back->n;
+    bool clean = !failed && left && !left->n;
+    out->left = clean ? NULL : left;
+    out->outcome = clean ? (touched ? REC_ROLLED_BACK : REC_UNTOUCHED) : REC_PARTIAL;
+    if (clean && !touched && outcome_of(out->error.code) != REC_LOCKED)
+        out->outcome = outcome_of(out->error.code);
+}
+
+static bool refused(struct rec_run *run, const struct rec_apply_options *o, struct rec_result *out)
+{
+    const struct rec_plan *p = out->plan;
+    if (p->n_conflicts) {
+        const struct rec_conflict *c = &p->conflicts[0];
+        rec_fail(&out->error, EEXIST, "%s: %s", c->object, c->text);
+        out->error.at = c->at;
+        if (c->hint)
+            rec_hint(&out->error, "%s", c->hint);
+        out->outcome = REC_REFUSED;
+        return true;
+    }
+    int r = o->exempt ? rec_guard_protected(run, p, &out->error) : rec_guard(run, p, &out->error);
+    if (!r && o->confirm && p->n && !o->confirm(o->arg, p))
+        r = rec_fail(&out->error, ECANCELED, "not confirmed; nothing was changed");
+    if (r)
+        out->outcome = r == -EPERM || r == -ECANCELED ? REC_REFUSED : outcome_of(-r);
+    return r != 0;
+}
+
+/* Nothing may be left, and what is left of our own making is no longer a failure of reading but of the apply. */
+static bool holds(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_result *out)
+{
+    struct rec_state after;
+    struct rec_plan *left = NULL;
+    struct rec_error e;
+    if (rec_read(run, want, &after, &e) || rec_plan(run, &after, want, o->only, o->arg, &left, &e)) {
+        rec_report_failed(&out->report, NULL, &e);
+        return false;
+    }
+    if (!left->n && !left->n_conflicts)
+        return true;
+    const struct rec_step *s = left->n ? left->steps[0] : NULL;
+    rec_fail(&e, EIO, "%s is not as wanted after the apply: %s", s ? s->object : left->conflicts[0].object,
+             s ? s->reason : left->conflicts[0].text);
+    e.at = s ? s->at : left->conflicts[0].at;
+    rec_hint(&e, "another program may be changing it; `berth plan` shows what differs now");
+    rec_report_failed(&out->report, NULL, &e);
+    out->left = left;
+    return false;
+}
+
+int rec_converge(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_result *out)
+{
+    struct rec_state have;
+    int lock = -1, r = 0;
+    uint64_t start = now_us();
+    memset(out, 0, sizeof *out);
+    out->report = (struct rec_report){.arena = run->arena, .progress = o->progress, .arg = o->arg};
+    if (!o->dry)
+        r = rec_lock(o->verb ? o->verb : "apply", run->opt.lock_timeout_ms, &lock, &out->error);
+    if (!r)
+        r = rec_read(run, want, &have, &out->error);
+    if (!r)
+        r = rec_plan(run, &have, want, o->only, o->arg, &out->plan, &out->error);
+    out->us_read = now_us() - start;
+    if (r) {
+        out->outcome = outcome_of(-r);
+        goto end;
+    }
+    if (o->planned)
+        o->planned(o->arg, out->plan);
+    if (refused(run, o, out))
+        goto end;
+    if (!out->plan->n || o->dry) {
+        out->outcome = REC_IN_SYNC;
+        goto protect;
+    }
+    start = now_us();
+    apply_plan(run, out->plan, &out->report);
+    out->us_apply = now_us() - start;
+    start = now_us();
+    bool good = !out->report.n_failures && holds(run, want, o, out);
+    out->us_check = now_us() - start;
+    if (!good) {
+        if (out->report.n_failures)
+            out->error = out->report.failures[0].error;
+        undo(run, want, &have, o->only, o->arg, out);
+        goto end;
+    }
+    out->outcome = REC_APPLIED;
+protect:
+    if (!o->dry && run->host && !o->only && rec_protected_write(run, run->host, &out->error))
+        out->outcome = REC_PARTIAL;
+end:
+    if (lock >= 0)
+        close(lock);
+    return out->outcome == REC_IN_SYNC || out->outcome == REC_APPLIED ? 0 : -1;
+}

@@ -5,6 +5,7 @@
 #include "netops/batch.h"
 #include <net/if.h>
 #include <stdbool.h>
+#include <linux/if_link.h>
 #include <stdint.h>
 
 struct net_link {
@@ -40,6 +41,7 @@ struct net_bridge_new {
     uint32_t       group;
     const uint8_t *mac;             /* NULL: the kernel's choice */
     uint32_t       mtu;             /* 0: the kernel's default */
+    uint32_t       name_tag, mac_tag, mtu_tag; /* for a refusal that names the attribute; 0: the request's tag */
 };
 /* Queue: a new bridge, down, with NLM_F_EXCL; owner group and MAC are in the creating message. */
 int net_batch_bridge_new(struct net_batch *b, const struct net_bridge_new *n, uint32_t tag);
@@ -54,11 +56,14 @@ struct net_veth_new {
     const uint8_t *peer_mac;
     int            peer_index;      /* asked for, so that no one need look it up; 0: the kernel's choice */
     int            peer_netns_fd;   /* where the peer is born */
+    int            index;           /* asked for, of the host's end; 0: the kernel's choice */
+    uint32_t       name_tag, mac_tag, mtu_tag, peer_mac_tag; /* for a refusal that names the attribute; 0: the request's tag */
 };
 /* Queue: the pair in one message, EXCL, one queue each, both ends down (IFF_UP in VETH_INFO_PEER is refused). */
 int net_batch_veth_new(struct net_batch *b, const struct net_veth_new *n, uint32_t tag);
 
-/* Queue: changes of one link, named by index or, where index is 0, by name. One group of attributes a message (facts K1). */
+/* Queue: changes of one link, named by index or, where index is 0, by name. One group of attributes a message (facts K1).
+ * 0: queued; -ENOMEM; -EINVAL: no index and no name of 1 to 15 bytes (such a request could fit links that are not meant). */
 struct net_link_ref {
     int         index;
     const char *name;               /* for messages too; borrowed for the call */

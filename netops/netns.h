@@ -32,4 +32,6 @@ struct net_inside {
     size_t             n_route;
 };
 int net_inside_read(int fd, struct net_inside *out, struct net_error *err);
+/* The reading alone, on a port of that namespace that is kept open (as `watch` does). */
+int net_inside_read_port(struct net_port *p, struct net_inside *out, struct net_error *err);
 #endif

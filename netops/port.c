@@ -3,8 +3,8 @@
  * there. libmnl's own loop is not used: it takes NLMSG_DONE for success whatever it carries (facts K12), and a forged ack for
  * the kernel's (K16). */
 #include "netops/port.h"
+#include "netops/attr.h"
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <limits.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
@@ -134,7 +134,7 @@ static struct net_port *port_new(int protocol)
     return p;
 }
 
-int net_port_open(int protocol, struct net_port **out, struct net_error *err)
+static int port_open(int protocol, bool acks, struct net_port **out, struct net_error *err)
 {
     struct net_port *p = port_new(protocol);
     if (!p)
@@ -147,9 +147,37 @@ int net_port_open(int protocol, struct net_port **out, struct net_error *err)
         free(p);
         return net_fail(err, code, "open", "a netlink socket");
     }
-    option(p, NETLINK_EXT_ACK);
-    option(p, NETLINK_CAP_ACK);
+    if (acks) {
+        option(p, NETLINK_EXT_ACK);
+        option(p, NETLINK_CAP_ACK);
+    }
     *out = p;
+    return 0;
+}
+
+int net_port_open(int protocol, struct net_port **out, struct net_error *err)
+{
+    return port_open(protocol, true, out, err);
+}
+
+int net_port_open_quick(struct net_port **out, struct net_error *err)
+{
+    return port_open(NETLINK_ROUTE, false, out, err);
+}
+
+void net_port_strict(struct net_port *p)
+{
+    if (p->strict || p->protocol != NETLINK_ROUTE)
+        return;
+    option(p, NETLINK_GET_STRICT_CHK);
+    p->strict = true;
+}
+
+int net_port_widen(struct net_port *p)
+{
+    if (p->dump_slot >= BUFFER)
+        return -EMSGSIZE;
+    p->dump_slot = p->dump_slot * 4 > BUFFER ? BUFFER : p->dump_slot * 4;
     return 0;
 }
 
@@ -332,13 +360,13 @@ int net_answer_code(const struct nlmsghdr *m, struct net_error *err, uint32_t *o
     if (!(m->nlmsg_flags & NLM_F_ACK_TLVS) || at >= have)
         return -code;
     const struct nlattr *a;
-    mnl_attr_for_each(a, m, at) {
+    NET_EACH(a, m, at - NLMSG_HDRLEN) {
         if (mnl_attr_get_type(a) == NLMSGERR_ATTR_MSG) {
             const char *text = mnl_attr_get_payload(a);
             net_error_kernel(err, text, strnlen(text, mnl_attr_get_payload_len(a)));
         } else if (mnl_attr_get_type(a) == NLMSGERR_ATTR_OFFS && offset &&
                    mnl_attr_get_payload_len(a) >= sizeof(uint32_t)) {
-            *offset = mnl_attr_get_u32(a);
+            *offset = net_attr_u32(a);
         }
     }
     return -code;
@@ -411,10 +439,7 @@ static int read_once(struct net_port *p, const struct nlmsghdr *request, uint16_
     union request q;
     if (request->nlmsg_len > sizeof q)
         return net_fail(err, EMSGSIZE, "read", "%s", subject(p, request));
-    if (!p->strict && p->protocol == NETLINK_ROUTE) {
-        option(p, NETLINK_GET_STRICT_CHK);
-        p->strict = true;
-    }
+    net_port_strict(p);
     memset(&q, 0, sizeof q.head);
     memcpy(q.bytes, request, request->nlmsg_len);
     q.head.nlmsg_flags |= (uint16_t)(NLM_F_REQUEST | flags);
@@ -438,11 +463,8 @@ static int read_once(struct net_port *p, const struct nlmsghdr *request, uint16_
         else if (got)
             return net_fail(err, -got, "read", "%s", subject(p, request));
     }
-    if (cut) {
-        if (p->dump_slot >= BUFFER)
-            return net_fail(err, EMSGSIZE, "read", "%s", subject(p, request));
-        p->dump_slot = p->dump_slot * 4 > BUFFER ? BUFFER : p->dump_slot * 4;
-    }
+    if (cut && net_port_widen(p))
+        return net_fail(err, EMSGSIZE, "read", "%s", subject(p, request));
     if (lost || r->torn)
         return net_fail(err, EINTR, "read", "%s", subject(p, request));
     if (r->code) {

@@ -40,6 +40,9 @@ int net_port_ask(struct net_port *p, const struct nlmsghdr *request, net_each_fn
 uint32_t net_port_number(struct net_port *p);   /* the next nlmsg_seq */
 int      net_port_fd(const struct net_port *p); /* for poll; never read from it */
 int64_t  net_port_deadline(int milliseconds);   /* from now; CLOCK_MONOTONIC, nanoseconds */
+int      net_port_open_quick(struct net_port **out, struct net_error *err); /* rtnetlink, reading alone: no option set yet */
+void     net_port_strict(struct net_port *p);   /* the readings above do it themselves */
+int      net_port_widen(struct net_port *p);    /* after a cut datagram of a dump: 0: try again; -EMSGSIZE: as wide as can be */
 /* Room for `send` bytes in one send and for answers of `receive` bytes (as setsockopt counts: the kernel doubles it). Never
  * less than before. -errno when the kernel gave less than that (no right to force it). */
 int      net_port_room(struct net_port *p, size_t send, size_t receive);

@@ -1,0 +1,265 @@
+/* One namespace in few system calls: all questions go out in one send. Kernels since 6.9 finish a small dump inside the send,
+ * so the next dump of the same send is taken; older ones answer EBUSY to all but the first, and each of those is asked again
+ * alone. A kernel without IPv6 answers its questions with what IPv4 has: only the family that was asked for is kept. */
+#include "netops/netns.h"
+#include "netops/attr.h"
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef RTEXT_FILTER_SKIP_STATS
+#define RTEXT_FILTER_SKIP_STATS (1 << 3)
+#endif
+
+enum { RETRIES = 10, ANSWER_MS = 10000, MOST_LOSSES = 1000 };
+enum question { LO, ETH0, ADDRESSES4, ADDRESSES6, ROUTES4, ROUTES6, QUESTIONS };
+
+struct asking {
+    struct net_inside *out;
+    uint32_t           first;             /* number of question 0 */
+    bool               sent[QUESTIONS];
+    bool               over[QUESTIONS];
+    bool               busy[QUESTIONS];
+    bool               torn;
+    int                code;              /* the first refusal */
+    enum question      refused;
+    struct net_error   said;
+};
+
+/* ---- answers ---- */
+
+static void keep_address(struct asking *q, enum question which, const struct nlmsghdr *m)
+{
+    struct net_inside *in = q->out;
+    struct net_address a;
+    if (!net_address_decode(m, &a) || a.family != (which == ADDRESSES4 ? AF_INET : AF_INET6))
+        return;
+    if (!in->has_eth0 || a.index != in->eth0.index || a.scope == RT_SCOPE_LINK)
+        return;
+    if (in->n_address < sizeof in->address / sizeof in->address[0])
+        in->address[in->n_address] = a;
+    in->n_address++;
+}
+
+static void keep_route(struct asking *q, enum question which, const struct nlmsghdr *m)
+{
+    struct net_inside *in = q->out;
+    struct net_route   r;
+    if (!net_route_decode(m, &r) || r.family != (which == ROUTES4 ? AF_INET : AF_INET6))
+        return;
+    const struct rtmsg *t = mnl_nlmsg_get_payload(m);
+    if (r.table != RT_TABLE_MAIN || r.type != RTN_UNICAST || r.protocol == RTPROT_KERNEL || t->rtm_flags & RTM_F_CLONED)
+        return;
+    if (in->n_route < sizeof in->route / sizeof in->route[0])
+        in->route[in->n_route] = r;
+    in->n_route++;
+}
+
+static void over(struct asking *q, enum question i, const struct nlmsghdr *m)
+{
+    struct net_error said = {0};
+    int              code = net_answer_code(m, &said, NULL);
+
+    q->over[i] = true;
+    if (!code)
+        return;
+    if (i >= ADDRESSES4 && code == EBUSY && m->nlmsg_type == NLMSG_ERROR) {
+        q->busy[i] = true;
+        return;
+    }
+    if (i <= ETH0 && code == ENODEV) /* no such link is an answer too */
+        return;
+    if ((i == ADDRESSES6 || i == ROUTES6) && (code == EAFNOSUPPORT || code == EOPNOTSUPP))
+        return;
+    if (code == EINTR || code == EAGAIN) {
+        q->torn = true;
+        return;
+    }
+    if (!q->code) {
+        q->code = code;
+        q->refused = i;
+        q->said = said;
+    }
+}
+
+static int hear(void *arg, const struct nlmsghdr *m)
+{
+    struct asking *q = arg;
+    uint32_t       i = m->nlmsg_seq - q->first;
+
+    if (i >= QUESTIONS || !q->sent[i] || q->over[i])
+        return 0;
+    if (m->nlmsg_flags & NLM_F_DUMP_INTR)
+        q->torn = true;
+    if (m->nlmsg_type == NLMSG_DONE || m->nlmsg_type == NLMSG_ERROR) {
+        over(q, i, m);
+        return 0;
+    }
+    if (m->nlmsg_type == NLMSG_OVERRUN)
+        q->torn = true;
+    if (m->nlmsg_type < NLMSG_MIN_TYPE)
+        return 0;
+    switch ((enum question)i) {
+    case LO:
+        q->out->has_lo = net_link_decode(m, &q->out->lo);
+        q->over[i] = true;
+        break;
+    case ETH0:
+        q->out->has_eth0 = net_link_decode(m, &q->out->eth0);
+        q->over[i] = true;
+        break;
+    case ADDRESSES4:
+    case ADDRESSES6:
+        keep_address(q, i, m);
+        break;
+    case ROUTES4:
+    case ROUTES6:
+        keep_route(q, i, m);
+        break;
+    case QUESTIONS:
+        break;
+    }
+    return 0;
+}
+
+/* ---- questions ---- */
+
+static void put(uint8_t *at, size_t *size, enum question i, uint32_t seq)
+{
+    struct nlmsghdr *m = mnl_nlmsg_put_header(at + *size);
+    m->nlmsg_seq = seq;
+    m->nlmsg_flags = NLM_F_REQUEST | (i >= ADDRESSES4 ? NLM_F_DUMP : 0);
+    switch (i) {
+    case LO:
+    case ETH0: {
+        struct ifinfomsg *l = mnl_nlmsg_put_extra_header(m, sizeof *l);
+        m->nlmsg_type = RTM_GETLINK;
+        if (i == LO)
+            l->ifi_index = 1; /* lo has it in every namespace */
+        else
+            mnl_attr_put_strz(m, IFLA_IFNAME, "eth0");
+        mnl_attr_put_u32(m, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+        break;
+    }
+    case ADDRESSES4:
+    case ADDRESSES6: {
+        struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(m, sizeof *a);
+        m->nlmsg_type = RTM_GETADDR;
+        a->ifa_family = i == ADDRESSES4 ? AF_INET : AF_INET6;
+        break;
+    }
+    case ROUTES4:
+    case ROUTES6: {
+        struct rtmsg *t = mnl_nlmsg_put_extra_header(m, sizeof *t);
+        m->nlmsg_type = RTM_GETROUTE;
+        t->rtm_family = i == ROUTES4 ? AF_INET : AF_INET6;
+        t->rtm_table = RT_TABLE_MAIN;
+        break;
+    }
+    case QUESTIONS:
+        break;
+    }
+    *size += NLMSG_ALIGN(m->nlmsg_len);
+}
+
+/* Send those of `which` in one send and hear them to the end. */
+static int ask(struct net_port *p, struct asking *q, const bool which[QUESTIONS], struct net_error *err)
+{
+    _Alignas(8) uint8_t bytes[QUESTIONS * 64];
+    size_t              size = 0;
+    uint32_t            first = 0;
+
+    memset(bytes, 0, sizeof bytes);
+    for (enum question i = 0; i < QUESTIONS; i++) { /* numbers for all, so that answer and question differ by q->first */
+        uint32_t seq = net_port_number(p);
+        if (i == LO)
+            first = seq;
+        q->sent[i] = which[i];
+        q->over[i] = !which[i];
+        q->busy[i] = false;
+        if (which[i])
+            put(bytes, &size, i, seq);
+    }
+    q->first = first;
+    int r = net_port_send(p, bytes, size, err);
+    if (r)
+        return r;
+
+    int64_t deadline = net_port_deadline(ANSWER_MS);
+    bool    lost = false;
+    for (int losses = 0; losses <= MOST_LOSSES; losses += lost) {
+        unsigned left = 0;
+        for (enum question i = 0; i < QUESTIONS; i++)
+            left += !q->over[i];
+        if (!left)
+            break;
+        r = net_port_receive(p, NET_SLOT_DUMP, UINT32_MAX, lost ? NET_NO_WAIT : deadline, hear, q);
+        if (r == -EMSGSIZE || r == -ENOBUFS)
+            lost = true;
+        else if (r == -EAGAIN && lost)
+            break;
+        else if (r)
+            return net_fail(err, -r, "read", "what is in a namespace");
+        if (r == -EMSGSIZE && net_port_widen(p))
+            return net_fail(err, EMSGSIZE, "read", "what is in a namespace");
+    }
+    q->torn |= lost;
+    return 0;
+}
+
+static int read_once(struct net_port *p, struct asking *q, struct net_error *err)
+{
+    bool which[QUESTIONS] = {true, true, true, true, true, true};
+    int  r = ask(p, q, which, err);
+
+    if (r || q->torn || q->code)
+        return r;
+    bool again[QUESTIONS];
+    memcpy(again, q->busy, sizeof again);
+    for (enum question i = ADDRESSES4; i < QUESTIONS; i++) {
+        if (!again[i])
+            continue;
+        bool one[QUESTIONS] = {false};
+        one[i] = true;
+        r = ask(p, q, one, err);
+        if (r || q->torn || q->code)
+            return r;
+        if (q->busy[i])
+            return net_fail(err, EBUSY, "read", "what is in a namespace");
+    }
+    return 0;
+}
+
+int net_inside_read_port(struct net_port *p, struct net_inside *out, struct net_error *err)
+{
+    static const char *const names[QUESTIONS] = {"link 'lo'", "link 'eth0'", "addresses", "addresses", "routes", "routes"};
+
+    net_port_strict(p);
+    for (int tries = 0; tries <= RETRIES; tries++) {
+        struct asking q = {.out = out};
+        /* the big arrays need no clearing: their counts say what of them is valid */
+        out->has_lo = out->has_eth0 = false;
+        out->n_address = out->n_route = 0;
+        int r = read_once(p, &q, err);
+        if (r)
+            return r;
+        if (q.torn)
+            continue;
+        if (!q.code)
+            return 0;
+        net_fail(err, q.code, "read", "%s in a namespace", names[q.refused]);
+        net_error_kernel(err, q.said.kernel, strlen(q.said.kernel));
+        return -q.code;
+    }
+    return net_fail(err, EINTR, "read", "what is in a namespace");
+}
+
+int net_inside_read(int fd, struct net_inside *out, struct net_error *err)
+{
+    scoped(net_port_closep) struct net_port *p = NULL;
+    int r = net_netns_enter(fd, err);
+    if (!r)
+        r = net_port_open_quick(&p, err);
+    return r ? r : net_inside_read_port(p, out, err);
+}

@@ -18,6 +18,7 @@ enum {
     BUFFER = 256 * 1024, /* one for each thread that has a port */
     SLOT_ACK = 512,      /* CAP_ACK keeps acks short; the longest text of the kernel's is some 200 bytes */
     SLOT_DUMP = 32 * 1024,
+    SLOT_EVENT = 16 * 1024,
     MAX_SLOTS = 64,
     RETRIES = 10,        /* facts K13: the longest run of torn dumps seen was 1 */
     ANSWER_MS = 10000,
@@ -289,7 +290,7 @@ static int walk(const struct net_datagram *d, net_each_fn each, void *arg)
 int net_port_receive(struct net_port *p, enum net_slot slot, unsigned expect, int64_t deadline, net_each_fn each, void *arg)
 {
     struct net_datagram d[MAX_SLOTS];
-    size_t              size = slot == NET_SLOT_ACK ? SLOT_ACK : p->dump_slot;
+    size_t              size = slot == NET_SLOT_ACK ? SLOT_ACK : slot == NET_SLOT_EVENT ? SLOT_EVENT : p->dump_slot;
     unsigned            n = (unsigned)(BUFFER / size);
 
     if (!p->buffer && !(p->buffer = buffer_take()))
@@ -309,6 +310,8 @@ int net_port_receive(struct net_port *p, enum net_slot slot, unsigned expect, in
         int got = p->ops->recv(p->arg, d, n, wait);
         if (got == -EAGAIN && deadline != NET_NO_WAIT && now() >= deadline)
             return -ETIMEDOUT;
+        if (got == -EINTR && slot == NET_SLOT_EVENT)
+            return got;
         if (got == -EINTR || (got == -EAGAIN && deadline != NET_NO_WAIT))
             continue;
         if (got < 0)

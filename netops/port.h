@@ -11,6 +11,7 @@
 #include <linux/netlink.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct net_port;
@@ -51,10 +52,12 @@ int      net_port_listen(struct net_port *p, uint32_t groups, struct net_error *
 /* One datagram to the kernel, `size` bytes of whole messages; after an error nothing was sent. */
 int      net_port_send(struct net_port *p, const void *messages, size_t size, struct net_error *err);
 
-enum net_slot { NET_SLOT_ACK, NET_SLOT_DUMP }; /* 512 bytes and up to 64 datagrams a call; 32 KiB and up to 8 */
+/* Room for each datagram, and how many a call: an ack 512 bytes, 64; a dump 32 KiB, 8; an event 16 KiB, 16. */
+enum net_slot { NET_SLOT_ACK, NET_SLOT_DUMP, NET_SLOT_EVENT };
 #define NET_NO_WAIT INT64_MIN                  /* as a deadline: -EAGAIN when nothing is there */
 /* One system call's worth of datagrams (`expect` at most; more when poll is needed), each message to `each` (0, or a value
- * other than 0 that stops and is returned). Some, then 0. -ETIMEDOUT; -ENOBUFS: the kernel dropped answers, the outcome is unknown;
+ * other than 0 that stops and is returned). Some, then 0. For events a signal ends the wait: -EINTR.
+ * -ETIMEDOUT; -ENOBUFS: the kernel dropped answers, the outcome is unknown;
  * -EMSGSIZE: one datagram was cut (the others were handed on); -EBADMSG. */
 int net_port_receive(struct net_port *p, enum net_slot slot, unsigned expect, int64_t deadline, net_each_fn each, void *arg);
 /* Of an NLMSG_ERROR or NLMSG_DONE: 0 or an errno, positive. The kernel's sentence goes to err->kernel, the offset of the

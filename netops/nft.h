@@ -47,6 +47,11 @@ struct net_nft_have;                    /* both tables as the kernel holds them,
 int      net_nft_read(struct net_port *nft, struct net_nft_have **out, struct net_error *err);
 void     net_nft_have_free(struct net_nft_have *h);
 DEFINE_SCOPED(struct net_nft_have *, net_nft_have_free)
+/* A dump may be torn without a sign (facts F7): read again until two readings agree, *have is then the later one. Do this
+ * where a difference was seen, before anybody hears of it; net_nft_apply does it by itself. */
+int      net_nft_confirm(struct net_port *nft, struct net_nft_have **have, struct net_error *err);
+/* The generation alone, in one exchange: did anybody write since? */
+int      net_nft_read_generation(struct net_port *nft, uint32_t *out, struct net_error *err);
 bool     net_nft_absent(const struct net_nft_have *h);      /* neither table is there */
 uint32_t net_nft_generation(const struct net_nft_have *h);
 

@@ -72,6 +72,8 @@ static void over(struct asking *q, enum question i, const struct nlmsghdr *m)
         return;
     if ((i == ADDRESSES6 || i == ROUTES6) && (code == EAFNOSUPPORT || code == EOPNOTSUPP))
         return;
+    if (i >= ROUTES4 && code == ENOENT) /* "FIB table does not exist": there was never a route */
+        return;
     if (code == EINTR || code == EAGAIN) {
         q->torn = true;
         return;

@@ -1,6 +1,7 @@
-/* One namespace in few system calls: all questions go out in one send. Kernels since 6.9 finish a small dump inside the send,
- * so the next dump of the same send is taken; older ones answer EBUSY to all but the first, and each of those is asked again
- * alone. A kernel without IPv6 answers its questions with what IPv4 has: only the family that was asked for is kept. */
+/* One namespace in few system calls. A socket has one dump at a time (a second one in the same send is refused with EBUSY, seen
+ * on 6.18): so both links and the addresses go out in the first send, the routes in a second. Both dumps ask for all families,
+ * which works without IPv6 in the kernel too. What is not wanted is dropped here, so that no option need be set on a socket
+ * that lives for two questions. */
 #include "netops/netns.h"
 #include "netops/attr.h"
 #include <errno.h>
@@ -13,14 +14,13 @@
 #endif
 
 enum { RETRIES = 10, ANSWER_MS = 10000, MOST_LOSSES = 1000 };
-enum question { LO, ETH0, ADDRESSES4, ADDRESSES6, ROUTES4, ROUTES6, QUESTIONS };
+enum question { LO, ETH0, ADDRESSES, ROUTES, QUESTIONS };
 
 struct asking {
     struct net_inside *out;
     uint32_t           first;             /* number of question 0 */
     bool               sent[QUESTIONS];
     bool               over[QUESTIONS];
-    bool               busy[QUESTIONS];
     bool               torn;
     int                code;              /* the first refusal */
     enum question      refused;
@@ -29,12 +29,43 @@ struct asking {
 
 /* ---- answers ---- */
 
-static void keep_address(struct asking *q, enum question which, const struct nlmsghdr *m)
+/* Other families (MPLS, multicast) are none of ours; a cut or senseless message of ours must not pass for "nothing there". */
+static bool ours(const struct nlmsghdr *m)
+{
+    uint8_t family = m->nlmsg_len > NLMSG_HDRLEN ? *(const uint8_t *)NLMSG_DATA(m) : AF_INET;
+    return family == AF_INET || family == AF_INET6;
+}
+
+static void nonsense(struct asking *q, enum question i)
+{
+    if (!q->code) {
+        q->code = EBADMSG;
+        q->refused = i;
+    }
+}
+
+static void keep_link(struct asking *q, enum question i, const struct nlmsghdr *m)
+{
+    struct net_link *l = i == LO ? &q->out->lo : &q->out->eth0;
+    q->over[i] = true;
+    if (!net_link_decode(m, l))
+        nonsense(q, i);
+    else if (i == LO)
+        q->out->has_lo = true;
+    else /* the kernel also answers with a link that has this as an alternative name */
+        q->out->has_eth0 = !strcmp(l->name, "eth0");
+}
+
+static void keep_address(struct asking *q, const struct nlmsghdr *m)
 {
     struct net_inside *in = q->out;
     struct net_address a;
-    if (!net_address_decode(m, &a) || a.family != (which == ADDRESSES4 ? AF_INET : AF_INET6))
+    if (!ours(m))
         return;
+    if (!net_address_decode(m, &a)) {
+        nonsense(q, ADDRESSES);
+        return;
+    }
     if (!in->has_eth0 || a.index != in->eth0.index || a.scope == RT_SCOPE_LINK)
         return;
     if (in->n_address < sizeof in->address / sizeof in->address[0])
@@ -42,12 +73,16 @@ static void keep_address(struct asking *q, enum question which, const struct nlm
     in->n_address++;
 }
 
-static void keep_route(struct asking *q, enum question which, const struct nlmsghdr *m)
+static void keep_route(struct asking *q, const struct nlmsghdr *m)
 {
     struct net_inside *in = q->out;
     struct net_route   r;
-    if (!net_route_decode(m, &r) || r.family != (which == ROUTES4 ? AF_INET : AF_INET6))
+    if (!ours(m))
         return;
+    if (!net_route_decode(m, &r)) {
+        nonsense(q, ROUTES);
+        return;
+    }
     const struct rtmsg *t = mnl_nlmsg_get_payload(m);
     if (r.table != RT_TABLE_MAIN || r.type != RTN_UNICAST || r.protocol == RTPROT_KERNEL || t->rtm_flags & RTM_F_CLONED)
         return;
@@ -64,15 +99,9 @@ static void over(struct asking *q, enum question i, const struct nlmsghdr *m)
     q->over[i] = true;
     if (!code)
         return;
-    if (i >= ADDRESSES4 && code == EBUSY && m->nlmsg_type == NLMSG_ERROR) {
-        q->busy[i] = true;
-        return;
-    }
     if (i <= ETH0 && code == ENODEV) /* no such link is an answer too */
         return;
-    if ((i == ADDRESSES6 || i == ROUTES6) && (code == EAFNOSUPPORT || code == EOPNOTSUPP))
-        return;
-    if (i >= ROUTES4 && code == ENOENT) /* "FIB table does not exist": there was never a route */
+    if (i == ROUTES && code == ENOENT) /* "FIB table does not exist": there was never a route */
         return;
     if (code == EINTR || code == EAGAIN) {
         q->torn = true;
@@ -104,20 +133,14 @@ static int hear(void *arg, const struct nlmsghdr *m)
         return 0;
     switch ((enum question)i) {
     case LO:
-        q->out->has_lo = net_link_decode(m, &q->out->lo);
-        q->over[i] = true;
-        break;
     case ETH0:
-        q->out->has_eth0 = net_link_decode(m, &q->out->eth0);
-        q->over[i] = true;
+        keep_link(q, i, m);
         break;
-    case ADDRESSES4:
-    case ADDRESSES6:
-        keep_address(q, i, m);
+    case ADDRESSES:
+        keep_address(q, m);
         break;
-    case ROUTES4:
-    case ROUTES6:
-        keep_route(q, i, m);
+    case ROUTES:
+        keep_route(q, m);
         break;
     case QUESTIONS:
         break;
@@ -131,7 +154,7 @@ static void put(uint8_t *at, size_t *size, enum question i, uint32_t seq)
 {
     struct nlmsghdr *m = mnl_nlmsg_put_header(at + *size);
     m->nlmsg_seq = seq;
-    m->nlmsg_flags = NLM_F_REQUEST | (i >= ADDRESSES4 ? NLM_F_DUMP : 0);
+    m->nlmsg_flags = NLM_F_REQUEST | (i >= ADDRESSES ? NLM_F_DUMP : 0);
     switch (i) {
     case LO:
     case ETH0: {
@@ -144,19 +167,17 @@ static void put(uint8_t *at, size_t *size, enum question i, uint32_t seq)
         mnl_attr_put_u32(m, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
         break;
     }
-    case ADDRESSES4:
-    case ADDRESSES6: {
+    case ADDRESSES: {
         struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(m, sizeof *a);
         m->nlmsg_type = RTM_GETADDR;
-        a->ifa_family = i == ADDRESSES4 ? AF_INET : AF_INET6;
+        a->ifa_family = AF_UNSPEC;
         break;
     }
-    case ROUTES4:
-    case ROUTES6: {
+    case ROUTES: {
         struct rtmsg *t = mnl_nlmsg_put_extra_header(m, sizeof *t);
         m->nlmsg_type = RTM_GETROUTE;
-        t->rtm_family = i == ROUTES4 ? AF_INET : AF_INET6;
-        t->rtm_table = RT_TABLE_MAIN;
+        t->rtm_family = AF_UNSPEC;
+        t->rtm_table = RT_TABLE_MAIN; /* heeded by a strict socket alone */
         break;
     }
     case QUESTIONS:
@@ -165,8 +186,8 @@ static void put(uint8_t *at, size_t *size, enum question i, uint32_t seq)
     *size += NLMSG_ALIGN(m->nlmsg_len);
 }
 
-/* Send those of `which` in one send and hear them to the end. */
-static int ask(struct net_port *p, struct asking *q, const bool which[QUESTIONS], struct net_error *err)
+/* Send the questions from..to in one send and hear them to the end. */
+static int ask(struct net_port *p, struct asking *q, enum question from, enum question to, struct net_error *err)
 {
     _Alignas(8) uint8_t bytes[QUESTIONS * 64];
     size_t              size = 0;
@@ -177,10 +198,9 @@ static int ask(struct net_port *p, struct asking *q, const bool which[QUESTIONS]
         uint32_t seq = net_port_number(p);
         if (i == LO)
             first = seq;
-        q->sent[i] = which[i];
-        q->over[i] = !which[i];
-        q->busy[i] = false;
-        if (which[i])
+        q->sent[i] = i >= from && i <= to;
+        q->over[i] = !q->sent[i];
+        if (q->sent[i])
             put(bytes, &size, i, seq);
     }
     q->first = first;
@@ -210,46 +230,26 @@ static int ask(struct net_port *p, struct asking *q, const bool which[QUESTIONS]
     return 0;
 }
 
-static int read_once(struct net_port *p, struct asking *q, struct net_error *err)
+static int read_all(struct net_port *p, struct net_inside *out, struct net_error *err)
 {
-    bool which[QUESTIONS] = {true, true, true, true, true, true};
-    int  r = ask(p, q, which, err);
+    static const char *const names[QUESTIONS] = {"link 'lo'", "link 'eth0'", "addresses", "routes"};
 
-    if (r || q->torn || q->code)
-        return r;
-    bool again[QUESTIONS];
-    memcpy(again, q->busy, sizeof again);
-    for (enum question i = ADDRESSES4; i < QUESTIONS; i++) {
-        if (!again[i])
-            continue;
-        bool one[QUESTIONS] = {false};
-        one[i] = true;
-        r = ask(p, q, one, err);
-        if (r || q->torn || q->code)
-            return r;
-        if (q->busy[i])
-            return net_fail(err, EBUSY, "read", "what is in a namespace");
-    }
-    return 0;
-}
-
-int net_inside_read_port(struct net_port *p, struct net_inside *out, struct net_error *err)
-{
-    static const char *const names[QUESTIONS] = {"link 'lo'", "link 'eth0'", "addresses", "addresses", "routes", "routes"};
-
-    net_port_strict(p);
     for (int tries = 0; tries <= RETRIES; tries++) {
-        struct asking q = {.out = out};
-        /* the big arrays need no clearing: their counts say what of them is valid */
-        out->has_lo = out->has_eth0 = false;
-        out->n_address = out->n_route = 0;
-        int r = read_once(p, &q, err);
+        struct net_inside in; /* its arrays need no clearing: the counts say what of them is valid */
+        struct asking     q = {.out = &in};
+        in.has_lo = in.has_eth0 = false;
+        in.n_address = in.n_route = 0;
+        int r = ask(p, &q, LO, ADDRESSES, err);
+        if (!r && !q.torn && !q.code)
+            r = ask(p, &q, ROUTES, ROUTES, err);
         if (r)
             return r;
         if (q.torn)
             continue;
-        if (!q.code)
+        if (!q.code) {
+            *out = in;
             return 0;
+        }
         net_fail(err, q.code, "read", "%s in a namespace", names[q.refused]);
         net_error_kernel(err, q.said.kernel, strlen(q.said.kernel));
         return -q.code;
@@ -263,5 +263,11 @@ int net_inside_read(int fd, struct net_inside *out, struct net_error *err)
     int r = net_netns_enter(fd, err);
     if (!r)
         r = net_port_open_quick(&p, err);
-    return r ? r : net_inside_read_port(p, out, err);
+    return r ? r : read_all(p, out, err);
+}
+
+int net_inside_read_port(struct net_port *p, struct net_inside *out, struct net_error *err)
+{
+    net_port_strict(p);
+    return read_all(p, out, err);
 }

@@ -1,0 +1,6 @@
+if(NOT TARGET PkgConfig::CMOCKA)
+    pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+endif()
+add_executable(test_netops_nft unit/netops_nft.c)
+target_link_libraries(test_netops_nft PRIVATE berth::netops PkgConfig::CMOCKA)
+add_test(NAME unit.netops_nft COMMAND test_netops_nft)

@@ -66,7 +66,8 @@ static void keep_address(struct asking *q, const struct nlmsghdr *m)
         nonsense(q, ADDRESSES);
         return;
     }
-    if (!in->has_eth0 || a.index != in->eth0.index || a.scope == RT_SCOPE_LINK)
+    bool link_local = a.family == AF_INET6 ? a.scope == RT_SCOPE_LINK : a.bytes[0] == 169 && a.bytes[1] == 254;
+    if (!in->has_eth0 || a.index != in->eth0.index || link_local)
         return;
     if (in->n_address < sizeof in->address / sizeof in->address[0])
         in->address[in->n_address] = a;

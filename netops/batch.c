@@ -176,7 +176,8 @@ static void refusal(struct net_batch *b, size_t i, int code, uint32_t offset, st
 
     memcpy(kernel, e->kernel, sizeof kernel);
     object[0] = '\0';
-    row->describe((const void *)(b->bytes + row->at), row->name, object, sizeof object);
+    if (row->describe)
+        row->describe((const void *)(b->bytes + row->at), row->name, object, sizeof object);
     net_fail(e, code, row->op, "%s", object);
     memcpy(e->kernel, kernel, sizeof e->kernel);
     e->tag = row->tag;

@@ -36,7 +36,7 @@ struct net_request {
     const void     *body;           /* struct ifinfomsg and the like */
     size_t          body_size;
     const char     *op;             /* static */
-    net_describe_fn describe;
+    net_describe_fn describe;       /* may be NULL */
     const char     *name;           /* copied, up to 15 bytes; may be NULL */
     int             forgive;        /* an errno that counts as done; 0: none */
     uint32_t        tag;

@@ -67,6 +67,8 @@ static const struct sentence {
     {ENETDOWN,      NULL, "",               "the link is down"},
     {ESRCH,         "remove", "route",      "there is no such route"},
     {ENODEV,        NULL, "",               "there is no such link"},
+    {EOPNOTSUPP,    NULL, "table bridge",   "this kernel lacks nftables bridge filtering (CONFIG_NF_TABLES_BRIDGE)"},
+    {EOPNOTSUPP,    NULL, "nftables",       "this kernel lacks nftables (CONFIG_NF_TABLES)"},
     {EOPNOTSUPP,    "create", "",           "this kernel lacks this kind of link (see CONFIG_BRIDGE, CONFIG_VETH)"},
     {EOPNOTSUPP,    NULL, "",               "this kernel lacks what is needed for it"},
     {EAFNOSUPPORT,  NULL, "",               "this kernel lacks that address family (is IPv6 switched off?)"},

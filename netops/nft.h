@@ -1,6 +1,7 @@
 /* netops/nft.h — berth's own tables, `inet berth` and `bridge berth`, as one value: built, read, compared, swapped.
  * Shape    facts/runtime-and-nat.md D and E: sets and maps hold what grows, so the number of rules does not grow with containers.
  * Atomic   one batch with a generation id (NFNL_BATCH_GENID); success is a generation that moved and tables that read back equal.
+ * Meaning  what wins over what (isolation, port maps, inbound): the head of nft_build.c.
  * Kernel   linux/netfilter/nf_tables.h; facts F1 to F7. Only objects of libnftnl, never text. */
 #ifndef NETOPS_NFT_H
 #define NETOPS_NFT_H
@@ -29,7 +30,7 @@ struct net_nft_map {                    /* one port: ranges are expanded */
     uint32_t tag;
 };
 struct net_nft_alone {                  /* an isolated container */
-    char    port[IFNAMSIZ];             /* its host link */
+    char    port[IFNAMSIZ];             /* its host link; "": none (a model has addresses and ports in entries of their own) */
     uint8_t addr4[4], addr6[16];
     bool    has4, has6;
     uint32_t tag;

@@ -232,6 +232,10 @@ static void test_refused(void **state)
     snprintf(b.uplink4, sizeof b.uplink4, "%s", b.name);
     assert_int_equal(net_nft_want_init(&w, &n, &err), -EINVAL);
     assert_int_equal(net_nft_compare(&n, &(struct net_nft_have){0}, NULL, NULL), 1);
+
+    net_fail(&err, EOPNOTSUPP, "create", "table bridge berth");
+    net_error_format(&err, text, sizeof text);
+    assert_non_null(strstr(text, "lacks nftables bridge filtering"));
 }
 
 /* Bytes of a message cut anywhere, or changed anywhere, are taken or refused, never run over. */

@@ -1,0 +1,74 @@
+/* spec/internal.h — what the files of this layer share: the text being read, its nodes, its faults.
+ * A node keeps its place; a scalar has no type of its own: its field gives it one. */
+#ifndef SPEC_INTERNAL_H
+#define SPEC_INTERNAL_H
+#include "spec/spec.h"
+
+/* Code and slug of each fault, E001… in this order; append only. */
+enum spec_code {
+    SPEC_E_EMPTY = 1, SPEC_E_CHAR, SPEC_E_UTF8, SPEC_E_ENCODING, SPEC_E_YAML, SPEC_E_NOT_MAP, SPEC_E_MULTI_DOC,
+    SPEC_E_YAML_VERSION, SPEC_E_DUPLICATE_KEY, SPEC_E_ALIAS, SPEC_E_TAG, SPEC_E_OUTSIDE, SPEC_E_KEY, SPEC_E_UNKNOWN_KEY,
+    SPEC_E_DEPTH, SPEC_E_SIZE, SPEC_E_LONG, SPEC_E_NAME, SPEC_E_NUMBER, SPEC_E_NO_VALUE, SPEC_E_BOOL, SPEC_E_TYPE,
+    SPEC_E_MISSING, SPEC_E_VERSION, SPEC_E_RESERVED, SPEC_E_ADDRESS, SPEC_E_PREFIX, SPEC_E_DUPLICATE_ADDRESS, SPEC_E_MAC,
+    SPEC_E_DUPLICATE_MAC, SPEC_E_PORT, SPEC_E_PROTOCOL, SPEC_E_DUPLICATE_PORT, SPEC_E_PATH, SPEC_E_NESTED, SPEC_E_CHOICE,
+    SPEC_E_TOGETHER, SPEC_E_MANY, SPEC_E_OVERLAP, SPEC_E_GATEWAY, SPEC_E_LINK_NAME, SPEC_E_REF, SPEC_E_TEXT, SPEC_E_LAST
+};
+
+enum spec_node_type { SPEC_SCALAR, SPEC_MAP, SPEC_LIST };
+struct spec_node {
+    enum spec_node_type type;
+    bool                quoted;         /* a scalar in quotes, or a block */
+    struct spec_loc     at;
+    const char         *text;           /* of a scalar; ends in NUL, which it does not hold otherwise */
+    size_t              len;
+    struct spec_node  **keys, **values; /* of a map; of a list `values` alone */
+    size_t              n;
+};
+
+struct spec_seen {                      /* a set of strings, with where each was seen first */
+    struct spec_arena *arena;
+    struct { const char *key; size_t len; struct spec_loc at; } *slot;
+    size_t             n, room;
+};
+/* The place where `key` was put first, or NULL: it is put now. `oom` is set when memory ran out. */
+const struct spec_loc *spec_seen_put(struct spec_seen *s, const char *key, size_t len, struct spec_loc at, bool *oom);
+
+struct spec_ctx {
+    struct spec_arena  *arena;
+    const char         *text;           /* without a byte order mark */
+    size_t              len, skipped;   /* bytes of the mark */
+    struct spec_diags  *diags;
+    size_t              room;
+    struct spec_seen    told;           /* a fault is told once, however often its place is looked at */
+    bool                oom;
+};
+
+/* One fault. The text is formatted into the arena. */
+struct spec_diag *spec_fault(struct spec_ctx *c, enum spec_code code, struct spec_loc at, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+struct spec_diag *spec_warning(struct spec_ctx *c, enum spec_code code, struct spec_loc at, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Add to the fault (NULL is fine). */
+void spec_hint(struct spec_ctx *c, struct spec_diag *d, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void spec_note(struct spec_ctx *c, struct spec_diag *d, struct spec_loc at, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void spec_diags_sort(struct spec_diags *d);
+
+/* Bytes first: what libyaml would take and a reader would not see. false: there is no point in going on. */
+bool spec_prescan(struct spec_ctx *c, const struct spec_limits *limits);
+/* The document's root, or NULL with faults told. */
+struct spec_node *spec_read(struct spec_ctx *c);
+/* The nearest of `n` names by edit distance (at most 2, and less than half of it), or NULL. */
+const char *spec_nearest(const char *word, const char *const *names, size_t n);
+/* Place of byte `byte` of the text. */
+struct spec_loc spec_place(const struct spec_ctx *c, size_t byte, uint32_t width);
+
+/* schema.c: the tree as a document; merges defaults; keeps going after a fault. */
+struct spec_doc *spec_build(struct spec_ctx *c, struct spec_node *root);
+/* check.c: rules between objects. */
+void spec_check(struct spec_ctx *c, struct spec_doc *doc);
+/* names.c: a sentence, or NULL if the name is fine. *code says which kind of fault. */
+const char *spec_link_fault(struct spec_ctx *c, const char *name, size_t len, enum spec_code *code);
+const char *spec_container_fault(struct spec_ctx *c, const char *name, size_t len, enum spec_code *code);
+const char *spec_host_fault(struct spec_ctx *c, const char *name, size_t len, enum spec_code *code);
+#endif

@@ -237,7 +237,7 @@ static void *churn(void *arg)
     (void)arg;
     if (net_batch_open(&mine, NULL))
         return arg;
-    for (int i = 0; !stop; i++) {
+    for (unsigned char i = 0; !stop; i++) {
         char                  name[16];
         snprintf(name, sizeof name, "churn%d", i % 40);
         struct net_bridge_new n = {.name = name};
@@ -267,7 +267,7 @@ static void k13(int other)
     char      name[16];
     int       n;
     struct net_veth_new v = {.name = name, .group = 78, .peer_netns_fd = other};
-    for (int i = 0; i < 60; i++) {
+    for (unsigned char i = 0; i < 60; i++) {
         snprintf(name, sizeof name, "still%d", i);
         v.peer_name = name;
         CHECK(!net_batch_veth_new(b, &v, 1));

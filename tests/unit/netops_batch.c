@@ -8,12 +8,20 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 
+/* Answers each request with what `plan` says for it; the answers come backwards to show that order does not matter. */
+enum act { FINE, REFUSE, NOTHING, TWICE, FORGE, STRANGER, EXIST, BAD_MAC, OFFSET };
+struct plan {
+    const enum act *acts;
+    size_t          n;
+    uint32_t        offset;
+};
 struct world {
     struct fake       k;
     struct net_batch *b;
     struct net_error  err;
     int               refused;
     struct net_error  last;
+    struct plan       plan;
 };
 static int up(void **state)
 {
@@ -47,14 +55,6 @@ static const char *said(const struct net_error *e)
     return text;
 }
 
-/* Answers each request with what `plan` says for it; the answers come backwards to show that order does not matter. */
-enum act { FINE, REFUSE, NOTHING, TWICE, FORGE, STRANGER, EXIST, BAD_MAC, OFFSET };
-struct plan {
-    const enum act *acts;
-    size_t          n;
-    uint32_t        offset;
-    size_t          at;
-};
 static void answer(struct fake *k, const struct nlmsghdr *m, size_t size)
 {
     struct plan           *plan = k->arg;
@@ -100,10 +100,11 @@ static void answer(struct fake *k, const struct nlmsghdr *m, size_t size)
         }
     }
 }
-static void use(struct world *w, struct plan *plan)
+static void use(struct world *w, const enum act *acts, size_t n)
 {
+    w->plan = (struct plan){.acts = acts, .n = n};
     w->k.on_send = answer;
-    w->k.arg = plan;
+    w->k.arg = &w->plan;
 }
 static void three(struct world *w)
 {
@@ -117,9 +118,8 @@ static void three(struct world *w)
 static void test_all_fine(void **state)
 {
     struct world *w = *state;
-    enum act      acts[] = {FINE};
-    struct plan   plan = {acts, 1, 0, 0};
-    use(w, &plan);
+    static const enum act      acts[] = {FINE};
+    use(w, acts, sizeof acts / sizeof *acts);
     assert_int_equal(send_all(w), 0); /* nothing to send: nothing is sent */
     assert_int_equal(w->k.sends, 0);
     for (int round = 0; round < 3; round++) {
@@ -134,9 +134,8 @@ static void test_all_fine(void **state)
 static void test_refused(void **state)
 {
     struct world *w = *state;
-    enum act      acts[] = {FINE, REFUSE, FINE};
-    struct plan   plan = {acts, 3, 0, 0};
-    use(w, &plan);
+    static const enum act      acts[] = {FINE, REFUSE, FINE};
+    use(w, acts, sizeof acts / sizeof *acts);
     three(w);
     assert_int_equal(send_all(w), -EINVAL);
     assert_int_equal(w->refused, 1);
@@ -148,9 +147,8 @@ static void test_refused(void **state)
 static void test_strange_answers(void **state)
 {
     struct world *w = *state;
-    enum act      acts[] = {TWICE, FORGE, STRANGER};
-    struct plan   plan = {acts, 3, 0, 0};
-    use(w, &plan);
+    static const enum act      acts[] = {TWICE, FORGE, STRANGER};
+    use(w, acts, sizeof acts / sizeof *acts);
     three(w);
     /* backwards: the second answer to the first request is the last datagram, and is not even waited for */
     assert_int_equal(send_all(w), 0);
@@ -161,9 +159,8 @@ static void test_strange_answers(void **state)
 static void test_missing(void **state)
 {
     struct world *w = *state;
-    enum act      acts[] = {FINE, NOTHING, FINE};
-    struct plan   plan = {acts, 3, 0, 0};
-    use(w, &plan);
+    static const enum act      acts[] = {FINE, NOTHING, FINE};
+    use(w, acts, sizeof acts / sizeof *acts);
     three(w);
     assert_int_equal(send_all(w), -ETIMEDOUT);
     assert_int_equal(w->refused, 1);
@@ -219,17 +216,16 @@ static void test_send_fails(void **state)
 static void test_marks(void **state)
 {
     struct world         *w = *state;
-    enum act              acts[] = {OFFSET};
-    struct plan           plan = {acts, 1, 0, 0};
+    static const enum act              acts[] = {OFFSET};
     const uint8_t         mac[6] = {2};
     struct net_bridge_new n = {.name = "br0", .group = 190, .mac = mac, .mtu = 12, .name_tag = 21, .mac_tag = 22, .mtu_tag = 23};
-    use(w, &plan);
+    use(w, acts, sizeof acts / sizeof *acts);
     /* head 16 + ifinfomsg 16 = 32: name (8), group (8), MAC (12), MTU */
     static const struct {
         uint32_t offset, tag;
     } rows[] = {{32, 21}, {40, 20}, {48, 22}, {60, 23}, {0, 20}, {4000, 20}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        plan.offset = rows[i].offset;
+        w->plan.offset = rows[i].offset;
         assert_int_equal(net_batch_bridge_new(w->b, &n, 20), 0);
         assert_int_equal(send_all(w), -ERANGE);
         assert_int_equal(w->err.tag, rows[i].tag);
@@ -241,13 +237,12 @@ static void test_marks(void **state)
 static void test_sentences(void **state)
 {
     struct world         *w = *state;
-    enum act              exist[] = {EXIST}, bad_mac[] = {BAD_MAC};
-    struct plan           plan = {exist, 1, 0, 0};
+    static const enum act              exist[] = {EXIST}, bad_mac[] = {BAD_MAC};
     struct net_bridge_new n = {.name = "br0"};
     struct net_address    a = {.index = 2, .family = AF_INET6, .prefix = 64};
     struct net_route      r = {.family = AF_INET, .oif = 2, .has_gateway = true, .gateway = {10, 0, 0, 1}};
     inet_pton(AF_INET6, "fd00::1", a.bytes);
-    use(w, &plan);
+    use(w, exist, sizeof exist / sizeof *exist);
     net_batch_bridge_new(w->b, &n, 1);
     send_all(w);
     assert_string_equal(said(&w->err), "cannot create bridge 'br0': a link of that name exists already (or an alternative name, "
@@ -265,7 +260,7 @@ static void test_sentences(void **state)
     net_batch_route_new(w->b, &r, NULL, 1);
     send_all(w);
     assert_string_equal(said(&w->err), "cannot add route 192.168.0.0/16 via 10.0.0.1: a route to this destination exists already");
-    plan.acts = bad_mac;
+    w->plan.acts = bad_mac;
     net_batch_link_mac(w->b, (struct net_link_ref){.index = 4}, (const uint8_t[6]){1}, 1);
     send_all(w);
     assert_string_equal(said(&w->err), "cannot set the MAC of link 4: not a usable (unicast) MAC");

@@ -3,6 +3,7 @@
 #include "netops/link.h"
 #include "netops/monitor.h"
 #include "netops/netns.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 struct seen {
@@ -13,8 +14,8 @@ static int each_link(void *arg, const struct net_link *l)
 {
     struct seen *s = arg;
     s->n++;
-    strncat(s->names, l->name, 15);
-    strncat(s->names, " ", 2);
+    size_t at = strlen(s->names);
+    snprintf(s->names + at, sizeof s->names - at, "%s ", l->name);
     return s->stop;
 }
 static void again(void *arg)

@@ -65,17 +65,32 @@ const struct spec_loc *spec_seen_put(struct spec_seen *s, const char *key, size_
     return NULL;
 }
 
+static bool has_seen(const struct spec_seen *s, const char *key, size_t len)
+{
+    if (!s->room)
+        return false;
+    for (size_t i = hash(key, len) & (s->room - 1); s->slot[i].key; i = (i + 1) & (s->room - 1))
+        if (s->slot[i].len == len && !memcmp(s->slot[i].key, key, len))
+            return true;
+    return false;
+}
+
 static struct spec_diag *add(struct spec_ctx *c, enum spec_level level, enum spec_code code, struct spec_loc at,
                              const char *format, va_list ap)
 {
     struct spec_diags *d = c->diags;
     char text[600], key[32];
+    /* What cannot be read at all has no second fault at its place. */
+    bool unread = code == SPEC_E_TAG || code == SPEC_E_ALIAS || code == SPEC_E_CHAR || code == SPEC_E_LONG;
     vsnprintf(text, sizeof text, format, ap);
-    int n = snprintf(key, sizeof key, "%u:%d:%d", at.byte, (int)at.line, (int)code);
+    int n = snprintf(key, sizeof key, "%u:%u:%d", at.byte, at.line, (int)code);
+    int place = snprintf(NULL, 0, "%u:%u", at.byte, at.line);
     const char *mine = spec_arena_strndup(c->arena, key, (size_t)n);
     c->told.arena = c->arena;
-    if (!mine || spec_seen_put(&c->told, mine, (size_t)n, at, &c->oom))
+    if (!mine || has_seen(&c->told, mine, (size_t)place) || spec_seen_put(&c->told, mine, (size_t)n, at, &c->oom))
         return NULL;
+    if (unread)
+        spec_seen_put(&c->told, mine, (size_t)place, at, &c->oom);
     d->total++;
     d->errors += level == SPEC_ERROR;
     if (d->n == SPEC_DIAGS_KEPT)
@@ -196,6 +211,9 @@ static size_t utf8(const char *s, size_t n, uint32_t *code)
             return 0;
         v = v << 6 | (p[i] & 0x3f);
     }
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (v < least[k] || v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
+        return 0;
     *code = v;
     return k;
 }

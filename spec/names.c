@@ -74,8 +74,11 @@ static const char *lowered(struct spec_ctx *c, const char *s, size_t n)
 static const char *label_fault(struct spec_ctx *c, const char *s, size_t n, const char *what, bool first_digit)
 {
     bool capital = false;
+    const char *slash = memchr(s, '/', n);
     if (!n)
         return "a name cannot be empty";
+    if (slash)
+        return character(c, s, n, (size_t)(slash - s), what);
     for (size_t i = 0; i < n; i++) {
         capital |= upper(s[i]);
         if (s[i] == '_')

@@ -55,6 +55,23 @@ static bool is(const char *text, const char *part)
     return text && strstr(text, part);
 }
 
+/* `[::1]` is a list of a map to YAML: an empty key. Whoever writes it means an address. */
+static bool meant_address(struct reader *r, const yaml_mark_t *m)
+{
+    struct spec_loc l = at(r, m, 1);
+    size_t i = l.byte - r->c->skipped, n = 0;
+    const char *t = r->c->text + i;
+    while (i + n < r->c->len && (t[n] == ':' || t[n] == '.' || t[n] == '/' || (t[n] >= '0' && t[n] <= '9') ||
+                                 (t[n] >= 'a' && t[n] <= 'f') || (t[n] >= 'A' && t[n] <= 'F')))
+        n++;
+    if (n < 2 || t[0] != ':')
+        return false;
+    l.width = (uint32_t)n;
+    spec_fault(r->c, SPEC_E_YAML, l, "quote this value: \"%.*s\" (a leading `:` means something else in YAML)", (int)(n > 60 ? 60 : n),
+               t);
+    return r->stop = true;
+}
+
 static void complain(struct reader *r)
 {
     yaml_parser_t *p = &r->parser;
@@ -73,6 +90,8 @@ static void complain(struct reader *r)
         spec_fault(c, SPEC_E_YAML_VERSION, l, "YAML%.*s is not supported", (int)(k > 40 ? 40 : k), v ? v + 5 : "");
         return;
     }
+    if (is(p->problem, "expected node content") && meant_address(r, &p->problem_mark))
+        return;
     struct spec_loc l = at(r, &p->problem_mark, 1);
     size_t byte = l.byte - c->skipped;
     char next = byte < c->len ? c->text[byte] : 0;
@@ -232,25 +251,29 @@ static struct spec_node *read_list(struct reader *r, yaml_event_t *e, unsigned d
     return n;
 }
 
-static void duplicates(struct reader *r, const struct spec_node *n)
+/* The second of two equal keys is told, and then as if it were not there. */
+static void duplicates(struct reader *r, struct spec_node *n)
 {
     struct spec_seen seen = {.arena = r->c->arena};
-    for (size_t i = 0; i < n->n; i++) {
+    size_t all = n->n, kept = 0;
+    for (size_t i = 0; i < all; i++) {
         const struct spec_node *k = n->keys[i];
         const struct spec_loc *first = NULL;
-        if (k->type != SPEC_SCALAR)
-            continue;
-        if (n->n > 8)
+        if (k->type == SPEC_SCALAR && all > 8)
             first = spec_seen_put(&seen, k->text, k->len, k->at, &r->c->oom);
-        for (size_t j = 0; j < i && n->n <= 8 && !first; j++)
+        for (size_t j = 0; j < kept && k->type == SPEC_SCALAR && all <= 8 && !first; j++)
             if (n->keys[j]->type == SPEC_SCALAR && n->keys[j]->len == k->len && !memcmp(n->keys[j]->text, k->text, k->len))
                 first = &n->keys[j]->at;
-        if (!first)
+        if (!first) {
+            n->keys[kept] = n->keys[i];
+            n->values[kept++] = n->values[i];
             continue;
+        }
         struct spec_diag *d = spec_fault(r->c, SPEC_E_DUPLICATE_KEY, k->at, "`%.80s` is already set at %u:%u%s", k->text, first->line,
                                          first->col, k->quoted ? " (quotes do not make it another key)" : "");
         spec_note(r->c, d, *first, "the first one is here");
     }
+    n->n = kept;
 }
 
 static struct spec_loc question_mark(const struct reader *r, struct spec_loc l)
@@ -292,23 +315,6 @@ static struct spec_node *read_map(struct reader *r, yaml_event_t *e, unsigned de
     return n;
 }
 
-/* `[::1]` is a list of a map to YAML: an empty key. Whoever writes it means an address. */
-static bool meant_address(struct reader *r, const yaml_event_t *e)
-{
-    struct spec_loc l = at(r, &e->start_mark, 1);
-    size_t i = l.byte - r->c->skipped, n = 0;
-    const char *t = r->c->text + i;
-    while (i + n < r->c->len && (t[n] == ':' || t[n] == '.' || t[n] == '/' || (t[n] >= '0' && t[n] <= '9') ||
-                                 (t[n] >= 'a' && t[n] <= 'f') || (t[n] >= 'A' && t[n] <= 'F')))
-        n++;
-    if (n < 2 || t[0] != ':')
-        return false;
-    l.width = (uint32_t)n;
-    spec_fault(r->c, SPEC_E_YAML, l, "quote this value: \"%.*s\" (a leading `:` means something else in YAML)", (int)(n > 60 ? 60 : n),
-               t);
-    return r->stop = true;
-}
-
 static struct spec_node *read_node(struct reader *r, yaml_event_t *e, unsigned depth, bool key)
 {
     switch (e->type) {
@@ -317,7 +323,7 @@ static struct spec_node *read_node(struct reader *r, yaml_event_t *e, unsigned d
     case YAML_SEQUENCE_START_EVENT:
         return read_list(r, e, depth);
     case YAML_MAPPING_START_EVENT:
-        if (e->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE && meant_address(r, e))
+        if (e->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE && meant_address(r, &e->start_mark))
             return NULL;
         return read_map(r, e, depth);
     case YAML_ALIAS_EVENT:

@@ -531,7 +531,7 @@ struct spec_doc *spec_build(struct spec_ctx *c, struct spec_node *root)
     spec_take_map(&b, &spec_tables[0], root, NULL, d);
     if (!spec_value(root, "version"))
         spec_fault(c, SPEC_E_MISSING, start, "`version: 1` must be given");
-    if (!spec_value(root, "hosts"))
+    if (!spec_value(root, "hosts") && !c->diags->errors)
         spec_fault(c, SPEC_E_MISSING, start, "`hosts` must be given: which machines, and what is on each");
     return d;
 }

@@ -1,0 +1,323 @@
+/* Every path is walked component by component by the kernel, beneath the root directory and through no symlink: openat2 does in one call
+ * what lstat and open never do without a race (facts P1, P2). What is replaced is replaced whole (facts P3, P4). */
+#include "reconcile/files.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void closep(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+#define scoped_fd __attribute__((cleanup(closep))) int
+
+/* As open(2), but a symlink anywhere in the path is -ELOOP. */
+static int open_beneath(int dir, const char *path, int flags, mode_t mode)
+{
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    if (flags & (O_CREAT | O_TMPFILE))
+        how.mode = mode;
+    for (int tries = 0; tries < 16; tries++) {
+        int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+        if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
+            return fd >= 0 ? fd : -errno;
+    }
+    return -EAGAIN;
+}
+
+static int fail(struct rec_error *err, int code, const char *verb, const char *path)
+{
+    const char *why = code == ELOOP   ? "a symbolic link stands in the path, and berth follows none"
+                      : code == EXDEV ? "the path leads out of its directory"
+                                      : strerror(code);
+    return rec_fail(err, code, "cannot %s '%s': %s", verb, path, why);
+}
+
+/* The directory of `path`, and where its last component starts. */
+static int parent(const char *path, const char **name)
+{
+    const char *slash = strrchr(path, '/');
+    char dir[4096];
+    if (!slash || !slash[1] || slash - path >= (long)sizeof dir)
+        return -EINVAL;
+    snprintf(dir, sizeof dir, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    *name = slash + 1;
+    return open_beneath(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+}
+
+int rec_file_read(struct spec_arena *a, const char *path, size_t max, char **text, size_t *len, struct rec_error *err)
+{
+    struct stat st;
+    scoped_fd fd = open_beneath(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+    if (fd < 0)
+        return fail(err, -fd, "read", path);
+    if (fstat(fd, &st))
+        return fail(err, errno, "read", path);
+    if (!S_ISREG(st.st_mode))
+        return rec_fail(err, EINVAL, "cannot read '%s': it is not a regular file", path);
+    size_t room = (size_t)st.st_size + 1, n = 0;
+    if (room > max)
+        return rec_fail(err, EFBIG, "cannot read '%s': it is larger than %zu bytes", path, max);
+    char *p = spec_arena_alloc(a, room + 1);
+    if (!p)
+        return rec_fail(err, ENOMEM, "out of memory");
+    while (n < room) {
+        ssize_t r = read(fd, p + n, room - n);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return fail(err, errno, "read", path);
+        if (!r)
+            break;
+        n += (size_t)r;
+    }
+    p[n] = 0;
+    *text = p;
+    *len = n;
+    return 0;
+}
+
+int rec_link_read(struct spec_arena *a, const char *path, char **target, struct rec_error *err)
+{
+    const char *name;
+    char to[4096];
+    scoped_fd dir = parent(path, &name);
+    if (dir < 0)
+        return fail(err, -dir, "read", path);
+    ssize_t n = readlinkat(dir, name, to, sizeof to);
+    if (n < 0)
+        return errno == EINVAL ? rec_fail(err, EINVAL, "'%s' is not a symbolic link", path) : fail(err, errno, "read", path);
+    *target = spec_arena_strndup(a, to, (size_t)n);
+    return *target ? 0 : rec_fail(err, ENOMEM, "out of memory");
+}
+
+static int write_all(int fd, const char *text, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, text, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        text += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static int temporary(const char *name, char out[512])
+{
+    return snprintf(out, 512, ".%s.berth-new", name) < 512 ? 0 : -ENAMETOOLONG;
+}
+
+int rec_file_write(const char *path, const char *text, size_t len, mode_t mode, struct rec_error *err)
+{
+    const char *name;
+    char temp[512];
+    scoped_fd dir = parent(path, &name);
+    int r = dir < 0 ? dir : temporary(name, temp);
+    if (r)
+        return fail(err, -r, "write", path);
+    unlinkat(dir, temp, 0);     /* of a run that was killed */
+    scoped_fd fd = open_beneath(dir, temp, O_WRONLY | O_CREAT | O_EXCL, mode);
+    if (fd < 0)
+        return fail(err, -fd, "write", path);
+    r = fchmod(fd, mode) ? -errno : write_all(fd, text, len);
+    if (!r && fsync(fd))
+        r = -errno;
+    if (!r && renameat(dir, temp, dir, name))
+        r = -errno;
+    if (r)
+        unlinkat(dir, temp, 0);
+    else if (fsync(dir) && errno != EINVAL)
+        r = -errno;
+    return r ? fail(err, -r, "write", path) : 0;
+}
+
+int rec_file_rewrite(const char *path, const char *text, size_t len, mode_t mode, struct rec_error *err)
+{
+    scoped_fd fd = open_beneath(AT_FDCWD, path, O_RDWR | O_CREAT | O_NONBLOCK, mode);
+    if (fd < 0)
+        return fail(err, -fd, "write", path);
+    /* One write first: readers see the old text, or the new one with an old tail, never an empty file. */
+    size_t at = 0;
+    while (at < len) {
+        ssize_t n = pwrite(fd, text + at, len - at, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail(err, errno, "write", path);
+        at += (size_t)n;
+    }
+    if (ftruncate(fd, (off_t)len) || fsync(fd))
+        return fail(err, errno, "write", path);
+    return 0;
+}
+
+int rec_link_write(const char *path, const char *target, struct rec_error *err)
+{
+    const char *name;
+    char temp[512];
+    struct stat st;
+    scoped_fd dir = parent(path, &name);
+    int r = dir < 0 ? dir : temporary(name, temp);
+    if (r)
+        return fail(err, -r, "link", path);
+    if (!fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && !S_ISLNK(st.st_mode))
+        return rec_fail(err, EEXIST, "cannot link '%s': something that is no link stands there", path);
+    unlinkat(dir, temp, 0);
+    if (symlinkat(target, dir, temp) || renameat(dir, temp, dir, name)) {
+        r = errno;
+        unlinkat(dir, temp, 0);
+        return fail(err, r, "link", path);
+    }
+    return 0;
+}
+
+int rec_file_remove(const char *path, struct rec_error *err)
+{
+    const char *name;
+    scoped_fd dir = parent(path, &name);
+    if (dir < 0)
+        return dir == -ENOENT ? 0 : fail(err, -dir, "remove", path);
+    return unlinkat(dir, name, 0) && errno != ENOENT ? fail(err, errno, "remove", path) : 0;
+}
+
+int rec_dir_make(const char *path, mode_t mode, struct rec_error *err)
+{
+    char p[4096];
+    size_t n = strlen(path);
+    if (n >= sizeof p)
+        return fail(err, ENAMETOOLONG, "make directory", path);
+    scoped_fd there = open_beneath(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
+    if (there >= 0)
+        return 0;
+    if (there != -ENOENT)
+        return fail(err, -there, "make directory", path);
+    memcpy(p, path, n + 1);
+    for (size_t i = 1; i <= n; i++) {
+        if (p[i] != '/' && p[i])
+            continue;
+        p[i] = 0;
+        const char *name;
+        scoped_fd up = parent(p, &name);
+        if (up < 0)
+            return fail(err, -up, "make directory", path);
+        if (mkdirat(up, name, i == n ? mode : 0755) && errno != EEXIST)
+            return fail(err, errno, "make directory", p);
+        if (i < n)
+            p[i] = '/';
+    }
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int rec_dir_list(struct spec_arena *a, const char *path, char ***names, size_t *n, struct rec_error *err)
+{
+    int fd = open_beneath(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    size_t room = 0;
+    *names = NULL;
+    *n = 0;
+    if (fd < 0)
+        return fd == -ENOENT ? -ENOENT : fail(err, -fd, "list", path);
+    DIR *d = fdopendir(fd);
+    if (!d) {
+        close(fd);
+        return fail(err, errno, "list", path);
+    }
+    int r = 0;
+    errno = 0;
+    for (struct dirent *e; !r && (e = readdir(d)); errno = 0) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+            continue;
+        if (*n == room) {
+            size_t more = room ? room * 2 : 16;
+            char **p = spec_arena_grow(a, *names, room * sizeof *p, more * sizeof *p);
+            if (!p) {
+                r = ENOMEM;
+                break;
+            }
+            *names = p;
+            room = more;
+        }
+        if (!((*names)[*n] = spec_arena_strdup(a, e->d_name)))
+            r = ENOMEM;
+        else
+            (*n)++;
+    }
+    if (!r)
+        r = errno;
+    closedir(d);
+    if (r)
+        return fail(err, r, "list", path);
+    if (*n > 1)
+        qsort(*names, *n, sizeof **names, compare_names);
+    return 0;
+}
+
+/* What is on another device, or is a mount, is not ours to delete. */
+static int remove_inside(int dir, dev_t dev, unsigned depth)
+{
+    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        r = -errno;
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    for (struct dirent *e; !r && (e = readdir(d));) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+            continue;
+        if (!unlinkat(dir, e->d_name, 0) || errno == ENOENT)
+            continue;
+        if (errno != EISDIR && errno != EPERM) {
+            r = -errno;
+            break;
+        }
+        struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW,
+                               .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | RESOLVE_BENEATH};
+        struct stat st;
+        scoped_fd sub = (int)syscall(SYS_openat2, dir, e->d_name, &how, sizeof how);
+        if (sub < 0 || fstat(sub, &st))
+            r = -errno;
+        else if (st.st_dev != dev)
+            r = -EXDEV;
+        else if (depth > 2000)
+            r = -ENAMETOOLONG;
+        else
+            r = remove_inside(sub, dev, depth + 1);
+        if (!r && unlinkat(dir, e->d_name, AT_REMOVEDIR))
+            r = -errno;
+    }
+    closedir(d);
+    return r;
+}
+
+int rec_tree_remove(const char *path, struct rec_error *err)
+{
+    const char *name;
+    struct stat st;
+    scoped_fd up = parent(path, &name);
+    if (up < 0)
+        return up == -ENOENT ? 0 : fail(err, -up, "remove", path);
+    scoped_fd dir = open_beneath(up, name, O_RDONLY | O_DIRECTORY, 0);
+    if (dir < 0)
+        return dir == -ENOENT ? 0 : fail(err, -dir, "remove", path);
+    int r = fstat(dir, &st) ? -errno : remove_inside(dir, st.st_dev, 0);
+    if (!r && unlinkat(up, name, AT_REMOVEDIR))
+        r = -errno;
+    return r ? fail(err, -r, "remove", path) : 0;
+}

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
+#include <string.h>
 
 static size_t family_size(uint8_t family)
 {
@@ -120,22 +121,21 @@ int net_route_dump(struct net_port *p, net_route_fn each, void (*restart)(void *
 static void describe(const struct nlmsghdr *m, const char *link, char *out, size_t size)
 {
     struct net_route r;
-    char             dst[INET6_ADDRSTRLEN] = "?", gateway[INET6_ADDRSTRLEN] = "?", by[INET6_ADDRSTRLEN + 8] = "";
+    char             to[INET6_ADDRSTRLEN + 4] = "?", by[INET6_ADDRSTRLEN] = "?";
 
-    if (!net_route_decode(m, &r))
-        r = (struct net_route){0};
-    if (r.family) {
-        inet_ntop(r.family, r.dst, dst, sizeof dst);
-        inet_ntop(r.family, r.gateway, gateway, sizeof gateway);
+    if (!net_route_decode(m, &r)) {
+        snprintf(out, size, "a route");
+        return;
     }
-    if (r.has_gateway)
-        snprintf(by, sizeof by, " via %s", gateway);
-    if (!r.prefix)
-        snprintf(dst, sizeof dst, "default");
-    if (link[0])
-        snprintf(out, size, r.prefix ? "route %s/%u%s on link '%s'" : "route %s%.0u%s on link '%s'", dst, r.prefix, by, link);
+    inet_ntop(r.family, r.dst, to, sizeof to);
+    inet_ntop(r.family, r.gateway, by, sizeof by);
+    if (r.prefix)
+        snprintf(to + strlen(to), sizeof to - strlen(to), "/%u", r.prefix);
     else
-        snprintf(out, size, r.prefix ? "route %s/%u%s" : "route %s%.0u%s", dst, r.prefix, by);
+        snprintf(to, sizeof to, "default");
+    int n = snprintf(out, size, "route %s%s%s", to, r.has_gateway ? " via " : "", r.has_gateway ? by : "");
+    if (link[0] && n > 0 && (size_t)n < size)
+        snprintf(out + n, size - (size_t)n, " on link '%s'", link);
 }
 
 static int queue(struct net_batch *b, struct rtmsg *body, uint16_t type, uint16_t flags, const char *op,

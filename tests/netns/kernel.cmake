@@ -1,5 +1,5 @@
 # Tests against the running kernel, each in namespaces of its own. 77: this kernel or this user cannot.
-foreach(name IN ITEMS build facts)
+foreach(name IN ITEMS build facts threads)
     add_executable(kernel_${name} ${CMAKE_CURRENT_LIST_DIR}/kernel_${name}.c)
     target_link_libraries(kernel_${name} PRIVATE berth::netops Threads::Threads)
     add_test(NAME kernel_${name} COMMAND kernel_${name})

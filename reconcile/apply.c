@@ -267,5 +267,8 @@ protect:
 end:
     if (lock >= 0)
         close(lock);
-    return out->outcome == REC_IN_SYNC || out->outcome == REC_APPLIED ? 0 : -1;
+    if (out->outcome != REC_IN_SYNC && out->outcome != REC_APPLIED)
+        return -1;
+    out->error = (struct rec_error){0};
+    return 0;
 }

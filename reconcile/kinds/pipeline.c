@@ -92,7 +92,18 @@ struct group {
     struct rec_outcomes     outcomes;
     const char             *bridge;     /* the latest one looked up */
     int                     bridge_index;
+    int                     next_index; /* of the next host's end */
 };
+
+/* The kernel honours the index asked for eth0 only where the host's end asks for one too. Ours follow each other, and lie a
+ * thousand above what others have, where the kernel's own count does not come along meanwhile. */
+static int first_index(const struct rec_links *links)
+{
+    const struct net_link *last = links->n ? &links->link[links->by_index[links->n - 1]] : NULL;
+    if (!last)
+        return 1000;
+    return last->group == REC_GROUP && last->index >= 1000 ? last->index + 1 : (last->index / 1000 + 1) * 1000;
+}
 
 static int bridge_index(struct group *g, const char *name, int *index, struct rec_error *e)
 {
@@ -135,7 +146,8 @@ static void queue_host(struct group *g, struct job *j)
     }
     if (j->new_pair) {
         struct net_veth_new v = {.name = w->link, .master = master, .group = REC_GROUP, .mtu = mtu, .peer_name = "eth0",
-                                 .peer_mac = w->mac, .peer_index = REC_ETH0_INDEX, .peer_netns_fd = j->fd};
+                                 .peer_mac = w->mac, .peer_index = REC_ETH0_INDEX, .peer_netns_fd = j->fd,
+                                 .index = g->next_index++};
         net_batch_veth_new(g->host, &v, REC_TAG(j->port_i, REC_PART_LINK));
     }
     if (s->action == REC_ADOPT && s->from->port.index)
@@ -343,6 +355,7 @@ int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n
         free(jobs);
         return rc;
     }
+    g.next_index = first_index(run->links);
     size_t n_jobs = gather(&g, jobs);
     clear_broken(&g);
     /* Those that need nobody inside are one batch; the rest move up and go through the pipeline. */

@@ -32,12 +32,12 @@ static int held_by(int fd, struct rec_error *err)
 
 static void sign(int fd, const char *verb)
 {
-    char line[160], when[32] = "";
+    char line[160];
     time_t now = time(NULL);
-    struct tm tm;
-    if (gmtime_r(&now, &tm))
-        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    int n = snprintf(line, sizeof line, "pid %d, berth %s, since %s\n", (int)getpid(), verb, when);
+    struct tm t = {0};
+    gmtime_r(&now, &t);     /* printed by hand: strftime would read the time zone's file */
+    int n = snprintf(line, sizeof line, "pid %d, berth %s, since %04d-%02d-%02dT%02d:%02d:%02dZ\n", (int)getpid(), verb,
+                     t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
     /* A failure here costs a name in a message, not the lock. */
     if (n > 0 && pwrite(fd, line, (size_t)n, 0) == n && ftruncate(fd, n))
         return;

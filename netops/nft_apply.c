@@ -455,7 +455,7 @@ int net_nft_apply(struct net_port *p, const struct net_nft *want, const struct n
     if (!v.count)
         goto out;
     e = net_nft_read(p, &now, err);                     /* never act on what was seen once (facts F7) */
-    if (!e && !net_nft_image_same(&now->img, &have->img) && now->generation == have->generation)
+    if (!e && now->generation == have->generation)
         e = net_nft_confirm(p, &now, err);
     if (!e && now->generation != have->generation)
         e = net_fail(err, ERESTART, "change", "nftables");

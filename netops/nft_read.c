@@ -1,6 +1,7 @@
 /* Reading both tables. The generation and the two tables are asked in one send: where berth has no tables, that is all. Dumps of
  * rules, sets and elements are filtered by the kernel; chains only by family, so foreign ones are skipped here. Elements are asked
- * only of sets that hold some (newer kernels tell). One generation before and after, else all is read again; a torn dump may
+ * only of sets that hold some (newer kernels tell, but the count may run ahead with a transaction that is not committed: a
+ * reading that confirms asks them all). One generation before and after, else all is read again; a torn dump may
  * pass that all the same (facts F7), so a difference is believed only when net_nft_confirm has seen it twice. */
 #include "netops/nft_image.h"
 #include <arpa/inet.h>
@@ -158,7 +159,7 @@ static int read_structure(struct net_port *p, struct nft_image *img, struct net_
     return n ? net_port_dump_all(p, d, n, take, forget_all, img, err) : 0;
 }
 
-static int read_elements(struct net_port *p, struct nft_image *img, struct net_error *err)
+static int read_elements(struct net_port *p, struct nft_image *img, bool all, struct net_error *err)
 {
     size_t most = img->table[NFT_INET].n_set + img->table[NFT_BRIDGE].n_set, n = 0;
     union request   *q = calloc(most + 1, sizeof *q);
@@ -170,7 +171,7 @@ static int read_elements(struct net_port *p, struct nft_image *img, struct net_e
     for (size_t t = 0; !e && t < NFT_TABLES; t++)
         for (size_t i = 0; i < img->table[t].n_set; i++) {
             const struct nft_set *s = &img->table[t].set[i];
-            if (s->empty || strlen(s->name) >= 64)      /* a name of ours is short: this set is not wanted anyhow */
+            if ((s->empty && !all) || strlen(s->name) >= 64)      /* a name of ours is short: this set is not wanted anyhow */
                 continue;
             request_begin(&q[n], NFT_MSG_GETSETELEM, net_nft_families[t].number);
             mnl_attr_put_strz(&q[n].head, NFTA_SET_ELEM_LIST_TABLE, NFT_OURS);
@@ -197,7 +198,7 @@ int net_nft_read_generation(struct net_port *p, uint32_t *out, struct net_error 
     return net_port_ask(p, &q.head, take_generation, out, err);
 }
 
-int net_nft_read(struct net_port *p, struct net_nft_have **out, struct net_error *err)
+static int read_tables(struct net_port *p, bool all, struct net_nft_have **out, struct net_error *err)
 {
     scoped(net_nft_have_freep) struct net_nft_have *h = calloc(1, sizeof *h);
 
@@ -212,7 +213,7 @@ int net_nft_read(struct net_port *p, struct net_nft_have **out, struct net_error
         if (!net_nft_absent(h)) {
             e = read_structure(p, &h->img, err);
             if (!e)
-                e = read_elements(p, &h->img, err);
+                e = read_elements(p, &h->img, all, err);
             if (e == -ENOENT || e == -EINTR)            /* a table or set went away meanwhile */
                 continue;
             if (e)
@@ -230,11 +231,16 @@ int net_nft_read(struct net_port *p, struct net_nft_have **out, struct net_error
     return net_fail(err, EINTR, "read", "nftables");
 }
 
+int net_nft_read(struct net_port *p, struct net_nft_have **out, struct net_error *err)
+{
+    return read_tables(p, false, out, err);
+}
+
 int net_nft_confirm(struct net_port *p, struct net_nft_have **have, struct net_error *err)
 {
     for (int tries = 0; tries <= RETRIES; tries++) {
         struct net_nft_have *again;
-        int e = net_nft_read(p, &again, err);
+        int e = read_tables(p, true, &again, err);
         if (e)
             return e;
         bool same = again->generation == (*have)->generation && net_nft_image_same(&again->img, &(*have)->img);

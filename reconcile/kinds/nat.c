@@ -134,11 +134,9 @@ static int read_nat(struct rec_run *run, const struct rec_state *wanted, struct 
     if (net_nft_read(nft, &have, &e))
         return rec_fail_net(err, &e);
     /* A dump can mix two generations without a sign of it (facts F7): a difference is believed when it is read twice. */
-    if (w && net_nft_compare(w->nat.want, have, NULL, NULL) && !net_nft_absent(have)) {
+    if ((w ? net_nft_compare(w->nat.want, have, NULL, NULL) != 0 : !net_nft_absent(have)) && net_nft_confirm(nft, &have, &e)) {
         net_nft_have_free(have);
-        have = NULL;
-        if (net_nft_read(nft, &have, &e))
-            return rec_fail_net(err, &e);
+        return rec_fail_net(err, &e);
     }
     size_t room = sizeof run->nft_have / sizeof *run->nft_have;
     if (run->n_nft_have == room) {      /* states older than that are no longer looked at */

@@ -1,0 +1,428 @@
+/* Two tables, one loop. A flag belongs to all verbs or to those that its row names, so the same letter may mean two things to two
+ * verbs (`logs -f` follows, elsewhere -f names the spec) and never two to one. */
+#include "cmd/args.h"
+#include "cmd/cmd.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct cmd_verb cmd_verbs[] = {
+    {"validate", cmd_validate, CMD_TAKES_SPEC, "[SPEC]", "check a spec, offline",
+     "Reads the spec and tells everything that is wrong with it, each fault with its line, a caret and a hint. Needs neither root nor "
+     "the host that the spec describes.",
+     "berth validate berth.yaml", false},
+    {"plan", cmd_plan, CMD_TAKES_SPEC, "[SPEC]", "show the steps that apply would take",
+     "Reads the host, works out what differs from the spec, and prints the steps in the order of apply: what, from what to what, why, "
+     "and what they interrupt. Changes nothing.",
+     "berth plan -e || echo 'something is pending'", true},
+    {"apply", cmd_apply, CMD_TAKES_SPEC, "[SPEC]", "make this host what the spec says",
+     "Plans, applies the plan, and reads the host again: only an empty second plan is success. What fails is undone. Once the host "
+     "holds what the spec says, apply changes nothing.",
+     "berth apply berth.yaml", true},
+    {"status", cmd_status, CMD_TAKES_SPEC, "[SPEC]", "show each resource: in sync, or how not",
+     "Lists all that the spec asks for with its state, and what berth made that the spec no longer asks for. Without a spec: all that "
+     "berth made on this host.",
+     "berth status", true},
+    {"destroy", cmd_destroy, CMD_TAKES_SPEC, "[SPEC]", "remove what berth made",
+     "Stops the containers and removes every network object of berth's; settings get back the values they had before. Asks first on a "
+     "terminal. Files of containers stay, unless --files is given. What is not berth's stays in any case.",
+     "berth destroy --yes", true},
+    {"list", cmd_list, CMD_TAKES_ANY_NAMES, "[NAME...]", "show the containers",
+     "One line for each container: its runtime, state, address, root, how long it has been running, and whether it is in sync.",
+     "berth list", true},
+    {"start", cmd_start, CMD_TAKES_NAMES, "NAME...", "start containers that were stopped",
+     "Ends the hold that stop put on them, and converges these containers and nothing else.", "berth start web", true},
+    {"stop", cmd_stop, CMD_TAKES_NAMES, "NAME...", "stop containers until start or a reboot",
+     "Stops them and holds them: apply leaves them stopped until `berth start`, or until the host boots again.", "berth stop web db",
+     true},
+    {"restart", cmd_restart, CMD_TAKES_NAMES, "NAME...", "stop and start the containers' processes",
+     "A container with the runtime netns is a network namespace alone and has no process to restart.", "berth restart web", true},
+    {"run", cmd_run, CMD_TAKES_COMMAND, "NAME [--] CMD [ARG...]", "run a command inside a container",
+     "The exit status is the command's: 126 when it cannot be executed, 127 when it is not found, 128+n when signal n killed it.",
+     "berth run container1 -- ping -c1 container2", true},
+    {"login", cmd_login, CMD_TAKES_NAME, "NAME", "open a root shell inside a container", "Ends with the shell; no password is asked.",
+     "berth login container1", true},
+    {"logs", cmd_logs, CMD_TAKES_NAME, "NAME", "show what a container's process printed",
+     "From the journal where systemd is PID 1, else from its log file.", "berth logs -f web", true},
+    {"version", cmd_version, CMD_TAKES_NOTHING, "", "print the version", "", "berth version --json", false},
+    {"completion", cmd_completion, CMD_TAKES_WORD, "bash|zsh|fish", "print a completion script for a shell",
+     "Completes verbs, flags, and the names of containers in the spec.", "source <(berth completion bash)", false},
+    {"help", cmd_help, CMD_TAKES_WORD, "[VERB]", "explain berth, or one verb", "", "berth help apply", false},
+};
+const size_t cmd_n_verbs = sizeof cmd_verbs / sizeof *cmd_verbs;
+
+#define AT(member) offsetof(struct cmd_args, member)
+#define WITH_SPEC  "validate plan apply status destroy list start stop restart run login completion"
+const struct cmd_flag cmd_flags[] = {
+    /* letter, name, value, type, where, verbs, environment, hidden, help */
+    {'f', "file", "SPEC", CMD_TEXT, AT(spec), WITH_SPEC, NULL, false, "the spec file; - is standard input"},
+    {'H', "host", "NAME", CMD_TEXT, AT(host), WITH_SPEC " logs", "BERTH_HOST", false, "which host of the spec this machine is"},
+    {'e', "exit-code", NULL, CMD_SWITCH, AT(exit_code), "plan status", NULL, false, "exit 2 when something differs"},
+    {'n', "dry-run", NULL, CMD_SWITCH, AT(dry), "apply destroy", NULL, false, "show the plan, change nothing"},
+    {'n', "lines", "LINES", CMD_NUMBER, AT(lines), "logs", NULL, false, "only the last LINES lines"},
+    {'f', "follow", NULL, CMD_SWITCH, AT(follow), "logs", NULL, false, "go on until interrupted"},
+    {0, "adopt", NULL, CMD_SWITCH, AT(adopt), "plan apply", NULL, false, "take over what stands in the way and is not berth's"},
+    {0, "allow-deletes", "N", CMD_NUMBER, AT(allow_deletes), "plan apply", NULL, false,
+     "let a plan delete up to N containers and bridges"},
+    {'y', "yes", NULL, CMD_SWITCH, AT(yes), "destroy", NULL, false, "do not ask"},
+    {0, "files", NULL, CMD_SWITCH, AT(files), "destroy", NULL, false, "delete the containers' files too"},
+    {0, "boot", NULL, CMD_SWITCH, AT(boot), "apply", NULL, true, "called by the boot unit: `autostart: false` stays stopped"},
+    {0, "lock-timeout", "TIME", CMD_TIME, AT(lock_timeout_ms), "apply destroy start stop restart", "BERTH_LOCK_TIMEOUT", false,
+     "how long to wait for another berth (30s)"},
+    {0, "huge", NULL, CMD_SWITCH, AT(huge), WITH_SPEC, "BERTH_HUGE", false, "allow specs of up to 64 MiB (4 MiB)"},
+    {0, "json", NULL, CMD_SWITCH, AT(json), "validate plan apply status destroy list start stop restart version", "BERTH_JSON", false,
+     "print the result as JSON"},
+    {0, "man", NULL, CMD_SWITCH, AT(man), "help", NULL, true, "print the verbs and flags as a manual's sections"},
+    {0, "color", "WHEN", CMD_COLOUR, AT(color), NULL, "BERTH_COLOR", false, "auto, always or never"},
+    {'q', "quiet", NULL, CMD_SWITCH, AT(quiet), NULL, "BERTH_QUIET", false, "say only what failed"},
+    {'v', "verbose", NULL, CMD_COUNT, AT(verbose), NULL, "BERTH_VERBOSE", false, "say more"},
+    {'h', "help", NULL, CMD_SWITCH, AT(help), NULL, NULL, false, "explain the verb"},
+};
+const size_t cmd_n_flags = sizeof cmd_flags / sizeof *cmd_flags;
+
+const struct cmd_verb *cmd_verb_find(const char *name)
+{
+    for (size_t i = 0; i < cmd_n_verbs; i++)
+        if (!strcmp(cmd_verbs[i].name, name))
+            return &cmd_verbs[i];
+    return NULL;
+}
+
+static bool has_word(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = list; (p = strstr(p, word)); p += n)
+        if ((p == list || p[-1] == ' ') && (!p[n] || p[n] == ' '))
+            return true;
+    return false;
+}
+
+bool cmd_flag_of(const struct cmd_flag *f, const struct cmd_verb *v)
+{
+    return !f->verbs || (v && has_word(f->verbs, v->name));
+}
+
+/* Restricted Damerau-Levenshtein distance, cut off at words of 63 characters. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t n = strnlen(a, 63), m = strnlen(b, 63);
+    unsigned row[3][64];
+    for (size_t k = 0; k <= m; k++)
+        row[0][k] = (unsigned)k;
+    for (size_t i = 1; i <= n; i++) {
+        unsigned *now = row[i % 3], *before = row[(i + 2) % 3], *before2 = row[(i + 1) % 3];
+        now[0] = (unsigned)i;
+        for (size_t k = 1; k <= m; k++) {
+            unsigned best = before[k - 1] + (a[i - 1] != b[k - 1]);
+            if (before[k] + 1 < best)
+                best = before[k] + 1;
+            if (now[k - 1] + 1 < best)
+                best = now[k - 1] + 1;
+            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] && before2[k - 2] + 1 < best)
+                best = before2[k - 2] + 1;
+            now[k] = best;
+        }
+    }
+    return row[n % 3][m];
+}
+
+const char *cmd_nearest(const char *word, const char *(*next)(void *arg, size_t i), void *arg)
+{
+    const char *best = NULL, *name;
+    size_t len = strlen(word), limit = len < 3 ? 1 : len < 6 ? 2 : 3, least = limit + 1;
+    for (size_t i = 0; (name = next(arg, i)); i++) {
+        size_t d = distance(word, name);
+        /* A word that only begins a name is meant as it, too. */
+        if (len >= 2 && !strncmp(word, name, len) && d > 1)
+            d = 1;
+        if (d < least && d < strlen(name)) {
+            least = d;
+            best = name;
+        }
+    }
+    return best;
+}
+
+static const char *verb_name(void *arg, size_t i)
+{
+    (void)arg;
+    return i < cmd_n_verbs ? cmd_verbs[i].name : NULL;
+}
+
+/* Flags of the verb, one after the other. */
+static const char *flag_name(void *arg, size_t i)
+{
+    for (size_t k = 0; k < cmd_n_flags; k++)
+        if (!cmd_flags[k].hidden && cmd_flag_of(&cmd_flags[k], arg) && i-- == 0)
+            return cmd_flags[k].name;
+    return NULL;
+}
+
+long cmd_time_parse(const char *text)
+{
+    static const struct {
+        const char *unit;
+        long        ms;
+    } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"min", 60000}, {"h", 3600000}};
+    long n = 0;
+    const char *p = text;
+    for (; *p >= '0' && *p <= '9'; p++)
+        if (n > (LONG_MAX / 2 - 9) / 10 / 3600000)
+            return -1;
+        else
+            n = n * 10 + (*p - '0');
+    if (p == text)
+        return -1;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (!strcmp(p, units[i].unit))
+            return n * units[i].ms;
+    return -1;
+}
+
+static bool number(const char *text, long *out)
+{
+    char *end;
+    if (*text < '0' || *text > '9')
+        return false;
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    if (errno || *end || n > INT_MAX)
+        return false;
+    *out = n;
+    return true;
+}
+
+__attribute__((format(printf, 2, 3))) static int complain(struct cmd_complaint *why, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(why->text, sizeof why->text, format, ap);
+    va_end(ap);
+    return -EINVAL;
+}
+
+/* `from`: what the user wrote, for the complaint: "--color" or "BERTH_COLOR". */
+static int set(struct cmd_args *a, const struct cmd_flag *f, const char *from, const char *value, struct cmd_complaint *why)
+{
+    void *at = (char *)a + f->offset;
+    switch (f->type) {
+    case CMD_SWITCH:
+        *(bool *)at = true;
+        return 0;
+    case CMD_COUNT:
+        ++*(unsigned *)at;
+        return 0;
+    case CMD_TEXT:
+        if (!*value)
+            return complain(why, "%s needs a value, and was given an empty one", from);
+        *(const char **)at = value;
+        return 0;
+    case CMD_NUMBER:
+        return number(value, at) ? 0 : complain(why, "%s needs a whole number, not '%s'", from, value);
+    case CMD_TIME:
+        *(long *)at = cmd_time_parse(value);
+        return *(long *)at >= 0 ? 0 : complain(why, "%s needs a time like 30s, 500ms or 2m, not '%s'", from, value);
+    case CMD_COLOUR: {
+        static const char *const words[] = {"auto", "always", "never"};
+        for (int i = 0; i < 3; i++)
+            if (!strcmp(words[i], value)) {
+                *(enum cmd_color *)at = (enum cmd_color)i;
+                return 0;
+            }
+        return complain(why, "%s is auto, always or never, not '%s'", from, value);
+    }
+    }
+    return 0;
+}
+
+static bool truth(const char *value)
+{
+    return *value && strcmp(value, "0") && strcmp(value, "false") && strcmp(value, "no");
+}
+
+static const char *env_find(char *const *env, const char *name)
+{
+    size_t n = strlen(name);
+    for (; env && *env; env++)
+        if (!strncmp(*env, name, n) && (*env)[n] == '=')
+            return *env + n + 1;
+    return NULL;
+}
+
+static int from_environment(struct cmd_args *a, char *const *env, struct cmd_complaint *why)
+{
+    for (size_t i = 0; i < cmd_n_flags; i++) {
+        const struct cmd_flag *f = &cmd_flags[i];
+        const char *value = f->env ? env_find(env, f->env) : NULL;
+        if (!value || !*value || (!f->value && !truth(value)))
+            continue;
+        int r = set(a, f, f->env, value, why);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+static int unknown_flag(const struct cmd_args *a, const char *word, size_t len, struct cmd_complaint *why)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)(len < 63 ? len : 63), word);
+    const char *near = name[0] == '-' && name[1] == '-' ? cmd_nearest(name + 2, flag_name, (void *)a->verb) : NULL;
+    if (near)
+        snprintf(why->hint, sizeof why->hint, "did you mean --%s?", near);
+    else
+        snprintf(why->hint, sizeof why->hint, "`berth %s%s--help` lists them", a->verb ? a->verb->name : "", a->verb ? " " : "");
+    return complain(why, "%s%s has no flag '%s'", a->verb ? "berth " : "berth", a->verb ? a->verb->name : "", name);
+}
+
+/* One word that begins with '-': --name, --name=value, -x, -xvalue, -xyz. */
+static int flag_word(struct cmd_args *a, int argc, char **argv, int *i, struct cmd_complaint *why)
+{
+    const char *word = argv[*i];
+    if (word[1] == '-') {
+        const char *value = strchr(word, '=');
+        size_t len = value ? (size_t)(value - word) : strlen(word);
+        const struct cmd_flag *f = NULL;
+        for (size_t k = 0; k < cmd_n_flags && !f; k++)
+            if (strlen(cmd_flags[k].name) == len - 2 && !memcmp(cmd_flags[k].name, word + 2, len - 2) &&
+                cmd_flag_of(&cmd_flags[k], a->verb))
+                f = &cmd_flags[k];
+        if (!f)
+            return unknown_flag(a, word, len, why);
+        char from[80];
+        snprintf(from, sizeof from, "--%s", f->name);
+        if (!f->value && value)
+            return complain(why, "%s takes no value", from);
+        if (f->value && !value && *i + 1 >= argc)
+            return complain(why, "%s needs a value: %s %s", from, from, f->value);
+        return set(a, f, from, f->value ? (value ? value + 1 : argv[++*i]) : "", why);
+    }
+    for (const char *p = word + 1; *p; p++) {
+        const struct cmd_flag *f = NULL;
+        char from[3] = {'-', *p, 0};
+        for (size_t k = 0; k < cmd_n_flags && !f; k++)
+            if (cmd_flags[k].letter == *p && cmd_flag_of(&cmd_flags[k], a->verb))
+                f = &cmd_flags[k];
+        if (!f)
+            return unknown_flag(a, from, strlen(from), why);
+        if (!f->value) {
+            int r = set(a, f, from, "", why);
+            if (r)
+                return r;
+            continue;
+        }
+        if (!p[1] && *i + 1 >= argc)
+            return complain(why, "%s needs a value: %s %s", from, from, f->value);
+        return set(a, f, from, p[1] ? p + 1 : argv[++*i], why);
+    }
+    return 0;
+}
+
+static int operand(struct cmd_args *a, char **argv, int i, struct cmd_complaint *why)
+{
+    switch (a->verb->operands) {
+    case CMD_TAKES_SPEC:
+        if (!a->n_names)
+            break;
+        return complain(why, "berth %s takes one spec, and '%s' is a second one", a->verb->name, argv[i]);
+    case CMD_TAKES_NAME:
+    case CMD_TAKES_WORD:
+        if (!a->n_names)
+            break;
+        return complain(why, "berth %s takes one argument, and '%s' is a second one", a->verb->name, argv[i]);
+    case CMD_TAKES_NOTHING:
+        return complain(why, "berth %s takes no argument, and '%s' is one", a->verb->name, argv[i]);
+    case CMD_TAKES_COMMAND:
+    case CMD_TAKES_NAMES:
+    case CMD_TAKES_ANY_NAMES:
+        break;
+    }
+    /* Operands move to the front of argv, where they stand together. */
+    if (!a->names)
+        a->names = argv;
+    a->names[a->n_names++] = argv[i];
+    return 0;
+}
+
+static int find_verb(struct cmd_args *a, const char *word, struct cmd_complaint *why)
+{
+    a->verb = cmd_verb_find(word);
+    if (a->verb)
+        return 0;
+    const char *near = cmd_nearest(word, verb_name, NULL);
+    if (near)
+        snprintf(why->hint, sizeof why->hint, "did you mean `berth %s`?", near);
+    else
+        snprintf(why->hint, sizeof why->hint, "`berth help` lists the verbs");
+    return complain(why, "berth has no verb '%s'", word);
+}
+
+static int enough(struct cmd_args *a, struct cmd_complaint *why)
+{
+    const char *v = a->verb->name;
+    snprintf(why->hint, sizeof why->hint, "usage: berth %s %s", v, a->verb->synopsis);
+    switch (a->verb->operands) {
+    case CMD_TAKES_SPEC:
+        if (a->n_names && a->spec)
+            return complain(why, "berth %s is given two specs, '%s' and '%s'", v, a->spec, a->names[0]);
+        if (a->n_names)
+            a->spec = a->names[0];
+        break;
+    case CMD_TAKES_NAME:
+    case CMD_TAKES_NAMES:
+        if (!a->n_names)
+            return complain(why, "berth %s needs the name of a container", v);
+        break;
+    case CMD_TAKES_COMMAND:
+        if (!a->n_names)
+            return complain(why, "berth %s needs the name of a container", v);
+        if (!a->command || !*a->command)
+            return complain(why, "berth %s needs a command to run", v);
+        break;
+    case CMD_TAKES_NOTHING:
+    case CMD_TAKES_ANY_NAMES:
+    case CMD_TAKES_WORD:
+        break;
+    }
+    return 0;
+}
+
+int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why)
+{
+    *out = (struct cmd_args){.allow_deletes = -1, .lock_timeout_ms = 30000, .lines = -1};
+    memset(why, 0, sizeof *why);
+    int r = from_environment(out, env, why);
+    bool only_operands = false;
+    for (int i = 1; !r && i < argc; i++) {
+        const char *word = argv[i];
+        if (!only_operands && !strcmp(word, "--")) {
+            only_operands = true;
+        } else if (!only_operands && word[0] == '-' && word[1]) {
+            if (!out->verb && !strcmp(word, "--version"))
+                out->verb = cmd_verb_find("version");
+            else
+                r = flag_word(out, argc, argv, &i, why);
+        } else if (!out->verb) {
+            r = find_verb(out, word, why);
+        } else {
+            r = operand(out, argv, i, why);
+            /* After the container's name all words are the command's, its flags too. */
+            if (!r && out->verb->operands == CMD_TAKES_COMMAND) {
+                out->command = argv + i + 1;
+                if (!only_operands && *out->command && !strcmp(*out->command, "--"))
+                    out->command++;
+                break;
+            }
+        }
+    }
+    if (r)
+        return r;
+    if (!out->verb && !out->help) {
+        snprintf(why->hint, sizeof why->hint, "`berth help` lists the verbs");
+        return complain(why, "berth needs to be told what to do");
+    }
+    return out->help ? 0 : enough(out, why);
+}

@@ -1,0 +1,84 @@
+/* cmd/args.h — the command line: one table of verbs, one of flags. Dispatch, help, completion and manual all come from them.
+ * Borrows  argv and the environment, for as long as the arguments are used.
+ * Order    flag, then BERTH_⟨FLAG⟩, then the default. */
+#ifndef CMD_ARGS_H
+#define CMD_ARGS_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct cmd;
+
+enum cmd_color { CMD_COLOR_AUTO, CMD_COLOR_ALWAYS, CMD_COLOR_NEVER };
+
+struct cmd_args {
+    const struct cmd_verb *verb;
+    const char    *spec;            /* as given: argument or --file; NULL: by the usual rules */
+    const char    *host;
+    enum cmd_color color;
+    bool           json, quiet, huge, help;
+    unsigned       verbose;
+    bool           exit_code;       /* plan, status -e */
+    bool           dry, adopt, boot, yes, files, follow;
+    bool           man;             /* help --man: the tables as a manual's sections */
+    long           allow_deletes;   /* -1: the default bound */
+    long           lock_timeout_ms;
+    long           lines;           /* -1: all */
+    char         **names;           /* NAME…, in argv */
+    size_t         n_names;
+    char         **command;         /* run: CMD and its arguments, ends in NULL; in argv */
+};
+
+/* What follows a verb. */
+enum cmd_operands {
+    CMD_TAKES_NOTHING,
+    CMD_TAKES_SPEC,                 /* [SPEC] */
+    CMD_TAKES_NAME,                 /* NAME */
+    CMD_TAKES_NAMES,                /* NAME… */
+    CMD_TAKES_ANY_NAMES,            /* [NAME…] */
+    CMD_TAKES_COMMAND,              /* NAME [--] CMD [ARG…] */
+    CMD_TAKES_WORD                  /* [WORD] */
+};
+
+struct cmd_verb {
+    const char       *name;
+    int             (*run)(struct cmd *c);
+    enum cmd_operands operands;
+    const char       *synopsis;     /* "[SPEC]" */
+    const char       *summary;      /* one line, no full stop */
+    const char       *text;         /* what a manual says more */
+    const char       *example;
+    bool              host;         /* it can change the host: needs root */
+};
+extern const struct cmd_verb cmd_verbs[];
+extern const size_t          cmd_n_verbs;
+const struct cmd_verb *cmd_verb_find(const char *name);
+
+enum cmd_value { CMD_SWITCH, CMD_COUNT, CMD_TEXT, CMD_NUMBER, CMD_TIME, CMD_COLOUR };
+struct cmd_flag {
+    char           letter;          /* 0: none */
+    const char    *name;
+    const char    *value;           /* "NAME": takes one; NULL: none */
+    enum cmd_value type;
+    size_t         offset;          /* in struct cmd_args */
+    const char    *verbs;           /* "plan apply"; NULL: every verb */
+    const char    *env;             /* NULL: none, on purpose, where a forgotten variable could do harm */
+    bool           hidden;
+    const char    *help;
+};
+extern const struct cmd_flag cmd_flags[];
+extern const size_t          cmd_n_flags;
+bool cmd_flag_of(const struct cmd_flag *f, const struct cmd_verb *v);
+
+struct cmd_complaint {
+    char text[400];                 /* a sentence; raw bytes of the user's may be in it */
+    char hint[200];
+};
+/* 0, or -EINVAL with *why. *out is filled as far as it got (its verb, json and colour are for the complaint's form). */
+int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why);
+/* "30s", "500ms", "2m", "1h", "30": milliseconds; -1: not a time. */
+long cmd_time_parse(const char *text);
+
+/* The nearest of the names that `next` gives (until NULL), if it is near enough to be meant. */
+const char *cmd_nearest(const char *word, const char *(*next)(void *arg, size_t i), void *arg);
+#endif

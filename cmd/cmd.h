@@ -1,0 +1,87 @@
+/* cmd/cmd.h — one call of berth: what was asked, where the answer goes, how it ends.
+ * Owns     struct cmd owns its two outputs, the spec's text and document, and the run; cmd_done gives all of it back.
+ * Exit     design.md section 5; the one place where the numbers stand is enum cmd_exit. */
+#ifndef CMD_CMD_H
+#define CMD_CMD_H
+#include "cmd/args.h"
+#include "cmd/output.h"
+#include "cmd/spec_file.h"
+#include "reconcile/apply.h"
+#include "reconcile/runtime.h"
+
+#ifndef BERTH_VERSION
+#define BERTH_VERSION "0"
+#endif
+
+enum cmd_exit {
+    CMD_OK = 0,
+    CMD_FAILED = 1,         /* host untouched */
+    CMD_PENDING = 2,        /* -e only */
+    CMD_STALE = 3,
+    CMD_REFUSED = 4,
+    CMD_ROLLED_BACK = 5,
+    CMD_PARTIAL = 6,
+    CMD_FAULTS = 7,
+    CMD_USAGE = 64,
+    CMD_BAD_SPEC = 65,
+    CMD_UNSUPPORTED = 69,
+    CMD_LOCKED = 75,
+    CMD_DENIED = 77
+};
+
+struct cmd {
+    struct cmd_args         args;
+    struct cmd_out          out, err;
+    struct cmd_spec_file    file;       /* text NULL: there is none */
+    struct spec_arena      *arena;      /* of the document */
+    struct spec_doc        *doc;        /* NULL: no spec, or a bad one */
+    struct spec_diags       diags;
+    const struct spec_host *host;
+    struct rec_run         *run;
+};
+
+enum cmd_exit cmd_exit_of_outcome(enum rec_outcome o);
+enum cmd_exit cmd_exit_of_errno(int code);              /* positive errno */
+/* "in_sync", "applied", …: the word of JSON's `outcome`. `pending`: a dry run that found steps. */
+const char   *cmd_outcome_name(enum rec_outcome o, bool pending);
+
+/* Find, read and check the spec; pick this machine's host. What is wrong has been told (stderr, and the envelope with --json).
+ * CMD_OK, or the exit code. */
+enum cmd_need { CMD_SPEC_NEEDED, CMD_SPEC_IF_FOUND };
+enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format);
+/* Check the spec alone: no host is chosen, nothing is printed but by the caller. */
+enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error *err);
+enum cmd_exit cmd_open(struct cmd *c, struct rec_error *err);   /* c->run, from the flags */
+void          cmd_done(struct cmd *c);
+
+/* One sentence, with its place in the spec and its hint, on stderr. */
+void cmd_tell(struct cmd *c, const struct rec_error *e);
+/* The same, and with --json an envelope that holds nothing else. Gives back `code`. */
+enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, const struct rec_error *e);
+/* "there is no container …", with the nearest name there is. */
+enum cmd_exit cmd_no_container(struct cmd *c, const char *format, const char *name);
+/* The name nearest to `name` among the host's containers, or NULL. */
+const char *cmd_nearest_container(const struct cmd *c, const char *name);
+
+/* While a host is being changed INT, TERM and HUP only raise a flag: the current apply is finished or undone first. */
+void cmd_signals_hold(void);
+int  cmd_signals_seen(void);                            /* the signal's number, 0: none */
+void cmd_signals_release(void);
+enum cmd_exit cmd_signals_exit(enum cmd_exit code);     /* 128+n where one was seen */
+
+int cmd_validate(struct cmd *c);
+int cmd_plan(struct cmd *c);
+int cmd_apply(struct cmd *c);
+int cmd_status(struct cmd *c);
+int cmd_destroy(struct cmd *c);
+int cmd_list(struct cmd *c);
+int cmd_run(struct cmd *c);
+int cmd_login(struct cmd *c);
+int cmd_logs(struct cmd *c);
+int cmd_start(struct cmd *c);
+int cmd_stop(struct cmd *c);
+int cmd_restart(struct cmd *c);
+int cmd_version(struct cmd *c);
+int cmd_help(struct cmd *c);
+int cmd_completion(struct cmd *c);
+#endif

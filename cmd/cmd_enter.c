@@ -1,0 +1,66 @@
+/* run, login, logs: no spec is needed, the host knows its containers. If one is there all the same, it helps with a mistyped name. */
+#include "cmd/cmd.h"
+#include "reconcile/enter.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Not running, or never heard of? The spec, if there is a valid one, can tell a typing error. */
+static enum cmd_exit absent(struct cmd *c, struct rec_error *err)
+{
+    const char *name = c->args.names[0];
+    struct rec_error ignored;
+    if (cmd_load_file(c, CMD_SPEC_IF_FOUND, &ignored) == CMD_OK && c->doc) {
+        char hostname[256] = "";
+        gethostname(hostname, sizeof hostname - 1);
+        c->host = spec_host_find(c->doc, c->args.host, hostname);
+    }
+    bool known = false;
+    for (size_t i = 0; c->host && i < c->host->n_containers; i++)
+        known = known || !strcmp(c->host->containers[i].name, name);
+    const char *near = known ? NULL : cmd_nearest_container(c, name);
+    if (near && strcmp(near, name))
+        rec_hint(err, "did you mean %s?", near);
+    else if (!err->hint[0])
+        rec_hint(err, known ? "berth start %s" : "`berth list` shows those that there are", name);
+    return cmd_fail(c, NULL, CMD_FAILED, err);
+}
+
+static enum cmd_exit failed(struct cmd *c, int r, struct rec_error *err)
+{
+    if (r == -ESRCH || r == -ENOENT)
+        return absent(c, err);
+    return cmd_fail(c, NULL, cmd_exit_of_errno(-r), err);
+}
+
+static int enter(struct cmd *c, char *const *argv, bool tty)
+{
+    struct rec_error err = {0};
+    int status = 0;
+    enum cmd_exit code = cmd_open(c, &err);
+    if (code != CMD_OK)
+        return cmd_fail(c, NULL, code, &err);
+    struct rec_enter e = {.container = c->args.names[0], .argv = argv, .tty = tty};
+    int r = rec_enter(c->run, &e, &status, &err);
+    return r ? (int)failed(c, r, &err) : status;
+}
+
+int cmd_run(struct cmd *c)
+{
+    return enter(c, c->args.command, isatty(0) && isatty(1));
+}
+
+int cmd_login(struct cmd *c)
+{
+    return enter(c, NULL, true);
+}
+
+int cmd_logs(struct cmd *c)
+{
+    struct rec_error err = {0};
+    enum cmd_exit code = cmd_open(c, &err);
+    if (code != CMD_OK)
+        return cmd_fail(c, NULL, code, &err);
+    int r = rec_logs(c->run, c->args.names[0], c->args.follow, c->args.lines, 1, &err);
+    return r && r != -EPIPE ? failed(c, r, &err) : CMD_OK;
+}

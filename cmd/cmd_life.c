@@ -1,0 +1,142 @@
+/* start, stop, restart: a hold is cleared or set, and then these containers are converged, and nothing else. A hold that led to a
+ * failed apply is put back to what it was. */
+#include "cmd/cmd.h"
+#include "cmd/converge.h"
+#include <errno.h>
+#include <string.h>
+
+enum cmd_exit cmd_no_container(struct cmd *c, const char *format, const char *name)
+{
+    struct rec_error err;
+    const char *near = cmd_nearest_container(c, name);
+    rec_fail(&err, ESRCH, "there is no container '%.64s'%s%s", name, c->host ? " on host " : "", c->host ? c->host->name : "");
+    if (near)
+        rec_hint(&err, "did you mean %s?", near);
+    else
+        rec_hint(&err, "`berth list` shows those that there are");
+    return cmd_fail(c, format, CMD_USAGE, &err);
+}
+
+static const struct spec_container *find(const struct spec_host *h, const char *name)
+{
+    for (size_t i = 0; i < h->n_containers; i++)
+        if (!strcmp(h->containers[i].name, name))
+            return &h->containers[i];
+    return NULL;
+}
+
+static enum cmd_exit known(struct cmd *c, const char *format)
+{
+    for (size_t i = 0; i < c->args.n_names; i++)
+        if (!find(c->host, c->args.names[i]))
+            return cmd_no_container(c, format, c->args.names[i]);
+    return CMD_OK;
+}
+
+/* `held`: what each hold said before, so that it can be put back. */
+static enum cmd_exit hold(struct cmd *c, bool on, const char *why, const char **held)
+{
+    struct rec_error err;
+    for (size_t i = 0; i < c->args.n_names; i++) {
+        held[i] = rec_hold_find(c->run->arena, c->args.names[i]);
+        int r = on ? rec_hold_set(c->args.names[i], why, &err) : rec_hold_clear(c->args.names[i], &err);
+        if (r)
+            return cmd_fail(c, NULL, cmd_exit_of_errno(-r), &err);
+    }
+    return CMD_OK;
+}
+
+static void put_back(struct cmd *c, const char *const *held)
+{
+    struct rec_error err;
+    for (size_t i = 0; i < c->args.n_names; i++)
+        if ((held[i] ? rec_hold_set(c->args.names[i], held[i], &err) : rec_hold_clear(c->args.names[i], &err)))
+            cmd_tell(c, &err);
+}
+
+static enum cmd_exit begin(struct cmd *c, const char *format)
+{
+    struct rec_error err;
+    enum cmd_exit code = cmd_load(c, CMD_SPEC_NEEDED, format);
+    if (code == CMD_OK)
+        code = known(c, format);
+    if (code != CMD_OK)
+        return code;
+    code = cmd_open(c, &err);
+    return code == CMD_OK ? code : cmd_fail(c, format, code, &err);
+}
+
+/* The hold is a fact that a run reads once: a fresh run for each converging. */
+static enum cmd_exit converge(struct cmd *c, const char *format, const char *verb, const char *done, bool stop, const char *why,
+                              bool silent)
+{
+    struct rec_error err;
+    struct cmd_converge v = {.format = format, .verb = verb, .done = done, .only = c->args.names, .n_only = c->args.n_names,
+                             .silent = silent};
+    rec_close(c->run);
+    c->run = NULL;
+    enum cmd_exit code = cmd_open(c, &err);
+    if (code != CMD_OK)
+        return cmd_fail(c, format, code, &err);
+    const char **held = spec_arena_alloc(c->run->arena, (c->args.n_names + 1) * sizeof *held);
+    if (!held) {
+        rec_fail(&err, ENOMEM, "out of memory");
+        return cmd_fail(c, format, CMD_FAILED, &err);
+    }
+    code = hold(c, stop, why, held);
+    if (code == CMD_OK) {
+        code = cmd_converge(c, &v);
+        if (v.outcome == REC_IN_SYNC || v.outcome == REC_APPLIED)
+            return code;
+    }
+    put_back(c, held);
+    return code;
+}
+
+int cmd_start(struct cmd *c)
+{
+    enum cmd_exit code = begin(c, "berth.start");
+    if (code != CMD_OK)
+        return code;
+    for (size_t i = 0; i < c->args.n_names; i++) {
+        const struct spec_container *s = find(c->host, c->args.names[i]);
+        if (s->state == SPEC_RUNNING)
+            continue;
+        struct rec_error err;
+        rec_fail(&err, EPERM, "the spec says that container %s is stopped", s->name);
+        err.at = s->state_at.line ? s->state_at : s->at;
+        rec_hint(&err, "write state: running there, and apply it");
+        return cmd_fail(c, "berth.start", CMD_REFUSED, &err);
+    }
+    return converge(c, "berth.start", "start", "Started:", false, NULL, false);
+}
+
+int cmd_stop(struct cmd *c)
+{
+    enum cmd_exit code = begin(c, "berth.stop");
+    return code == CMD_OK ? converge(c, "berth.stop", "stop", "Stopped:", true, "stopped by hand", false) : code;
+}
+
+int cmd_restart(struct cmd *c)
+{
+    enum cmd_exit code = begin(c, "berth.restart");
+    struct rec_error err;
+    if (code != CMD_OK)
+        return code;
+    int r = rec_facts_read(c->run, &err);
+    if (r)
+        return cmd_fail(c, "berth.restart", cmd_exit_of_errno(-r), &err);
+    for (size_t i = 0; i < c->args.n_names; i++) {
+        const struct spec_container *s = find(c->host, c->args.names[i]);
+        if (rec_runtime_of(c->run, s) == SPEC_RT_NETNS)
+            rec_fail(&err, EINVAL, "container %s is a network namespace alone (runtime netns): there is no process to restart", s->name);
+        else if (s->state == SPEC_STOPPED)
+            rec_fail(&err, EINVAL, "container %s shall be stopped, as the spec says: there is no process to restart", s->name);
+        else
+            continue;
+        err.at = s->at;
+        return cmd_fail(c, "berth.restart", CMD_FAILED, &err);
+    }
+    code = converge(c, "berth.restart", "restart", "Stopped:", true, "it is being restarted", true);
+    return code == CMD_OK || cmd_signals_seen() ? converge(c, "berth.restart", "restart", "Restarted:", false, NULL, false) : code;
+}

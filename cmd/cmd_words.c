@@ -1,0 +1,95 @@
+/* The verbs that only talk: validate, version, help, completion. */
+#include "cmd/cmd.h"
+#include "cmd/render/render.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int cmd_validate(struct cmd *c)
+{
+    struct rec_error err = {0};
+    enum cmd_exit code = cmd_load_file(c, CMD_SPEC_NEEDED, &err);
+    if (code != CMD_OK && code != CMD_BAD_SPEC)
+        return cmd_fail(c, "berth.validate", code, &err);
+    if (c->diags.n && (code == CMD_BAD_SPEC || !c->args.quiet)) {
+        char *text = spec_diags_format(c->arena, &c->diags, c->file.name, c->file.text, c->file.len, c->err.color);
+        cmd_put(&c->err, text ? text : "berth: out of memory\n");
+    }
+    if (c->args.json) {
+        render_diags_json(&c->out, "berth.validate", c->file.name, &c->diags, c->file.text, c->file.len, c->doc);
+    } else if (code == CMD_OK && !c->args.quiet) {
+        size_t n = 0;
+        for (size_t i = 0; i < c->doc->n_hosts; i++)
+            n += c->doc->hosts[i].n_containers;
+        cmd_safe(&c->out, c->file.name);
+        cmd_printf(&c->out, ": valid: %zu %s, %zu %s\n", c->doc->n_hosts, c->doc->n_hosts == 1 ? "host" : "hosts", n,
+                   n == 1 ? "container" : "containers");
+    }
+    return code;
+}
+
+int cmd_version(struct cmd *c)
+{
+    if (c->args.json)
+        render_version_json(&c->out);
+    else
+        cmd_put(&c->out, "berth " BERTH_VERSION "\n");
+    return CMD_OK;
+}
+
+static const char *verb_name(void *arg, size_t i)
+{
+    (void)arg;
+    return i < cmd_n_verbs ? cmd_verbs[i].name : NULL;
+}
+
+int cmd_help(struct cmd *c)
+{
+    const struct cmd_verb *v = NULL;
+    if (c->args.man) {
+        render_manual(&c->out);
+        return CMD_OK;
+    }
+    if (c->args.n_names && !(v = cmd_verb_find(c->args.names[0]))) {
+        struct rec_error err;
+        const char *near = cmd_nearest(c->args.names[0], verb_name, NULL);
+        rec_fail(&err, EINVAL, "berth has no verb '%.64s'", c->args.names[0]);
+        if (near)
+            rec_hint(&err, "did you mean `berth help %s`?", near);
+        return cmd_fail(c, NULL, CMD_USAGE, &err);
+    }
+    render_help(&c->out, v);
+    return CMD_OK;
+}
+
+/* For the scripts themselves: names of this host's containers, or of all hosts'; a bad spec completes to nothing. */
+static void names(struct cmd *c)
+{
+    struct rec_error err;
+    char hostname[256] = "";
+    if (cmd_load_file(c, CMD_SPEC_IF_FOUND, &err) != CMD_OK || !c->doc)
+        return;
+    gethostname(hostname, sizeof hostname - 1);
+    const struct spec_host *only = spec_host_find(c->doc, c->args.host, hostname);
+    for (size_t i = 0; i < c->doc->n_hosts; i++)
+        for (size_t k = 0; (!only || only == &c->doc->hosts[i]) && k < c->doc->hosts[i].n_containers; k++) {
+            cmd_safe(&c->out, c->doc->hosts[i].containers[k].name);
+            cmd_put(&c->out, "\n");
+        }
+}
+
+int cmd_completion(struct cmd *c)
+{
+    const char *shell = c->args.n_names ? c->args.names[0] : "";
+    struct rec_error err;
+    if (!strcmp(shell, "names")) {
+        names(c);
+        return CMD_OK;
+    }
+    if (render_completion(&c->out, shell))
+        return CMD_OK;
+    rec_fail(&err, EINVAL, *shell ? "there is no completion for '%.64s'" : "which shell is it for?", shell);
+    rec_hint(&err, "usage: berth completion bash|zsh|fish");
+    return cmd_fail(c, NULL, CMD_USAGE, &err);
+}

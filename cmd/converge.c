@@ -1,0 +1,108 @@
+/* The verbs that change a host differ in what they want; all else is here once. */
+#include "cmd/converge.h"
+#include "cmd/render/render.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+static bool only(void *arg, const struct rec_item *i)
+{
+    const struct cmd_converge *v = arg;
+    for (size_t k = 0; i->container && k < v->n_only; k++)
+        if (!strcmp(v->only[k], i->container))
+            return true;
+    return false;
+}
+
+/* One line on a terminal that overwrites itself, for work over a second. */
+static void progress(void *arg, const struct rec_step *s, size_t done, size_t total)
+{
+    struct cmd_converge *v = arg;
+    struct cmd_out *err = &v->cmd->err;
+    uint64_t now = now_us();
+    struct winsize w;
+    if (now - v->started < 1000000u || now - v->told < 100000u)
+        return;
+    v->told = now;
+    size_t room = ioctl(2, TIOCGWINSZ, &w) || w.ws_col < 20 ? RENDER_WIDTH : w.ws_col;
+    cmd_printf(err, "\r\033[K%zu of %zu  ", done, total);
+    if (cmd_safe_width(err, s->object) + 24 < room)
+        cmd_safe(err, s->object);
+    cmd_out_flush(err);
+}
+
+static size_t count_wanted(const struct cmd_converge *v, const struct rec_state *want)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < want->n; i++)
+        n += !v->only || only((void *)v, want->items[i]);
+    return n;
+}
+
+static void timings(struct cmd *c, const struct rec_result *r)
+{
+    cmd_printf(&c->err, "read and planned in %.2f ms, applied in %.2f ms, checked in %.2f ms\n", (double)r->us_read / 1000,
+               (double)r->us_apply / 1000, (double)r->us_check / 1000);
+}
+
+static void report(struct cmd *c, const struct cmd_converge *v, const struct rec_result *r, size_t resources)
+{
+    bool good = r->outcome == REC_IN_SYNC || r->outcome == REC_APPLIED;
+    struct render_plan p = {.format = v->format, .host = c->host ? c->host->name : NULL, .file = c->file.name, .plan = r->plan,
+                            .result = r, .resources = resources, .quiet = c->args.quiet, .verbose = c->args.verbose > 0,
+                            .applied = !v->dry && r->outcome != REC_REFUSED};
+    if (v->silent && good)
+        return;
+    if (c->args.json)
+        render_plan_json(&c->out, &p);
+    else if (r->plan && (v->dry || r->plan->n || r->plan->n_conflicts || r->plan->n_notes) && !(p.quiet && p.applied))
+        if (!v->confirm || r->outcome != REC_REFUSED)      /* a plan that was asked about has been seen */
+            render_plan_text(&c->out, &p);
+    /* A plan has ended with its summary; only what an apply came to, or what went wrong, is left to tell. */
+    struct cmd_out nowhere = {.fd = -1};
+    if (!v->dry || !good)
+        render_result_text(c->args.json ? &nowhere : &c->out, &c->err, &p, v->done);
+    cmd_out_done(&nowhere);
+    if (r->outcome == REC_DENIED && geteuid())
+        cmd_put(&c->err, "  this needs root\n");
+    if (c->args.verbose > 1)
+        timings(c, r);
+}
+
+enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
+{
+    struct rec_state want;
+    struct rec_result result;
+    struct rec_error err;
+    enum cmd_exit code = c->run ? CMD_OK : cmd_open(c, &err);
+    v->cmd = c;
+    if (code == CMD_OK) {
+        int r = rec_want(c->run, v->nothing ? NULL : c->host, &want, &err);
+        code = r ? cmd_exit_of_errno(-r) : CMD_OK;
+    }
+    if (code != CMD_OK)
+        return cmd_fail(c, v->format, code, &err);
+    struct rec_apply_options o = {.dry = v->dry, .exempt = v->exempt, .verb = v->verb, .confirm = v->confirm, .arg = v,
+                                  .progress = c->err.terminal && !c->args.quiet ? progress : NULL, .only = v->only ? only : NULL};
+    v->started = now_us();
+    if (!v->dry)
+        cmd_signals_hold();
+    rec_converge(c->run, &want, &o, &result);
+    if (v->told) {
+        cmd_put(&c->err, "\r\033[K");
+        cmd_out_flush(&c->err);
+    }
+    v->outcome = result.outcome;
+    v->pending = v->dry && result.plan && result.plan->n;
+    report(c, v, &result, count_wanted(v, &want));
+    return cmd_signals_exit(cmd_exit_of_outcome(result.outcome));
+}

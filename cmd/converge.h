@@ -1,0 +1,24 @@
+/* cmd/converge.h — from an opened command to a host that holds what it shall: want, converge, and the report of it.
+ * Borrows  the command; opens its run where that is not open yet. */
+#ifndef CMD_CONVERGE_H
+#define CMD_CONVERGE_H
+#include "cmd/cmd.h"
+
+struct cmd_converge {
+    const char *format;         /* of the envelope: "berth.apply" */
+    const char *verb;           /* for the lock's holder line */
+    const char *done;           /* "Applied 3 steps": its first word */
+    bool        dry, exempt;
+    bool        nothing;        /* destroy: the state to reach is an empty one */
+    bool      (*confirm)(void *converge, const struct rec_plan *p);
+    char *const *only;          /* containers; NULL: everything */
+    size_t      n_only;
+    bool        silent;         /* nothing is printed unless it fails (the first half of a restart) */
+    /* Out. */
+    struct cmd *cmd;
+    bool        pending;        /* dry: there are steps */
+    enum rec_outcome outcome;
+    uint64_t    started, told;  /* progress, in microseconds */
+};
+enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v);
+#endif

@@ -1,0 +1,197 @@
+/* What most verbs begin with: find the spec, read it, tell what is wrong with it, choose the host, open the run. */
+#include "cmd/cmd.h"
+#include "cmd/render/render.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+enum cmd_exit cmd_exit_of_outcome(enum rec_outcome o)
+{
+    switch (o) {
+    case REC_IN_SYNC:
+    case REC_APPLIED:
+        return CMD_OK;
+    case REC_UNTOUCHED:
+        return CMD_FAILED;
+    case REC_REFUSED:
+        return CMD_REFUSED;
+    case REC_ROLLED_BACK:
+        return CMD_ROLLED_BACK;
+    case REC_PARTIAL:
+        return CMD_PARTIAL;
+    case REC_UNSUPPORTED:
+        return CMD_UNSUPPORTED;
+    case REC_LOCKED:
+        return CMD_LOCKED;
+    case REC_DENIED:
+        return CMD_DENIED;
+    }
+    return CMD_FAILED;
+}
+
+enum cmd_exit cmd_exit_of_errno(int code)
+{
+    switch (code) {
+    case EPERM:
+    case EACCES:
+        return CMD_DENIED;
+    case EOPNOTSUPP:
+    case EPROTONOSUPPORT:
+    case EAFNOSUPPORT:
+        return CMD_UNSUPPORTED;
+    case EWOULDBLOCK:
+        return CMD_LOCKED;
+    default:
+        return CMD_FAILED;
+    }
+}
+
+const char *cmd_outcome_name(enum rec_outcome o, bool pending)
+{
+    switch (o) {
+    case REC_IN_SYNC:
+        return pending ? "pending" : "in_sync";
+    case REC_APPLIED:
+        return "applied";
+    case REC_UNTOUCHED:
+        return "failed";
+    case REC_REFUSED:
+        return "refused";
+    case REC_ROLLED_BACK:
+        return "rolled_back";
+    case REC_PARTIAL:
+        return "partial";
+    case REC_UNSUPPORTED:
+        return "unsupported";
+    case REC_LOCKED:
+        return "locked";
+    case REC_DENIED:
+        return "denied";
+    }
+    return "failed";
+}
+
+void cmd_tell(struct cmd *c, const struct rec_error *e)
+{
+    render_error(&c->err, c->file.name, e);
+}
+
+enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, const struct rec_error *e)
+{
+    struct rec_error said = *e;
+    if (code == CMD_DENIED && geteuid() && !said.hint[0])
+        rec_hint(&said, "this needs root: sudo berth %s …", c->args.verb ? c->args.verb->name : "");
+    cmd_tell(c, &said);
+    if (c->args.json && format)
+        render_failure_json(&c->out, format, c->host ? c->host->name : NULL, c->file.name, code, &said);
+    return code;
+}
+
+static const char *container_name(void *arg, size_t i)
+{
+    const struct spec_host *h = arg;
+    return i < h->n_containers ? h->containers[i].name : NULL;
+}
+
+const char *cmd_nearest_container(const struct cmd *c, const char *name)
+{
+    return c->host ? cmd_nearest(name, container_name, (void *)c->host) : NULL;
+}
+
+enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error *err)
+{
+    const char *name = cmd_spec_find(c->args.spec, getenv("BERTH_SPEC"));
+    if (!name && need == CMD_SPEC_IF_FOUND)
+        return CMD_OK;
+    if (!name) {
+        rec_fail(err, ENOENT, "there is no spec here: neither ./berth.yaml nor /etc/berth/berth.yaml, and BERTH_SPEC is not set");
+        rec_hint(err, "name one: berth %s FILE; `man berth.yaml` shows how to write it", c->args.verb ? c->args.verb->name : "plan");
+        return CMD_USAGE;
+    }
+    struct spec_limits limits = {c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
+    int r = cmd_spec_read(name, limits.bytes, &c->file, err);
+    if (r)
+        return r == -EACCES || r == -EPERM ? CMD_DENIED : r == -ENOMEM || r == -EIO ? CMD_FAILED : CMD_USAGE;
+    c->arena = spec_arena_new();
+    r = c->arena ? spec_load(c->arena, c->file.text, c->file.len, &limits, &c->doc, &c->diags) : -ENOMEM;
+    if (r == -EINVAL) {
+        rec_fail(err, EINVAL, "the spec is not valid: %zu %s", c->diags.errors, c->diags.errors == 1 ? "error" : "errors");
+        return CMD_BAD_SPEC;
+    }
+    if (r) {
+        rec_fail(err, ENOMEM, "out of memory");
+        return CMD_FAILED;
+    }
+    return CMD_OK;
+}
+
+/* "a, b, c and 4 more" */
+static void list_hosts(const struct spec_doc *doc, char *out, size_t room)
+{
+    size_t n = 0, k;
+    out[0] = 0;
+    for (k = 0; k < doc->n_hosts && n + strlen(doc->hosts[k].name) + 20 < room; k++)
+        n += (size_t)snprintf(out + n, room - n, "%s%s", k ? ", " : "", doc->hosts[k].name);
+    if (k < doc->n_hosts)
+        snprintf(out + n, room - n, " and %zu more", doc->n_hosts - k);
+}
+
+static enum cmd_exit choose_host(struct cmd *c, struct rec_error *err)
+{
+    struct utsname u;
+    const char *hostname = uname(&u) ? "" : u.nodename;
+    c->host = spec_host_find(c->doc, c->args.host, hostname);
+    if (c->host)
+        return CMD_OK;
+    char names[200];
+    list_hosts(c->doc, names, sizeof names);
+    if (c->args.host)
+        rec_fail(err, ENOENT, "there is no host '%.64s' in the spec; it has %s", c->args.host, names);
+    else
+        rec_fail(err, ENOENT, "this machine is called '%.64s', and the spec has no such host; it has %s; nothing was changed", hostname,
+                 names);
+    rec_hint(err, "say which one this machine is: --host NAME, or BERTH_HOST=NAME");
+    return CMD_REFUSED;
+}
+
+enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format)
+{
+    struct rec_error err = {0};
+    enum cmd_exit code = cmd_load_file(c, need, &err);
+    if (c->diags.n && (code == CMD_BAD_SPEC || !c->args.quiet)) {
+        char *text = spec_diags_format(c->arena, &c->diags, c->file.name, c->file.text, c->file.len, c->err.color);
+        cmd_put(&c->err, text ? text : "berth: out of memory\n");
+    }
+    if (code == CMD_BAD_SPEC) {
+        if (c->args.json)
+            render_diags_json(&c->out, format, c->file.name, &c->diags, c->file.text, c->file.len, NULL);
+        return code;
+    }
+    if (code == CMD_OK && c->doc)
+        code = choose_host(c, &err);
+    return code == CMD_OK ? code : cmd_fail(c, format, code, &err);
+}
+
+enum cmd_exit cmd_open(struct cmd *c, struct rec_error *err)
+{
+    struct rec_options o = {.spec_name = c->file.name ? c->file.name : "", .spec_dir = c->file.dir, .adopt = c->args.adopt,
+                            .allow_deletes = c->args.allow_deletes, .boot = c->args.boot, .destroy_files = c->args.files,
+                            .lock_timeout_ms = c->args.lock_timeout_ms};
+    int r = rec_open(&c->run, &o, err);
+    if (r)
+        return cmd_exit_of_errno(-r);
+    c->run->doc = c->doc;
+    return CMD_OK;
+}
+
+void cmd_done(struct cmd *c)
+{
+    rec_close(c->run);
+    spec_arena_free(c->arena);
+    cmd_spec_file_done(&c->file);
+    cmd_out_done(&c->out);
+    cmd_out_done(&c->err);
+}

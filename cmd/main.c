@@ -1,0 +1,67 @@
+/* One row of the verbs' table is chosen and run. What a caller may have left in disorder is put right first: descriptors, umask,
+ * SIGPIPE. */
+#include "cmd/cmd.h"
+#include "cmd/render/render.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static void ignore(int n)
+{
+    (void)n;
+}
+
+static void put_right(void)
+{
+    /* A closed descriptor 1 would become the first file or socket that is opened, and be written into. */
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) < 0)
+            _exit(CMD_FAILED);
+    umask(022);
+    /* A handler and not SIG_IGN: what berth starts gets the default back. */
+    struct sigaction a = {.sa_handler = ignore, .sa_flags = SA_RESTART}, old;
+    sigemptyset(&a.sa_mask);
+    if (!sigaction(SIGPIPE, NULL, &old) && old.sa_handler != SIG_IGN)
+        sigaction(SIGPIPE, &a, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    struct cmd c = {0};
+    struct cmd_complaint why;
+    int code;
+    put_right();
+    if (getauxval(AT_SECURE)) {
+        static const char text[] = "berth: refuses to run with more rights than its caller has (setuid, file capabilities)\n";
+        return write(2, text, sizeof text - 1) < 0 ? CMD_DENIED : CMD_DENIED;
+    }
+    int r = argc > 0 ? cmd_args_parse(argc, argv, environ, &c.args, &why) : -EINVAL;
+    cmd_out_init(&c.out, 1, c.args.color);
+    cmd_out_init(&c.err, 2, c.args.color);
+    if (r) {
+        render_complaint(&c.err, argc > 0 ? why.text : "berth needs to be told what to do", argc > 0 ? why.hint : "");
+        code = CMD_USAGE;
+    } else if (c.args.help) {
+        render_help(&c.out, c.args.verb);
+        code = CMD_OK;
+    } else {
+        code = c.args.verb->run(&c);
+    }
+    /* Nobody reading any more (a pager that was left) is no failure; a full disk is one, of those verbs that only answer. */
+    int lost = cmd_out_flush(&c.out);
+    if (lost && lost != -EPIPE) {
+        cmd_printf(&c.err, "berth: cannot write the answer: %s\n", strerror(-lost));
+        if (code == CMD_OK && c.args.verb && !(c.args.verb->run == cmd_apply || c.args.verb->run == cmd_destroy))
+            code = CMD_FAILED;
+    }
+    cmd_out_flush(&c.err);
+    cmd_done(&c);
+    return code;
+}

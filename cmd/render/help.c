@@ -1,0 +1,310 @@
+/* Help, manual and completion, all out of the two tables of args.c. */
+#include "cmd/render/render.h"
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+static size_t flag_text(const struct cmd_flag *f, char *out, size_t room)
+{
+    int n = snprintf(out, room, "%c%c%s--%s%s%s", f->letter ? '-' : ' ', f->letter ? f->letter : ' ', f->letter ? ", " : "  ", f->name,
+                     f->value ? " " : "", f->value ? f->value : "");
+    return (size_t)n;
+}
+
+static void flags(struct cmd_out *o, const struct cmd_verb *v)
+{
+    for (size_t i = 0; i < cmd_n_flags; i++) {
+        const struct cmd_flag *f = &cmd_flags[i];
+        char left[64];
+        if (f->hidden || !cmd_flag_of(f, v))
+            continue;
+        size_t n = flag_text(f, left, sizeof left);
+        cmd_put(o, "  ");
+        cmd_put(o, left);
+        cmd_pad(o, n < 24 ? 24 - n : 2);
+        cmd_put(o, f->help);
+        if (f->env)
+            cmd_printf(o, " [$%s]", f->env);
+        cmd_put(o, "\n");
+    }
+}
+
+static void heading(struct cmd_out *o, const char *text)
+{
+    cmd_style(o, CMD_BOLD);
+    cmd_put(o, text);
+    cmd_style(o, CMD_PLAIN);
+    cmd_put(o, "\n");
+}
+
+void render_help(struct cmd_out *o, const struct cmd_verb *v)
+{
+    if (v) {
+        cmd_printf(o, "berth %s%s%s [flags]: %s\n\n", v->name, *v->synopsis ? " " : "", v->synopsis, v->summary);
+        if (*v->text) {
+            cmd_wrap(o, v->text, 0, 0, RENDER_WIDTH);
+            cmd_put(o, "\n\n");
+        }
+        heading(o, "Flags");
+        flags(o, v);
+        cmd_put(o, "\n");
+        heading(o, "Example");
+        cmd_printf(o, "  %s\n", v->example);
+        return;
+    }
+    cmd_put(o, "berth makes this host what a file says: a bridge, NAT, containers.\n\n");
+    heading(o, "Usage");
+    cmd_put(o, "  berth VERB [SPEC] [flags]\n\n");
+    heading(o, "Verbs");
+    for (size_t i = 0; i < cmd_n_verbs; i++) {
+        size_t n = strlen(cmd_verbs[i].name);
+        cmd_printf(o, "  %s", cmd_verbs[i].name);
+        cmd_pad(o, n < 12 ? 12 - n : 2);
+        cmd_printf(o, "%s\n", cmd_verbs[i].summary);
+    }
+    cmd_put(o, "\n");
+    heading(o, "Flags of every verb");
+    flags(o, NULL);
+    cmd_put(o, "\nSPEC is the argument, else $BERTH_SPEC, ./berth.yaml, /etc/berth/berth.yaml; - is\n"
+               "standard input. `berth help VERB` tells more of a verb; `man berth`, `man berth.yaml`.\n");
+}
+
+/* roff: backslashes and leading dots are commands, and a plain hyphen is no minus. */
+static void roff(struct cmd_out *o, const char *text)
+{
+    for (const char *p = text; *p; p++)
+        if (*p == '\\')
+            cmd_put(o, "\\e");
+        else if (*p == '-')
+            cmd_put(o, "\\-");
+        else if ((*p == '.' || *p == '\'') && (p == text || p[-1] == '\n'))
+            cmd_printf(o, "\\&%c", *p);
+        else
+            cmd_putn(o, p, 1);
+}
+
+static void manual_flag(struct cmd_out *o, const struct cmd_flag *f)
+{
+    cmd_put(o, ".TP\n");
+    if (f->letter) {
+        cmd_printf(o, ".BR \\-%c ,\\  \\-\\-", f->letter);
+        roff(o, f->name);
+    } else {
+        cmd_put(o, ".BR \\-\\-");
+        roff(o, f->name);
+    }
+    if (f->value)
+        cmd_printf(o, " \" \\fI%s\\fR\"", f->value);
+    cmd_put(o, "\n");
+    char text[200];
+    snprintf(text, sizeof text, "%c%s.", toupper((unsigned char)f->help[0]), f->help + 1);
+    roff(o, text);
+    if (f->env) {
+        cmd_put(o, "\nAlso \\fB");
+        roff(o, f->env);
+        cmd_put(o, "\\fR.");
+    }
+    cmd_put(o, "\n");
+}
+
+void render_manual(struct cmd_out *o)
+{
+    cmd_put(o, ".SH VERBS\n");
+    for (size_t i = 0; i < cmd_n_verbs; i++) {
+        const struct cmd_verb *v = &cmd_verbs[i];
+        cmd_put(o, ".SS berth ");
+        cmd_put(o, v->name);
+        cmd_put(o, *v->synopsis ? " " : "");
+        roff(o, v->synopsis);
+        cmd_put(o, "\n");
+        char text[200];
+        snprintf(text, sizeof text, "%c%s.", toupper((unsigned char)v->summary[0]), v->summary + 1);
+        roff(o, text);
+        cmd_put(o, "\n");
+        if (*v->text) {
+            roff(o, v->text);
+            cmd_put(o, "\n");
+        }
+        for (size_t k = 0; k < cmd_n_flags; k++)
+            if (cmd_flags[k].verbs && cmd_flag_of(&cmd_flags[k], v))
+                manual_flag(o, &cmd_flags[k]);
+        cmd_put(o, ".PP\n.EX\n");
+        roff(o, v->example);
+        cmd_put(o, "\n.EE\n");
+    }
+    cmd_put(o, ".SH FLAGS OF EVERY VERB\n");
+    for (size_t k = 0; k < cmd_n_flags; k++)
+        if (!cmd_flags[k].verbs)
+            manual_flag(o, &cmd_flags[k]);
+}
+
+static bool takes_names(const struct cmd_verb *v)
+{
+    switch (v->operands) {
+    case CMD_TAKES_NAME:
+    case CMD_TAKES_NAMES:
+    case CMD_TAKES_ANY_NAMES:
+    case CMD_TAKES_COMMAND:
+        return true;
+    case CMD_TAKES_NOTHING:
+    case CMD_TAKES_SPEC:
+    case CMD_TAKES_WORD:
+        break;
+    }
+    return false;
+}
+
+static void verb_words(struct cmd_out *o)
+{
+    for (size_t i = 0; i < cmd_n_verbs; i++)
+        cmd_printf(o, "%s%s", i ? " " : "", cmd_verbs[i].name);
+}
+
+static void bash(struct cmd_out *o)
+{
+    cmd_put(o, "# bash completion for berth\n_berth()\n{\n"
+               "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb= i\n"
+               "    COMPREPLY=()\n"
+               "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+               "        [[ ${COMP_WORDS[i]} != -* ]] && { verb=${COMP_WORDS[i]}; break; }\n"
+               "    done\n"
+               "    case $prev in\n"
+               "        --file) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
+               "        --color) COMPREPLY=($(compgen -W 'auto always never' -- \"$cur\")); return ;;\n"
+               "        --host|-H|--lock-timeout|--allow-deletes|--lines) return ;;\n"
+               "    esac\n"
+               "    case $verb in\n        '') COMPREPLY=($(compgen -W '");
+    verb_words(o);
+    cmd_put(o, "' -- \"$cur\")) ;;\n");
+    for (size_t i = 0; i < cmd_n_verbs; i++) {
+        const struct cmd_verb *v = &cmd_verbs[i];
+        cmd_printf(o, "        %s)\n            if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W '", v->name);
+        for (size_t k = 0, n = 0; k < cmd_n_flags; k++)
+            if (!cmd_flags[k].hidden && cmd_flag_of(&cmd_flags[k], v))
+                cmd_printf(o, "%s--%s", n++ ? " " : "", cmd_flags[k].name);
+        cmd_put(o, "' -- \"$cur\"))\n");
+        if (takes_names(v))
+            cmd_put(o, "            else COMPREPLY=($(compgen -W \"$(berth completion names 2>/dev/null)\" -- \"$cur\")); fi ;;\n");
+        else if (v->operands == CMD_TAKES_SPEC)
+            cmd_put(o, "            else compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$cur\")); fi ;;\n");
+        else if (v->run == cmd_completion)
+            cmd_put(o, "            else COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$cur\")); fi ;;\n");
+        else if (v->run == cmd_help) {
+            cmd_put(o, "            else COMPREPLY=($(compgen -W '");
+            verb_words(o);
+            cmd_put(o, "' -- \"$cur\")); fi ;;\n");
+        } else
+            cmd_put(o, "            fi ;;\n");
+    }
+    cmd_put(o, "    esac\n}\ncomplete -F _berth berth\n");
+}
+
+/* Within '…' of a shell, and brackets of zsh's _arguments. */
+static void quoted(struct cmd_out *o, const char *text, bool zsh)
+{
+    for (const char *p = text; *p; p++)
+        if (*p == '\'')
+            cmd_put(o, zsh ? "'\\''" : "\\'");
+        else if (zsh && strchr("[]:\\", *p))
+            cmd_printf(o, "\\%c", *p);
+        else
+            cmd_putn(o, p, 1);
+}
+
+static void zsh(struct cmd_out *o)
+{
+    cmd_put(o, "#compdef berth\n# zsh completion for berth\n_berth_names() { local -a n; n=(${(f)\"$(berth completion names "
+               "2>/dev/null)\"}); compadd -a n }\n_berth()\n{\n    local -a verbs\n    verbs=(\n");
+    for (size_t i = 0; i < cmd_n_verbs; i++) {
+        cmd_printf(o, "        '%s:", cmd_verbs[i].name);
+        quoted(o, cmd_verbs[i].summary, true);
+        cmd_put(o, "'\n");
+    }
+    cmd_put(o, "    )\n    if (( CURRENT == 2 )); then _describe verb verbs; return; fi\n    local verb=$words[2]\n"
+               "    words=(\"${words[@]:1}\"); (( CURRENT-- ))\n    case $verb in\n");
+    for (size_t i = 0; i < cmd_n_verbs; i++) {
+        const struct cmd_verb *v = &cmd_verbs[i];
+        cmd_printf(o, "        %s) _arguments -s", v->name);
+        for (size_t k = 0; k < cmd_n_flags; k++) {
+            const struct cmd_flag *f = &cmd_flags[k];
+            if (f->hidden || !cmd_flag_of(f, v))
+                continue;
+            for (int letter = f->letter ? 1 : 0; letter >= 0; letter--) {
+                cmd_put(o, " \\\n            '");
+                if (letter)
+                    cmd_printf(o, "-%c[", f->letter);
+                else
+                    cmd_printf(o, "--%s%s[", f->name, f->value ? "=" : "");
+                quoted(o, f->help, true);
+                cmd_put(o, "]");
+                if (f->value)
+                    cmd_printf(o, ":%s:%s", f->value, f->type == CMD_COLOUR ? "(auto always never)" : !strcmp(f->name, "file") ? "_files" : "");
+                cmd_put(o, "'");
+            }
+        }
+        if (takes_names(v))
+            cmd_put(o, v->operands == CMD_TAKES_COMMAND ? " \\\n            '1:container:_berth_names' '*::command:_normal'"
+                                                        : " \\\n            '*:container:_berth_names'");
+        else if (v->operands == CMD_TAKES_SPEC)
+            cmd_put(o, " \\\n            '1:spec:_files'");
+        else if (v->run == cmd_completion)
+            cmd_put(o, " \\\n            '1:shell:(bash zsh fish)'");
+        else if (v->run == cmd_help) {
+            cmd_put(o, " \\\n            '1:verb:(");
+            verb_words(o);
+            cmd_put(o, ")'");
+        }
+        cmd_put(o, " ;;\n");
+    }
+    cmd_put(o, "    esac\n}\n_berth \"$@\"\n");
+}
+
+static void fish(struct cmd_out *o)
+{
+    cmd_put(o, "# fish completion for berth\ncomplete -c berth -f\n");
+    for (size_t i = 0; i < cmd_n_verbs; i++) {
+        cmd_printf(o, "complete -c berth -n __fish_use_subcommand -a %s -d '", cmd_verbs[i].name);
+        quoted(o, cmd_verbs[i].summary, false);
+        cmd_put(o, "'\n");
+    }
+    for (size_t i = 0; i < cmd_n_verbs; i++) {
+        const struct cmd_verb *v = &cmd_verbs[i];
+        for (size_t k = 0; k < cmd_n_flags; k++) {
+            const struct cmd_flag *f = &cmd_flags[k];
+            if (f->hidden || !cmd_flag_of(f, v))
+                continue;
+            cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s' -l %s", v->name, f->name);
+            if (f->letter)
+                cmd_printf(o, " -s %c", f->letter);
+            if (f->value)
+                cmd_put(o, f->type == CMD_COLOUR ? " -x -a 'auto always never'" : !strcmp(f->name, "file") ? " -r -F" : " -x");
+            cmd_put(o, " -d '");
+            quoted(o, f->help, false);
+            cmd_put(o, "'\n");
+        }
+        if (takes_names(v))
+            cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s' -a '(berth completion names 2>/dev/null)'\n", v->name);
+        else if (v->operands == CMD_TAKES_SPEC)
+            cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s' -F\n", v->name);
+        else if (v->run == cmd_completion)
+            cmd_put(o, "complete -c berth -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n");
+        else if (v->run == cmd_help) {
+            cmd_put(o, "complete -c berth -n '__fish_seen_subcommand_from help' -a '");
+            verb_words(o);
+            cmd_put(o, "'\n");
+        }
+    }
+}
+
+bool render_completion(struct cmd_out *o, const char *shell)
+{
+    if (!strcmp(shell, "bash"))
+        bash(o);
+    else if (!strcmp(shell, "zsh"))
+        zsh(o);
+    else if (!strcmp(shell, "fish"))
+        fish(o);
+    else
+        return false;
+    return true;
+}

@@ -1,0 +1,92 @@
+/* The table of containers. Columns are as wide as what stands in them. */
+#include "cmd/render/json.h"
+#include <stdio.h>
+#include <string.h>
+
+void render_duration(uint64_t ms, char out[32])
+{
+    unsigned long long s = ms / 1000;
+    if (s >= 86400)
+        snprintf(out, 32, "%llud %lluh", s / 86400, s % 86400 / 3600);
+    else if (s >= 3600)
+        snprintf(out, 32, "%lluh %llum", s / 3600, s % 3600 / 60);
+    else if (s >= 60)
+        snprintf(out, 32, "%llum %llus", s / 60, s % 60);
+    else
+        snprintf(out, 32, "%llus", s);
+}
+
+enum { COLUMNS = 7 };
+
+static void cells(const struct render_container *c, uint64_t now, char uptime[32], const char *cell[COLUMNS])
+{
+    strcpy(uptime, "-");
+    if (c->started_ms && now >= c->started_ms)
+        render_duration(now - c->started_ms, uptime);
+    const char *all[COLUMNS] = {c->name, c->runtime, c->state, c->address, c->root, uptime, c->sync};
+    for (int i = 0; i < COLUMNS; i++)
+        cell[i] = all[i] && *all[i] ? all[i] : "-";
+}
+
+static enum cmd_style style_of(int column, const char *text)
+{
+    if (column == 6)
+        return strcmp(text, "in sync") ? CMD_YELLOW : CMD_GREEN;
+    if (column == 2)
+        return !strcmp(text, "running") ? CMD_GREEN : !strcmp(text, "dead") || !strcmp(text, "missing") ? CMD_RED : CMD_PLAIN;
+    return CMD_PLAIN;
+}
+
+static void row(struct cmd_out *o, const char *const cell[COLUMNS], const size_t width[COLUMNS], bool head)
+{
+    for (int i = 0; i < COLUMNS; i++) {
+        cmd_style(o, head ? CMD_BOLD : style_of(i, cell[i]));
+        size_t n = cmd_safe(o, cell[i]);
+        cmd_style(o, CMD_PLAIN);
+        if (i + 1 < COLUMNS)
+            cmd_pad(o, width[i] - n + 2);
+    }
+    cmd_put(o, "\n");
+}
+
+void render_list_text(struct cmd_out *o, const struct render_list *l)
+{
+    static const char *const head[COLUMNS] = {"NAME", "RUNTIME", "STATE", "ADDRESS", "ROOT", "UPTIME", "SYNC"};
+    size_t width[COLUMNS];
+    char uptime[32];
+    const char *cell[COLUMNS];
+    for (int i = 0; i < COLUMNS; i++)
+        width[i] = strlen(head[i]);
+    for (size_t k = 0; k < l->n; k++) {
+        cells(&l->list[k], l->now_ms, uptime, cell);
+        for (int i = 0; i < COLUMNS; i++) {
+            size_t w = cmd_safe_width(o, cell[i]);
+            width[i] = w > width[i] ? w : width[i];
+        }
+    }
+    row(o, head, width, true);
+    for (size_t k = 0; k < l->n; k++) {
+        cells(&l->list[k], l->now_ms, uptime, cell);
+        row(o, cell, width, false);
+    }
+}
+
+void render_list_json(struct cmd_out *o, const struct render_list *l)
+{
+    json_t *j = json_envelope("berth.list", l->host, l->file, "listed"), *list = json_array();
+    for (size_t i = 0; i < l->n; i++) {
+        const struct render_container *c = &l->list[i];
+        json_t *one = json_object();
+        json_object_set_new(one, "name", json_text(c->name));
+        json_object_set_new(one, "runtime", json_text(c->runtime));
+        json_object_set_new(one, "state", json_text(c->state));
+        json_object_set_new(one, "address", json_text(c->address));
+        json_object_set_new(one, "root", json_text(c->root));
+        json_object_set_new(one, "sync", json_text(c->sync));
+        json_object_set_new(one, "leader", c->leader ? json_integer(c->leader) : json_null());
+        json_object_set_new(one, "started_boottime_ms", c->started_ms ? json_integer((json_int_t)c->started_ms) : json_null());
+        json_array_append_new(list, one);
+    }
+    json_object_set_new(j, "containers", list);
+    json_emit(o, j);
+}

@@ -1,0 +1,46 @@
+/* A plan, and what became of it, as data. */
+#include "cmd/render/json.h"
+
+static json_t *summary(const struct rec_plan *p)
+{
+    json_t *j = json_object();
+    json_object_set_new(j, "create", json_integer(p ? (json_int_t)p->creates : 0));
+    json_object_set_new(j, "change", json_integer(p ? (json_int_t)p->changes : 0));
+    json_object_set_new(j, "remove", json_integer(p ? (json_int_t)p->removes : 0));
+    json_object_set_new(j, "replace", json_integer(p ? (json_int_t)p->replaces : 0));
+    json_object_set_new(j, "adopt", json_integer(p ? (json_int_t)p->adopts : 0));
+    return j;
+}
+
+static json_t *steps(const char *file, const struct rec_plan *p)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; p && i < p->n; i++)
+        json_array_append_new(list, json_step(file, p->steps[i]));
+    return list;
+}
+
+void render_plan_json(struct cmd_out *o, const struct render_plan *p)
+{
+    const struct rec_result *r = p->result;
+    bool pending = p->plan && p->plan->n;
+    json_t *j = json_envelope(p->format, p->host, p->file, cmd_outcome_name(r ? r->outcome : REC_IN_SYNC, pending));
+    json_object_set_new(j, "steps", steps(p->file, p->plan));
+    json_object_set_new(j, "summary", summary(p->plan));
+    json_object_set_new(j, "conflicts", json_conflicts(p->file, p->plan));
+    json_object_set_new(j, "notes", json_notes(p->plan));
+    json_object_set_new(j, "resources", json_integer((json_int_t)p->resources));
+    if (p->applied)
+        json_object_set_new(j, "left", steps(p->file, r ? r->left : NULL));
+    if (r && r->outcome != REC_IN_SYNC && r->outcome != REC_APPLIED) {
+        json_t *errors = json_object_get(j, "errors");
+        size_t first = 0;
+        if (r->error.text[0]) {
+            json_array_append_new(errors, json_error(p->file, &r->error));
+            first = r->report.n_failures && r->error.code == r->report.failures[0].error.code;
+        }
+        for (size_t i = first; i < r->report.n_failures; i++)
+            json_array_append_new(errors, json_error(p->file, &r->report.failures[i].error));
+    }
+    json_emit(o, j);
+}

@@ -1,0 +1,460 @@
+/* A plan for people: one line a step, in the order of apply: sign, object, why, the spec's line. Below it, indented, what changes
+ * from what to what, and whom it interrupts. Columns come from the plan itself, within 80. */
+#include "cmd/render/render.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { OBJECT_MOST = 46, REASON_MOST = 22, FIELD_MOST = 24 };
+
+struct columns {
+    size_t object, reason;
+};
+
+static enum cmd_style style_of(enum rec_action a)
+{
+    switch (a) {
+    case REC_CREATE:
+        return CMD_GREEN;
+    case REC_CHANGE:
+        return CMD_YELLOW;
+    case REC_REMOVE:
+        return CMD_RED;
+    case REC_REPLACE:
+        return CMD_MAGENTA;
+    case REC_ADOPT:
+        return CMD_CYAN;
+    }
+    return CMD_PLAIN;
+}
+
+static const char *sign_of(const struct cmd_out *o, enum rec_action a)
+{
+    return cmd_symbol(o, rec_action_sign(a), a == REC_REPLACE ? "!" : rec_action_sign(a));
+}
+
+/* What a creation brings, where the object's name does not say it: the address of a port, the value of a setting. */
+static void gist(const struct rec_step *s, char out[SPEC_ADDR_TEXT + 8])
+{
+    out[0] = 0;
+    if (s->action != REC_CREATE || !s->to)
+        return;
+    if (s->kind == REC_PORT && s->to->spec) {
+        const struct spec_addr *a = s->to->spec->address[0].addr.family ? &s->to->spec->address[0].addr : &s->to->spec->address[1].addr;
+        if (a->family)
+            spec_addr_format(a, true, out);
+    } else if (s->kind == REC_SYSCTL && s->to->sysctl.value && strlen(s->to->sysctl.value) < SPEC_ADDR_TEXT) {
+        strcat(strcpy(out, "= "), s->to->sysctl.value);
+    }
+}
+
+static size_t object_width(const struct cmd_out *o, const struct rec_step *s)
+{
+    char more[SPEC_ADDR_TEXT + 8];
+    gist(s, more);
+    return cmd_safe_width(o, s->object) + (*more ? 2 + cmd_safe_width(o, more) : 0);
+}
+
+/* "spec.yaml:5": the file's last part, since the column is narrow and errors give it whole. */
+static void place(struct cmd_out *o, const char *file, const struct spec_loc *at)
+{
+    if (!at->line || !file)
+        return;
+    const char *base = strrchr(file, '/');
+    base = base ? base + 1 : file;
+    cmd_style(o, CMD_DIM);
+    if (cmd_safe_width(o, base) <= 24)
+        cmd_safe(o, base);
+    else
+        cmd_put(o, "line ");
+    cmd_printf(o, cmd_safe_width(o, base) <= 24 ? ":%u" : "%u", at->line);
+    cmd_style(o, CMD_PLAIN);
+}
+
+static void widen(size_t *column, size_t width, size_t most)
+{
+    if (width <= most && width > *column)
+        *column = width;
+}
+
+static const char *reason_of(const struct rec_step *s)
+{
+    if (s->implied)
+        return "goes with its link";
+    return s->reason ? s->reason : "";
+}
+
+static void change_line(struct cmd_out *o, const struct rec_step *s, const struct rec_difference *d, size_t field_width)
+{
+    size_t at = 6 + field_width + 2;
+    cmd_pad(o, 6);
+    cmd_pad(o, field_width + 2 - cmd_safe(o, d->field));
+    if (s->kind == REC_NAT && d->from && !d->to) {      /* the ruleset's differences are sentences */
+        cmd_wrap(o, d->from, at, at, RENDER_WIDTH);
+    } else if (s->kind == REC_NAMES) {                  /* lines that go, lines that come */
+        if (d->from) {
+            cmd_put(o, "- ");
+            cmd_wrap(o, d->from, at + 2, at + 2, RENDER_WIDTH);
+        }
+        if (d->from && d->to) {
+            cmd_put(o, "\n");
+            cmd_pad(o, at);
+        }
+        if (d->to) {
+            cmd_put(o, "+ ");
+            cmd_wrap(o, d->to, at + 2, at + 2, RENDER_WIDTH);
+        }
+    } else {
+        const char *from = d->from ? d->from : "nothing", *to = d->to ? d->to : "nothing";
+        size_t width = cmd_safe_width(o, from) + cmd_safe_width(o, to) + 4;
+        cmd_wrap(o, from, at, at, RENDER_WIDTH);
+        if (at + width > RENDER_WIDTH) {
+            cmd_put(o, "\n");
+            cmd_pad(o, at);
+        } else {
+            cmd_put(o, " ");
+        }
+        cmd_put(o, cmd_symbol(o, "→ ", "-> "));
+        cmd_wrap(o, to, at + 3, at + 3, RENDER_WIDTH);
+    }
+    cmd_put(o, "\n");
+}
+
+static void changes(struct cmd_out *o, const struct rec_step *s)
+{
+    size_t width = 0;
+    for (size_t i = 0; i < s->n_differences; i++)
+        widen(&width, cmd_safe_width(o, s->differences[i].field), FIELD_MOST);
+    for (size_t i = 0; i < s->n_differences; i++) {
+        size_t own = cmd_safe_width(o, s->differences[i].field);
+        change_line(o, s, &s->differences[i], own > width ? own : width);
+    }
+}
+
+static bool blinks(const struct rec_step *s)
+{
+    /* A container that goes is told of once, not again for its wire. */
+    return s->blinks && *s->blinks && !(s->action == REC_REMOVE && s->kind == REC_PORT);
+}
+
+static void disruption(struct cmd_out *o, const struct rec_step *s)
+{
+    if (s->effect == REC_LIVE && !blinks(s))
+        return;
+    cmd_pad(o, 6);
+    cmd_style(o, CMD_YELLOW);
+    if (s->effect != REC_LIVE)
+        cmd_put(o, rec_effect_name(s->effect));
+    if (blinks(s)) {
+        cmd_put(o, s->effect == REC_LIVE ? "interrupts " : ": interrupts ");
+        cmd_safe(o, s->blinks);
+    }
+    cmd_style(o, CMD_PLAIN);
+    cmd_put(o, "\n");
+}
+
+static void mark(struct cmd_out *o, enum rec_step_state s)
+{
+    switch (s) {
+    case REC_DONE:
+        cmd_style(o, CMD_GREEN);
+        cmd_put(o, cmd_symbol(o, "✓ ", "ok "));
+        break;
+    case REC_FAILED:
+        cmd_style(o, CMD_RED);
+        cmd_put(o, cmd_symbol(o, "✗ ", "XX "));
+        break;
+    case REC_PENDING:
+    case REC_SKIPPED:
+        cmd_style(o, CMD_DIM);
+        cmd_put(o, cmd_symbol(o, "· ", ".. "));
+        break;
+    }
+    cmd_style(o, CMD_PLAIN);
+}
+
+static void step_line(struct cmd_out *o, const struct render_plan *p, const struct rec_step *s, const struct columns *w)
+{
+    char more[SPEC_ADDR_TEXT + 8];
+    gist(s, more);
+    cmd_put(o, "  ");
+    if (p->applied)
+        mark(o, s->state);
+    cmd_style(o, style_of(s->action));
+    cmd_put(o, sign_of(o, s->action));
+    cmd_style(o, CMD_PLAIN);
+    cmd_put(o, " ");
+    size_t n = cmd_safe(o, s->object);
+    if (*more) {
+        cmd_put(o, "  ");
+        n += 2 + cmd_safe(o, more);
+    }
+    const char *why = reason_of(s);
+    bool there = s->at.line && p->file;
+    cmd_pad(o, *why || there ? (n < w->object ? w->object - n : 0) + 2 : 0);
+    size_t width = cmd_safe_width(o, why);
+    bool below = width > REASON_MOST;
+    if (!below)
+        cmd_safe(o, why);
+    if (there) {
+        cmd_pad(o, (below ? w->reason : width < w->reason ? w->reason - width : 0) + 2);
+        place(o, p->file, &s->at);
+    }
+    cmd_put(o, "\n");
+    if (below) {
+        cmd_pad(o, 6);
+        cmd_wrap(o, why, 6, 6, RENDER_WIDTH);
+        cmd_put(o, "\n");
+    }
+}
+
+static struct columns columns_of(const struct cmd_out *o, const struct rec_plan *p)
+{
+    struct columns w = {0, 0};
+    for (size_t i = 0; i < p->n; i++) {
+        widen(&w.object, object_width(o, p->steps[i]), OBJECT_MOST);
+        widen(&w.reason, cmd_safe_width(o, reason_of(p->steps[i])), REASON_MOST);
+    }
+    return w;
+}
+
+/* A blank line where the host's own things end and containers begin. */
+static void steps(struct cmd_out *o, const struct render_plan *p, const struct rec_plan *plan, bool details)
+{
+    struct columns w = columns_of(o, plan);
+    bool of_container = false;
+    for (size_t i = 0; i < plan->n; i++) {
+        const struct rec_step *s = plan->steps[i];
+        const struct rec_item *item = s->to ? s->to : s->from;
+        if (i && (item->container != NULL) != of_container)
+            cmd_put(o, "\n");
+        of_container = item->container != NULL;
+        step_line(o, p, s, &w);
+        if (details) {
+            changes(o, s);
+            disruption(o, s);
+        }
+    }
+    if (plan->n)
+        cmd_put(o, "\n");
+}
+
+static void conflicts(struct cmd_out *o, const struct render_plan *p)
+{
+    if (!p->plan->n_conflicts)
+        return;
+    cmd_style(o, CMD_BOLD);
+    cmd_put(o, "In the way, and not berth's:\n");
+    cmd_style(o, CMD_PLAIN);
+    size_t width = 0;
+    for (size_t i = 0; i < p->plan->n_conflicts; i++)
+        widen(&width, cmd_safe_width(o, p->plan->conflicts[i].object), OBJECT_MOST);
+    for (size_t i = 0; i < p->plan->n_conflicts; i++) {
+        const struct rec_conflict *c = &p->plan->conflicts[i];
+        cmd_put(o, "  ");
+        cmd_style(o, CMD_RED);
+        cmd_put(o, "!");
+        cmd_style(o, CMD_PLAIN);
+        cmd_put(o, " ");
+        size_t n = cmd_safe(o, c->object);
+        if (c->at.line && p->file) {
+            cmd_pad(o, (n < width ? width - n : 0) + 2);
+            place(o, p->file, &c->at);
+        }
+        cmd_put(o, "\n      ");
+        cmd_wrap(o, c->text, 6, 6, RENDER_WIDTH);
+        if (c->hint && *c->hint) {
+            cmd_put(o, "\n      ");
+            cmd_style(o, CMD_CYAN);
+            cmd_wrap(o, c->hint, 6, 6, RENDER_WIDTH);
+            cmd_style(o, CMD_PLAIN);
+        }
+        cmd_put(o, "\n");
+    }
+    cmd_put(o, "\n");
+}
+
+static void notes(struct cmd_out *o, const struct rec_plan *plan)
+{
+    if (!plan->n_notes)
+        return;
+    cmd_style(o, CMD_BOLD);
+    cmd_put(o, "Notes:\n");
+    cmd_style(o, CMD_PLAIN);
+    for (size_t i = 0; i < plan->n_notes; i++) {
+        cmd_put(o, "  * ");
+        size_t n = cmd_safe(o, plan->notes[i].object);
+        cmd_put(o, ": ");
+        cmd_wrap(o, plan->notes[i].text, 6 + n, 6, RENDER_WIDTH);
+        cmd_put(o, "\n");
+    }
+    cmd_put(o, "\n");
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* "interrupts a, b, c and 9 more" */
+static void interrupted(struct cmd_out *o, const struct rec_plan *p)
+{
+    const char **names = malloc((p->n + 1) * sizeof *names);
+    size_t n = 0, m = 0;
+    for (size_t i = 0; names && i < p->n; i++)
+        if (p->steps[i]->blinks && *p->steps[i]->blinks)
+            names[n++] = p->steps[i]->blinks;
+    if (n)
+        qsort(names, n, sizeof *names, compare_names);
+    for (size_t i = 0; i < n; i++)
+        if (!m || strcmp(names[m - 1], names[i]))
+            names[m++] = names[i];
+    if (!m)
+        cmd_put(o, "; nothing is interrupted");
+    for (size_t i = 0; i < m && i < 4; i++) {
+        cmd_put(o, i ? ", " : "; interrupts ");
+        cmd_safe(o, names[i]);
+    }
+    if (m > 4)
+        cmd_printf(o, " and %zu more", m - 4);
+    free(names);
+}
+
+static void in_sync(struct cmd_out *o, const struct render_plan *p)
+{
+    cmd_style(o, CMD_GREEN);
+    if (p->resources)
+        cmd_printf(o, "Nothing to do: %zu %s in sync\n", p->resources, p->resources == 1 ? "resource is" : "resources are");
+    else
+        cmd_put(o, "Nothing to do: nothing is wanted, and nothing here is berth's\n");
+    cmd_style(o, CMD_PLAIN);
+}
+
+static void summary(struct cmd_out *o, const struct render_plan *p)
+{
+    const struct rec_plan *q = p->plan;
+    if (!q->n && !q->n_conflicts) {
+        in_sync(o, p);
+        return;
+    }
+    cmd_style(o, CMD_BOLD);
+    cmd_printf(o, "Plan: %zu to create, %zu to change, %zu to remove", q->creates, q->changes, q->removes);
+    if (q->replaces)
+        cmd_printf(o, ", %zu to recreate", q->replaces);
+    if (q->adopts)
+        cmd_printf(o, ", %zu to adopt", q->adopts);
+    if (q->n_conflicts)
+        cmd_printf(o, "; %zu in the way", q->n_conflicts);
+    interrupted(o, q);
+    cmd_style(o, CMD_PLAIN);
+    cmd_put(o, "\n");
+}
+
+void render_plan_text(struct cmd_out *o, const struct render_plan *p)
+{
+    if (!p->plan)
+        return;
+    if (!p->quiet && p->plan->n && p->host && !p->applied) {
+        cmd_style(o, CMD_BOLD);
+        cmd_safe(o, p->host);
+        cmd_style(o, CMD_PLAIN);
+        if (p->file) {
+            cmd_put(o, ", as ");
+            cmd_safe(o, p->file);
+            cmd_put(o, " has it");
+        }
+        cmd_put(o, "\n\n");
+    }
+    steps(o, p, p->plan, !p->applied || p->verbose);
+    conflicts(o, p);
+    if (!p->quiet)
+        notes(o, p->plan);
+    if (!p->applied)
+        summary(o, p);
+}
+
+static bool same_error(const struct rec_error *a, const struct rec_error *b)
+{
+    return !strcmp(a->text, b->text);
+}
+
+static void failures(struct cmd_out *err, const struct render_plan *p)
+{
+    const struct rec_result *r = p->result;
+    render_error(err, p->file, &r->error);
+    for (size_t i = 0, shown = 0; i < r->report.n_failures; i++) {
+        if (same_error(&r->report.failures[i].error, &r->error))
+            continue;
+        if (++shown > 20) {
+            cmd_printf(err, "and %zu more failures\n", r->report.n_failures - i);
+            break;
+        }
+        render_error(err, p->file, &r->report.failures[i].error);
+    }
+}
+
+static void what_is_left(struct cmd_out *err, const struct render_plan *p)
+{
+    const struct rec_plan *left = p->result->left;
+    if (!left || (!left->n && !left->n_conflicts)) {
+        cmd_put(err, "What is left could not be read.\n");
+        return;
+    }
+    cmd_put(err, "Left to be undone:\n");
+    struct render_plan q = {.file = p->file, .plan = left};
+    steps(err, &q, left, true);
+    conflicts(err, &q);
+}
+
+static void next(struct cmd_out *err, const struct render_plan *p, const char *text)
+{
+    cmd_printf(err, "  %s: berth plan ", text);
+    if (p->file && strcmp(p->file, "<stdin>"))
+        cmd_safe(err, p->file);
+    cmd_put(err, "\n");
+}
+
+void render_result_text(struct cmd_out *out, struct cmd_out *err, const struct render_plan *p, const char *verb)
+{
+    const struct rec_result *r = p->result;
+    switch (r->outcome) {
+    case REC_IN_SYNC:
+        if (!p->quiet && p->plan)
+            in_sync(out, p);
+        return;
+    case REC_APPLIED: {
+        uint64_t us = r->us_read + r->us_apply + r->us_check;
+        if (p->quiet)
+            return;
+        cmd_style(out, CMD_GREEN);
+        cmd_printf(out, "%s %zu %s in %llu.%02llu s; in sync\n", verb, r->report.done, r->report.done == 1 ? "step" : "steps",
+                   (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000 / 10000));
+        cmd_style(out, CMD_PLAIN);
+        return;
+    }
+    case REC_REFUSED:
+        failures(err, p);
+        cmd_put(err, "Refused; nothing was changed.\n");
+        return;
+    case REC_UNTOUCHED:
+        failures(err, p);
+        cmd_put(err, "Failed; the host is as it was.\n");
+        return;
+    case REC_ROLLED_BACK:
+        failures(err, p);
+        cmd_printf(err, "Failed; %zu %s done and undone: the host is as it was before.\n", r->report.done,
+                   r->report.done == 1 ? "step was" : "steps were");
+        next(err, p, "once the cause is gone, begin with");
+        return;
+    case REC_PARTIAL:
+        failures(err, p);
+        cmd_put(err, "Failed, and not all of it could be undone. ");
+        what_is_left(err, p);
+        next(err, p, "see what differs from the spec");
+        return;
+    case REC_UNSUPPORTED:
+    case REC_LOCKED:
+    case REC_DENIED:
+        failures(err, p);
+        return;
+    }
+}

@@ -1,0 +1,153 @@
+/* The file is opened once, without waiting (a FIFO would), and looked at through that descriptor: what fstat told before and after
+ * the reading must agree, or it is read again. */
+#include "cmd/spec_file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char *cmd_spec_find(const char *given, const char *env)
+{
+    if (given)
+        return given;
+    if (env && *env)
+        return env;
+    if (!access("berth.yaml", F_OK))
+        return "berth.yaml";
+    if (!access("/etc/berth/berth.yaml", F_OK))
+        return "/etc/berth/berth.yaml";
+    return NULL;
+}
+
+/* At most limit + 1 bytes from where `fd` stands. `guess`: how many there may be. */
+static int slurp(int fd, size_t limit, size_t guess, char **out, size_t *len)
+{
+    size_t room = (guess < limit ? guess : limit) + 2, n = 0;
+    char *text = malloc(room);
+    while (text && n <= limit) {
+        if (n + 1 >= room) {
+            room *= 2;
+            char *more = realloc(text, room);
+            if (!more)
+                break;
+            text = more;
+        }
+        size_t want = room - n - 1 < limit + 1 - n ? room - n - 1 : limit + 1 - n;
+        ssize_t r = read(fd, text + n, want);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0) {
+            int code = errno;
+            free(text);
+            return -code;
+        }
+        if (!r) {
+            text[n] = 0;
+            *out = text;
+            *len = n;
+            return 0;
+        }
+        n += (size_t)r;
+    }
+    if (!text || n <= limit) {
+        free(text);
+        return -ENOMEM;
+    }
+    text[n] = 0;
+    *out = text;
+    *len = n;
+    return 0;
+}
+
+static bool same(const struct stat *a, const struct stat *b)
+{
+    return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+static const char *what_it_is(mode_t mode)
+{
+    return S_ISFIFO(mode) ? "a pipe" : S_ISSOCK(mode) ? "a socket" : "a device";
+}
+
+static int read_open(int fd, const char *name, size_t limit, struct cmd_spec_file *out, struct rec_error *err)
+{
+    struct stat before, after;
+    for (int tries = 0; tries < 5; tries++) {
+        if (fstat(fd, &before))
+            return rec_fail(err, errno, "cannot read '%s': %s", name, strerror(errno));
+        if (S_ISDIR(before.st_mode)) {
+            rec_fail(err, EISDIR, "cannot read '%s': it is a directory", name);
+            rec_hint(err, "name the spec file in it");
+            return -EISDIR;
+        }
+        if (!S_ISREG(before.st_mode)) {
+            rec_fail(err, EINVAL, "cannot read '%s': it is %s, not a file", name, what_it_is(before.st_mode));
+            rec_hint(err, "to read a spec from a stream, give - and let the stream be standard input");
+            return -EINVAL;
+        }
+        size_t guess = before.st_size > 0 ? (size_t)before.st_size : 0;
+        int r = lseek(fd, 0, SEEK_SET) < 0 ? -errno : slurp(fd, limit, guess, &out->text, &out->len);
+        if (!r && fstat(fd, &after))
+            r = -errno;
+        if (r)
+            return rec_fail(err, -r, "cannot read '%s': %s", name, strerror(-r));
+        if (same(&before, &after))
+            return 0;
+        free(out->text);
+        out->text = NULL;
+    }
+    rec_fail(err, EINVAL, "cannot read '%s': it changes while it is read", name);
+    rec_hint(err, "write a new file and rename it over the old one");
+    return -EINVAL;
+}
+
+static char *dir_of(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    char *dir = slash ? strndup(name, slash == name ? 1 : (size_t)(slash - name)) : strdup(".");
+    char *real = dir ? realpath(dir, NULL) : NULL;
+    free(dir);
+    return real;
+}
+
+int cmd_spec_read(const char *name, size_t limit, struct cmd_spec_file *out, struct rec_error *err)
+{
+    struct cmd_spec_file f = {.name = name};
+    if (!strcmp(name, "-")) {
+        f.name = "<stdin>";
+        int r = slurp(0, limit, 65536, &f.text, &f.len);
+        if (r)
+            return rec_fail(err, -r, "cannot read the spec from standard input: %s", strerror(-r));
+        *out = f;
+        return 0;
+    }
+    int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        int code = errno;
+        const char *colon = strchr(name, ':');
+        if (code == ENOENT && colon && colon != name && colon[1]) {
+            rec_fail(err, ENOENT, "cannot read '%s': there is no such file, and this version reads no specs out of git", name);
+            rec_hint(err, "git show %s | berth … -", name);
+        } else {
+            rec_fail(err, code, "cannot read '%s': %s", name, strerror(code));
+        }
+        return -code;
+    }
+    int r = read_open(fd, name, limit, &f, err);
+    close(fd);
+    if (r)
+        return r;
+    f.dir = dir_of(name);
+    *out = f;
+    return 0;
+}
+
+void cmd_spec_file_done(struct cmd_spec_file *f)
+{
+    free(f->text);
+    free(f->dir);
+    f->text = f->dir = NULL;
+}

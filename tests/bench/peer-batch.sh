@@ -89,6 +89,8 @@ destroy() {
     [[ $style == plain ]] || ip link delete group 1
     ip -batch names
     [[ $style == tricks ]] || for ((b = 0; b < $(bridges); b++)); do ip link delete "b$b"; done
+    # a namespace is removed later, and the links with it: not done before they are gone
+    while [[ -n $(ip -o link show type veth) ]]; do sleep 0.005; done
 }
 
 write_batches

@@ -1,5 +1,6 @@
 /* The table of kinds, by hand: rows that register themselves vanish from static libraries. Below it what several kinds share. */
 #include "reconcile/kinds.h"
+#include "reconcile/runtime.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,4 +130,38 @@ void rec_rest_done(struct rec_outcomes *o)
     for (size_t i = 0; i < o->n; i++)
         if (o->steps[i]->state == REC_PENDING)
             rec_report_done(o->report, o->steps[i]);
+}
+
+int rec_each_step(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report,
+                  int (*one)(struct rec_run *run, const struct rec_step *s, struct rec_error *err))
+{
+    int bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct rec_error e = {0};
+        int r = one(run, steps[i], &e);
+        if (!r) {
+            rec_report_done(report, steps[i]);
+            continue;
+        }
+        if (!e.at.line)
+            e.at = steps[i]->at;
+        rec_report_failed(report, steps[i], &e);
+        bad = r;
+    }
+    return bad;
+}
+
+static const struct rec_runtime *runtime_of(const struct rec_step *s)
+{
+    return rec_runtime((s->to ? s->to : s->from)->runtime);
+}
+
+int rec_runtime_system(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
+{
+    return runtime_of(s)->system(run, s, err);
+}
+
+int rec_runtime_unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
+{
+    return runtime_of(s)->unit(run, s, err);
 }

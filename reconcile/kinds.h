@@ -34,6 +34,11 @@ struct rec_outcomes {
 };
 void rec_refused(void *outcomes, const struct net_error *e);
 void rec_rest_done(struct rec_outcomes *o);
+/* Steps one by one, each with its own outcome. */
+int rec_each_step(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report,
+                  int (*one)(struct rec_run *run, const struct rec_step *s, struct rec_error *err));
+int rec_runtime_system(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
+int rec_runtime_unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
 /* The index that eth0 is asked to have in a container, so that no one need look it up; far from what the kernel makes by itself. */
 #define REC_ETH0_INDEX 64
 /* kinds/pipeline.c: namespaces and ports together. */

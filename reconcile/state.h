@@ -73,6 +73,7 @@ struct rec_names {
     const char *text;           /* of the file or, of /etc/hosts, of the block with its marks; NULL: no file */
     const char *link;           /* of a container's directory: the target of /etc/netns/NAME, or NULL */
     const char *resolv, *hostname;                      /* of a container's directory */
+    const char *hosts;          /* of a container's directory: the hosts file that its link leads to, or NULL */
     const char *note;           /* why it is left alone (a symlink), or NULL */
 };
 struct rec_unit {

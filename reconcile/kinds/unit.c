@@ -1,0 +1,25 @@
+/* Settings that a container's process is started with: one text. What is in force is told by the process (kind run). */
+#include "reconcile/kinds.h"
+#include "reconcile/runtime.h"
+#include <stddef.h>
+
+static const struct rec_field fields[] = {{"settings", REC_T_TEXT, offsetof(struct rec_item, unit.text), REC_LIVE}};
+
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+{
+    (void)run, (void)h, (void)out, (void)err;
+    return 0;       /* kinds/system.c asks the runtimes for all three */
+}
+
+static int read_unit(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    (void)run, (void)wanted, (void)out, (void)err;
+    return 0;
+}
+
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+{
+    return rec_each_step(run, steps, n, report, rec_runtime_unit);
+}
+
+const struct rec_kind rec_kind_unit = {.name = "unit", .fields = fields, .n_fields = 1, .want = want, .read = read_unit, .apply = apply};

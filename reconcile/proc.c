@@ -1,0 +1,201 @@
+/* A pid is a number that comes again; with its start time it is a process. Signals go through a pidfd that was opened before the start
+ * time was compared. */
+#include "reconcile/proc.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static long now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void child(const char *const *argv, int out)
+{
+    static char *const env[] = {"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int s = 1; s < NSIG; s++)
+        signal(s, SIG_DFL);
+    setpgid(0, 0);
+    int null = open("/dev/null", O_RDONLY);
+    if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+        _exit(126);
+    syscall(SYS_close_range, 3, ~0u, 0);
+    execve(argv[0], (char *const *)argv, env);
+    dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+    _exit(127);
+}
+
+int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms, int *status, char **output, struct rec_error *err)
+{
+    enum { MOST = 65536 };
+    int pipe[2], st, r = 0;
+    size_t n = 0;
+    long deadline = now_ms() + deadline_ms;
+    char *text = spec_arena_alloc(a, MOST + 1);
+    if (!text)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (pipe2(pipe, O_CLOEXEC))
+        return rec_fail(err, errno, "cannot run '%s': %s", argv[0], strerror(errno));
+    pid_t pid = fork();
+    if (!pid)
+        child(argv, pipe[1]);
+    close(pipe[1]);
+    if (pid < 0) {
+        close(pipe[0]);
+        return rec_fail(err, errno, "cannot run '%s': %s", argv[0], strerror(errno));
+    }
+    for (;;) {
+        struct pollfd p = {.fd = pipe[0], .events = POLLIN};
+        long left = deadline - now_ms();
+        int k = left > 0 ? poll(&p, 1, (int)left) : 0;
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0) {
+            r = -ETIMEDOUT;
+            break;
+        }
+        char scrap[4096];
+        ssize_t got = n < MOST ? read(pipe[0], text + n, MOST - n) : read(pipe[0], scrap, sizeof scrap);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        n += n < MOST ? (size_t)got : 0;
+    }
+    close(pipe[0]);
+    if (r)
+        kill(-pid, SIGKILL);
+    while (waitpid(pid, &st, 0) < 0 && errno == EINTR)
+        ;
+    if (r)
+        return rec_fail(err, ETIMEDOUT, "'%s' did not end within %d s, and was killed", argv[0], deadline_ms / 1000);
+    *status = WIFEXITED(st) ? WEXITSTATUS(st) : 128 + WTERMSIG(st);
+    if (output)
+        *output = text;
+    return 0;
+}
+
+/* Fields of /proc/PID/stat from the third on: the second may hold anything, so count from the last ')'. */
+static bool stat_fields(pid_t pid, char *state, int *parent, unsigned long long *started)
+{
+    char path[48], line[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return false;
+    line[n] = 0;
+    const char *p = strrchr(line, ')');
+    return p && sscanf(p + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", state, parent,
+                       started) == 3;
+}
+
+unsigned long long rec_proc_started(pid_t pid)
+{
+    char state;
+    int parent;
+    unsigned long long started;
+    return stat_fields(pid, &state, &parent, &started) && state != 'Z' && state != 'X' ? started : 0;
+}
+
+pid_t rec_proc_parent(pid_t pid)
+{
+    char state;
+    int parent;
+    unsigned long long started;
+    return stat_fields(pid, &state, &parent, &started) ? parent : 0;
+}
+
+pid_t rec_proc_child(pid_t pid)
+{
+    char path[64], text[64];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return (pid_t)strtol(text, NULL, 10);
+}
+
+char *rec_proc_env(struct spec_arena *a, pid_t pid, const char *name)
+{
+    char path[48];
+    enum { MOST = 131072 };
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return NULL;
+    char *text = malloc(MOST), *found = NULL;
+    size_t n = 0, k = strlen(name);
+    for (ssize_t r; text && n < MOST && (r = read(fd, text + n, MOST - n)) > 0;)
+        n += (size_t)r;
+    close(fd);
+    for (size_t i = 0; text && i < n && !found; i += strnlen(text + i, n - i) + 1)
+        if (n - i > k && !strncmp(text + i, name, k) && text[i + k] == '=')
+            found = spec_arena_strndup(a, text + i + k + 1, strnlen(text + i + k + 1, n - i - k - 1));
+    free(text);
+    return found;
+}
+
+ino_t rec_proc_netns(pid_t pid)
+{
+    char path[48];
+    struct stat st;
+    snprintf(path, sizeof path, "/proc/%d/ns/net", (int)pid);
+    return pid > 0 && !stat(path, &st) ? st.st_ino : 0;
+}
+
+static int pidfd(pid_t pid, unsigned long long started)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd >= 0 && rec_proc_started(pid) != started) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+bool rec_proc_wait(pid_t pid, unsigned long long started, int ms)
+{
+    long deadline = now_ms() + ms;
+    int fd = pid > 0 && started ? pidfd(pid, started) : -1;
+    bool ended = fd < 0;
+    while (!ended) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        long left = deadline - now_ms();
+        int k = poll(&p, 1, left > 0 ? (int)left : 0);
+        if (k < 0 && errno == EINTR)
+            continue;
+        ended = k > 0;
+        break;
+    }
+    if (fd >= 0)
+        close(fd);
+    return ended;
+}
+
+void rec_proc_kill(pid_t pid, unsigned long long started, int signal)
+{
+    int fd = pid > 0 && started ? pidfd(pid, started) : -1;
+    if (fd < 0)
+        return;
+    syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0);
+    close(fd);
+}

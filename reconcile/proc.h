@@ -1,0 +1,24 @@
+/* reconcile/proc.h — other processes: run a helper to its end, and know a process again by more than its number.
+ * Runs     absolute programs with an argv vector, a clean environment (LC_ALL=C), no descriptor but 0 to 2, and a deadline.
+ * Source   proc(5): field 22 of stat is the start time; pidfd_open(2); close_range(2). */
+#ifndef RECONCILE_PROC_H
+#define RECONCILE_PROC_H
+#include "reconcile/error.h"
+#include "spec/arena.h"
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Exit status in *status (128+n: killed by n); its output, both streams, at most 64 KiB, in *output (may be NULL). -ETIMEDOUT: its
+ * process group was killed. */
+int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms, int *status, char **output, struct rec_error *err);
+/* Clock ticks since boot; 0: no such process (a zombie is none). */
+unsigned long long rec_proc_started(pid_t pid);
+pid_t rec_proc_parent(pid_t pid);                                       /* 0: no such process */
+pid_t rec_proc_child(pid_t pid);                                        /* its first child, 0: none */
+char *rec_proc_env(struct spec_arena *a, pid_t pid, const char *name);  /* NULL: not set, or no such process */
+ino_t rec_proc_netns(pid_t pid);                                        /* inode of its network namespace, 0: unknown */
+/* Wait until the process has ended. false: it had not after `ms`. */
+bool rec_proc_wait(pid_t pid, unsigned long long started, int ms);
+/* Send a signal to that very process. */
+void rec_proc_kill(pid_t pid, unsigned long long started, int signal);
+#endif

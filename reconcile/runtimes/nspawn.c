@@ -1,0 +1,402 @@
+/* nspawn: namespace and files first, then systemd-nspawn in that namespace. What is started stands in one text, argument by
+ * argument; its digest goes along in the process's environment, so the process itself tells what it was started with. */
+#include "reconcile/runtimes/nspawn.h"
+#include "reconcile/files.h"
+#include "reconcile/kinds.h"
+#include "reconcile/proc.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void nspawn_word(struct nspawn_words *w, const char *word)
+{
+    if (w->n + 1 >= w->room) {
+        size_t room = w->room ? w->room * 2 : 32;
+        const char **p = spec_arena_grow(w->a, w->word, w->room * sizeof *p, room * sizeof *p);
+        if (!p) {
+            w->oom = true;
+            return;
+        }
+        w->word = p;
+        w->room = room;
+    }
+    w->oom |= !word;
+    w->word[w->n++] = word;
+    w->word[w->n] = NULL;
+}
+
+const char *nspawn_path(struct spec_arena *a, const char *container, const char *file)
+{
+    return spec_arena_printf(a, NSPAWN_DIR "/%s/%s", container, file);
+}
+
+const char *nspawn_digest(struct spec_arena *a, const char *text)
+{
+    uint64_t h = 14695981039346656037u;
+    for (const char *p = text; *p; p++)
+        h = (h ^ (uint8_t)*p) * 1099511628211u;
+    return spec_arena_printf(a, "%016llx", (unsigned long long)h);
+}
+
+static bool exists(const char *path, bool directory)
+{
+    struct stat st;
+    return !stat(path, &st) && (directory ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode));
+}
+
+/* Of the host's /etc, what its programs need to run and to speak TLS; each is bound only where it is there. */
+static const struct {
+    const char *name;
+    bool        directory;
+} from_host[] = {{"alternatives", true}, {"ld.so.conf.d", true}, {"ssl", true}, {"ca-certificates", true},
+                 {"ld.so.cache", false}, {"ld.so.conf", false}, {"localtime", false}};
+
+static void host_root(struct rec_run *run, const struct spec_container *c, struct nspawn_words *w)
+{
+    (void)run;
+    nspawn_word(w, "-D");
+    nspawn_word(w, "/");
+    nspawn_word(w, "--volatile=yes");
+    nspawn_word(w, spec_arena_printf(w->a, "--bind=%s:/etc", nspawn_path(w->a, c->name, "etc")));
+    for (size_t i = 0; i < sizeof from_host / sizeof *from_host; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/etc/%s", from_host[i].name);
+        if (exists(path, from_host[i].directory))
+            nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=/etc/%s", from_host[i].name));
+    }
+}
+
+/* nspawn splits its bind arguments at colons: one inside a path is written \: */
+static const char *escaped(struct spec_arena *a, const char *path)
+{
+    char *out = spec_arena_alloc(a, 2 * strlen(path) + 1), *p = out;
+    for (; p && *path; path++) {
+        if (*path == ':' || *path == '\\')
+            *p++ = '\\';
+        *p++ = *path;
+    }
+    return out;
+}
+
+static const char *root_of(struct rec_run *run, const struct spec_container *c, struct spec_arena *a)
+{
+    if (c->nspawn.root == SPEC_ROOT_TAR)
+        return spec_arena_printf(a, NSPAWN_ROOTS "/%s", c->name);
+    const char *p = c->nspawn.path.text;
+    return *p == '/' ? p : spec_arena_printf(a, "%s/%s", run->opt.spec_dir, p + 2);
+}
+
+int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct nspawn_words *w)
+{
+    const char *bridge = h->bridges[c->bridge].name;
+    nspawn_word(w, "--quiet");
+    nspawn_word(w, "--keep-unit");
+    if (!run->facts.systemd)
+        nspawn_word(w, "--register=no");
+    nspawn_word(w, "-M");
+    nspawn_word(w, c->name);
+    if (c->nspawn.root == SPEC_ROOT_HOST) {
+        host_root(run, c, w);
+    } else {
+        nspawn_word(w, "-D");
+        nspawn_word(w, root_of(run, c, w->a));
+    }
+    nspawn_word(w, spec_arena_printf(w->a, "--network-namespace-path=" NET_NETNS_DIR "/%s", c->name));
+    nspawn_word(w, "--resolv-conf=off");
+    nspawn_word(w, "--timezone=off");
+    nspawn_word(w, "--link-journal=no");
+    nspawn_word(w, "--console=pipe");
+    nspawn_word(w, "--kill-signal=SIGRTMIN+3");
+    if (h->names)
+        nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=" REC_RUN_DIR "/hosts/%s:/etc/hosts", bridge));
+    nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=%s:/etc/resolv.conf", nspawn_path(w->a, c->name, "ns/resolv.conf")));
+    for (size_t i = 0; i < c->nspawn.n_binds; i++) {
+        const struct spec_bind *b = &c->nspawn.binds[i];
+        nspawn_word(w, spec_arena_printf(w->a, "--bind%s=%s:%s", b->read_only ? "-ro" : "", escaped(w->a, b->host),
+                                         escaped(w->a, b->container)));
+    }
+    for (size_t i = 0; i < c->nspawn.n_environment; i++)
+        nspawn_word(w, spec_arena_printf(w->a, "--setenv=%s=%s", c->nspawn.environment[i].name, c->nspawn.environment[i].value));
+    if (c->nspawn.boot) {
+        nspawn_word(w, "--boot");
+        nspawn_word(w, "--notify-ready=yes");
+        return w->oom ? -ENOMEM : 0;
+    }
+    nspawn_word(w, "--as-pid2");
+    nspawn_word(w, "--");
+    for (size_t i = 0; i < c->nspawn.n_command; i++)
+        nspawn_word(w, c->nspawn.command[i].text);
+    if (!c->nspawn.n_command) {
+        nspawn_word(w, "sleep");
+        nspawn_word(w, "infinity");
+    }
+    return w->oom ? -ENOMEM : 0;
+}
+
+static int copy(struct rec_run *run, const char *from, const char *to, struct rec_error *err)
+{
+    char *text;
+    size_t len;
+    int r = rec_file_read(run->arena, from, 1 << 20, &text, &len, err);
+    return r ? r : rec_file_write(to, text, len, 0644, err);
+}
+
+static int file(struct rec_run *run, const struct spec_container *c, const char *name, const char *text, struct rec_error *err)
+{
+    const char *path = spec_arena_printf(run->arena, NSPAWN_DIR "/%s/etc/%s", c->name, name);
+    return rec_file_write(path, text, strlen(text), 0644, err);
+}
+
+int nspawn_furnish(struct rec_run *run, const struct spec_container *c, struct rec_error *err)
+{
+    struct spec_arena *a = run->arena;
+    const char *etc = nspawn_path(a, c->name, "etc");
+    if (c->nspawn.root != SPEC_ROOT_HOST)
+        return 0;
+    int r = rec_tree_remove(etc, err);
+    if (!r)
+        r = rec_dir_make(etc, 0755, err);
+    for (size_t i = 0; !r && i < sizeof from_host / sizeof *from_host; i++) {
+        const char *path = spec_arena_printf(a, "%s/%s", etc, from_host[i].name);
+        char host[64];
+        snprintf(host, sizeof host, "/etc/%s", from_host[i].name);
+        if (exists(host, from_host[i].directory))
+            r = from_host[i].directory ? rec_dir_make(path, 0755, err) : rec_file_write(path, "", 0, 0644, err);
+    }
+    /* Without shadow there is no password to guess; whoever is root on the host enters by `berth login`. */
+    if (!r)
+        r = copy(run, "/etc/passwd", spec_arena_printf(a, "%s/passwd", etc), err);
+    if (!r)
+        r = copy(run, "/etc/group", spec_arena_printf(a, "%s/group", etc), err);
+    if (!r)
+        r = file(run, c, "hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n", err);
+    if (!r)
+        r = file(run, c, "resolv.conf", "", err);
+    if (!r)
+        r = file(run, c, "hostname", spec_arena_printf(a, "%s\n", c->name), err);
+    if (!r)
+        r = file(run, c, "nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n",
+                 err);
+    if (!r) {
+        const char *d = nspawn_digest(a, c->name), *e = nspawn_digest(a, run->facts.machine_id ? run->facts.machine_id : "");
+        r = file(run, c, "machine-id", spec_arena_printf(a, "%s%s\n", d, e), err);
+    }
+    if (!r)
+        r = rec_link_write(spec_arena_printf(a, "%s/os-release", etc), "../usr/lib/os-release", err);
+    return r;
+}
+
+static const char *refuse(const struct rec_run *run, const struct spec_container *c)
+{
+    if (!run->facts.nspawn)
+        return "systemd-nspawn is not installed (on Debian: apt-get install systemd-container)";
+    if (c->nspawn.root == SPEC_ROOT_HOST && run->facts.nixos)
+        return "`root: host` needs a whole /usr, which NixOS does not have; give a directory or a tar as root";
+    if (c->nspawn.path.text && *c->nspawn.path.text != '/' && !run->opt.spec_dir)
+        return "its root is a relative path, and this spec has no directory of its own";
+    return NULL;
+}
+
+static struct rec_item *add(struct rec_state *out, enum rec_kind_id kind, const struct spec_container *c)
+{
+    struct rec_item *it = rec_state_add(out, kind, c->name);
+    if (it) {
+        it->container = c->name;
+        it->spec = c;
+        it->runtime = SPEC_RT_NSPAWN;
+        it->at = c->nspawn.given ? c->nspawn.at : c->at;
+        it->protect = c->protect;
+    }
+    return it;
+}
+
+enum { RUN_RUNNING, RUN_DIGEST, RUN_STALE, RUN_ORPHAN };     /* as in kinds/run.c */
+
+static int want(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct rec_state *out,
+                struct rec_error *err)
+{
+    struct nspawn_words w = {.a = out->arena};
+    struct rec_item *unit = add(out, REC_UNIT, c), *it = add(out, REC_RUN, c), *system = NULL;
+    if (c->nspawn.root == SPEC_ROOT_TAR)
+        system = add(out, REC_SYSTEM, c);
+    if (!unit || !it || (c->nspawn.root == SPEC_ROOT_TAR && !system) || nspawn_arguments(run, h, c, &w))
+        return rec_fail(err, ENOMEM, "out of memory");
+    unit->unit.text = nspawn_unit_text(run, c, &w);
+    if (!unit->unit.text || !(unit->unit.digest = nspawn_digest(out->arena, unit->unit.text)))
+        return rec_fail(err, ENOMEM, "out of memory");
+    unit->stated = 1;
+    if (system) {
+        const char *p = c->nspawn.path.text;
+        system->system.path = root_of(run, c, out->arena);
+        system->system.source = *p == '/' ? p : spec_arena_printf(out->arena, "%s/%s", run->opt.spec_dir, p + 2);
+        system->stated = 1;
+        system->at = c->nspawn.path.at;
+    }
+    it->run.running = c->state == SPEC_RUNNING && !rec_is_held(run, c->name);
+    it->run.held = rec_is_held(run, c->name) ? rec_hold_find(out->arena, c->name) : NULL;
+    it->run.autostart = c->autostart;
+    it->run.digest = unit->unit.digest;
+    it->stated = 1u << RUN_RUNNING;
+    if (it->run.running)
+        it->stated |= 1u << RUN_DIGEST | 1u << RUN_STALE | 1u << RUN_ORPHAN;
+    return 0;
+}
+
+/* Names that may have settings or processes: what berth has a directory for. */
+static int read_all(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    char **names;
+    size_t n;
+    int r = rec_dir_list(out->arena, NSPAWN_DIR, &names, &n, err);
+    for (size_t i = 0; !r && i < n; i++) {
+        const char *path = run->facts.systemd ? nspawn_unit_path(out->arena, names[i]) : nspawn_path(out->arena, names[i], "unit");
+        char *text = NULL;
+        size_t len;
+        int k = rec_file_read(out->arena, path, 1 << 20, &text, &len, err);
+        if (k && k != -ENOENT)
+            return k;
+        if (text) {
+            struct rec_item *unit = rec_state_add(out, REC_UNIT, names[i]);
+            if (!unit)
+                return rec_fail(err, ENOMEM, "out of memory");
+            unit->container = names[i];
+            unit->runtime = SPEC_RT_NSPAWN;
+            unit->unit.text = text;
+            unit->unit.digest = nspawn_digest(out->arena, text);
+            unit->stated = 1;
+        }
+        struct nspawn_found f = {0};
+        const struct rec_item *w = rec_state_find(wanted, REC_RUN, names[i]);
+        if (run->facts.systemd)
+            nspawn_unit_find(run, names[i], &f);
+        else
+            nspawn_detached_find(run, names[i], &f);
+        if (!f.leader && !text && !(w && !w->run.running))
+            continue;
+        if (!f.leader && !w)
+            continue;
+        struct rec_item *it = rec_state_add(out, REC_RUN, names[i]);
+        struct stat st;
+        char netns[128];
+        if (!it)
+            return rec_fail(err, ENOMEM, "out of memory");
+        snprintf(netns, sizeof netns, NET_NETNS_DIR "/%.63s", names[i]);
+        it->container = names[i];
+        it->runtime = SPEC_RT_NSPAWN;
+        it->stated = (1u << RUN_ORPHAN) * 2 - 1;
+        it->run.running = f.leader != 0;
+        it->run.leader = f.leader;
+        it->run.digest = f.digest;
+        it->run.orphan = f.leader && !f.nspawn;
+        it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != rec_proc_netns(f.leader));
+        it->run.started_ms = f.leader_started * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
+    }
+    if (r == -ENOENT)
+        r = 0;
+    /* A stopped container that has nothing here yet is as wanted. */
+    size_t known = out->n;
+    for (size_t i = 0; !r && i < wanted->n; i++) {
+        const struct rec_item *w = wanted->items[i];
+        bool there = false;
+        if (w->kind != REC_RUN || w->run.running)
+            continue;
+        for (size_t k = 0; k < known && !there; k++)
+            there = out->items[k]->kind == REC_RUN && !strcmp(out->items[k]->key, w->key);
+        struct rec_item *it = there ? NULL : rec_state_add(out, REC_RUN, w->key);
+        if (it) {
+            it->container = w->container;
+            it->runtime = SPEC_RT_NSPAWN;
+            it->stated = 1u << RUN_RUNNING;
+        }
+    }
+    for (size_t i = 0; !r && i < wanted->n; i++) {
+        const struct rec_item *w = wanted->items[i];
+        if (w->kind != REC_SYSTEM || !exists(w->system.path, true))
+            continue;
+        struct rec_item *it = rec_state_add(out, REC_SYSTEM, w->key);
+        if (!it)
+            return rec_fail(err, ENOMEM, "out of memory");
+        it->container = w->container;
+        it->system = w->system;
+        it->stated = 1;
+    }
+    return r;
+}
+
+static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
+{
+    const char *name = (s->to ? s->to : s->from)->container;
+    if (run->facts.systemd)
+        return s->to ? nspawn_unit_write(run, name, s->to->unit.text, err) : nspawn_unit_remove(run, name, err);
+    const char *path = nspawn_path(run->arena, name, "unit");
+    if (!s->to)
+        return rec_file_remove(path, err);
+    int r = rec_dir_make(spec_arena_printf(run->arena, NSPAWN_DIR "/%s", name), 0755, err);
+    return r ? r : rec_file_write(path, s->to->unit.text, strlen(s->to->unit.text), 0644, err);
+}
+
+/* Unpacked beside its place, then renamed into it: a root is there whole or not at all. */
+static int unpack(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
+{
+    static const char *const tars[] = {"/usr/bin/tar", "/bin/tar", "/run/current-system/sw/bin/tar"};
+    const char *tar = NULL, *name = s->to->container, *staging = spec_arena_printf(run->arena, NSPAWN_ROOTS "/.%s.berth-new", name);
+    char *output;
+    int status;
+    for (size_t i = 0; i < sizeof tars / sizeof *tars && !tar; i++)
+        tar = access(tars[i], X_OK) ? NULL : tars[i];
+    if (!tar)
+        return rec_fail(err, ENOENT, "cannot unpack '%s': no tar program on this host", s->to->system.source);
+    int r = rec_dir_make(NSPAWN_ROOTS, 0700, err);
+    if (!r)
+        r = rec_tree_remove(staging, err);
+    if (!r)
+        r = rec_dir_make(staging, 0755, err);
+    if (r)
+        return r;
+    const char *argv[] = {tar, "--extract", "--file", s->to->system.source, "--directory", staging, "--numeric-owner", "--same-permissions",
+                          "--xattrs", "--xattrs-include=*", "--acls", NULL};
+    r = rec_proc_run(run->arena, argv, 600000, &status, &output, err);
+    if (!r && status) {
+        output[strcspn(output, "\n")] = 0;
+        r = rec_fail(err, EIO, "cannot unpack '%s': %.200s", s->to->system.source, *output ? output : "tar failed");
+    }
+    if (!r && !exists(spec_arena_printf(run->arena, "%s/usr", staging), true) &&
+        !exists(spec_arena_printf(run->arena, "%s/bin", staging), true))
+        r = rec_fail(err, EINVAL, "cannot use '%s' as a root: there is no /usr and no /bin in it", s->to->system.source);
+    if (!r && rename(staging, s->to->system.path))
+        r = rec_fail(err, errno, "cannot put '%s' in place: %s", s->to->system.path, strerror(errno));
+    if (r)
+        rec_tree_remove(staging, NULL);
+    return r;
+}
+
+static int system_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
+{
+    return s->to ? unpack(run, s, err) : 0;
+}
+
+static int start(struct rec_run *run, const struct rec_item *w, struct rec_error *err)
+{
+    int r = nspawn_furnish(run, w->spec, err);
+    if (r)
+        return r;
+    return run->facts.systemd ? nspawn_unit_start(run, w, err) : nspawn_detached_start(run, w, err);
+}
+
+static int stop(struct rec_run *run, const struct rec_item *have, struct rec_error *err)
+{
+    struct nspawn_found f = {0};
+    if (run->facts.systemd)
+        return nspawn_unit_stop(run, have->container, err);
+    nspawn_detached_find(run, have->container, &f);
+    return nspawn_detached_stop(run, have->container, &f, err);
+}
+
+const struct rec_runtime rec_runtime_nspawn = {
+    .name = "nspawn", .id = SPEC_RT_NSPAWN, .refuse = refuse, .want = want, .read = read_all, .unit = unit, .system = system_step,
+    .start = start, .stop = stop,
+};

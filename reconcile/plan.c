@@ -156,8 +156,10 @@ static const char *object_of(struct spec_arena *a, const struct rec_item *i)
         return spec_arena_printf(a, "%s of %s", kind, i->container);
     if (i->kind == REC_NAT)
         return "nat tables 'inet berth' and 'bridge berth'";
-    if (i->kind == REC_SYSCTL) {
+    if (i->kind == REC_SYSCTL) {    /* with dots, as sysctl(8) has it, where no link's name has any */
         char *s = spec_arena_printf(a, "%s %s", kind, i->key);
+        for (char *p = strchr(i->key, '.') ? NULL : s; p && *p; p++)
+            *p = *p == '/' ? '.' : *p;
         return s;
     }
     return spec_arena_printf(a, "%s %s", kind, i->key);

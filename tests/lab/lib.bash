@@ -1,0 +1,174 @@
+# lib.bash: what the suites share. In a .bats file:  load ../lab/lib
+#
+# Every test gets a bare host of its own (tests/lab/bare) from lab_up and gives it back in lab_down; `host CMD` runs
+# on it, `inet CMD` on the internet beside it, `berth ARGS` is the program on it. Nothing here sleeps: events are
+# waited for with a deadline.
+#
+#   BERTH            the program; default build/dev/cmd/berth
+#   BERTH_SANITIZED  set when it was built with ASan: leaks are looked for, but not under strace (it cannot)
+
+LAB=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+REPO=${LAB%/tests/lab}
+BERTH=$(readlink -f "${BERTH:-$REPO/build/dev/cmd/berth}")
+export BERTH REPO LAB
+export LC_ALL=C NO_COLOR=1
+unset BERTH_SPEC BERTH_HOST
+WAIT_SECONDS=${WAIT_SECONDS:-20}
+if [[ -n ${BERTH_SANITIZED-} ]]; then
+    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1:exitcode=99
+fi
+
+need_berth() { [[ -x $BERTH ]] || skip "no program at $BERTH"; }
+
+# ---- the host ----
+
+# lab_up [--inet] [--hybrid]: a bare host that lives until lab_down, or until this test's shell ends.
+lab_up() {
+    local fd dir=$BATS_TEST_TMPDIR
+    mkfifo "$dir/life" "$dir/ready"
+    exec {LAB_LIFE}<>"$dir/life"
+    (
+        # bats waits for whoever holds its descriptors.
+        for fd in /proc/self/fd/*; do
+            fd=${fd##*/}
+            if ((fd > 2)); then eval "exec $fd>&-" 2>/dev/null; fi
+        done
+        exec 0<"$dir/life" >"$dir/bare.log" 2>&1
+        exec "$LAB/bare" "$@" --ready "$dir/ready" -- cat
+    ) &
+    LAB_BARE=$!
+    if ! read -rt "$WAIT_SECONDS" LAB_PID LAB_CGROUP <>"$dir/ready"; then cat "$dir/bare.log" >&2; return 1; fi
+}
+
+lab_down() {
+    [[ -n ${LAB_BARE-} ]] || return 0
+    exec {LAB_LIFE}>&-
+    wait "$LAB_BARE" || true
+    LAB_BARE=''
+}
+
+# host CMD...: on the host, in its cgroup and all its namespaces, where CMD's children stay as well.
+host() (
+    echo "$BASHPID" >"$LAB_CGROUP/cgroup.procs" || exit 125
+    exec nsenter -t "$LAB_PID" -m -n -p -u -i -C -- "$@"
+)
+
+# host_sh SCRIPT [ARGS...]: the same for a piece of shell.
+host_sh() { local script=$1; shift; host bash -c "$script" bash "$@"; }
+
+# inet CMD...: on the internet's side of eth0.
+inet() { host nsenter --net=/run/lab/inet -- "$@"; }
+
+# inside NAME CMD...: in a container's network alone, without berth's help.
+inside() { local name=$1; shift; host nsenter --net="/run/netns/$name" -- "$@"; }
+
+berth() { host "$BERTH" "$@"; }
+
+# spec [FILE]: a spec from stdin, for the host that the test is on; SPEC names it.
+spec() { SPEC=$BATS_TEST_TMPDIR/${1:-berth.yaml}; cat >"$SPEC"; }
+
+workshop() { SPEC=$REPO/examples/workshop-6.yaml; }
+
+fingerprint() { host "$LAB/fingerprint"; }
+
+# ---- verdicts ----
+
+fail() { printf '%s\n' "$*" >&2; return 1; }
+
+assert_eq() { [[ $1 == "$2" ]] || fail "${3:-not equal}"$'\n'"  have: $1"$'\n'"  want: $2"; }
+
+assert_match() { [[ $1 =~ $2 ]] || fail "${3:-no match}"$'\n'"  text:  $1"$'\n'"  regex: $2"; }
+
+refute_match() { [[ ! $1 =~ $2 ]] || fail "${3:-must not match}"$'\n'"  text:  $1"$'\n'"  regex: $2"; }
+
+# exits STATUS CMD...: CMD ends with STATUS. Leaves $output, and $stderr apart from it.
+exits() {
+    local want=$1 file=$BATS_TEST_TMPDIR/stderr
+    shift
+    status=0
+    output=$("$@" 2>"$file") || status=$?
+    stderr=$(<"$file")
+    if ((status != want)); then fail "exit status $status, wanted $want: $*"$'\n'"stdout: $output"$'\n'"stderr: $stderr"; fi
+}
+
+# same_facts FILE: the fingerprint now is the one in FILE, byte for byte.
+same_facts() { fingerprint | diff "$1" - >&2 || fail "the host is not what it was"; }
+
+# json FILTER: one answer of jq from $output.
+json() { jq -er "$1" <<<"$output"; }
+
+# ---- waiting ----
+
+# wait_for CMD...: until CMD succeeds. Looks again after each change of links, addresses and routes on the host, and
+# ten times a second for what sends no notice; gives up after WAIT_SECONDS.
+wait_for() {
+    local end=$((SECONDS + WAIT_SECONDS)) notice
+    exec {notice}< <(host timeout "$WAIT_SECONDS" ip monitor link address route 3>&- 2>/dev/null)
+    until "$@" >/dev/null 2>&1; do
+        if ((SECONDS >= end)); then exec {notice}<&-; fail "not within $WAIT_SECONDS s: $*"; return 1; fi
+        read -rt 0.1 -u "$notice" || true
+    done
+    exec {notice}<&-
+}
+
+# ---- witnesses ----
+
+# nft_genid: the generation of the ruleset; every commit raises it.
+nft_genid() { host nft -j list ruleset >/dev/null; host strace -qq -e trace=recvmsg -e signal=none nft list tables 2>&1 |
+    grep -o 'NFTA_GEN_ID[^,}]*\|nfgen_family=AF_UNSPEC, version=0, res_id=htons([0-9]*)' | sort -u; }
+
+# changes FILE: of a trace by traced_berth, the netlink requests that ask for a change, one a line.
+# NLM_F_CREATE, REPLACE and so on do not matter: the type says it.
+changes() {
+    grep -hoE '(nlmsg|nlh)_type=(RTM_(NEW|DEL|SET)[A-Z]+|NFNL_SUBSYS_NFTABLES<<8\|NFT_MSG_(NEW|DEL|DESTROY)[A-Z]+|NFNL_MSG_BATCH_BEGIN|[A-Z_0-9|<]*NEW[A-Z]+)' \
+        <(grep -hE 'send(msg|to|mmsg)?\(' "$@") || true
+}
+
+# writes FILE: of such a trace, the files opened for writing, made, renamed or removed; devices and pipes left out.
+writes() {
+    grep -hE '(openat2?|open|creat)\(.*O_(WRONLY|RDWR|CREAT|TMPFILE)|(rename|renameat2?|unlink|unlinkat|mkdirat?|symlinkat?|linkat|mknodat?|truncate|ftruncate|fchmodat?|chmod|utimensat)\(' "$@" |
+        grep -vE '= -1 |/dev/(null|tty|ptmx)|"/proc/(self|thread-self)/|/proc/[0-9]+/' || true
+}
+
+# traced_berth FILE ARGS...: berth under strace, all threads and children.
+traced_berth() {
+    local file=$1
+    shift
+    ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0} \
+        host strace -f -qq -s 256 -v -e trace=%file,%network,%desc -e signal=none -o "$file" -- "$BERTH" "$@"
+}
+
+# ---- peers ----
+
+# echo_server WHERE PROTO ADDRESS PORT TEXT: answers every connection or datagram with TEXT and the sender's address.
+# WHERE is a command that runs its arguments somewhere: host, inet, "inside container1". Returns once it listens.
+echo_server() {
+    local where=$1 proto=$2 address=$3 port=$4 text=$5 family=4 listen
+    if [[ $address == *:* ]]; then family=6; address=[$address]; fi
+    case $proto in
+    tcp) listen=TCP$family-LISTEN:$port,bind=$address,fork,reuseaddr ;;
+    udp) listen=UDP$family-RECVFROM:$port,bind=$address,fork,reuseaddr ;;
+    esac
+    if ((family == 6)); then listen+=,ipv6only=1; fi
+    $where socat "$listen" SYSTEM:"read -r line; echo '$text' \$SOCAT_PEERADDR" >/dev/null 2>&1 3>&- {LAB_LIFE}>&- &
+    wait_for listening "$where" "$proto" "$port"
+}
+
+listening() { $1 ss -Hln --"$2" "sport = :$3" | grep -q .; }
+
+# ask WHERE PROTO ADDRESS PORT: what a server there says; fails after two seconds of silence.
+ask() {
+    local where=$1 proto=$2 address=$3 port=$4
+    if [[ $address == *:* ]]; then address=[$address]; fi
+    case $proto in
+    tcp) $where timeout 5 socat -t2 -T2 - "TCP:$address:$port,connect-timeout=2" <<<hello ;;
+    udp) $where timeout 5 socat -t2 -T2 - "UDP:$address:$port" <<<hello ;;
+    esac 2>/dev/null | grep .
+}
+
+# no_answer WHERE PROTO ADDRESS PORT
+no_answer() { if ask "$@"; then fail "an answer where none may come: $*"; fi; }
+
+# pings WHERE ADDRESS
+pings() { $1 ping -q -c1 -W2 "$2" >/dev/null 2>&1; }
+no_ping() { if pings "$@"; then fail "a ping went through that must not: $*"; fi; }

@@ -32,6 +32,7 @@ struct rec_bridge {
     bool        up;
     bool        accept_ra;      /* have of what is not ours: false, not read */
     bool        loopback;       /* route_localnet: mapped ports answer on 127.0.0.1 */
+    bool        link_local;     /* has an IPv6 link-local address */
     int         index;          /* have only */
     bool        other_kind;     /* have: a link of that name that is no bridge */
     const char *foreign;        /* have: what would go with it and is not ours, or NULL */

@@ -1,6 +1,7 @@
 /* Bridges: made down, with owner and MAC in the creating message; brought up in `finish`, after their ports and after the filters.
  * Two settings of the bridge's own belong to it: accept_ra (a container's root shall not become the host's router) and
- * route_localnet (mapped ports answer on 127.0.0.1; the guard chain must be in place before). */
+ * route_localnet (mapped ports answer on 127.0.0.1; the guard chain must be in place before). With IPv6 a bridge needs a link-local
+ * address: what is forwarded is resolved from it alone (ndisc_solicit). It is made from the MAC, without waiting for DAD. */
 #include "netops/sysctl.h"
 #include "reconcile/kinds.h"
 #include <errno.h>
@@ -8,13 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { F_MAC, F_MTU, F_ACCEPT_RA, F_LOOPBACK, F_UP };
+enum { F_MAC, F_MTU, F_ACCEPT_RA, F_LOOPBACK, F_LINK_LOCAL, F_UP };
 static const struct rec_field fields[] = {
     /*               name                 type        where                                        a change costs */
     [F_MAC] = {"mac", REC_T_MAC, offsetof(struct rec_item, bridge.mac), REC_LIVE},
     [F_MTU] = {"mtu", REC_T_U32, offsetof(struct rec_item, bridge.mtu), REC_LIVE},
     [F_ACCEPT_RA] = {"accepts router advertisements", REC_T_BOOL, offsetof(struct rec_item, bridge.accept_ra), REC_LIVE},
     [F_LOOPBACK] = {"ports on 127.0.0.1", REC_T_BOOL, offsetof(struct rec_item, bridge.loopback), REC_LIVE},
+    [F_LINK_LOCAL] = {"link-local address", REC_T_BOOL, offsetof(struct rec_item, bridge.link_local), REC_LIVE},
     [F_UP] = {"up", REC_T_BOOL, offsetof(struct rec_item, bridge.up), REC_LIVE},
 };
 
@@ -32,7 +34,11 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         it->bridge.loopback = rec_bridge_has_ports(h, b) && rec_bridge_has(b, 4);
         it->stated = 1u << F_MAC | 1u << F_LOOPBACK | 1u << F_UP | (b->mtu ? 1u << F_MTU : 0) |
                      (run->facts.ipv6 ? 1u << F_ACCEPT_RA : 0);
-        it->weak = 1u << F_MAC | 1u << F_ACCEPT_RA | 1u << F_LOOPBACK;
+        it->weak = 1u << F_MAC | 1u << F_ACCEPT_RA | 1u << F_LOOPBACK | 1u << F_LINK_LOCAL;
+        if (run->facts.ipv6 && rec_bridge_has(b, 6)) {
+            it->bridge.link_local = true;
+            it->stated |= 1u << F_LINK_LOCAL;
+        }
     }
     return 0;
 }
@@ -81,6 +87,8 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
             const struct net_address *a = &links->address[k];
             char text[SPEC_ADDR_TEXT];
             struct spec_addr s = rec_spec_address(a);
+            if (a->index == l->index && a->family == AF_INET6 && a->scope == RT_SCOPE_LINK)
+                it->bridge.link_local = true;
             if (a->index == l->index && a->proto != NET_PROTO_BERTH && a->scope != RT_SCOPE_LINK)
                 it->bridge.foreign = spec_arena_printf(out->arena, "%s is an address on it", spec_addr_format(&s, true, text));
         }
@@ -139,6 +147,16 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     return net_batch_send(b, rec_refused, &o, &ne);
 }
 
+/* fe80::/64 and the MAC as EUI-64 (RFC 4291, appendix A). */
+static int add_link_local(struct rec_run *run, struct net_batch *b, const struct rec_item *t, uint32_t tag, struct rec_error *err)
+{
+    const uint8_t *m = t->bridge.mac;
+    struct net_address a = {.family = AF_INET6, .prefix = 64, .scope = RT_SCOPE_LINK, .proto = NET_PROTO_BERTH,
+                            .bytes = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]}};
+    int r = rec_link_index(run, t->key, &a.index, err);
+    return r ? r : net_batch_address_new(b, &a, t->key, tag) ? rec_fail(err, ENOMEM, "out of memory") : 0;
+}
+
 /* Now that filters and ports are there. The steps are reported here: until its bridge is up a creation is not done. */
 static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
@@ -162,6 +180,8 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
             r = set("ipv4", t->key, "promote_secondaries", true, &e);
         if (!r && t->bridge.loopback && (new || s->changed & 1u << F_LOOPBACK))
             r = set("ipv4", t->key, "route_localnet", true, &e);
+        if (!r && t->bridge.link_local && (new ? t->stated : s->changed) & 1u << F_LINK_LOCAL)
+            r = add_link_local(run, b, t, REC_TAG(i, REC_PART_LINK), &e);
         if (r)
             rec_report_failed(report, steps[i], &e);
         else if (new ? t->bridge.up : (s->changed & 1u << F_UP) != 0)

@@ -225,7 +225,7 @@ int nspawn_detached_start(struct rec_run *run, const struct rec_item *w, struct 
     const char *name = w->container, *sock_path = nspawn_path(a, name, "notify");
     char *text;
     size_t len;
-    int sock, pipe[2];
+    int sock = -1, pipe[2];
     pid_t nspawn = 0, leader;
     int r = rec_file_read(a, nspawn_path(a, name, "unit"), 1 << 20, &text, &len, err);
     if (r)

@@ -63,22 +63,27 @@ int rec_file_read(struct spec_arena *a, const char *path, size_t max, char **tex
         return fail(err, errno, "read", path);
     if (!S_ISREG(st.st_mode))
         return rec_fail(err, EINVAL, "cannot read '%s': it is not a regular file", path);
+    /* A size is a hint: files of /proc have none, and a file may grow while it is read. */
     size_t room = (size_t)st.st_size + 1, n = 0;
-    if (room > max)
-        return rec_fail(err, EFBIG, "cannot read '%s': it is larger than %zu bytes", path, max);
-    char *p = spec_arena_alloc(a, room + 1);
-    if (!p)
-        return rec_fail(err, ENOMEM, "out of memory");
-    while (n < room) {
-        ssize_t r = read(fd, p + n, room - n);
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r < 0)
+    char *p = NULL;
+    for (ssize_t r = 1; r;) {
+        if (!p || n == room) {
+            size_t more = !p ? room : room < 4096 ? 8192 : room * 2;
+            if (n >= max || (size_t)st.st_size > max)
+                return rec_fail(err, EFBIG, "cannot read '%s': it is larger than %zu bytes", path, max);
+            char *q = spec_arena_grow(a, p, p ? room + 1 : 0, more + 1);
+            if (!q)
+                return rec_fail(err, ENOMEM, "out of memory");
+            p = q;
+            room = more;
+        }
+        r = read(fd, p + n, room - n);
+        if (r < 0 && errno != EINTR)
             return fail(err, errno, "read", path);
-        if (!r)
-            break;
-        n += (size_t)r;
+        n += r > 0 ? (size_t)r : 0;
     }
+    if (n > max)
+        return rec_fail(err, EFBIG, "cannot read '%s': it is larger than %zu bytes", path, max);
     p[n] = 0;
     *text = p;
     *len = n;

@@ -1,6 +1,7 @@
 /* A pid is a number that comes again; with its start time it is a process. Signals go through a pidfd that was opened before the start
  * time was compared. */
 #include "reconcile/proc.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -23,13 +24,14 @@ static long now_ms(void)
 
 static void child(const char *const *argv, int out)
 {
-    static char *const env[] = {"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    static char *const env[] = {"LC_ALL=C", "PATH=" REC_PROC_PATH, NULL};
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     for (int s = 1; s < NSIG; s++)
         signal(s, SIG_DFL);
     setpgid(0, 0);
+    umask(022);
     int null = open("/dev/null", O_RDONLY);
     if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
         _exit(126);
@@ -58,25 +60,36 @@ int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms,
         close(pipe[0]);
         return rec_fail(err, errno, "cannot run '%s': %s", argv[0], strerror(errno));
     }
-    for (;;) {
-        struct pollfd p = {.fd = pipe[0], .events = POLLIN};
+    /* Its end is the end: whoever else still holds the pipe is not waited for. */
+    int end = (int)syscall(SYS_pidfd_open, pid, 0);
+    for (bool ended = false;;) {
+        struct pollfd p[2] = {{.fd = pipe[0], .events = POLLIN}, {.fd = ended ? -1 : end, .events = POLLIN}};
         long left = deadline - now_ms();
-        int k = left > 0 ? poll(&p, 1, (int)left) : 0;
+        int k = poll(p, 2, ended || left < 0 ? 0 : (int)left);
         if (k < 0 && errno == EINTR)
             continue;
         if (k <= 0) {
-            r = -ETIMEDOUT;
+            r = ended ? 0 : -ETIMEDOUT;
             break;
         }
+        ended |= p[1].revents != 0;
+        if (!p[0].revents)
+            continue;
         char scrap[4096];
         ssize_t got = n < MOST ? read(pipe[0], text + n, MOST - n) : read(pipe[0], scrap, sizeof scrap);
         if (got < 0 && errno == EINTR)
             continue;
-        if (got <= 0)
+        if (got <= 0) {     /* all has been said */
+            struct pollfd q = {.fd = end, .events = POLLIN};
+            left = deadline - now_ms();
+            r = ended || poll(&q, 1, left > 0 ? (int)left : 0) > 0 ? 0 : -ETIMEDOUT;
             break;
+        }
         n += n < MOST ? (size_t)got : 0;
     }
     close(pipe[0]);
+    if (end >= 0)
+        close(end);
     if (r)
         kill(-pid, SIGKILL);
     while (waitpid(pid, &st, 0) < 0 && errno == EINTR)
@@ -160,6 +173,49 @@ ino_t rec_proc_netns(pid_t pid)
     struct stat st;
     snprintf(path, sizeof path, "/proc/%d/ns/net", (int)pid);
     return pid > 0 && !stat(path, &st) ? st.st_ino : 0;
+}
+
+bool rec_proc_runs(pid_t pid, const char *program)
+{
+    char path[48];
+    struct stat a, b;
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    return pid > 0 && program && !stat(path, &a) && !stat(program, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+const char *rec_proc_boot(void)
+{
+    static char boot[40];
+    int fd = *boot ? -1 : open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t n = read(fd, boot, sizeof boot - 1);
+        boot[n > 0 ? n : 0] = 0;
+        boot[strcspn(boot, "\n")] = 0;
+        close(fd);
+    }
+    return *boot ? boot : "unknown";
+}
+
+int rec_proc_each_in_netns(ino_t netns, void (*each)(void *arg, pid_t pid), void *arg)
+{
+    struct stat own, st;
+    DIR *d = netns ? opendir("/proc") : NULL;
+    if (!d || stat("/proc/self/ns/pid", &own)) {
+        if (d)
+            closedir(d);
+        return netns ? -errno : 0;
+    }
+    for (struct dirent *e; (e = readdir(d));) {
+        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+        char path[48];
+        if (pid <= 0 || rec_proc_netns(pid) != netns)
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/ns/pid", (int)pid);
+        if (!stat(path, &st) && st.st_ino != own.st_ino)
+            each(arg, pid);
+    }
+    closedir(d);
+    return 0;
 }
 
 static int pidfd(pid_t pid, unsigned long long started)

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#define REC_PROC_PATH "/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin"
+
 /* Exit status in *status (128+n: killed by n); its output, both streams, at most 64 KiB, in *output (may be NULL). -ETIMEDOUT: its
  * process group was killed. */
 int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms, int *status, char **output, struct rec_error *err);
@@ -17,6 +19,10 @@ pid_t rec_proc_parent(pid_t pid);                                       /* 0: no
 pid_t rec_proc_child(pid_t pid);                                        /* its first child, 0: none */
 char *rec_proc_env(struct spec_arena *a, pid_t pid, const char *name);  /* NULL: not set, or no such process */
 ino_t rec_proc_netns(pid_t pid);                                        /* inode of its network namespace, 0: unknown */
+bool rec_proc_runs(pid_t pid, const char *program);                     /* its executable is that very file */
+const char *rec_proc_boot(void);                                        /* this boot's id: start times count from it */
+/* Every process in that network namespace that is in another pid namespace than ours: a container's, not a guest's of `ip netns exec`. */
+int rec_proc_each_in_netns(ino_t netns, void (*each)(void *arg, pid_t pid), void *arg);
 /* Wait until the process has ended. false: it had not after `ms`. */
 bool rec_proc_wait(pid_t pid, unsigned long long started, int ms);
 /* Send a signal to that very process. */

@@ -27,8 +27,9 @@ function in_all(phase, what, goal) {
     judge(phase, what, "in all", count[phase, many, what], goal)
 }
 END {
-    per_container("create", "messages", 8)
-    per_container("create", "calls", 14)
+    # An apply reads the host once more when it is done, to prove itself: that is the observe phase's price, and counted there.
+    per_container("create", "changes", 8)
+    judge("create", "calls", "less the proof", slope("create", "calls") - slope("observe", "calls"), 14)
     in_all("create", "moved", 0)
     in_all("create", "renamed", 0)
     in_all("create", "programs", 0)

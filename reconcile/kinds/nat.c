@@ -134,7 +134,7 @@ static int read_nat(struct rec_run *run, const struct rec_state *wanted, struct 
     if (net_nft_read(nft, &have, &e))
         return rec_fail_net(err, &e);
     /* A dump can mix two generations without a sign of it (facts F7): a difference is believed when it is read twice. */
-    if ((w ? net_nft_compare(w->nat.want, have, NULL, NULL) != 0 : !net_nft_absent(have)) && net_nft_confirm(nft, &have, &e)) {
+    if (w && net_nft_compare(w->nat.want, have, NULL, NULL) && net_nft_confirm(nft, &have, &e)) {
         net_nft_have_free(have);
         return rec_fail_net(err, &e);
     }

@@ -92,6 +92,15 @@ bool rec_wants_netns(const struct rec_run *run, const struct spec_container *c)
     return false;
 }
 
+int rec_host_batch(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report, struct net_batch **out)
+{
+    struct rec_error e;
+    if (!rec_net(run, out, &e))
+        return 0;
+    rec_report_failed(report, n ? steps[0] : NULL, &e);
+    return -e.code;
+}
+
 void rec_refused(void *arg, const struct net_error *e)
 {
     struct rec_outcomes *o = arg;

@@ -32,6 +32,8 @@ struct rec_outcomes {
     size_t                  n;
     struct rec_report      *report;
 };
+/* The batch of the host's namespace; a failure is reported with the first step. */
+int  rec_host_batch(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report, struct net_batch **out);
 void rec_refused(void *outcomes, const struct net_error *e);
 void rec_rest_done(struct rec_outcomes *o);
 /* Steps one by one, each with its own outcome. */

@@ -77,10 +77,9 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
 {
     struct rec_error e;
     struct net_batch *b;
-    if (rec_net(run, &b, &e)) {
-        rec_report_failed(report, n ? steps[0] : NULL, &e);
-        return -e.code;
-    }
+    int r = rec_host_batch(run, steps, n, report, &b);
+    if (r)
+        return r;
     const char *link = NULL;
     int index = 0;
     for (size_t i = 0; i < n; i++) {
@@ -106,7 +105,7 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     }
     struct rec_outcomes o = {steps, n, report};
     struct net_error ne;
-    int r = net_batch_send(b, rec_refused, &o, &ne);
+    r = net_batch_send(b, rec_refused, &o, &ne);
     rec_rest_done(&o);
     return r;
 }

@@ -116,10 +116,9 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
 {
     struct rec_error e;
     struct net_batch *b;
-    if (rec_net(run, &b, &e)) {
-        rec_report_failed(report, n ? steps[0] : NULL, &e);
-        return -e.code;
-    }
+    int r = rec_host_batch(run, steps, n, report, &b);
+    if (r)
+        return r;
     for (size_t i = 0; i < n; i++) {
         const struct rec_step *s = steps[i];
         const struct rec_item *t = s->to;
@@ -162,15 +161,14 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
 {
     struct rec_error e;
     struct net_batch *b;
-    if (rec_net(run, &b, &e)) {
-        rec_report_failed(report, n ? steps[0] : NULL, &e);
-        return -e.code;
-    }
+    int r = rec_host_batch(run, steps, n, report, &b);
+    if (r)
+        return r;
     for (size_t i = 0; i < n; i++) {
         const struct rec_step *s = steps[i];
         const struct rec_item *t = s->to;
         bool new = s->action == REC_CREATE;
-        int r = 0;
+        r = 0;
         if (s->state != REC_PENDING)
             continue;
         if ((new && t->stated & 1u << F_ACCEPT_RA && !t->bridge.accept_ra) || s->changed & 1u << F_ACCEPT_RA)
@@ -190,7 +188,7 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
     }
     struct rec_outcomes o = {steps, n, report};
     struct net_error ne;
-    int r = net_batch_send(b, rec_refused, &o, &ne);
+    r = net_batch_send(b, rec_refused, &o, &ne);
     rec_rest_done(&o);
     return r;
 }

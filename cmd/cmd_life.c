@@ -12,6 +12,8 @@ enum cmd_exit cmd_no_container(struct cmd *c, const char *format, const char *na
     rec_fail(&err, ESRCH, "there is no container '%.64s'%s%s", name, c->host ? " on host " : "", c->host ? c->host->name : "");
     if (near)
         rec_hint(&err, "did you mean %s?", near);
+    else if (strpbrk(name, "./"))
+        rec_hint(&err, "a spec is named by its flag here: --file %.100s", name);
     else
         rec_hint(&err, "`berth list` shows those that there are");
     return cmd_fail(c, format, CMD_USAGE, &err);

@@ -38,8 +38,8 @@ static bool ask(void *arg, const struct rec_plan *p)
     struct cmd *c = v->cmd;
     char line[16];
     if (!c->args.json) {
-        struct render_plan shown = {.format = v->format, .host = c->host ? c->host->name : NULL, .file = c->file.name, .plan = p};
-        render_plan_text(&c->out, &shown);
+        struct cmd_render_plan shown = {.format = v->format, .host = c->host ? c->host->name : NULL, .file = c->file.name, .plan = p};
+        cmd_render_plan_text(&c->out, &shown);
         cmd_out_flush(&c->out);
     }
     cmd_put(&c->err, c->args.files ? "The containers' files are deleted too, for good. " : "");

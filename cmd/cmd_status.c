@@ -9,41 +9,41 @@
 struct view {
     struct rec_state        want, have;
     struct rec_plan        *plan;
-    struct render_resource *list;
+    struct cmd_render_resource *list;
     size_t                  n;
 };
 
 static int compare_resources(const void *a, const void *b)
 {
-    const struct render_resource *x = a, *y = b;
+    const struct cmd_render_resource *x = a, *y = b;
     return x->item == y->item ? 0 : (uintptr_t)x->item < (uintptr_t)y->item ? -1 : 1;
 }
 
-static struct render_resource *find(struct render_resource *list, size_t n, const struct rec_item *item)
+static struct cmd_render_resource *find(struct cmd_render_resource *list, size_t n, const struct rec_item *item)
 {
-    struct render_resource key = {.item = item};
+    struct cmd_render_resource key = {.item = item};
     return n ? bsearch(&key, list, n, sizeof *list, compare_resources) : NULL;
 }
 
-static enum render_sync sync_of(const struct rec_step *s)
+static enum cmd_render_sync sync_of(const struct rec_step *s)
 {
     switch (s->action) {
     case REC_CREATE:
-        return RENDER_MISSING;
+        return CMD_MISSING;
     case REC_REMOVE:
-        return RENDER_UNWANTED;
+        return CMD_UNWANTED;
     case REC_CHANGE:
     case REC_REPLACE:
     case REC_ADOPT:
-        return RENDER_DIFFERS;
+        return CMD_DIFFERS;
     }
-    return RENDER_DIFFERS;
+    return CMD_DIFFERS;
 }
 
 /* As people read it: the host's own things, then each container's together, ordered by kind. */
 static int compare_shown(const void *a, const void *b)
 {
-    const struct rec_item *x = ((const struct render_resource *)a)->item, *y = ((const struct render_resource *)b)->item;
+    const struct rec_item *x = ((const struct cmd_render_resource *)a)->item, *y = ((const struct cmd_render_resource *)b)->item;
     if (!x->container != !y->container)
         return x->container ? 1 : -1;
     int c = x->container ? strcmp(x->container, y->container) : 0;
@@ -56,32 +56,32 @@ static int compare_shown(const void *a, const void *b)
 static int fill(struct spec_arena *a, struct view *v, bool spec)
 {
     size_t n_about = v->plan->n + v->plan->n_conflicts, k = 0;
-    struct render_resource *about = spec_arena_alloc(a, (n_about + 1) * sizeof *about);
+    struct cmd_render_resource *about = spec_arena_alloc(a, (n_about + 1) * sizeof *about);
     v->list = spec_arena_alloc(a, (v->want.n + v->have.n + 1) * sizeof *v->list);
     if (!about || !v->list)
         return -ENOMEM;
     for (size_t i = 0; i < v->plan->n; i++) {
         const struct rec_step *s = v->plan->steps[i];
-        about[k++] = (struct render_resource){.item = s->to ? s->to : s->from, .step = s, .object = s->object, .sync = sync_of(s)};
+        about[k++] = (struct cmd_render_resource){.item = s->to ? s->to : s->from, .step = s, .object = s->object, .sync = sync_of(s)};
     }
     for (size_t i = 0; i < v->plan->n_conflicts; i++) {
         const struct rec_conflict *f = &v->plan->conflicts[i];
-        about[k++] = (struct render_resource){.item = f->to ? f->to : f->from, .conflict = f, .object = f->object,
-                                              .sync = RENDER_FOREIGN};
+        about[k++] = (struct cmd_render_resource){.item = f->to ? f->to : f->from, .conflict = f, .object = f->object,
+                                              .sync = CMD_FOREIGN};
     }
     qsort(about, n_about, sizeof *about, compare_resources);
     for (size_t i = 0; i < v->want.n; i++) {
-        const struct render_resource *r = find(about, n_about, v->want.items[i]);
+        const struct cmd_render_resource *r = find(about, n_about, v->want.items[i]);
         v->list[v->n++] = r ? *r
-                            : (struct render_resource){.item = v->want.items[i], .object = render_object(a, v->want.items[i]),
-                                                       .sync = RENDER_IN_SYNC};
+                            : (struct cmd_render_resource){.item = v->want.items[i], .object = cmd_render_object(a, v->want.items[i]),
+                                                       .sync = CMD_IN_SYNC};
     }
     for (size_t i = 0; i < v->have.n; i++) {
         const struct rec_item *h = v->have.items[i];
-        const struct render_resource *r = find(about, n_about, h);
+        const struct cmd_render_resource *r = find(about, n_about, h);
         if (spec ? r != NULL : h->ours)
             v->list[v->n++] = spec ? *r
-                                   : (struct render_resource){.item = h, .object = render_object(a, h), .sync = RENDER_OURS};
+                                   : (struct cmd_render_resource){.item = h, .object = cmd_render_object(a, h), .sync = CMD_OURS};
     }
     if (v->n)
         qsort(v->list, v->n, sizeof *v->list, compare_shown);
@@ -118,12 +118,12 @@ int cmd_status(struct cmd *c)
     enum cmd_exit code = look(c, "berth.status", &v);
     if (code != CMD_OK)
         return code;
-    struct render_status s = {.host = c->host ? c->host->name : NULL, .file = c->file.name, .list = v.list, .n = v.n,
+    struct cmd_render_status s = {.host = c->host ? c->host->name : NULL, .file = c->file.name, .list = v.list, .n = v.n,
                               .plan = v.plan, .quiet = c->args.quiet};
     if (c->args.json)
-        render_status_json(&c->out, &s);
+        cmd_render_status_json(&c->out, &s);
     else
-        render_status_text(&c->out, &s);
+        cmd_render_status_text(&c->out, &s);
     bool differs = c->host && (v.plan->n || v.plan->n_conflicts);
     return differs && c->args.exit_code ? CMD_PENDING : CMD_OK;
 }
@@ -179,20 +179,20 @@ static const char *root_of(struct spec_arena *a, enum spec_runtime rt, const str
 }
 
 /* All that is known of one container: items [from, to) of the view are its own. */
-static struct render_container container(struct cmd *c, const struct view *v, size_t from, size_t to)
+static struct cmd_render_container container(struct cmd *c, const struct view *v, size_t from, size_t to)
 {
     struct spec_arena *a = c->run->arena;
     const char *name = v->list[from].item->container;
-    struct render_container out = {.name = name, .sync = "in sync"};
+    struct cmd_render_container out = {.name = name, .sync = "in sync"};
     const struct spec_container *spec = NULL;
     enum spec_runtime rt = SPEC_RT_AUTO;
     size_t unwanted = 0, differ = 0, foreign = 0;
     for (size_t i = from; i < to; i++) {
         spec = v->list[i].item->spec ? v->list[i].item->spec : spec;
         rt = v->list[i].item->runtime != SPEC_RT_AUTO ? v->list[i].item->runtime : rt;
-        unwanted += v->list[i].sync == RENDER_UNWANTED;
-        differ += v->list[i].sync == RENDER_DIFFERS || v->list[i].sync == RENDER_MISSING;
-        foreign += v->list[i].sync == RENDER_FOREIGN;
+        unwanted += v->list[i].sync == CMD_UNWANTED;
+        differ += v->list[i].sync == CMD_DIFFERS || v->list[i].sync == CMD_MISSING;
+        foreign += v->list[i].sync == CMD_FOREIGN;
     }
     for (size_t i = 0; c->host && !spec && i < c->host->n_containers; i++)
         if (!strcmp(c->host->containers[i].name, name))
@@ -233,7 +233,7 @@ int cmd_list(struct cmd *c)
     struct rec_error err;
     clock_gettime(CLOCK_BOOTTIME, &t);
     size_t room = v.n + (c->host ? c->host->n_containers : 0), n = 0;
-    struct render_container *list = spec_arena_alloc(c->run->arena, (room + 1) * sizeof *list);
+    struct cmd_render_container *list = spec_arena_alloc(c->run->arena, (room + 1) * sizeof *list);
     if (!list) {
         rec_fail(&err, ENOMEM, "out of memory");
         return cmd_fail(c, "berth.list", CMD_FAILED, &err);
@@ -246,14 +246,14 @@ int cmd_list(struct cmd *c)
             k++;
         for (; name && c->host && s < c->host->n_containers && strcmp(c->host->containers[s].name, name) <= 0; s++)
             if (strcmp(c->host->containers[s].name, name) && listed(c, c->host->containers[s].name))
-                list[n++] = (struct render_container){.name = c->host->containers[s].name};
+                list[n++] = (struct cmd_render_container){.name = c->host->containers[s].name};
         if (name && listed(c, name))
             list[n++] = container(c, &v, i, k);
         i = k;
     }
     for (; c->host && s < c->host->n_containers; s++)
         if (listed(c, c->host->containers[s].name))
-            list[n++] = (struct render_container){.name = c->host->containers[s].name};
+            list[n++] = (struct cmd_render_container){.name = c->host->containers[s].name};
     for (size_t i = 0; i < n; i++) {
         if (list[i].state)
             continue;
@@ -262,7 +262,7 @@ int cmd_list(struct cmd *c)
             if (!strcmp(c->host->containers[k].name, list[i].name))
                 spec = &c->host->containers[k];
         enum spec_runtime rt = rec_runtime_of(c->run, spec);
-        list[i] = (struct render_container){.name = spec->name, .runtime = runtime_name(rt), .sync = "in sync",
+        list[i] = (struct cmd_render_container){.name = spec->name, .runtime = runtime_name(rt), .sync = "in sync",
                                             .state = rec_hold_find(c->run->arena, spec->name) ? "held" : "stopped",
                                             .address = address_of(c->run->arena, spec, NULL),
                                             .root = root_of(c->run->arena, rt, spec, NULL)};
@@ -274,11 +274,11 @@ int cmd_list(struct cmd *c)
         if (!found)
             return cmd_no_container(c, "berth.list", c->args.names[i]);
     }
-    struct render_list l = {.host = c->host ? c->host->name : NULL, .file = c->file.name, .list = list, .n = n,
+    struct cmd_render_list l = {.host = c->host ? c->host->name : NULL, .file = c->file.name, .list = list, .n = n,
                             .now_ms = (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u};
     if (c->args.json)
-        render_list_json(&c->out, &l);
+        cmd_render_list_json(&c->out, &l);
     else
-        render_list_text(&c->out, &l);
+        cmd_render_list_text(&c->out, &l);
     return CMD_OK;
 }

@@ -17,7 +17,7 @@ int cmd_validate(struct cmd *c)
         cmd_put(&c->err, text ? text : "berth: out of memory\n");
     }
     if (c->args.json) {
-        render_diags_json(&c->out, "berth.validate", c->file.name, &c->diags, c->file.text, c->file.len, c->doc);
+        cmd_render_diags_json(&c->out, "berth.validate", c->file.name, &c->diags, c->file.text, c->file.len, c->doc);
     } else if (code == CMD_OK && !c->args.quiet) {
         size_t n = 0;
         for (size_t i = 0; i < c->doc->n_hosts; i++)
@@ -32,7 +32,7 @@ int cmd_validate(struct cmd *c)
 int cmd_version(struct cmd *c)
 {
     if (c->args.json)
-        render_version_json(&c->out);
+        cmd_render_version_json(&c->out);
     else
         cmd_put(&c->out, "berth " BERTH_VERSION "\n");
     return CMD_OK;
@@ -48,7 +48,7 @@ int cmd_help(struct cmd *c)
 {
     const struct cmd_verb *v = NULL;
     if (c->args.man) {
-        render_manual(&c->out);
+        cmd_render_manual(&c->out);
         return CMD_OK;
     }
     if (c->args.n_names && !(v = cmd_verb_find(c->args.names[0]))) {
@@ -59,7 +59,7 @@ int cmd_help(struct cmd *c)
             rec_hint(&err, "did you mean `berth help %s`?", near);
         return cmd_fail(c, NULL, CMD_USAGE, &err);
     }
-    render_help(&c->out, v);
+    cmd_render_help(&c->out, v);
     return CMD_OK;
 }
 
@@ -87,7 +87,7 @@ int cmd_completion(struct cmd *c)
         names(c);
         return CMD_OK;
     }
-    if (render_completion(&c->out, shell))
+    if (cmd_render_completion(&c->out, shell))
         return CMD_OK;
     rec_fail(&err, EINVAL, *shell ? "there is no completion for '%.64s'" : "which shell is it for?", shell);
     rec_hint(&err, "usage: berth completion bash|zsh|fish");

@@ -33,7 +33,7 @@ static void progress(void *arg, const struct rec_step *s, size_t done, size_t to
     if (now - v->started < 1000000u || now - v->told < 100000u)
         return;
     v->told = now;
-    size_t room = ioctl(2, TIOCGWINSZ, &w) || w.ws_col < 20 ? RENDER_WIDTH : w.ws_col;
+    size_t room = ioctl(2, TIOCGWINSZ, &w) || w.ws_col < 20 ? CMD_WIDTH : w.ws_col;
     cmd_printf(err, "\r\033[K%zu of %zu  ", done, total);
     if (cmd_safe_width(err, s->object) + 24 < room)
         cmd_safe(err, s->object);
@@ -57,20 +57,20 @@ static void timings(struct cmd *c, const struct rec_result *r)
 static void report(struct cmd *c, const struct cmd_converge *v, const struct rec_result *r, size_t resources)
 {
     bool good = r->outcome == REC_IN_SYNC || r->outcome == REC_APPLIED;
-    struct render_plan p = {.format = v->format, .host = c->host ? c->host->name : NULL, .file = c->file.name, .plan = r->plan,
+    struct cmd_render_plan p = {.format = v->format, .host = c->host ? c->host->name : NULL, .file = c->file.name, .plan = r->plan,
                             .result = r, .resources = resources, .quiet = c->args.quiet, .verbose = c->args.verbose > 0,
                             .applied = !v->dry && r->outcome != REC_REFUSED};
     if (v->silent && good)
         return;
     if (c->args.json)
-        render_plan_json(&c->out, &p);
+        cmd_render_plan_json(&c->out, &p);
     else if (r->plan && (v->dry || r->plan->n || r->plan->n_conflicts || r->plan->n_notes) && !(p.quiet && p.applied))
         if (!v->confirm || r->outcome != REC_REFUSED)      /* a plan that was asked about has been seen */
-            render_plan_text(&c->out, &p);
+            cmd_render_plan_text(&c->out, &p);
     /* A plan has ended with its summary; only what an apply came to, or what went wrong, is left to tell. */
     struct cmd_out nowhere = {.fd = -1};
     if (!v->dry || !good)
-        render_result_text(c->args.json ? &nowhere : &c->out, &c->err, &p, v->done);
+        cmd_render_result_text(c->args.json ? &nowhere : &c->out, &c->err, &p, v->done);
     cmd_out_done(&nowhere);
     if (r->outcome == REC_DENIED && geteuid())
         cmd_put(&c->err, "  this needs root\n");

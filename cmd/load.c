@@ -76,7 +76,7 @@ const char *cmd_outcome_name(enum rec_outcome o, bool pending)
 
 void cmd_tell(struct cmd *c, const struct rec_error *e)
 {
-    render_error(&c->err, c->file.name, e);
+    cmd_render_error(&c->err, c->file.name, e);
 }
 
 enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, const struct rec_error *e)
@@ -86,7 +86,7 @@ enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, co
         rec_hint(&said, "this needs root: sudo berth %s …", c->args.verb ? c->args.verb->name : "");
     cmd_tell(c, &said);
     if (c->args.json && format)
-        render_failure_json(&c->out, format, c->host ? c->host->name : NULL, c->file.name, code, &said);
+        cmd_render_failure_json(&c->out, format, c->host ? c->host->name : NULL, c->file.name, code, &said);
     return code;
 }
 
@@ -167,7 +167,7 @@ enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format)
     }
     if (code == CMD_BAD_SPEC) {
         if (c->args.json)
-            render_diags_json(&c->out, format, c->file.name, &c->diags, c->file.text, c->file.len, NULL);
+            cmd_render_diags_json(&c->out, format, c->file.name, &c->diags, c->file.text, c->file.len, NULL);
         return code;
     }
     if (code == CMD_OK && c->doc)

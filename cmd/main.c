@@ -46,10 +46,10 @@ int main(int argc, char **argv)
     cmd_out_init(&c.out, 1, c.args.color);
     cmd_out_init(&c.err, 2, c.args.color);
     if (r) {
-        render_complaint(&c.err, argc > 0 ? why.text : "berth needs to be told what to do", argc > 0 ? why.hint : "");
+        cmd_render_complaint(&c.err, argc > 0 ? why.text : "berth needs to be told what to do", argc > 0 ? why.hint : "");
         code = CMD_USAGE;
     } else if (c.args.help) {
-        render_help(&c.out, c.args.verb);
+        cmd_render_help(&c.out, c.args.verb);
         code = CMD_OK;
     } else {
         code = c.args.verb->run(&c);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void render_error(struct cmd_out *o, const char *file, const struct rec_error *e)
+void cmd_render_error(struct cmd_out *o, const char *file, const struct rec_error *e)
 {
     cmd_style(o, CMD_BOLD);
     if (e->at.line && file) {
@@ -19,19 +19,19 @@ void render_error(struct cmd_out *o, const char *file, const struct rec_error *e
     if (e->hint[0]) {
         cmd_put(o, "  ");
         cmd_style(o, CMD_CYAN);
-        cmd_wrap(o, e->hint, 2, 2, RENDER_WIDTH);
+        cmd_wrap(o, e->hint, 2, 2, CMD_WIDTH);
         cmd_style(o, CMD_PLAIN);
         cmd_put(o, "\n");
     }
 }
 
-void render_complaint(struct cmd_out *o, const char *text, const char *hint)
+void cmd_render_complaint(struct cmd_out *o, const char *text, const char *hint)
 {
     struct rec_error e = {0};
     rec_fail(&e, EINVAL, "%s", text);
     if (*hint)
         rec_hint(&e, "%s", hint);
-    render_error(o, NULL, &e);
+    cmd_render_error(o, NULL, &e);
 }
 
 static const char *code_name(enum cmd_exit code)
@@ -63,12 +63,12 @@ static const char *code_name(enum cmd_exit code)
     return "failed";
 }
 
-void render_failure_json(struct cmd_out *o, const char *format, const char *host, const char *file, enum cmd_exit code,
+void cmd_render_failure_json(struct cmd_out *o, const char *format, const char *host, const char *file, enum cmd_exit code,
                          const struct rec_error *e)
 {
-    json_t *j = json_envelope(format, host, file, code_name(code));
-    json_array_append_new(json_object_get(j, "errors"), json_error(file, e));
-    json_emit(o, j);
+    json_t *j = cmd_json_envelope(format, host, file, code_name(code));
+    json_array_append_new(json_object_get(j, "errors"), cmd_json_error(file, e));
+    cmd_json_emit(o, j);
 }
 
 static json_t *point(const struct spec_loc *at, uint32_t more)
@@ -88,7 +88,7 @@ static json_t *snippet(const char *text, size_t len, uint32_t line)
     if (!n)
         return json_null();
     char *copy = strndup(start, n);     /* a NUL in it ends it, which is no loss: it is one of the faults */
-    json_t *j = json_text(copy);
+    json_t *j = cmd_json_text(copy);
     free(copy);
     return j;
 }
@@ -99,19 +99,19 @@ static json_t *diag(const struct spec_diag *d, const char *file, const char *tex
     json_t *j = json_object(), *related = json_array();
     spec_diag_code(d->code, code);
     json_object_set_new(j, "severity", json_string(d->level == SPEC_ERROR ? "error" : "warning"));
-    json_object_set_new(j, "code", json_text(code));
-    json_object_set_new(j, "slug", json_text(d->slug));
-    json_object_set_new(j, "summary", json_text(d->text));
-    json_object_set_new(j, "path", json_text(d->path));
-    json_object_set_new(j, "hint", json_text(d->hint));
-    json_object_set_new(j, "file", json_text(file));
+    json_object_set_new(j, "code", cmd_json_text(code));
+    json_object_set_new(j, "slug", cmd_json_text(d->slug));
+    json_object_set_new(j, "summary", cmd_json_text(d->text));
+    json_object_set_new(j, "path", cmd_json_text(d->path));
+    json_object_set_new(j, "hint", cmd_json_text(d->hint));
+    json_object_set_new(j, "file", cmd_json_text(file));
     json_object_set_new(j, "start", point(&d->at, 0));
     json_object_set_new(j, "end", point(&d->at, d->at.width ? d->at.width : 1));
     json_object_set_new(j, "snippet", snippet(text, len, d->at.line));
     if (d->note) {
         json_t *r = json_object();
-        json_object_set_new(r, "summary", json_text(d->note));
-        json_object_set_new(r, "file", json_text(file));
+        json_object_set_new(r, "summary", cmd_json_text(d->note));
+        json_object_set_new(r, "file", cmd_json_text(file));
         json_object_set_new(r, "start", d->note_at.line ? point(&d->note_at, 0) : json_null());
         json_array_append_new(related, r);
     }
@@ -119,10 +119,10 @@ static json_t *diag(const struct spec_diag *d, const char *file, const char *tex
     return j;
 }
 
-void render_diags_json(struct cmd_out *o, const char *format, const char *file, const struct spec_diags *d, const char *text, size_t len,
+void cmd_render_diags_json(struct cmd_out *o, const char *format, const char *file, const struct spec_diags *d, const char *text, size_t len,
                        const struct spec_doc *doc)
 {
-    json_t *j = json_envelope(format, NULL, file, d->errors ? "invalid" : "valid");
+    json_t *j = cmd_json_envelope(format, NULL, file, d->errors ? "invalid" : "valid");
     json_t *errors = json_array(), *warnings = json_array(), *summary = json_object();
     for (size_t i = 0; i < d->n; i++)
         json_array_append_new(d->list[i].level == SPEC_ERROR ? errors : warnings, diag(&d->list[i], file, text, len));
@@ -136,5 +136,5 @@ void render_diags_json(struct cmd_out *o, const char *format, const char *file, 
     json_object_set_new(summary, "hosts", doc ? json_integer((json_int_t)doc->n_hosts) : json_null());
     json_object_set_new(summary, "containers", doc ? json_integer((json_int_t)containers) : json_null());
     json_object_set_new(j, "summary", summary);
-    json_emit(o, j);
+    cmd_json_emit(o, j);
 }

@@ -37,12 +37,12 @@ static void heading(struct cmd_out *o, const char *text)
     cmd_put(o, "\n");
 }
 
-void render_help(struct cmd_out *o, const struct cmd_verb *v)
+void cmd_render_help(struct cmd_out *o, const struct cmd_verb *v)
 {
     if (v) {
         cmd_printf(o, "berth %s%s%s [flags]: %s\n\n", v->name, *v->synopsis ? " " : "", v->synopsis, v->summary);
         if (*v->text) {
-            cmd_wrap(o, v->text, 0, 0, RENDER_WIDTH);
+            cmd_wrap(o, v->text, 0, 0, CMD_WIDTH);
             cmd_put(o, "\n\n");
         }
         heading(o, "Flags");
@@ -107,7 +107,7 @@ static void manual_flag(struct cmd_out *o, const struct cmd_flag *f)
     cmd_put(o, "\n");
 }
 
-void render_manual(struct cmd_out *o)
+void cmd_render_manual(struct cmd_out *o)
 {
     cmd_put(o, ".SH VERBS\n");
     for (size_t i = 0; i < cmd_n_verbs; i++) {
@@ -296,7 +296,7 @@ static void fish(struct cmd_out *o)
     }
 }
 
-bool render_completion(struct cmd_out *o, const char *shell)
+bool cmd_render_completion(struct cmd_out *o, const char *shell)
 {
     if (!strcmp(shell, "bash"))
         bash(o);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-json_t *json_text(const char *s)
+json_t *cmd_json_text(const char *s)
 {
     json_t *j = s ? json_string(s) : json_null();
     if (j)
@@ -15,27 +15,27 @@ json_t *json_text(const char *s)
     return j;
 }
 
-json_t *json_place(const char *file, const struct spec_loc *at)
+json_t *cmd_json_place(const char *file, const struct spec_loc *at)
 {
     if (!at->line)
         return json_null();
     json_t *j = json_object();
-    json_object_set_new(j, "file", json_text(file));
+    json_object_set_new(j, "file", cmd_json_text(file));
     json_object_set_new(j, "line", json_integer(at->line));
     json_object_set_new(j, "column", json_integer(at->col));
     return j;
 }
 
-json_t *json_envelope(const char *format, const char *host, const char *file, const char *outcome)
+json_t *cmd_json_envelope(const char *format, const char *host, const char *file, const char *outcome)
 {
     json_t *j = json_object(), *spec = file ? json_object() : json_null();
-    json_object_set_new(j, "format", json_text(format));
+    json_object_set_new(j, "format", cmd_json_text(format));
     json_object_set_new(j, "format_version", json_string("1.0"));
     json_object_set_new(j, "berth_version", json_string(BERTH_VERSION));
-    json_object_set_new(j, "host", json_text(host));
-    json_object_set_new(j, "outcome", json_text(outcome));
+    json_object_set_new(j, "host", cmd_json_text(host));
+    json_object_set_new(j, "outcome", cmd_json_text(outcome));
     if (file)
-        json_object_set_new(spec, "file", json_text(file));
+        json_object_set_new(spec, "file", cmd_json_text(file));
     json_object_set_new(j, "spec", spec);
     json_object_set_new(j, "errors", json_array());
     return j;
@@ -49,14 +49,14 @@ static json_t *position(const struct spec_loc *at, uint32_t more)
     return j;
 }
 
-json_t *json_error(const char *file, const struct rec_error *e)
+json_t *cmd_json_error(const char *file, const struct rec_error *e)
 {
     json_t *j = json_object();
     json_object_set_new(j, "severity", json_string("error"));
     json_object_set_new(j, "code", json_null());
-    json_object_set_new(j, "summary", json_text(e->text));
-    json_object_set_new(j, "hint", e->hint[0] ? json_text(e->hint) : json_null());
-    json_object_set_new(j, "file", e->at.line ? json_text(file) : json_null());
+    json_object_set_new(j, "summary", cmd_json_text(e->text));
+    json_object_set_new(j, "hint", e->hint[0] ? cmd_json_text(e->hint) : json_null());
+    json_object_set_new(j, "file", e->at.line ? cmd_json_text(file) : json_null());
     json_object_set_new(j, "start", e->at.line ? position(&e->at, 0) : json_null());
     json_object_set_new(j, "end", e->at.line ? position(&e->at, e->at.width ? e->at.width : 1) : json_null());
     return j;
@@ -94,20 +94,20 @@ static const char *state_name(enum rec_step_state s)
     return "";
 }
 
-json_t *json_changes(const struct rec_step *s)
+json_t *cmd_json_changes(const struct rec_step *s)
 {
     json_t *list = json_array();
     for (size_t i = 0; s && i < s->n_differences; i++) {
         json_t *j = json_object();
-        json_object_set_new(j, "field", json_text(s->differences[i].field));
-        json_object_set_new(j, "from", json_text(s->differences[i].from));
-        json_object_set_new(j, "to", json_text(s->differences[i].to));
+        json_object_set_new(j, "field", cmd_json_text(s->differences[i].field));
+        json_object_set_new(j, "from", cmd_json_text(s->differences[i].from));
+        json_object_set_new(j, "to", cmd_json_text(s->differences[i].to));
         json_array_append_new(list, j);
     }
     return list;
 }
 
-json_t *json_step(const char *file, const struct rec_step *s)
+json_t *cmd_json_step(const char *file, const struct rec_step *s)
 {
     const struct rec_item *i = s->to ? s->to : s->from;
     json_t *j = json_object(), *blinks = json_array(), *id;
@@ -116,48 +116,48 @@ json_t *json_step(const char *file, const struct rec_step *s)
     cmd_put(&o, kind);
     cmd_put(&o, "/");
     cmd_safe(&o, i->key);
-    id = json_text(o.text);
+    id = cmd_json_text(o.text);
     cmd_out_done(&o);
     if (s->blinks && *s->blinks)
-        json_array_append_new(blinks, json_text(s->blinks));
+        json_array_append_new(blinks, cmd_json_text(s->blinks));
     json_object_set_new(j, "id", id);
-    json_object_set_new(j, "kind", json_text(kind));
-    json_object_set_new(j, "object", json_text(s->object));
-    json_object_set_new(j, "action", json_text(action_name(s->action)));
-    json_object_set_new(j, "sign", json_text(rec_action_sign(s->action)));
-    json_object_set_new(j, "effect", json_text(rec_effect_name(s->effect)));
-    json_object_set_new(j, "reason", json_text(s->reason));
-    json_object_set_new(j, "changes", json_changes(s));
+    json_object_set_new(j, "kind", cmd_json_text(kind));
+    json_object_set_new(j, "object", cmd_json_text(s->object));
+    json_object_set_new(j, "action", cmd_json_text(action_name(s->action)));
+    json_object_set_new(j, "sign", cmd_json_text(rec_action_sign(s->action)));
+    json_object_set_new(j, "effect", cmd_json_text(rec_effect_name(s->effect)));
+    json_object_set_new(j, "reason", cmd_json_text(s->reason));
+    json_object_set_new(j, "changes", cmd_json_changes(s));
     json_object_set_new(j, "blinks", blinks);
-    json_object_set_new(j, "container", json_text(i->container));
-    json_object_set_new(j, "spec", json_place(file, &s->at));
-    json_object_set_new(j, "state", json_text(state_name(s->state)));
+    json_object_set_new(j, "container", cmd_json_text(i->container));
+    json_object_set_new(j, "spec", cmd_json_place(file, &s->at));
+    json_object_set_new(j, "state", cmd_json_text(state_name(s->state)));
     json_object_set_new(j, "final", json_boolean(s->final));
     json_object_set_new(j, "implied", json_boolean(s->implied));
     return j;
 }
 
-json_t *json_notes(const struct rec_plan *p)
+json_t *cmd_json_notes(const struct rec_plan *p)
 {
     json_t *list = json_array();
     for (size_t i = 0; p && i < p->n_notes; i++) {
         json_t *j = json_object();
-        json_object_set_new(j, "object", json_text(p->notes[i].object));
-        json_object_set_new(j, "text", json_text(p->notes[i].text));
+        json_object_set_new(j, "object", cmd_json_text(p->notes[i].object));
+        json_object_set_new(j, "text", cmd_json_text(p->notes[i].text));
         json_array_append_new(list, j);
     }
     return list;
 }
 
-json_t *json_conflicts(const char *file, const struct rec_plan *p)
+json_t *cmd_json_conflicts(const char *file, const struct rec_plan *p)
 {
     json_t *list = json_array();
     for (size_t i = 0; p && i < p->n_conflicts; i++) {
         json_t *j = json_object();
-        json_object_set_new(j, "object", json_text(p->conflicts[i].object));
-        json_object_set_new(j, "text", json_text(p->conflicts[i].text));
-        json_object_set_new(j, "hint", json_text(p->conflicts[i].hint));
-        json_object_set_new(j, "spec", json_place(file, &p->conflicts[i].at));
+        json_object_set_new(j, "object", cmd_json_text(p->conflicts[i].object));
+        json_object_set_new(j, "text", cmd_json_text(p->conflicts[i].text));
+        json_object_set_new(j, "hint", cmd_json_text(p->conflicts[i].hint));
+        json_object_set_new(j, "spec", cmd_json_place(file, &p->conflicts[i].at));
         json_array_append_new(list, j);
     }
     return list;
@@ -173,7 +173,7 @@ static int emit(const char *text, size_t n, void *arg)
     return 0;
 }
 
-void json_emit(struct cmd_out *o, json_t *j)
+void cmd_json_emit(struct cmd_out *o, json_t *j)
 {
     if (!j || json_dump_callback(j, emit, o, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENSURE_ASCII))
         cmd_put(o, "{}");       /* out of memory */
@@ -181,12 +181,12 @@ void json_emit(struct cmd_out *o, json_t *j)
     json_decref(j);
 }
 
-void render_version_json(struct cmd_out *o)
+void cmd_render_version_json(struct cmd_out *o)
 {
     json_t *j = json_object();
     json_object_set_new(j, "format", json_string("berth.version"));
     json_object_set_new(j, "format_version", json_string("1.0"));
     json_object_set_new(j, "berth_version", json_string(BERTH_VERSION));
     json_object_set_new(j, "spec_version", json_integer(1));
-    json_emit(o, j);
+    cmd_json_emit(o, j);
 }

@@ -6,15 +6,15 @@
 #include <jansson.h>
 
 /* A string of anybody's bytes; what is not UTF-8 comes out as \xNN text. NULL: null. */
-json_t *json_text(const char *s);
-json_t *json_place(const char *file, const struct spec_loc *at);        /* {file,line,column}; null where there is no line */
-json_t *json_envelope(const char *format, const char *host, const char *file, const char *outcome);
+json_t *cmd_json_text(const char *s);
+json_t *cmd_json_place(const char *file, const struct spec_loc *at);        /* {file,line,column}; null where there is no line */
+json_t *cmd_json_envelope(const char *format, const char *host, const char *file, const char *outcome);
 /* {severity, code, summary, hint, file, start, …} of a failure. */
-json_t *json_error(const char *file, const struct rec_error *e);
-json_t *json_step(const char *file, const struct rec_step *s);
-json_t *json_notes(const struct rec_plan *p);
-json_t *json_conflicts(const char *file, const struct rec_plan *p);
-json_t *json_changes(const struct rec_step *s);
+json_t *cmd_json_error(const char *file, const struct rec_error *e);
+json_t *cmd_json_step(const char *file, const struct rec_step *s);
+json_t *cmd_json_notes(const struct rec_plan *p);
+json_t *cmd_json_conflicts(const char *file, const struct rec_plan *p);
+json_t *cmd_json_changes(const struct rec_step *s);
 /* Prints and frees it: sorted keys, two blanks, ASCII only, one line end. */
-void json_emit(struct cmd_out *o, json_t *j);
+void cmd_json_emit(struct cmd_out *o, json_t *j);
 #endif

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-void render_duration(uint64_t ms, char out[32])
+void cmd_render_duration(uint64_t ms, char out[32])
 {
     unsigned long long s = ms / 1000;
     if (s >= 86400)
@@ -18,11 +18,11 @@ void render_duration(uint64_t ms, char out[32])
 
 enum { COLUMNS = 7 };
 
-static void cells(const struct render_container *c, uint64_t now, char uptime[32], const char *cell[COLUMNS])
+static void cells(const struct cmd_render_container *c, uint64_t now, char uptime[32], const char *cell[COLUMNS])
 {
     strcpy(uptime, "-");
     if (c->started_ms && now >= c->started_ms)
-        render_duration(now - c->started_ms, uptime);
+        cmd_render_duration(now - c->started_ms, uptime);
     const char *all[COLUMNS] = {c->name, c->runtime, c->state, c->address, c->root, uptime, c->sync};
     for (int i = 0; i < COLUMNS; i++)
         cell[i] = all[i] && *all[i] ? all[i] : "-";
@@ -49,7 +49,7 @@ static void row(struct cmd_out *o, const char *const cell[COLUMNS], const size_t
     cmd_put(o, "\n");
 }
 
-void render_list_text(struct cmd_out *o, const struct render_list *l)
+void cmd_render_list_text(struct cmd_out *o, const struct cmd_render_list *l)
 {
     static const char *const head[COLUMNS] = {"NAME", "RUNTIME", "STATE", "ADDRESS", "ROOT", "UPTIME", "SYNC"};
     size_t width[COLUMNS];
@@ -71,22 +71,22 @@ void render_list_text(struct cmd_out *o, const struct render_list *l)
     }
 }
 
-void render_list_json(struct cmd_out *o, const struct render_list *l)
+void cmd_render_list_json(struct cmd_out *o, const struct cmd_render_list *l)
 {
-    json_t *j = json_envelope("berth.list", l->host, l->file, "listed"), *list = json_array();
+    json_t *j = cmd_json_envelope("berth.list", l->host, l->file, "listed"), *list = json_array();
     for (size_t i = 0; i < l->n; i++) {
-        const struct render_container *c = &l->list[i];
+        const struct cmd_render_container *c = &l->list[i];
         json_t *one = json_object();
-        json_object_set_new(one, "name", json_text(c->name));
-        json_object_set_new(one, "runtime", json_text(c->runtime));
-        json_object_set_new(one, "state", json_text(c->state));
-        json_object_set_new(one, "address", json_text(c->address));
-        json_object_set_new(one, "root", json_text(c->root));
-        json_object_set_new(one, "sync", json_text(c->sync));
+        json_object_set_new(one, "name", cmd_json_text(c->name));
+        json_object_set_new(one, "runtime", cmd_json_text(c->runtime));
+        json_object_set_new(one, "state", cmd_json_text(c->state));
+        json_object_set_new(one, "address", cmd_json_text(c->address));
+        json_object_set_new(one, "root", cmd_json_text(c->root));
+        json_object_set_new(one, "sync", cmd_json_text(c->sync));
         json_object_set_new(one, "leader", c->leader ? json_integer(c->leader) : json_null());
         json_object_set_new(one, "started_boottime_ms", c->started_ms ? json_integer((json_int_t)c->started_ms) : json_null());
         json_array_append_new(list, one);
     }
     json_object_set_new(j, "containers", list);
-    json_emit(o, j);
+    cmd_json_emit(o, j);
 }

@@ -16,19 +16,19 @@ static json_t *steps(const char *file, const struct rec_plan *p)
 {
     json_t *list = json_array();
     for (size_t i = 0; p && i < p->n; i++)
-        json_array_append_new(list, json_step(file, p->steps[i]));
+        json_array_append_new(list, cmd_json_step(file, p->steps[i]));
     return list;
 }
 
-void render_plan_json(struct cmd_out *o, const struct render_plan *p)
+void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p)
 {
     const struct rec_result *r = p->result;
     bool pending = p->plan && p->plan->n;
-    json_t *j = json_envelope(p->format, p->host, p->file, cmd_outcome_name(r ? r->outcome : REC_IN_SYNC, pending));
+    json_t *j = cmd_json_envelope(p->format, p->host, p->file, cmd_outcome_name(r ? r->outcome : REC_IN_SYNC, pending));
     json_object_set_new(j, "steps", steps(p->file, p->plan));
     json_object_set_new(j, "summary", summary(p->plan));
-    json_object_set_new(j, "conflicts", json_conflicts(p->file, p->plan));
-    json_object_set_new(j, "notes", json_notes(p->plan));
+    json_object_set_new(j, "conflicts", cmd_json_conflicts(p->file, p->plan));
+    json_object_set_new(j, "notes", cmd_json_notes(p->plan));
     json_object_set_new(j, "resources", json_integer((json_int_t)p->resources));
     if (p->applied)
         json_object_set_new(j, "left", steps(p->file, r ? r->left : NULL));
@@ -36,11 +36,11 @@ void render_plan_json(struct cmd_out *o, const struct render_plan *p)
         json_t *errors = json_object_get(j, "errors");
         size_t first = 0;
         if (r->error.text[0]) {
-            json_array_append_new(errors, json_error(p->file, &r->error));
+            json_array_append_new(errors, cmd_json_error(p->file, &r->error));
             first = r->report.n_failures && r->error.code == r->report.failures[0].error.code;
         }
         for (size_t i = first; i < r->report.n_failures; i++)
-            json_array_append_new(errors, json_error(p->file, &r->report.failures[i].error));
+            json_array_append_new(errors, cmd_json_error(p->file, &r->report.failures[i].error));
     }
-    json_emit(o, j);
+    cmd_json_emit(o, j);
 }

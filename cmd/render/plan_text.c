@@ -1,13 +1,15 @@
 /* A plan for people: one line a step, in the order of apply: sign, object, why, the spec's line. Below it, indented, what changes
  * from what to what, and whom it interrupts. Columns come from the plan itself, within 80. */
 #include "cmd/render/render.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OBJECT_MOST = 46, REASON_MOST = 22, FIELD_MOST = 24 };
+enum { OBJECT_MOST = 50, REASON_MOST = 26, PLACE_MOST = 24, FIELD_MOST = 24 };
 
 struct columns {
-    size_t object, reason;
+    size_t object;      /* width */
+    size_t place;       /* where the spec's line begins */
 };
 
 static enum cmd_style style_of(enum rec_action a)
@@ -29,7 +31,7 @@ static enum cmd_style style_of(enum rec_action a)
 
 static const char *sign_of(const struct cmd_out *o, enum rec_action a)
 {
-    return cmd_symbol(o, rec_action_sign(a), a == REC_REPLACE ? "!" : rec_action_sign(a));
+    return cmd_symbol(o, rec_action_sign(a), a == REC_REPLACE ? "%" : rec_action_sign(a));
 }
 
 /* What a creation brings, where the object's name does not say it: the address of a port, the value of a setting. */
@@ -55,18 +57,21 @@ static size_t object_width(const struct cmd_out *o, const struct rec_step *s)
 }
 
 /* "spec.yaml:5": the file's last part, since the column is narrow and errors give it whole. */
-static void place(struct cmd_out *o, const char *file, const struct spec_loc *at)
+static size_t place_text(const struct cmd_out *o, const char *file, const struct spec_loc *at, char out[PLACE_MOST + 24])
 {
-    if (!at->line || !file)
-        return;
-    const char *base = strrchr(file, '/');
+    const char *base = file ? strrchr(file, '/') : NULL;
     base = base ? base + 1 : file;
+    *out = 0;
+    if (!at->line || !file)
+        return 0;
+    bool fits = strlen(base) <= PLACE_MOST && cmd_safe_width(o, base) == strlen(base);
+    return (size_t)snprintf(out, PLACE_MOST + 24, "%s%s%u", fits ? base : "line", fits ? ":" : " ", at->line);
+}
+
+static void place(struct cmd_out *o, const char *text)
+{
     cmd_style(o, CMD_DIM);
-    if (cmd_safe_width(o, base) <= 24)
-        cmd_safe(o, base);
-    else
-        cmd_put(o, "line ");
-    cmd_printf(o, cmd_safe_width(o, base) <= 24 ? ":%u" : "%u", at->line);
+    cmd_put(o, text);
     cmd_style(o, CMD_PLAIN);
 }
 
@@ -89,11 +94,11 @@ static void change_line(struct cmd_out *o, const struct rec_step *s, const struc
     cmd_pad(o, 6);
     cmd_pad(o, field_width + 2 - cmd_safe(o, d->field));
     if (s->kind == REC_NAT && d->from && !d->to) {      /* the ruleset's differences are sentences */
-        cmd_wrap(o, d->from, at, at, RENDER_WIDTH);
+        cmd_wrap(o, d->from, at, at, CMD_WIDTH);
     } else if (s->kind == REC_NAMES) {                  /* lines that go, lines that come */
         if (d->from) {
             cmd_put(o, "- ");
-            cmd_wrap(o, d->from, at + 2, at + 2, RENDER_WIDTH);
+            cmd_wrap(o, d->from, at + 2, at + 2, CMD_WIDTH);
         }
         if (d->from && d->to) {
             cmd_put(o, "\n");
@@ -101,20 +106,20 @@ static void change_line(struct cmd_out *o, const struct rec_step *s, const struc
         }
         if (d->to) {
             cmd_put(o, "+ ");
-            cmd_wrap(o, d->to, at + 2, at + 2, RENDER_WIDTH);
+            cmd_wrap(o, d->to, at + 2, at + 2, CMD_WIDTH);
         }
     } else {
         const char *from = d->from ? d->from : "nothing", *to = d->to ? d->to : "nothing";
         size_t width = cmd_safe_width(o, from) + cmd_safe_width(o, to) + 4;
-        cmd_wrap(o, from, at, at, RENDER_WIDTH);
-        if (at + width > RENDER_WIDTH) {
+        cmd_wrap(o, from, at, at, CMD_WIDTH);
+        if (at + width > CMD_WIDTH) {
             cmd_put(o, "\n");
             cmd_pad(o, at);
         } else {
             cmd_put(o, " ");
         }
         cmd_put(o, cmd_symbol(o, "→ ", "-> "));
-        cmd_wrap(o, to, at + 3, at + 3, RENDER_WIDTH);
+        cmd_wrap(o, to, at + 3, at + 3, CMD_WIDTH);
     }
     cmd_put(o, "\n");
 }
@@ -126,7 +131,12 @@ static void changes(struct cmd_out *o, const struct rec_step *s)
         widen(&width, cmd_safe_width(o, s->differences[i].field), FIELD_MOST);
     for (size_t i = 0; i < s->n_differences; i++) {
         size_t own = cmd_safe_width(o, s->differences[i].field);
-        change_line(o, s, &s->differences[i], own > width ? own : width);
+        struct rec_difference d = s->differences[i];
+        /* One value that goes and one that comes, of the same field, are one change to read. */
+        if (s->kind != REC_NAT && i + 1 < s->n_differences && !d.to && !s->differences[i + 1].from &&
+            !strcmp(d.field, s->differences[i + 1].field))
+            d.to = s->differences[++i].to;
+        change_line(o, s, &d, own > width ? own : width);
     }
 }
 
@@ -172,7 +182,7 @@ static void mark(struct cmd_out *o, enum rec_step_state s)
     cmd_style(o, CMD_PLAIN);
 }
 
-static void step_line(struct cmd_out *o, const struct render_plan *p, const struct rec_step *s, const struct columns *w)
+static void step_line(struct cmd_out *o, const struct cmd_render_plan *p, const struct rec_step *s, const struct columns *w)
 {
     char more[SPEC_ADDR_TEXT + 8];
     gist(s, more);
@@ -189,45 +199,61 @@ static void step_line(struct cmd_out *o, const struct render_plan *p, const stru
         n += 2 + cmd_safe(o, more);
     }
     const char *why = reason_of(s);
-    bool there = s->at.line && p->file;
-    cmd_pad(o, *why || there ? (n < w->object ? w->object - n : 0) + 2 : 0);
-    size_t width = cmd_safe_width(o, why);
-    bool below = width > REASON_MOST;
+    char where[PLACE_MOST + 24];
+    size_t width = cmd_safe_width(o, why), column = 4 + (p->applied ? 2 : 0) + n;
+    bool there = place_text(o, p->file, &s->at, where) > 0, below = width > REASON_MOST;
+    if (*why || there) {
+        size_t pad = (n < w->object ? w->object - n : 0) + 2;
+        cmd_pad(o, pad);
+        column += pad;
+    }
     if (!below)
-        cmd_safe(o, why);
+        column += cmd_safe(o, why);
     if (there) {
-        cmd_pad(o, (below ? w->reason : width < w->reason ? w->reason - width : 0) + 2);
-        place(o, p->file, &s->at);
+        cmd_pad(o, column + 2 < w->place ? w->place - column : 2);
+        place(o, where);
     }
     cmd_put(o, "\n");
     if (below) {
         cmd_pad(o, 6);
-        cmd_wrap(o, why, 6, 6, RENDER_WIDTH);
+        cmd_wrap(o, why, 6, 6, CMD_WIDTH);
         cmd_put(o, "\n");
     }
 }
 
-static struct columns columns_of(const struct cmd_out *o, const struct rec_plan *p)
+/* A row that is longer than its column takes from the blanks of the next, so that most lines end within 80. */
+static struct columns columns_of(const struct cmd_out *o, const struct cmd_render_plan *p, const struct rec_plan *plan)
 {
-    struct columns w = {0, 0};
-    for (size_t i = 0; i < p->n; i++) {
-        widen(&w.object, object_width(o, p->steps[i]), OBJECT_MOST);
-        widen(&w.reason, cmd_safe_width(o, reason_of(p->steps[i])), REASON_MOST);
+    size_t object = 0, reason = 0, last = 0, first = 4 + (p->applied ? 2 : 0);
+    char where[PLACE_MOST + 24];
+    for (size_t i = 0; i < plan->n; i++) {
+        widen(&object, object_width(o, plan->steps[i]), OBJECT_MOST);
+        widen(&reason, cmd_safe_width(o, reason_of(plan->steps[i])), REASON_MOST);
+        widen(&last, place_text(o, p->file, &plan->steps[i]->at, where), PLACE_MOST + 24);
     }
-    return w;
+    size_t others = first + 2 + reason + 2 + last;
+    if (object + others > CMD_WIDTH)
+        object = others < CMD_WIDTH ? CMD_WIDTH - others : 0;
+    return (struct columns){object, first + object + 2 + reason + 2};
+}
+
+/* Files with names are the host's, though some are made for a container. */
+static bool stands_alone(const struct rec_item *i)
+{
+    return i->container && i->kind != REC_NAMES;
 }
 
 /* A blank line where the host's own things end and containers begin. */
-static void steps(struct cmd_out *o, const struct render_plan *p, const struct rec_plan *plan, bool details)
+static void steps(struct cmd_out *o, const struct cmd_render_plan *p, const struct rec_plan *plan, bool details)
 {
-    struct columns w = columns_of(o, plan);
+    struct columns w = columns_of(o, p, plan);
     bool of_container = false;
     for (size_t i = 0; i < plan->n; i++) {
         const struct rec_step *s = plan->steps[i];
         const struct rec_item *item = s->to ? s->to : s->from;
-        if (i && (item->container != NULL) != of_container)
+        if (i && stands_alone(item) != of_container)
             cmd_put(o, "\n");
-        of_container = item->container != NULL;
+        of_container = stands_alone(item);
         step_line(o, p, s, &w);
         if (details) {
             changes(o, s);
@@ -238,7 +264,7 @@ static void steps(struct cmd_out *o, const struct render_plan *p, const struct r
         cmd_put(o, "\n");
 }
 
-static void conflicts(struct cmd_out *o, const struct render_plan *p)
+static void conflicts(struct cmd_out *o, const struct cmd_render_plan *p)
 {
     if (!p->plan->n_conflicts)
         return;
@@ -256,16 +282,17 @@ static void conflicts(struct cmd_out *o, const struct render_plan *p)
         cmd_style(o, CMD_PLAIN);
         cmd_put(o, " ");
         size_t n = cmd_safe(o, c->object);
-        if (c->at.line && p->file) {
+        char where[PLACE_MOST + 24];
+        if (place_text(o, p->file, &c->at, where)) {
             cmd_pad(o, (n < width ? width - n : 0) + 2);
-            place(o, p->file, &c->at);
+            place(o, where);
         }
         cmd_put(o, "\n      ");
-        cmd_wrap(o, c->text, 6, 6, RENDER_WIDTH);
+        cmd_wrap(o, c->text, 6, 6, CMD_WIDTH);
         if (c->hint && *c->hint) {
             cmd_put(o, "\n      ");
             cmd_style(o, CMD_CYAN);
-            cmd_wrap(o, c->hint, 6, 6, RENDER_WIDTH);
+            cmd_wrap(o, c->hint, 6, 6, CMD_WIDTH);
             cmd_style(o, CMD_PLAIN);
         }
         cmd_put(o, "\n");
@@ -284,7 +311,7 @@ static void notes(struct cmd_out *o, const struct rec_plan *plan)
         cmd_put(o, "  * ");
         size_t n = cmd_safe(o, plan->notes[i].object);
         cmd_put(o, ": ");
-        cmd_wrap(o, plan->notes[i].text, 6 + n, 6, RENDER_WIDTH);
+        cmd_wrap(o, plan->notes[i].text, 6 + n, 6, CMD_WIDTH);
         cmd_put(o, "\n");
     }
     cmd_put(o, "\n");
@@ -319,7 +346,7 @@ static void interrupted(struct cmd_out *o, const struct rec_plan *p)
     free(names);
 }
 
-static void in_sync(struct cmd_out *o, const struct render_plan *p)
+static void in_sync(struct cmd_out *o, const struct cmd_render_plan *p)
 {
     cmd_style(o, CMD_GREEN);
     if (p->resources)
@@ -329,7 +356,7 @@ static void in_sync(struct cmd_out *o, const struct render_plan *p)
     cmd_style(o, CMD_PLAIN);
 }
 
-static void summary(struct cmd_out *o, const struct render_plan *p)
+static void summary(struct cmd_out *o, const struct cmd_render_plan *p)
 {
     const struct rec_plan *q = p->plan;
     if (!q->n && !q->n_conflicts) {
@@ -349,7 +376,7 @@ static void summary(struct cmd_out *o, const struct render_plan *p)
     cmd_put(o, "\n");
 }
 
-void render_plan_text(struct cmd_out *o, const struct render_plan *p)
+void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p)
 {
     if (!p->plan)
         return;
@@ -377,10 +404,10 @@ static bool same_error(const struct rec_error *a, const struct rec_error *b)
     return !strcmp(a->text, b->text);
 }
 
-static void failures(struct cmd_out *err, const struct render_plan *p)
+static void failures(struct cmd_out *err, const struct cmd_render_plan *p)
 {
     const struct rec_result *r = p->result;
-    render_error(err, p->file, &r->error);
+    cmd_render_error(err, p->file, &r->error);
     for (size_t i = 0, shown = 0; i < r->report.n_failures; i++) {
         if (same_error(&r->report.failures[i].error, &r->error))
             continue;
@@ -388,11 +415,11 @@ static void failures(struct cmd_out *err, const struct render_plan *p)
             cmd_printf(err, "and %zu more failures\n", r->report.n_failures - i);
             break;
         }
-        render_error(err, p->file, &r->report.failures[i].error);
+        cmd_render_error(err, p->file, &r->report.failures[i].error);
     }
 }
 
-static void what_is_left(struct cmd_out *err, const struct render_plan *p)
+static void what_is_left(struct cmd_out *err, const struct cmd_render_plan *p)
 {
     const struct rec_plan *left = p->result->left;
     if (!left || (!left->n && !left->n_conflicts)) {
@@ -400,12 +427,12 @@ static void what_is_left(struct cmd_out *err, const struct render_plan *p)
         return;
     }
     cmd_put(err, "Left to be undone:\n");
-    struct render_plan q = {.file = p->file, .plan = left};
+    struct cmd_render_plan q = {.file = p->file, .plan = left};
     steps(err, &q, left, true);
     conflicts(err, &q);
 }
 
-static void next(struct cmd_out *err, const struct render_plan *p, const char *text)
+static void next(struct cmd_out *err, const struct cmd_render_plan *p, const char *text)
 {
     cmd_printf(err, "  %s: berth plan ", text);
     if (p->file && strcmp(p->file, "<stdin>"))
@@ -413,7 +440,7 @@ static void next(struct cmd_out *err, const struct render_plan *p, const char *t
     cmd_put(err, "\n");
 }
 
-void render_result_text(struct cmd_out *out, struct cmd_out *err, const struct render_plan *p, const char *verb)
+void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const struct cmd_render_plan *p, const char *verb)
 {
     const struct rec_result *r = p->result;
     switch (r->outcome) {

@@ -5,10 +5,10 @@
 #define CMD_RENDER_RENDER_H
 #include "cmd/cmd.h"
 
-#define RENDER_WIDTH 80
+#define CMD_WIDTH 80
 
 /* A plan, before it is applied or after. */
-struct render_plan {
+struct cmd_render_plan {
     const char             *format;     /* "berth.plan", "berth.apply", … */
     const char             *host;       /* NULL: not known */
     const char             *file;       /* the spec as the user wrote it; NULL: none */
@@ -18,61 +18,61 @@ struct render_plan {
     bool                    applied;    /* each step with its mark: done, failed, not done */
     bool                    quiet, verbose;
 };
-void render_plan_text(struct cmd_out *o, const struct render_plan *p);
-void render_plan_json(struct cmd_out *o, const struct render_plan *p);
+void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p);
+void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p);
 /* What an apply came to: the last line, or the cause, what was undone or is left, and what to do next (on `err`). */
-void render_result_text(struct cmd_out *out, struct cmd_out *err, const struct render_plan *p, const char *verb);
+void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const struct cmd_render_plan *p, const char *verb);
 
 /* Each resource that is wanted or ours, beside the step that it needs. */
-enum render_sync { RENDER_IN_SYNC, RENDER_MISSING, RENDER_DIFFERS, RENDER_FOREIGN /* a conflict */, RENDER_UNWANTED, RENDER_OURS };
-struct render_resource {
+enum cmd_render_sync { CMD_IN_SYNC, CMD_MISSING, CMD_DIFFERS, CMD_FOREIGN /* a conflict */, CMD_UNWANTED, CMD_OURS };
+struct cmd_render_resource {
     const struct rec_item     *item;
     const struct rec_step     *step;        /* NULL: none needed */
     const struct rec_conflict *conflict;
     const char                *object;
-    enum render_sync           sync;
+    enum cmd_render_sync           sync;
 };
-struct render_status {
+struct cmd_render_status {
     const char             *host, *file;
-    struct render_resource *list;
+    struct cmd_render_resource *list;
     size_t                  n;
     const struct rec_plan  *plan;           /* notes; NULL: no spec */
     bool                    quiet;
 };
-const char *render_sync_name(enum render_sync s);       /* "in_sync", … */
-void render_status_text(struct cmd_out *o, const struct render_status *s);
-void render_status_json(struct cmd_out *o, const struct render_status *s);
+const char *cmd_render_sync_name(enum cmd_render_sync s);       /* "in_sync", … */
+void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s);
+void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s);
 /* "bridge br0": as a plan calls it. In `a`. */
-const char *render_object(struct spec_arena *a, const struct rec_item *i);
+const char *cmd_render_object(struct spec_arena *a, const struct rec_item *i);
 
-struct render_container {
+struct cmd_render_container {
     const char *name, *runtime, *state, *address, *root, *sync;
     uint64_t    started_ms;     /* CLOCK_BOOTTIME; 0: not known */
     pid_t       leader;
 };
-struct render_list {
+struct cmd_render_list {
     const char                    *host, *file;
-    const struct render_container *list;
+    const struct cmd_render_container *list;
     size_t                         n;
     uint64_t                       now_ms;      /* CLOCK_BOOTTIME */
 };
-void render_list_text(struct cmd_out *o, const struct render_list *l);
-void render_list_json(struct cmd_out *o, const struct render_list *l);
+void cmd_render_list_text(struct cmd_out *o, const struct cmd_render_list *l);
+void cmd_render_list_json(struct cmd_out *o, const struct cmd_render_list *l);
 /* "3d 4h", "12m 5s": at most two units. */
-void render_duration(uint64_t ms, char out[32]);
+void cmd_render_duration(uint64_t ms, char out[32]);
 
 /* file:line:col: TEXT, then the hint. */
-void render_error(struct cmd_out *o, const char *file, const struct rec_error *e);
-void render_complaint(struct cmd_out *o, const char *text, const char *hint);
+void cmd_render_error(struct cmd_out *o, const char *file, const struct rec_error *e);
+void cmd_render_complaint(struct cmd_out *o, const char *text, const char *hint);
 /* An envelope that only says what failed. */
-void render_failure_json(struct cmd_out *o, const char *format, const char *host, const char *file, enum cmd_exit code,
+void cmd_render_failure_json(struct cmd_out *o, const char *format, const char *host, const char *file, enum cmd_exit code,
                          const struct rec_error *e);
 /* An envelope of diagnostics. `doc`: what the valid spec holds, or NULL. */
-void render_diags_json(struct cmd_out *o, const char *format, const char *file, const struct spec_diags *d, const char *text, size_t len,
+void cmd_render_diags_json(struct cmd_out *o, const char *format, const char *file, const struct spec_diags *d, const char *text, size_t len,
                        const struct spec_doc *doc);
-void render_version_json(struct cmd_out *o);
+void cmd_render_version_json(struct cmd_out *o);
 
-void render_help(struct cmd_out *o, const struct cmd_verb *v);      /* NULL: all verbs */
-void render_manual(struct cmd_out *o);                              /* the tables as man(7) sections */
-bool render_completion(struct cmd_out *o, const char *shell);       /* false: no such shell */
+void cmd_render_help(struct cmd_out *o, const struct cmd_verb *v);      /* NULL: all verbs */
+void cmd_render_manual(struct cmd_out *o);                              /* the tables as man(7) sections */
+bool cmd_render_completion(struct cmd_out *o, const char *shell);       /* false: no such shell */
 #endif

@@ -2,7 +2,7 @@
 #include "cmd/render/json.h"
 #include <string.h>
 
-const char *render_object(struct spec_arena *a, const struct rec_item *i)
+const char *cmd_render_object(struct spec_arena *a, const struct rec_item *i)
 {
     const char *kind = rec_kinds[i->kind] ? rec_kinds[i->kind]->name : "object";
     if (i->kind == REC_PORT && i->port.link)
@@ -19,29 +19,29 @@ static const struct {
     const char    *utf8, *ascii;
     enum cmd_style style;
 } rows[] = {
-    [RENDER_IN_SYNC] = {"in_sync", "in sync", "✓", "ok", CMD_GREEN},
-    [RENDER_MISSING] = {"missing", "missing", "+", "+ ", CMD_YELLOW},
-    [RENDER_DIFFERS] = {"differs", "differs", "~", "~ ", CMD_YELLOW},
-    [RENDER_FOREIGN] = {"conflict", "not berth's", "!", "! ", CMD_RED},
-    [RENDER_UNWANTED] = {"unwanted", "not in the spec", "-", "- ", CMD_RED},
-    [RENDER_OURS] = {"ours", "berth's", "*", "* ", CMD_GREEN},
+    [CMD_IN_SYNC] = {"in_sync", "in sync", "✓", "ok", CMD_GREEN},
+    [CMD_MISSING] = {"missing", "missing", "+", "+ ", CMD_YELLOW},
+    [CMD_DIFFERS] = {"differs", "differs", "~", "~ ", CMD_YELLOW},
+    [CMD_FOREIGN] = {"conflict", "not berth's", "!", "! ", CMD_RED},
+    [CMD_UNWANTED] = {"unwanted", "not in the spec", "-", "- ", CMD_RED},
+    [CMD_OURS] = {"ours", "berth's", "*", "* ", CMD_GREEN},
 };
 
-const char *render_sync_name(enum render_sync s)
+const char *cmd_render_sync_name(enum cmd_render_sync s)
 {
     return rows[s].name;
 }
 
-static const char *said(const struct render_resource *r)
+static const char *said(const struct cmd_render_resource *r)
 {
     if (r->conflict)
         return r->conflict->text;
-    if (r->step && r->sync != RENDER_UNWANTED && r->step->reason)
+    if (r->step && r->sync != CMD_UNWANTED && r->step->reason)
         return r->step->reason;
     return rows[r->sync].text;
 }
 
-static void line(struct cmd_out *o, const struct render_status *s, const struct render_resource *r, size_t width)
+static void line(struct cmd_out *o, const struct cmd_render_status *s, const struct cmd_render_resource *r, size_t width)
 {
     const char *text = said(r);
     const struct spec_loc *at = &r->item->at;
@@ -54,7 +54,7 @@ static void line(struct cmd_out *o, const struct render_status *s, const struct 
     bool below = cmd_safe_width(o, text) > 26;
     cmd_pad(o, (n < width ? width - n : 0) + 2);
     size_t k = cmd_safe(o, below ? rows[r->sync].text : text);
-    if (s->file && at->line && r->sync != RENDER_IN_SYNC) {
+    if (s->file && at->line && r->sync != CMD_IN_SYNC) {
         cmd_pad(o, k < 16 ? 18 - k : 2);
         cmd_style(o, CMD_DIM);
         const char *base = strrchr(s->file, '/');
@@ -65,7 +65,7 @@ static void line(struct cmd_out *o, const struct render_status *s, const struct 
     cmd_put(o, "\n");
     if (below) {
         cmd_pad(o, 6);
-        cmd_wrap(o, text, 6, 6, RENDER_WIDTH);
+        cmd_wrap(o, text, 6, 6, CMD_WIDTH);
         cmd_put(o, "\n");
     }
     for (size_t i = 0; r->step && i < r->step->n_differences; i++) {
@@ -74,10 +74,10 @@ static void line(struct cmd_out *o, const struct render_status *s, const struct 
         size_t f = cmd_safe(o, d->field);
         cmd_put(o, "  ");
         if (r->item->kind == REC_NAT && d->from && !d->to) {
-            cmd_wrap(o, d->from, 8 + f, 8 + f, RENDER_WIDTH);
+            cmd_wrap(o, d->from, 8 + f, 8 + f, CMD_WIDTH);
         } else {
             size_t from = cmd_safe(o, d->from ? d->from : "nothing");
-            bool fits = 8 + f + from + 3 + cmd_safe_width(o, d->to ? d->to : "nothing") <= RENDER_WIDTH;
+            bool fits = 8 + f + from + 3 + cmd_safe_width(o, d->to ? d->to : "nothing") <= CMD_WIDTH;
             cmd_put(o, fits ? " " : "\n");
             cmd_pad(o, fits ? 0 : 8 + f);
             cmd_put(o, cmd_symbol(o, "→ ", "-> "));
@@ -87,14 +87,14 @@ static void line(struct cmd_out *o, const struct render_status *s, const struct 
     }
 }
 
-static void count(const struct render_status *s, size_t n[6])
+static void count(const struct cmd_render_status *s, size_t n[6])
 {
     memset(n, 0, 6 * sizeof *n);
     for (size_t i = 0; i < s->n; i++)
         n[s->list[i].sync]++;
 }
 
-void render_status_text(struct cmd_out *o, const struct render_status *s)
+void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s)
 {
     size_t width = 0, n[6];
     count(s, n);
@@ -105,8 +105,8 @@ void render_status_text(struct cmd_out *o, const struct render_status *s)
     }
     bool of_container = false;
     for (size_t i = 0; i < s->n; i++) {
-        const struct render_resource *r = &s->list[i];
-        if (s->quiet && (r->sync == RENDER_IN_SYNC || r->sync == RENDER_OURS))
+        const struct cmd_render_resource *r = &s->list[i];
+        if (s->quiet && (r->sync == CMD_IN_SYNC || r->sync == CMD_OURS))
             continue;
         if (i && (r->item->container != NULL) != of_container && !s->quiet)
             cmd_put(o, "\n");
@@ -120,53 +120,53 @@ void render_status_text(struct cmd_out *o, const struct render_status *s)
             cmd_put(o, "  * ");
             size_t k = cmd_safe(o, s->plan->notes[i].object);
             cmd_put(o, ": ");
-            cmd_wrap(o, s->plan->notes[i].text, 6 + k, 6, RENDER_WIDTH);
+            cmd_wrap(o, s->plan->notes[i].text, 6 + k, 6, CMD_WIDTH);
             cmd_put(o, "\n");
         }
         cmd_put(o, "\n");
     }
-    bool good = n[RENDER_IN_SYNC] + n[RENDER_OURS] == s->n;
+    bool good = n[CMD_IN_SYNC] + n[CMD_OURS] == s->n;
     cmd_style(o, good ? CMD_GREEN : CMD_BOLD);
     if (!s->n)
         cmd_put(o, "Nothing here is berth's");
-    else if (n[RENDER_OURS] == s->n)
+    else if (n[CMD_OURS] == s->n)
         cmd_printf(o, "%zu %s berth's; without a spec nothing is compared", s->n, s->n == 1 ? "resource is" : "resources are");
     else if (good)
         cmd_printf(o, "All %zu resources are in sync", s->n);
     else
-        cmd_printf(o, "%zu resources: %zu in sync", s->n, n[RENDER_IN_SYNC]);
-    static const enum render_sync faults[] = {RENDER_MISSING, RENDER_DIFFERS, RENDER_FOREIGN, RENDER_UNWANTED};
+        cmd_printf(o, "%zu resources: %zu in sync", s->n, n[CMD_IN_SYNC]);
+    static const enum cmd_render_sync faults[] = {CMD_MISSING, CMD_DIFFERS, CMD_FOREIGN, CMD_UNWANTED};
     for (int i = 0; i < 4; i++)
         if (n[faults[i]])
-            cmd_printf(o, ", %zu %s", n[faults[i]], faults[i] == RENDER_DIFFERS && n[faults[i]] > 1 ? "differ" : rows[faults[i]].text);
+            cmd_printf(o, ", %zu %s", n[faults[i]], faults[i] == CMD_DIFFERS && n[faults[i]] > 1 ? "differ" : rows[faults[i]].text);
     cmd_style(o, CMD_PLAIN);
     cmd_put(o, "\n");
 }
 
-void render_status_json(struct cmd_out *o, const struct render_status *s)
+void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s)
 {
     size_t n[6];
     count(s, n);
-    bool good = n[RENDER_IN_SYNC] + n[RENDER_OURS] == s->n;
-    json_t *j = json_envelope("berth.status", s->host, s->file, n[RENDER_FOREIGN] ? "conflict" : good ? "in_sync" : "pending");
+    bool good = n[CMD_IN_SYNC] + n[CMD_OURS] == s->n;
+    json_t *j = cmd_json_envelope("berth.status", s->host, s->file, n[CMD_FOREIGN] ? "conflict" : good ? "in_sync" : "pending");
     json_t *list = json_array(), *sum = json_object();
     for (size_t i = 0; i < s->n; i++) {
-        const struct render_resource *r = &s->list[i];
+        const struct cmd_render_resource *r = &s->list[i];
         json_t *one = json_object();
-        json_object_set_new(one, "kind", json_text(rec_kinds[r->item->kind] ? rec_kinds[r->item->kind]->name : ""));
-        json_object_set_new(one, "key", json_text(r->item->key));
-        json_object_set_new(one, "object", json_text(r->object));
-        json_object_set_new(one, "container", json_text(r->item->container));
-        json_object_set_new(one, "state", json_text(rows[r->sync].name));
-        json_object_set_new(one, "reason", r->step || r->conflict ? json_text(said(r)) : json_null());
-        json_object_set_new(one, "changes", json_changes(r->step));
-        json_object_set_new(one, "spec", json_place(s->file, &r->item->at));
+        json_object_set_new(one, "kind", cmd_json_text(rec_kinds[r->item->kind] ? rec_kinds[r->item->kind]->name : ""));
+        json_object_set_new(one, "key", cmd_json_text(r->item->key));
+        json_object_set_new(one, "object", cmd_json_text(r->object));
+        json_object_set_new(one, "container", cmd_json_text(r->item->container));
+        json_object_set_new(one, "state", cmd_json_text(rows[r->sync].name));
+        json_object_set_new(one, "reason", r->step || r->conflict ? cmd_json_text(said(r)) : json_null());
+        json_object_set_new(one, "changes", cmd_json_changes(r->step));
+        json_object_set_new(one, "spec", cmd_json_place(s->file, &r->item->at));
         json_array_append_new(list, one);
     }
     for (int i = 0; i < 6; i++)
         json_object_set_new(sum, rows[i].name, json_integer((json_int_t)n[i]));
     json_object_set_new(j, "resources", list);
     json_object_set_new(j, "summary", sum);
-    json_object_set_new(j, "notes", json_notes(s->plan));
-    json_emit(o, j);
+    json_object_set_new(j, "notes", cmd_json_notes(s->plan));
+    cmd_json_emit(o, j);
 }

@@ -175,6 +175,24 @@ ino_t rec_proc_netns(pid_t pid)
     return pid > 0 && !stat(path, &st) ? st.st_ino : 0;
 }
 
+pid_t rec_proc_inside(pid_t pid)
+{
+    char path[48], text[4096], *p;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    p = strstr(text, "\nNSpid:");
+    if (!p)
+        return 0;
+    p += 7;
+    p[strcspn(p, "\n")] = 0;
+    const char *last = strrchr(p, '\t');
+    return last && last > p ? (pid_t)strtol(last, NULL, 10) : 0;     /* one number a level */
+}
+
 bool rec_proc_runs(pid_t pid, const char *program)
 {
     char path[48];

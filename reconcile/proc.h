@@ -19,6 +19,7 @@ pid_t rec_proc_parent(pid_t pid);                                       /* 0: no
 pid_t rec_proc_child(pid_t pid);                                        /* its first child, 0: none */
 char *rec_proc_env(struct spec_arena *a, pid_t pid, const char *name);  /* NULL: not set, or no such process */
 ino_t rec_proc_netns(pid_t pid);                                        /* inode of its network namespace, 0: unknown */
+pid_t rec_proc_inside(pid_t pid);      /* its number in its own pid namespace, 0: that is ours, or no such process */
 bool rec_proc_runs(pid_t pid, const char *program);                     /* its executable is that very file */
 const char *rec_proc_boot(void);                                        /* this boot's id: start times count from it */
 /* Every process in that network namespace that is in another pid namespace than ours: a container's, not a guest's of `ip netns exec`. */

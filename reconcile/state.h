@@ -94,6 +94,7 @@ struct rec_running {
 struct rec_system {
     const char *path;           /* of the root tree */
     const char *source;         /* the tar it is unpacked from */
+    const char *on_remove;      /* "keep", "destroy" */
 };
 
 struct rec_item {

@@ -2,7 +2,10 @@
  * died and left it: each is seen on the process itself, and each is a restart. */
 #include "reconcile/kinds.h"
 #include "reconcile/runtime.h"
+#include <errno.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define AT(member) offsetof(struct rec_item, run.member)
@@ -25,21 +28,68 @@ static int read_run(struct rec_run *run, const struct rec_state *wanted, struct 
     return 0;
 }
 
-static int one(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
+static const struct rec_item *item_of(const struct rec_step *s)
 {
-    const struct rec_item *i = s->to ? s->to : s->from;
-    const struct rec_runtime *rt = rec_runtime(i->runtime);
-    int r = s->from && s->from->run.running ? rt->stop(run, s->from, err) : 0;
-    if (r || !s->to || !s->to->run.running)
-        return r;
-    if (!s->to->spec)       /* undo: a stopped process is not brought back from what was read of it */
-        return 0;
-    return rt->start(run, s->to, err);
+    return s->to ? s->to : s->from;
 }
 
+static bool up(const struct rec_item *i)
+{
+    return i && i->run.running;
+}
+
+/* One way for all steps of one runtime that go it: those that failed before are left out. */
+static void go(struct rec_run *run, const struct rec_runtime *rt, struct rec_step *const *steps, size_t n, bool start, const char **names,
+               struct rec_error *err, size_t *at)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        if (steps[i]->state == REC_PENDING && rec_runtime(item_of(steps[i])->runtime) == rt && up(start ? steps[i]->to : steps[i]->from)) {
+            names[k] = item_of(steps[i])->container;
+            at[k] = i;
+            err[k++] = (struct rec_error){0};
+        }
+    if (k)
+        (start ? rt->start : rt->stop)(run, names, k, err);
+}
+
+static int way(struct rec_run *run, struct rec_step *const *steps, size_t n, bool start, struct rec_report *report)
+{
+    const char **names = spec_arena_alloc(run->arena, n * sizeof *names);
+    size_t *at = spec_arena_alloc(run->arena, n * sizeof *at);
+    struct rec_error *err = calloc(n, sizeof *err);
+    int bad = 0;
+    for (size_t t = 0; names && at && err && rec_runtimes[t]; t++) {
+        memset(at, 0xff, n * sizeof *at);
+        if (rec_runtimes[t]->start)
+            go(run, rec_runtimes[t], steps, n, start, names, err, at);
+        for (size_t k = 0; k < n && at[k] != SIZE_MAX; k++) {
+            if (!err[k].code)
+                continue;
+            if (!err[k].at.line)
+                err[k].at = steps[at[k]]->at;
+            rec_report_failed(report, steps[at[k]], &err[k]);
+            bad = -err[k].code;
+        }
+    }
+    free(err);
+    return names && at && err ? bad : -ENOMEM;
+}
+
+/* A restart is a stop and a start; all that go down do so together, and all that come up. */
 static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
-    return rec_each_step(run, steps, n, report, one);
+    struct rec_error e;
+    int down = way(run, steps, n, false, report), upward = down == -ENOMEM ? down : way(run, steps, n, true, report);
+    if (upward == -ENOMEM) {
+        rec_fail(&e, ENOMEM, "out of memory");
+        rec_report_failed(report, n ? steps[0] : NULL, &e);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (steps[i]->state == REC_PENDING)
+            rec_report_done(report, steps[i]);
+    return down ? down : upward;
 }
 
 const struct rec_kind rec_kind_run = {

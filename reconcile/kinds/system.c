@@ -1,9 +1,13 @@
-/* The tree that a container's root is unpacked from a tar to: made once, before all else, never changed and never removed by itself. */
+/* The tree that a container's root is unpacked from a tar to: made once, before all else, and never changed. It goes
+ * with its container only where the spec said so (on_remove: destroy). */
 #include "reconcile/kinds.h"
 #include "reconcile/runtime.h"
 #include <stddef.h>
 
-static const struct rec_field fields[] = {{"root", REC_T_STRING, offsetof(struct rec_item, system.path), REC_RESTART}};
+static const struct rec_field fields[] = {
+    {"root", REC_T_STRING, offsetof(struct rec_item, system.path), REC_RESTART},
+    {"on_remove", REC_T_STRING, offsetof(struct rec_item, system.on_remove), REC_LIVE},
+};
 
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
 {
@@ -31,4 +35,4 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     return rec_each_step(run, steps, n, report, rec_runtime_system);
 }
 
-const struct rec_kind rec_kind_system = {.name = "root", .fields = fields, .n_fields = 1, .want = want, .read = read_system, .apply = apply};
+const struct rec_kind rec_kind_system = {.name = "root", .fields = fields, .n_fields = 2, .want = want, .read = read_system, .apply = apply};

@@ -19,7 +19,14 @@ static int read_unit(struct rec_run *run, const struct rec_state *wanted, struct
 
 static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
-    return rec_each_step(run, steps, n, report, rec_runtime_unit);
+    struct rec_error e = {0};
+    int r = rec_each_step(run, steps, n, report, rec_runtime_unit);
+    for (size_t i = 0; rec_runtimes[i]; i++)
+        if (rec_runtimes[i]->units_done && rec_runtimes[i]->units_done(run, &e)) {
+            rec_report_failed(report, n ? steps[n - 1] : NULL, &e);
+            r = -e.code;
+        }
+    return r;
 }
 
 const struct rec_kind rec_kind_unit = {.name = "unit", .fields = fields, .n_fields = 1, .want = want, .read = read_unit, .apply = apply};

@@ -6,6 +6,7 @@
 #include "reconcile/proc.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,25 @@ static const char *escaped(struct spec_arena *a, const char *path)
     return out;
 }
 
+/* Canonical settings: a line an argument, a line end in one written \n. */
+static const char *lines(const struct nspawn_words *w)
+{
+    static const char mark[] = "# made by berth: the arguments of systemd-nspawn\n";
+    size_t size = sizeof mark;
+    for (size_t i = 0; i < w->n; i++)
+        size += 2 * strlen(w->word[i]) + 1;
+    char *text = spec_arena_alloc(w->a, size), *p = text ? stpcpy(text, mark) : NULL;
+    for (size_t i = 0; p && i < w->n; i++) {
+        for (const char *c = w->word[i]; *c; c++) {
+            if (*c == '\n' || *c == '\\')
+                *p++ = '\\';
+            *p++ = *c == '\n' ? 'n' : *c;
+        }
+        *p++ = '\n';
+    }
+    return text;
+}
+
 static const char *root_of(struct rec_run *run, const struct spec_container *c, struct spec_arena *a)
 {
     if (c->nspawn.root == SPEC_ROOT_TAR)
@@ -137,57 +157,61 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
     return w->oom ? -ENOMEM : 0;
 }
 
-static int copy(struct rec_run *run, const char *from, const char *to, struct rec_error *err)
+static int copy(struct rec_run *run, const char *etc, const char *name, struct rec_error *err)
 {
     char *text;
     size_t len;
-    int r = rec_file_read(run->arena, from, 1 << 20, &text, &len, err);
-    return r ? r : rec_file_write(to, text, len, 0644, err);
+    int r = rec_file_read(run->arena, spec_arena_printf(run->arena, "/etc/%s", name), 4 << 20, &text, &len, err);
+    return r ? r : rec_file_write(spec_arena_printf(run->arena, "%s/%s", etc, name), text, len, 0644, err);
 }
 
-static int file(struct rec_run *run, const struct spec_container *c, const char *name, const char *text, struct rec_error *err)
-{
-    const char *path = spec_arena_printf(run->arena, NSPAWN_DIR "/%s/etc/%s", c->name, name);
-    return rec_file_write(path, text, strlen(text), 0644, err);
-}
-
-int nspawn_furnish(struct rec_run *run, const struct spec_container *c, struct rec_error *err)
+int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
-    const char *etc = nspawn_path(a, c->name, "etc");
-    if (c->nspawn.root != SPEC_ROOT_HOST)
+    const char *etc = nspawn_path(a, name, "etc"), *bind = spec_arena_printf(a, "--bind=%s:/etc", etc);
+    if (!etc || !bind)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (!strstr(settings, bind))
         return 0;
     int r = rec_tree_remove(etc, err);
     if (!r)
         r = rec_dir_make(etc, 0755, err);
     for (size_t i = 0; !r && i < sizeof from_host / sizeof *from_host; i++) {
         const char *path = spec_arena_printf(a, "%s/%s", etc, from_host[i].name);
-        char host[64];
-        snprintf(host, sizeof host, "/etc/%s", from_host[i].name);
-        if (exists(host, from_host[i].directory))
+        if (strstr(settings, spec_arena_printf(a, "--bind-ro=/etc/%s", from_host[i].name)))
             r = from_host[i].directory ? rec_dir_make(path, 0755, err) : rec_file_write(path, "", 0, 0644, err);
     }
     /* Without shadow there is no password to guess; whoever is root on the host enters by `berth login`. */
     if (!r)
-        r = copy(run, "/etc/passwd", spec_arena_printf(a, "%s/passwd", etc), err);
+        r = copy(run, etc, "passwd", err);
     if (!r)
-        r = copy(run, "/etc/group", spec_arena_printf(a, "%s/group", etc), err);
-    if (!r)
-        r = file(run, c, "hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n", err);
-    if (!r)
-        r = file(run, c, "resolv.conf", "", err);
-    if (!r)
-        r = file(run, c, "hostname", spec_arena_printf(a, "%s\n", c->name), err);
-    if (!r)
-        r = file(run, c, "nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n",
-                 err);
-    if (!r) {
-        const char *d = nspawn_digest(a, c->name), *e = nspawn_digest(a, run->facts.machine_id ? run->facts.machine_id : "");
-        r = file(run, c, "machine-id", spec_arena_printf(a, "%s%s\n", d, e), err);
-    }
-    if (!r)
-        r = rec_link_write(spec_arena_printf(a, "%s/os-release", etc), "../usr/lib/os-release", err);
-    return r;
+        r = copy(run, etc, "group", err);
+    /* The same for a container of that name on this machine, and for no other. */
+    const char *id = spec_arena_printf(a, "%s%s\n", nspawn_digest(a, name),
+                                       nspawn_digest(a, spec_arena_printf(a, "%s %s", run->facts.machine_id ? run->facts.machine_id : "",
+                                                                          name)));
+    const char *const files[][2] = {
+        {"hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n"},
+        {"resolv.conf", ""},
+        {"hostname", spec_arena_printf(a, "%s\n", name)},
+        {"nsswitch.conf",
+         "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n"},
+        {"machine-id", id},
+    };
+    for (size_t i = 0; !r && i < sizeof files / sizeof *files; i++)
+        r = files[i][1] ? rec_file_write(spec_arena_printf(a, "%s/%s", etc, files[i][0]), files[i][1], strlen(files[i][1]),
+                                         i == 4 ? 0444 : 0644, err)
+                        : rec_fail(err, ENOMEM, "out of memory");
+    return r ? r : rec_link_write(spec_arena_printf(a, "%s/os-release", etc), "../usr/lib/os-release", err);
+}
+
+bool nspawn_ask_payload(struct rec_run *run, pid_t leader)
+{
+    pid_t payload = rec_proc_runs(leader, run->facts.nspawn) ? rec_proc_child(leader) : 0;
+    if (!payload)
+        return false;
+    rec_proc_kill(payload, rec_proc_started(payload), SIGTERM);
+    return true;
 }
 
 static const char *refuse(const struct rec_run *run, const struct spec_container *c)
@@ -225,15 +249,18 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
         system = add(out, REC_SYSTEM, c);
     if (!unit || !it || (c->nspawn.root == SPEC_ROOT_TAR && !system) || nspawn_arguments(run, h, c, &w))
         return rec_fail(err, ENOMEM, "out of memory");
-    unit->unit.text = nspawn_unit_text(run, c, &w);
-    if (!unit->unit.text || !(unit->unit.digest = nspawn_digest(out->arena, unit->unit.text)))
+    const char *text = lines(&w);
+    unit->unit.digest = text ? nspawn_digest(out->arena, text) : NULL;
+    unit->unit.text = run->facts.systemd && unit->unit.digest ? nspawn_unit_text(run, &w, unit->unit.digest) : text;
+    if (!unit->unit.text || !unit->unit.digest)
         return rec_fail(err, ENOMEM, "out of memory");
     unit->stated = 1;
     if (system) {
         const char *p = c->nspawn.path.text;
         system->system.path = root_of(run, c, out->arena);
         system->system.source = *p == '/' ? p : spec_arena_printf(out->arena, "%s/%s", run->opt.spec_dir, p + 2);
-        system->stated = 1;
+        system->system.on_remove = c->destroy_files ? "destroy" : "keep";
+        system->stated = 3;
         system->at = c->nspawn.path.at;
     }
     it->run.running = c->state == SPEC_RUNNING && !rec_is_held(run, c->name);
@@ -246,19 +273,68 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     return 0;
 }
 
+static int compare_names(const void *key, const void *entry)
+{
+    return strcmp(key, *(char *const *)entry);
+}
+
+#define MANIFEST NSPAWN_ROOTS "/.%s.berth"
+
+/* Trees unpacked here: those that are wanted, and of the others those that shall go with their containers. */
+static int read_systems(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    char **names;
+    size_t n;
+    int r = rec_dir_list(out->arena, NSPAWN_ROOTS, &names, &n, err);
+    for (size_t i = 0; !r && i < n; i++) {
+        char *text, source[SPEC_TEXT + 1] = "", on_remove[16] = "keep";
+        size_t len;
+        const struct rec_item *w = rec_state_find(wanted, REC_SYSTEM, names[i]);
+        if (*names[i] == '.')
+            continue;
+        r = rec_file_read(out->arena, spec_arena_printf(out->arena, MANIFEST, names[i]), 3 * SPEC_TEXT, &text, &len, err);
+        if (r && r != -ENOENT)
+            return r;
+        if (!r)
+            sscanf(text, "source %4096[^\n]\non_remove %15s", source, on_remove);
+        r = 0;
+        if (!w && strcmp(on_remove, "destroy") && !run->opt.destroy_files)
+            continue;
+        struct rec_item *it = rec_state_add(out, REC_SYSTEM, names[i]);
+        if (!it)
+            return rec_fail(err, ENOMEM, "out of memory");
+        it->container = names[i];
+        it->runtime = SPEC_RT_NSPAWN;
+        it->stated = 3;
+        it->system.path = spec_arena_printf(out->arena, NSPAWN_ROOTS "/%s", names[i]);
+        it->system.source = spec_arena_strdup(out->arena, source);
+        it->system.on_remove = spec_arena_strdup(out->arena, on_remove);
+        if (w && *source && strcmp(source, w->system.source))
+            rec_state_note(out, names[i], "its root was unpacked from '%.180s' and stays; remove '%s' to have it made from '%.180s'", source,
+                           it->system.path, w->system.source);
+    }
+    return r == -ENOENT ? 0 : r;
+}
+
 /* Names that may have settings or processes: what berth has a directory for. */
 static int read_all(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
     char **names;
     size_t n;
     int r = rec_dir_list(out->arena, NSPAWN_DIR, &names, &n, err);
+    bool *seen = spec_arena_alloc(out->arena, n + 1);
+    if (!seen)
+        return rec_fail(err, ENOMEM, "out of memory");
+    bool template = run->facts.systemd && n && nspawn_unit_template(run);
     for (size_t i = 0; !r && i < n; i++) {
         const char *path = run->facts.systemd ? nspawn_unit_path(out->arena, names[i]) : nspawn_path(out->arena, names[i], "unit");
         char *text = NULL;
         size_t len;
-        int k = rec_file_read(out->arena, path, 1 << 20, &text, &len, err);
+        int k = rec_file_read(out->arena, path, NSPAWN_UNIT_MOST, &text, &len, err);
         if (k && k != -ENOENT)
             return k;
+        if (text && run->facts.systemd && !template)
+            text = "";      /* its other half is missing: to be written anew */
         if (text) {
             struct rec_item *unit = rec_state_add(out, REC_UNIT, names[i]);
             if (!unit)
@@ -266,18 +342,12 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
             unit->container = names[i];
             unit->runtime = SPEC_RT_NSPAWN;
             unit->unit.text = text;
-            unit->unit.digest = nspawn_digest(out->arena, text);
             unit->stated = 1;
         }
         struct nspawn_found f = {0};
         const struct rec_item *w = rec_state_find(wanted, REC_RUN, names[i]);
-        if (run->facts.systemd)
-            nspawn_unit_find(run, names[i], &f);
-        else
-            nspawn_detached_find(run, names[i], &f);
-        if (!f.leader && !text && !(w && !w->run.running))
-            continue;
-        if (!f.leader && !w)
+        (run->facts.systemd ? nspawn_unit_find : nspawn_detached_find)(run, names[i], &f);
+        if (!f.leader && (!w || (!text && w->run.running)))
             continue;
         struct rec_item *it = rec_state_add(out, REC_RUN, names[i]);
         struct stat st;
@@ -287,6 +357,7 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         snprintf(netns, sizeof netns, NET_NETNS_DIR "/%.63s", names[i]);
         it->container = names[i];
         it->runtime = SPEC_RT_NSPAWN;
+        seen[i] = true;
         it->stated = (1u << RUN_ORPHAN) * 2 - 1;
         it->run.running = f.leader != 0;
         it->run.leader = f.leader;
@@ -298,33 +369,21 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
     if (r == -ENOENT)
         r = 0;
     /* A stopped container that has nothing here yet is as wanted. */
-    size_t known = out->n;
     for (size_t i = 0; !r && i < wanted->n; i++) {
         const struct rec_item *w = wanted->items[i];
-        bool there = false;
-        if (w->kind != REC_RUN || w->run.running)
+        if (w->kind != REC_RUN || w->runtime != SPEC_RT_NSPAWN || w->run.running)
             continue;
-        for (size_t k = 0; k < known && !there; k++)
-            there = out->items[k]->kind == REC_RUN && !strcmp(out->items[k]->key, w->key);
-        struct rec_item *it = there ? NULL : rec_state_add(out, REC_RUN, w->key);
-        if (it) {
-            it->container = w->container;
-            it->runtime = SPEC_RT_NSPAWN;
-            it->stated = 1u << RUN_RUNNING;
-        }
-    }
-    for (size_t i = 0; !r && i < wanted->n; i++) {
-        const struct rec_item *w = wanted->items[i];
-        if (w->kind != REC_SYSTEM || !exists(w->system.path, true))
+        char **name = n ? bsearch(w->key, names, n, sizeof *names, compare_names) : NULL;
+        if (name && seen[name - names])
             continue;
-        struct rec_item *it = rec_state_add(out, REC_SYSTEM, w->key);
+        struct rec_item *it = rec_state_add(out, REC_RUN, w->key);
         if (!it)
             return rec_fail(err, ENOMEM, "out of memory");
         it->container = w->container;
-        it->system = w->system;
-        it->stated = 1;
+        it->runtime = SPEC_RT_NSPAWN;
+        it->stated = 1u << RUN_RUNNING;
     }
-    return r;
+    return r ? r : read_systems(run, wanted, out, err);
 }
 
 static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
@@ -339,64 +398,108 @@ static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error 
     return r ? r : rec_file_write(path, s->to->unit.text, strlen(s->to->unit.text), 0644, err);
 }
 
-/* Unpacked beside its place, then renamed into it: a root is there whole or not at all. */
-static int unpack(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
+static int write_manifest(struct rec_run *run, const struct rec_item *w, const char *source, struct rec_error *err)
+{
+    const char *text = spec_arena_printf(run->arena, "source %s\non_remove %s\n", source, w->system.on_remove);
+    return rec_file_write(spec_arena_printf(run->arena, MANIFEST, w->key), text, strlen(text), 0600, err);
+}
+
+static const char *tar_program(void)
 {
     static const char *const tars[] = {"/usr/bin/tar", "/bin/tar", "/run/current-system/sw/bin/tar"};
-    const char *tar = NULL, *name = s->to->container, *staging = spec_arena_printf(run->arena, NSPAWN_ROOTS "/.%s.berth-new", name);
+    for (size_t i = 0; i < sizeof tars / sizeof *tars; i++)
+        if (!access(tars[i], X_OK))
+            return tars[i];
+    return NULL;
+}
+
+static int extract(struct rec_run *run, const char *source, const char *to, struct rec_error *err)
+{
+    const char *argv[] = {tar_program(),     "--extract", "--file",   source,   "--directory", to, "--numeric-owner",
+                          "--same-permissions", "--xattrs",  "--xattrs-include=*", "--acls", NULL};
     char *output;
     int status;
-    for (size_t i = 0; i < sizeof tars / sizeof *tars && !tar; i++)
-        tar = access(tars[i], X_OK) ? NULL : tars[i];
-    if (!tar)
-        return rec_fail(err, ENOENT, "cannot unpack '%s': no tar program on this host", s->to->system.source);
-    int r = rec_dir_make(NSPAWN_ROOTS, 0700, err);
+    if (!argv[0])
+        return rec_fail(err, ENOENT, "cannot unpack '%s': no tar program on this host", source);
+    if (!exists(source, false))
+        return rec_fail(err, ENOENT, "cannot unpack '%s': no such file", source);
+    int r = rec_proc_run(run->arena, argv, 600000, &status, &output, err);
+    if (r)
+        return r;
+    output[strcspn(output, "\n")] = 0;
+    if (status)
+        return rec_fail(err, EIO, "cannot unpack '%s': %.200s", source, *output ? output : "tar failed");
+    if (!exists(spec_arena_printf(run->arena, "%s/usr", to), true) && !exists(spec_arena_printf(run->arena, "%s/bin", to), true))
+        return rec_fail(err, EINVAL, "cannot use '%s' as a root: there is no /usr and no /bin in it", source);
+    return 0;
+}
+
+/* Unpacked beside its place, then renamed into it: a root is there whole or not at all. */
+static int unpack(struct rec_run *run, const struct rec_item *w, struct rec_error *err)
+{
+    const char *staging = spec_arena_printf(run->arena, NSPAWN_ROOTS "/.%s.berth-new", w->key);
+    int r = rec_dir_make(REC_STATE_DIR, 0700, err);
+    if (!r)
+        r = rec_dir_make(NSPAWN_ROOTS, 0700, err);
     if (!r)
         r = rec_tree_remove(staging, err);
     if (!r)
         r = rec_dir_make(staging, 0755, err);
     if (r)
         return r;
-    const char *argv[] = {tar, "--extract", "--file", s->to->system.source, "--directory", staging, "--numeric-owner", "--same-permissions",
-                          "--xattrs", "--xattrs-include=*", "--acls", NULL};
-    r = rec_proc_run(run->arena, argv, 600000, &status, &output, err);
-    if (!r && status) {
-        output[strcspn(output, "\n")] = 0;
-        r = rec_fail(err, EIO, "cannot unpack '%s': %.200s", s->to->system.source, *output ? output : "tar failed");
+    r = extract(run, w->system.source, staging, err);
+    int fd = r ? -1 : open(staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0) {      /* after a power cut no half-written tree bears the name */
+        syncfs(fd);
+        close(fd);
     }
-    if (!r && !exists(spec_arena_printf(run->arena, "%s/usr", staging), true) &&
-        !exists(spec_arena_printf(run->arena, "%s/bin", staging), true))
-        r = rec_fail(err, EINVAL, "cannot use '%s' as a root: there is no /usr and no /bin in it", s->to->system.source);
-    if (!r && rename(staging, s->to->system.path))
-        r = rec_fail(err, errno, "cannot put '%s' in place: %s", s->to->system.path, strerror(errno));
+    if (!r)
+        r = write_manifest(run, w, w->system.source, err);
+    if (!r && rename(staging, w->system.path))
+        r = rec_fail(err, errno, "cannot put '%s' in place: %s", w->system.path, strerror(errno));
     if (r)
         rec_tree_remove(staging, NULL);
     return r;
 }
 
+/* Out of its place first: what is left of a removal that was cut short is no root any more. */
+static int discard(struct rec_run *run, const struct rec_item *h, struct rec_error *err)
+{
+    const char *gone = spec_arena_printf(run->arena, NSPAWN_ROOTS "/.%s.berth-gone", h->key);
+    int r = rec_tree_remove(gone, err);
+    if (!r && rename(h->system.path, gone) && errno != ENOENT)
+        r = rec_fail(err, errno, "cannot remove '%s': %s", h->system.path, strerror(errno));
+    if (!r)
+        r = rec_file_remove(spec_arena_printf(run->arena, MANIFEST, h->key), err);
+    return r ? r : rec_tree_remove(gone, err);
+}
+
 static int system_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
 {
-    return s->to ? unpack(run, s, err) : 0;
+    if (!s->to)
+        return discard(run, s->from, err);
+    return s->from ? write_manifest(run, s->to, *s->from->system.source ? s->from->system.source : s->to->system.source, err)
+                   : unpack(run, s->to, err);
 }
 
-static int start(struct rec_run *run, const struct rec_item *w, struct rec_error *err)
+static int units_done(struct rec_run *run, struct rec_error *err)
 {
-    int r = nspawn_furnish(run, w->spec, err);
-    if (r)
-        return r;
-    return run->facts.systemd ? nspawn_unit_start(run, w, err) : nspawn_detached_start(run, w, err);
+    return run->facts.systemd ? nspawn_unit_reload(run, err) : 0;
 }
 
-static int stop(struct rec_run *run, const struct rec_item *have, struct rec_error *err)
+static void start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
 {
-    struct nspawn_found f = {0};
-    if (run->facts.systemd)
-        return nspawn_unit_stop(run, have->container, err);
-    nspawn_detached_find(run, have->container, &f);
-    return nspawn_detached_stop(run, have->container, &f, err);
+    enum { SOME = 4 * NSPAWN_AT_ONCE };
+    for (size_t at = 0; at < n; at += SOME)
+        (run->facts.systemd ? nspawn_unit_start : nspawn_detached_start)(run, names + at, n - at < SOME ? n - at : SOME, err + at);
+}
+
+static void stop(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
+{
+    (run->facts.systemd ? nspawn_unit_stop : nspawn_detached_stop)(run, names, n, err);
 }
 
 const struct rec_runtime rec_runtime_nspawn = {
     .name = "nspawn", .id = SPEC_RT_NSPAWN, .refuse = refuse, .want = want, .read = read_all, .unit = unit, .system = system_step,
-    .start = start, .stop = stop,
+    .units_done = units_done, .start = start, .stop = stop,
 };

@@ -16,12 +16,16 @@ struct nspawn_words {           /* an argument vector, and the environment that 
     bool               oom;
 };
 void nspawn_word(struct nspawn_words *w, const char *word);
-/* Arguments behind the program's name; `unit`: systemd registers the machine. */
+/* Arguments behind the program's name. */
 int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct nspawn_words *out);
 const char *nspawn_path(struct spec_arena *a, const char *container, const char *file);  /* /run/berth/c/NAME/FILE */
 const char *nspawn_digest(struct spec_arena *a, const char *text);
-/* The host's root needs an /etc of the container's own (facts R1 to R4): made anew before each start. */
-int nspawn_furnish(struct rec_run *run, const struct spec_container *c, struct rec_error *err);
+/* The host's root needs an /etc of the container's own (facts R1 to R4): made anew before each start. `settings`: the unit's text. */
+int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err);
+/* Under the stub the payload is the leader's child, and gets SIGTERM. false: there is none, an init runs or nothing. */
+bool nspawn_ask_payload(struct rec_run *run, pid_t leader);
+#define NSPAWN_AT_ONCE   8
+#define NSPAWN_UNIT_MOST (8 << 20)
 
 struct nspawn_found {
     pid_t              leader, nspawn;      /* 0: none */
@@ -32,13 +36,16 @@ struct nspawn_found {
 int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found *out);
 int nspawn_detached_find(struct rec_run *run, const char *name, struct nspawn_found *out);
 
-/* Settings as text, and where they are kept. */
-const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c, const struct nspawn_words *w);
+/* With systemd: settings as a drop-in, and where they are kept. */
+const char *nspawn_unit_text(struct rec_run *run, const struct nspawn_words *w, const char *digest);
 const char *nspawn_unit_path(struct spec_arena *a, const char *name);
+bool nspawn_unit_template(struct rec_run *run);         /* the template is there and as it shall be */
 int  nspawn_unit_write(struct rec_run *run, const char *name, const char *text, struct rec_error *err);
 int  nspawn_unit_remove(struct rec_run *run, const char *name, struct rec_error *err);
-int  nspawn_unit_start(struct rec_run *run, const struct rec_item *want, struct rec_error *err);
-int  nspawn_unit_stop(struct rec_run *run, const char *name, struct rec_error *err);
-int  nspawn_detached_start(struct rec_run *run, const struct rec_item *want, struct rec_error *err);
-int  nspawn_detached_stop(struct rec_run *run, const char *name, const struct nspawn_found *f, struct rec_error *err);
+int  nspawn_unit_reload(struct rec_run *run, struct rec_error *err);
+/* Each of `names` with an error of its own, code 0: good. */
+void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err);
+void nspawn_unit_stop(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err);
+void nspawn_detached_start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err);
+void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err);
 #endif

@@ -1,6 +1,7 @@
 /* Without systemd as PID 1: nspawn on its own, out of our session, in a cgroup of its own where there is a cgroup2, its output in a
  * log. A small file tells its pid and leader, each with its start time, so that a pid that came again is never taken for a
- * container. A killed nspawn leaves the payload behind (facts R11): then the leader lives without it, and is an orphan. */
+ * container; where the file was lost, the cgroup or the network namespace leads to the processes. A killed nspawn leaves the
+ * payload behind (facts R11): then the leader lives without it, and is an orphan. */
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/nspawn.h"
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #define CGROUP2_MAGIC 0x63677270
+enum { START_MS = 90000, SETTLE_MS = 100, PAYLOAD_MS = 10000, STUB_MS = 3000, INIT_MS = 15000, KILLED_MS = 5000, LOG_MOST = 16 << 20 };
 
 static long now_ms(void)
 {
@@ -28,6 +30,14 @@ static long now_ms(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
+
+static int left_until(long deadline)
+{
+    long left = deadline - now_ms();
+    return left > 0 ? (int)left : 0;
+}
+
+/* ---- its cgroup ----------------------------------------------------------- */
 
 /* The container's cgroup directory, made if it can be; NULL: no cgroup2 here that we may write. */
 static const char *cgroup_of(struct spec_arena *a, const char *name, bool make)
@@ -42,7 +52,7 @@ static const char *cgroup_of(struct spec_arena *a, const char *name, bool make)
             return NULL;
         if (make && ((mkdir(top, 0755) && errno != EEXIST) || (mkdir(dir, 0755) && errno != EEXIST)))
             return NULL;
-        return dir;
+        return make || !access(dir, F_OK) ? dir : NULL;
     }
     return NULL;
 }
@@ -59,8 +69,7 @@ static void put(const char *dir, const char *file, const char *text)
     close(fd);
 }
 
-/* Deepest first; a cgroup that still has processes stays. */
-static void remove_cgroup(struct spec_arena *a, const char *dir, int depth)
+static void each_cgroup(struct spec_arena *a, const char *dir, int depth, void (*each)(void *arg, const char *dir), void *arg)
 {
     char **list;
     size_t n;
@@ -69,46 +78,119 @@ static void remove_cgroup(struct spec_arena *a, const char *dir, int depth)
             const char *sub = spec_arena_printf(a, "%s/%s", dir, list[i]);
             struct stat st;
             if (sub && !lstat(sub, &st) && S_ISDIR(st.st_mode))
-                remove_cgroup(a, sub, depth + 1);
+                each_cgroup(a, sub, depth + 1, each, arg);
         }
+    each(arg, dir);
+}
+
+static void drop(void *arg, const char *dir)
+{
+    (void)arg;
     rmdir(dir);
+}
+
+/* Deepest first; a cgroup that still has processes stays. */
+static void remove_cgroup(struct spec_arena *a, const char *dir)
+{
+    each_cgroup(a, dir, 0, drop, NULL);
+    rmdir(spec_arena_strndup(a, dir, (size_t)(strrchr(dir, '/') - dir)));      /* the last one takes ours along */
+}
+
+/* ---- who runs ------------------------------------------------------------- */
+
+struct search {
+    struct rec_run      *run;
+    struct nspawn_found *found;
+};
+
+static void consider(void *arg, pid_t pid)
+{
+    struct search *s = arg;
+    unsigned long long started = rec_proc_started(pid);
+    pid_t inside = rec_proc_inside(pid);
+    if (started && inside == 1 && !s->found->leader) {
+        s->found->leader = pid;
+        s->found->leader_started = started;
+    } else if (started && !inside && !s->found->nspawn && rec_proc_runs(pid, s->run->facts.nspawn)) {
+        s->found->nspawn = pid;
+        s->found->nspawn_started = started;
+    }
+}
+
+static void consider_cgroup(void *arg, const char *dir)
+{
+    struct search *s = arg;
+    char *text, *save = NULL;
+    size_t len;
+    if (rec_file_read(s->run->arena, spec_arena_printf(s->run->arena, "%s/cgroup.procs", dir), 1 << 20, &text, &len, NULL))
+        return;
+    for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
+        consider(s, (pid_t)strtol(l, NULL, 10));
+}
+
+/* The file that tells is not there, or tells of the dead: the one who wrote it may have been killed in between. */
+static void search(struct rec_run *run, const char *name, struct nspawn_found *out)
+{
+    struct search s = {run, out};
+    struct stat st;
+    char *text;
+    size_t len;
+    const char *dir = cgroup_of(run->arena, name, false);
+    if (dir && !rec_file_read(run->arena, spec_arena_printf(run->arena, "%s/cgroup.events", dir), 4096, &text, &len, NULL) &&
+        strstr(text, "populated 1"))
+        each_cgroup(run->arena, dir, 0, consider_cgroup, &s);
+    if (!dir && !stat(spec_arena_printf(run->arena, NET_NETNS_DIR "/%s", name), &st))
+        rec_proc_each_in_netns(st.st_ino, consider, &s);
+    if (!dir && out->leader && rec_proc_runs(rec_proc_parent(out->leader), run->facts.nspawn)) {
+        out->nspawn = rec_proc_parent(out->leader);
+        out->nspawn_started = rec_proc_started(out->nspawn);
+    }
 }
 
 int nspawn_detached_find(struct rec_run *run, const char *name, struct nspawn_found *out)
 {
-    char *text;
+    char *text, boot[48];
     size_t len;
     int nspawn, leader;
     unsigned long long s1, s2;
     *out = (struct nspawn_found){0};
-    if (rec_file_read(run->arena, nspawn_path(run->arena, name, "run"), 4096, &text, &len, NULL) ||
-        sscanf(text, "nspawn %d %llu leader %d %llu", &nspawn, &s1, &leader, &s2) != 4)
-        return -ESRCH;
-    if (s2 && rec_proc_started(leader) == s2) {
-        out->leader = leader;
-        out->leader_started = s2;
+    if (!rec_file_read(run->arena, nspawn_path(run->arena, name, "run"), 4096, &text, &len, NULL) &&
+        sscanf(text, "boot %40s nspawn %d %llu leader %d %llu", boot, &nspawn, &s1, &leader, &s2) == 5 && !strcmp(boot, rec_proc_boot())) {
+        if (s2 && rec_proc_started(leader) == s2) {
+            out->leader = leader;
+            out->leader_started = s2;
+        }
+        if (s1 && rec_proc_started(nspawn) == s1) {
+            out->nspawn = nspawn;
+            out->nspawn_started = s1;
+        }
     }
-    if (s1 && rec_proc_started(nspawn) == s1) {
-        out->nspawn = nspawn;
-        out->nspawn_started = s1;
-        out->digest = rec_proc_env(run->arena, nspawn, "BERTH_UNIT");
-    }
+    if (!out->leader)
+        search(run, name, out);
+    if (out->nspawn)
+        out->digest = rec_proc_env(run->arena, out->nspawn, "BERTH_UNIT");
     return out->leader ? 0 : -ESRCH;
 }
 
-struct launch {
-    char      **argv, **env;
-    int         log, netns;
-    const char *cgroup;
+/* ---- start ---------------------------------------------------------------- */
+
+struct start {
+    const char        *name, *cgroup, *sock_path, *log_path;
+    char             **argv, *env[6];
+    int                sock, log, pidfd;
+    off_t              log_from;        /* where this life's output begins */
+    pid_t              nspawn, leader;
+    unsigned long long started;
+    bool               ready, over;
 };
 
-static void launch(const struct launch *l, int report)
+static void launch(const struct start *s, int report)
 {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    for (int s = 1; s < NSIG; s++)
-        signal(s, SIG_DFL);
+    for (int i = 1; i < NSIG; i++)
+        signal(i, SIG_DFL);
     setsid();
     pid_t pid = fork();
     if (pid) {
@@ -117,198 +199,309 @@ static void launch(const struct launch *l, int report)
         _exit(pid < 0);
     }
     int null = open("/dev/null", O_RDONLY);
-    if (l->cgroup)
-        put(l->cgroup, "cgroup.procs", "0");
-    if (dup2(null, 0) < 0 || dup2(l->log, 1) < 0 || dup2(l->log, 2) < 0 || chdir("/"))
+    if (s->cgroup)
+        put(s->cgroup, "cgroup.procs", "0");
+    if (dup2(null, 0) < 0 || dup2(s->log, 1) < 0 || dup2(s->log, 2) < 0 || chdir("/"))
         _exit(126);
     syscall(SYS_close_range, 3, ~0u, 0);
     umask(022);
-    execve(l->argv[0], l->argv, l->env);
-    dprintf(2, "%s: %s\n", l->argv[0], strerror(errno));
+    execve(s->argv[0], s->argv, s->env);
+    dprintf(2, "%s: %s\n", s->argv[0], strerror(errno));
     _exit(127);
 }
 
-/* The arguments stand in the unit, a line each. */
+/* The arguments stand in the unit, a line each; a line end inside one is written \n. */
 static char **arguments(struct rec_run *run, const char *text)
 {
     size_t n = 2, i = 1;
     for (const char *p = text; *p; p++)
         n += *p == '\n';
-    char **argv = spec_arena_alloc(run->arena, (n + 1) * sizeof *argv), *copy = spec_arena_strdup(run->arena, text), *save = NULL;
-    if (!argv || !copy)
+    char **argv = spec_arena_alloc(run->arena, (n + 1) * sizeof *argv), *rest = spec_arena_strdup(run->arena, text);
+    if (!argv || !rest)
         return NULL;
     argv[0] = (char *)run->facts.nspawn;
-    strtok_r(copy, "\n", &save);            /* the first line says whose file it is */
-    for (char *l; (l = strsep(&save, "\n"));)
-        if (save || *l)
-            argv[i++] = l;
+    strsep(&rest, "\n");            /* the first line says whose file it is */
+    for (char *l; (l = strsep(&rest, "\n")) && (rest || *l);) {
+        char *to = argv[i++] = l;
+        for (; *l; l++)
+            *to++ = *l != '\\' || !l[1] ? *l : *++l == 'n' ? '\n' : *l;
+        *to = 0;
+    }
     return argv;
 }
 
-static const char *log_tail(struct rec_run *run, const char *name)
+/* The last lines of what this life has said, on one line. */
+static const char *log_tail(struct rec_run *run, const struct start *s)
 {
-    char *text;
-    size_t len;
-    if (rec_file_read(run->arena, nspawn_path(run->arena, name, "log"), 64 << 20, &text, &len, NULL))
-        return "";
-    while (len && text[len - 1] == '\n')
-        text[--len] = 0;
-    size_t start = len, lines = 0;
-    while (start && lines < 3) {
-        start--;
-        lines += text[start] == '\n';
-    }
-    for (char *p = text + start; *p; p++)
-        *p = *p == '\n' ? ';' : *p;
-    return text + start + (text[start] == ';');
-}
-
-/* Its messages: the leader's pid, then READY (facts R7). */
-static int await(int sock, pid_t nspawn, unsigned long long started, pid_t *leader)
-{
-    long deadline = now_ms() + 90000;
-    int fd = (int)syscall(SYS_pidfd_open, nspawn, 0);
-    bool ready = false;
-    *leader = 0;
-    while (!ready && fd >= 0 && rec_proc_started(nspawn) == started) {
-        struct pollfd p[2] = {{.fd = sock, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
-        long left = deadline - now_ms();
-        int k = left > 0 ? poll(p, 2, (int)left) : 0;
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k <= 0)
-            break;
-        if (!(p[0].revents & POLLIN))
-            break;      /* it ended, and has no more to say */
-        char m[1024];
-        ssize_t n = recv(sock, m, sizeof m - 1, 0);
-        m[n > 0 ? n : 0] = 0;
-        const char *x = strstr(m, "X_NSPAWN_LEADER_PID=");
-        if (x)
-            *leader = (pid_t)strtol(x + 20, NULL, 10);
-        ready = !strncmp(m, "READY=1", 7) || strstr(m, "\nREADY=1");
-    }
+    char text[1024];
+    int fd = open(s->log_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END), from = end - (off_t)sizeof text + 1;
+    if (from < s->log_from)
+        from = s->log_from;
+    ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof text - 1, from);
     if (fd >= 0)
         close(fd);
-    return ready && *leader ? 0 : -EIO;
+    size_t len = n > 0 ? (size_t)n : 0, start, lines = 0;
+    while (len && strchr("\r\n", text[len - 1]))
+        len--;
+    for (start = len; start && lines < 3;)
+        lines += text[--start] == '\n';
+    start += lines == 3;
+    for (size_t i = start; i < len; i++)
+        if ((unsigned char)text[i] < ' ')
+            text[i] = text[i] == '\n' ? ';' : ' ';
+    return len > start ? spec_arena_strndup(run->arena, text + start, len - start) : "it said nothing";
 }
 
 static int notify_socket(const char *path, int *out, struct rec_error *err)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    int s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
+    int s = strlen(path) < sizeof sa.sun_path ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
+    if (s < 0)
+        return rec_fail(err, errno, "cannot listen on '%s': %s", path, strerror(errno));
+    strcpy(sa.sun_path, path);
     unlink(path);
-    if (s < 0 || strlen(path) >= sizeof sa.sun_path || bind(s, (struct sockaddr *)&sa, sizeof sa)) {
-        if (s >= 0)
-            close(s);
-        return rec_fail(err, errno ? errno : ENAMETOOLONG, "cannot listen on '%s'", path);
+    if (bind(s, (struct sockaddr *)&sa, sizeof sa)) {
+        int code = errno;
+        close(s);
+        return rec_fail(err, code, "cannot listen on '%s': %s", path, strerror(code));
     }
     *out = s;
     return 0;
 }
 
 /* Nothing of an earlier life may still write to the root (facts R12). */
-static void clear_leftovers(struct rec_run *run, const char *name, const char *cgroup)
+static int clear_leftovers(struct rec_run *run, const char *name, struct rec_error *err)
 {
     struct nspawn_found f;
+    struct rec_error e = {0};
     nspawn_detached_find(run, name, &f);
     if (f.leader || f.nspawn)
-        nspawn_detached_stop(run, name, &f, NULL);
-    if (cgroup)
-        put(cgroup, "cgroup.kill", "1");
+        nspawn_detached_stop(run, &name, 1, &e);
+    if (e.code && err)
+        *err = e;
+    return -e.code;
 }
 
-int nspawn_detached_start(struct rec_run *run, const struct rec_item *w, struct rec_error *err)
+static int open_log(struct rec_run *run, struct start *s, struct rec_error *err)
+{
+    struct stat st;
+    s->log_path = nspawn_path(run->arena, s->name, "log");
+    if (!lstat(s->log_path, &st) && st.st_size > LOG_MOST)
+        rename(s->log_path, nspawn_path(run->arena, s->name, "log.old"));
+    s->log = open(s->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (s->log < 0)
+        return rec_fail(err, errno, "cannot write '%s': %s", s->log_path, strerror(errno));
+    s->log_from = lseek(s->log, 0, SEEK_END);
+    return 0;
+}
+
+static int prepare(struct rec_run *run, struct start *s, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
-    const char *name = w->container, *sock_path = nspawn_path(a, name, "notify");
     char *text;
     size_t len;
-    int sock = -1, pipe[2];
-    pid_t nspawn = 0, leader;
-    int r = rec_file_read(a, nspawn_path(a, name, "unit"), 1 << 20, &text, &len, err);
+    int r = rec_file_read(a, nspawn_path(a, s->name, "unit"), NSPAWN_UNIT_MOST, &text, &len, err);
+    if (!r)
+        r = clear_leftovers(run, s->name, err);
+    if (!r)
+        r = nspawn_furnish(run, s->name, text, err);
+    if (!r)
+        r = open_log(run, s, err);
     if (r)
         return r;
-    const char *cgroup = cgroup_of(a, name, true);
-    clear_leftovers(run, name, cgroup);
-    char *env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", (char *)spec_arena_printf(a, "BERTH_UNIT=%s", nspawn_digest(a, text)),
-                   (char *)spec_arena_printf(a, "NOTIFY_SOCKET=%s", sock_path), NULL};
-    struct launch l = {.argv = arguments(run, text), .env = env, .cgroup = cgroup};
-    if (!l.argv || !env[2] || !env[3])
+    s->cgroup = cgroup_of(a, s->name, true);
+    if (s->cgroup)
+        put(s->cgroup, "cgroup.kill", "1");
+    s->sock_path = nspawn_path(a, s->name, "notify");
+    s->argv = arguments(run, text);
+    s->env[0] = "PATH=" REC_PROC_PATH;
+    s->env[1] = "LC_ALL=C";
+    s->env[2] = spec_arena_printf(a, "BERTH_UNIT=%s", nspawn_digest(a, text));
+    s->env[3] = spec_arena_printf(a, "NOTIFY_SOCKET=%s", s->sock_path);
+    if (!s->argv || !s->env[2] || !s->env[3])
         return rec_fail(err, ENOMEM, "out of memory");
-    r = notify_socket(sock_path, &sock, err);
-    if (r)
-        return r;
-    l.log = open(nspawn_path(a, name, "log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (l.log < 0 || pipe2(pipe, O_CLOEXEC)) {
-        r = rec_fail(err, errno, "cannot start container '%s': %s", name, strerror(errno));
-        if (l.log >= 0)
-            close(l.log);
-        close(sock);
-        return r;
-    }
-    pid_t middle = fork();
-    if (!middle)
-        launch(&l, pipe[1]);
-    close(pipe[1]);
-    close(l.log);
-    if (middle > 0) {
-        while (read(pipe[0], &nspawn, sizeof nspawn) < 0 && errno == EINTR)
-            ;
-        while (waitpid(middle, NULL, 0) < 0 && errno == EINTR)
-            ;
-    }
-    close(pipe[0]);
-    unsigned long long started = nspawn > 0 ? rec_proc_started(nspawn) : 0;
-    r = started ? await(sock, nspawn, started, &leader) : -EIO;
-    close(sock);
-    unlink(sock_path);
-    if (!r) {
-        char line[128];
-        unsigned long long leader_started = rec_proc_started(leader);
-        int n = snprintf(line, sizeof line, "nspawn %d %llu leader %d %llu\n", (int)nspawn, started, (int)leader, leader_started);
-        r = rec_file_write(nspawn_path(a, name, "run"), line, (size_t)n, 0644, err);
-        if (!r && leader_started)
-            return 0;
-    }
-    rec_proc_kill(nspawn, started, SIGKILL);
-    if (cgroup) {
-        put(cgroup, "cgroup.kill", "1");
-        rec_proc_wait(nspawn, started, 2000);
-        remove_cgroup(a, cgroup, 0);
-    }
-    rec_fail(err, EIO, "cannot start container '%s': %.380s", name, log_tail(run, name));
-    rec_hint(err, "all it said: berth logs %s", name);
-    return -EIO;
+    return notify_socket(s->sock_path, &s->sock, err);
 }
 
-int nspawn_detached_stop(struct rec_run *run, const char *name, const struct nspawn_found *f, struct rec_error *err)
+static int begin(struct rec_run *run, struct start *s, struct rec_error *err)
+{
+    int pipe[2], r = prepare(run, s, err);
+    if (r)
+        return r;
+    if (pipe2(pipe, O_CLOEXEC))
+        return rec_fail(err, errno, "cannot start container '%s': %s", s->name, strerror(errno));
+    pid_t middle = fork();
+    if (!middle)
+        launch(s, pipe[1]);
+    close(pipe[1]);
+    ssize_t n = -1;
+    while (middle > 0 && (n = read(pipe[0], &s->nspawn, sizeof s->nspawn)) < 0 && errno == EINTR)
+        ;
+    while (middle > 0 && waitpid(middle, NULL, 0) < 0 && errno == EINTR)
+        ;
+    close(pipe[0]);
+    if (n != sizeof s->nspawn || s->nspawn <= 0)
+        return rec_fail(err, EAGAIN, "cannot start container '%s': no process could be made", s->name);
+    s->started = rec_proc_started(s->nspawn);
+    s->pidfd = (int)syscall(SYS_pidfd_open, s->nspawn, 0);
+    s->over = s->pidfd < 0;
+    return 0;
+}
+
+/* Its messages: the leader's pid, then READY (facts R7). */
+static void hear(struct start *s)
+{
+    char m[1024];
+    ssize_t n = recv(s->sock, m, sizeof m - 1, MSG_DONTWAIT);
+    if (n <= 0)
+        return;
+    m[n] = 0;
+    const char *x = strstr(m, "X_NSPAWN_LEADER_PID=");
+    if (x)
+        s->leader = (pid_t)strtol(x + 20, NULL, 10);
+    s->ready |= !strncmp(m, "READY=1", 7) || strstr(m, "\nREADY=1");
+}
+
+/* Until each is ready or has ended, all of them by one deadline. */
+static void await(struct start *s, size_t n)
+{
+    struct pollfd p[2 * NSPAWN_AT_ONCE];
+    long deadline = now_ms() + START_MS;
+    for (;;) {
+        size_t open = 0;
+        for (size_t i = 0; i < n; i++) {
+            bool wait = s[i].nspawn > 0 && !s[i].ready && !s[i].over;
+            p[2 * i] = (struct pollfd){wait ? s[i].sock : -1, POLLIN, 0};
+            p[2 * i + 1] = (struct pollfd){wait ? s[i].pidfd : -1, POLLIN, 0};
+            open += wait;
+        }
+        if (!open)
+            return;
+        int k = poll(p, 2 * n, left_until(deadline));
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return;
+        for (size_t i = 0; i < n; i++) {
+            if (p[2 * i].revents & POLLIN)
+                hear(&s[i]);
+            else if (p[2 * i + 1].revents)
+                s[i].over = true;       /* it ended, and has no more to say */
+        }
+    }
+}
+
+/* READY is said before the payload's program is there: whether that could be run shows a moment later. */
+static void settle(struct rec_run *run, struct start *s, size_t n)
+{
+    long deadline = now_ms() + SETTLE_MS;
+    for (size_t i = 0; i < n; i++)
+        while (s[i].ready && !s[i].over) {
+            struct pollfd p = {s[i].pidfd, POLLIN, 0};
+            pid_t payload = rec_proc_runs(s[i].leader, run->facts.nspawn) ? rec_proc_child(s[i].leader) : s[i].leader;
+            bool runs = payload > 0 && !rec_proc_runs(payload, run->facts.nspawn);
+            s[i].over = poll(&p, 1, runs ? 0 : 1) > 0;
+            if (runs || !left_until(deadline))
+                break;
+        }
+}
+
+static int end(struct rec_run *run, struct start *s, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
-    const char *cgroup = cgroup_of(a, name, false);
-    pid_t payload = f->leader ? rec_proc_child(f->leader) : 0;
-    unsigned long long payload_started = rec_proc_started(payload);
-    char *comm;
-    size_t len;
-    /* Under the stub the payload is the leader's child and gets its signal first; a booted init is the leader itself. */
-    bool stub = f->leader && !rec_file_read(a, spec_arena_printf(a, "/proc/%d/comm", (int)f->leader), 64, &comm, &len, NULL) &&
-                strncmp(comm, "systemd", 7) && strncmp(comm, "init", 4);
-    if (stub && payload_started) {
-        rec_proc_kill(payload, payload_started, SIGTERM);
-        rec_proc_wait(f->leader, f->leader_started, 10000);
+    unsigned long long leader_started = rec_proc_started(s->leader);
+    if (s->ready && !s->over && leader_started) {
+        char line[192];
+        int n = snprintf(line, sizeof line, "boot %s nspawn %d %llu leader %d %llu\n", rec_proc_boot(), (int)s->nspawn, s->started,
+                         (int)s->leader, leader_started);
+        int r = rec_file_write(nspawn_path(a, s->name, "run"), line, (size_t)n, 0644, err);
+        if (!r)
+            return 0;
     }
-    if (f->nspawn) {
-        rec_proc_kill(f->nspawn, f->nspawn_started, SIGTERM);
-        rec_proc_wait(f->nspawn, f->nspawn_started, stub ? 3000 : 30000);
-        rec_proc_kill(f->nspawn, f->nspawn_started, SIGKILL);
+    bool slow = !s->ready && !s->over;
+    rec_proc_kill(s->nspawn, s->started, SIGKILL);
+    if (s->cgroup)
+        put(s->cgroup, "cgroup.kill", "1");
+    rec_proc_kill(s->leader, leader_started, SIGKILL);
+    rec_proc_wait(s->nspawn, s->started, KILLED_MS);
+    if (s->cgroup)
+        remove_cgroup(a, s->cgroup);
+    if (slow)
+        rec_fail(err, ETIMEDOUT, "cannot start container '%s': it was not ready within %d s: %.300s", s->name, START_MS / 1000,
+                 log_tail(run, s));
+    else
+        rec_fail(err, EIO, "cannot start container '%s': %.380s", s->name, log_tail(run, s));
+    rec_hint(err, "all it said: berth logs %s", s->name);
+    return -err->code;
+}
+
+static void start_some(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
+{
+    struct start s[NSPAWN_AT_ONCE];
+    for (size_t i = 0; i < n; i++) {
+        s[i] = (struct start){.name = names[i], .sock = -1, .log = -1, .pidfd = -1};
+        begin(run, &s[i], &err[i]);
     }
-    if (cgroup)
-        put(cgroup, "cgroup.kill", "1");
-    rec_proc_kill(f->leader, f->leader_started, SIGKILL);   /* PID 1 of its namespace: all in it goes with it */
-    if (!rec_proc_wait(f->leader, f->leader_started, 5000) || !rec_proc_wait(f->nspawn, f->nspawn_started, 5000))
-        return rec_fail(err, EBUSY, "cannot stop container '%s': its processes do not end (pid %d)", name, (int)f->leader);
-    if (cgroup)
-        remove_cgroup(a, cgroup, 0);
-    return rec_file_remove(nspawn_path(a, name, "run"), err);
+    await(s, n);
+    settle(run, s, n);
+    for (size_t i = 0; i < n; i++) {
+        if (!err[i].code)
+            end(run, &s[i], &err[i]);
+        if (s[i].sock >= 0) {
+            close(s[i].sock);
+            unlink(s[i].sock_path);
+        }
+        if (s[i].log >= 0)
+            close(s[i].log);
+        if (s[i].pidfd >= 0)
+            close(s[i].pidfd);
+    }
+}
+
+void nspawn_detached_start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
+{
+    for (size_t at = 0; at < n; at += NSPAWN_AT_ONCE)
+        start_some(run, names + at, n - at < NSPAWN_AT_ONCE ? n - at : NSPAWN_AT_ONCE, err + at);
+}
+
+/* ---- stop ----------------------------------------------------------------- */
+
+/* Cleanly first, all at once: the payload under the stub gets its signal, then nspawn, then what is left is killed (facts R8 to R11). */
+void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
+{
+    struct spec_arena *a = run->arena;
+    struct nspawn_found *f = calloc(n, sizeof *f);
+    bool *stub = calloc(n, sizeof *stub);
+    for (size_t i = 0; i < n && (!f || !stub); i++)
+        rec_fail(&err[i], ENOMEM, "out of memory");
+    for (size_t i = 0; f && stub && i < n; i++) {
+        nspawn_detached_find(run, names[i], &f[i]);
+        stub[i] = nspawn_ask_payload(run, f[i].leader);
+    }
+    long deadline = now_ms() + PAYLOAD_MS;
+    for (size_t i = 0; f && stub && i < n; i++)
+        if (stub[i])
+            rec_proc_wait(f[i].leader, f[i].leader_started, left_until(deadline));
+    for (size_t i = 0; f && stub && i < n; i++)
+        rec_proc_kill(f[i].nspawn, f[i].nspawn_started, SIGTERM);
+    deadline = now_ms();
+    for (size_t i = 0; f && stub && i < n; i++)
+        rec_proc_wait(f[i].nspawn, f[i].nspawn_started, left_until(deadline + (stub[i] ? STUB_MS : INIT_MS)));
+    for (size_t i = 0; f && stub && i < n; i++) {
+        const char *cgroup = cgroup_of(a, names[i], false);
+        rec_proc_kill(f[i].nspawn, f[i].nspawn_started, SIGKILL);
+        if (cgroup)
+            put(cgroup, "cgroup.kill", "1");
+        rec_proc_kill(f[i].leader, f[i].leader_started, SIGKILL);   /* PID 1 of its namespace: all in it goes with it */
+        if (!rec_proc_wait(f[i].leader, f[i].leader_started, KILLED_MS) || !rec_proc_wait(f[i].nspawn, f[i].nspawn_started, KILLED_MS)) {
+            rec_fail(&err[i], EBUSY, "cannot stop container '%s': its processes do not end (pid %d)", names[i], (int)f[i].leader);
+            continue;
+        }
+        if (cgroup)
+            remove_cgroup(a, cgroup);
+        rec_file_remove(nspawn_path(a, names[i], "run"), &err[i]);
+    }
+    free(f);
+    free(stub);
 }

@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #define UNITS "/run/systemd/system"
+#define MARK  "# Made by berth; what is changed in here is changed back.\n"
+enum { PAYLOAD_MS = 10000 };
 static const char template[] =
-    "# Made by berth; what is changed in here is changed back.\n"
+    MARK
     "[Unit]\n"
     "Description=Container %i (berth)\n"
     "Documentation=man:berth(1)\n"
@@ -34,11 +36,15 @@ const char *nspawn_unit_path(struct spec_arena *a, const char *name)
     return spec_arena_printf(a, UNITS "/berth@%s.service.d/exec.conf", name);
 }
 
-/* One word of ExecStart: in double quotes, with what systemd would expand made plain (systemd.service(5), "Command lines"). */
+/* One word of a command line: in double quotes, with what systemd would expand made plain (systemd.service(5), "Command lines"). */
 static void quoted(char **p, const char *word)
 {
     *(*p)++ = '"';
     for (; *word; word++) {
+        if ((unsigned char)*word < ' ' || *word == 127) {
+            *p += sprintf(*p, "\\x%02x", (unsigned char)*word);
+            continue;
+        }
         if (*word == '"' || *word == '\\')
             *(*p)++ = '\\';
         else if (*word == '%' || *word == '$')
@@ -48,24 +54,16 @@ static void quoted(char **p, const char *word)
     *(*p)++ = '"';
 }
 
-const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c, const struct nspawn_words *w)
+/* The digest rides along in the environment, so the process tells what it was started with. */
+const char *nspawn_unit_text(struct rec_run *run, const struct nspawn_words *w, const char *digest)
 {
-    size_t size = 512;
+    size_t size = 1024;
     for (size_t i = 0; i < w->n; i++)
-        size += 2 * strlen(w->word[i]) + 8;
+        size += 4 * strlen(w->word[i]) + 8;
     char *text = spec_arena_alloc(w->a, size), *p = text;
-    (void)c;
     if (!text)
         return NULL;
-    if (!run->facts.systemd) {      /* an argument a line */
-        p = stpcpy(p, "# made by berth: the arguments of systemd-nspawn\n");
-        for (size_t i = 0; i < w->n; i++) {
-            p = stpcpy(p, w->word[i]);
-            *p++ = '\n';
-        }
-        return text;
-    }
-    p = stpcpy(p, "# Made by berth; what is changed in here is changed back.\n[Service]\nExecStart=\nExecStart=");
+    p += sprintf(p, MARK "[Service]\nEnvironment=BERTH_UNIT=%.16s\nExecStart=\nExecStart=", digest);
     quoted(&p, run->facts.nspawn);
     for (size_t i = 0; i < w->n; i++) {
         p = stpcpy(p, " \\\n  ");
@@ -75,56 +73,68 @@ const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c
     return text;
 }
 
-static int systemctl(struct rec_run *run, const char *verb, const char *name, int deadline_ms, int *status, char **output,
+static const char *unit_name(struct spec_arena *a, const char *name)
+{
+    return spec_arena_printf(a, "berth@%s.service", name);
+}
+
+/* `verb` for the units of all of `names` in one go. */
+static int systemctl(struct rec_run *run, const char *verb, const char *const *names, size_t n, int deadline_ms, int *status,
                      struct rec_error *err)
 {
-    const char *unit = name ? spec_arena_printf(run->arena, "berth@%s.service", name) : NULL;
-    const char *argv[] = {run->facts.systemctl, verb, unit, NULL};
+    const char **argv = spec_arena_alloc(run->arena, (n + 4) * sizeof *argv);
+    char *output;
+    if (!argv)
+        return rec_fail(err, ENOMEM, "out of memory");
     if (!run->facts.systemctl)
         return rec_fail(err, ENOENT, "cannot %s units: no systemctl on this host", verb);
-    return rec_proc_run(run->arena, argv, deadline_ms, status, output, err);
+    argv[0] = run->facts.systemctl;
+    argv[1] = verb;
+    argv[2] = "--";
+    for (size_t i = 0; i < n; i++)
+        argv[3 + i] = unit_name(run->arena, names[i]);
+    int r = rec_proc_run(run->arena, argv, deadline_ms, status, &output, err);
+    if (!r && *status) {
+        output[strcspn(output, "\n")] = 0;
+        rec_fail(err, EIO, "systemctl %s: %.300s", verb, output);
+    }
+    return r;
 }
 
-static int reload(struct rec_run *run, struct rec_error *err)
+bool nspawn_unit_template(struct rec_run *run)
 {
-    int status;
-    char *output;
-    int r = systemctl(run, "daemon-reload", NULL, 60000, &status, &output, err);
-    return r || !status ? r : rec_fail(err, EIO, "cannot make systemd read its units again: %.200s", output);
+    char *now;
+    size_t len;
+    return !rec_file_read(run->arena, UNITS "/berth@.service", 65536, &now, &len, NULL) && !strcmp(now, template);
 }
 
-/* The digest rides in the drop-in's environment; it is of the text without that line. */
+int nspawn_unit_reload(struct rec_run *run, struct rec_error *err)
+{
+    int status, r = systemctl(run, "daemon-reload", NULL, 0, 60000, &status, err);
+    return r ? r : status ? -EIO : 0;
+}
+
 int nspawn_unit_write(struct rec_run *run, const char *name, const char *text, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
-    char *now;
-    size_t len;
-    const char *dir = spec_arena_printf(a, UNITS "/berth@%s.service.d", name);
-    const char *digest = spec_arena_printf(a, "[Service]\nEnvironment=BERTH_UNIT=%s\n", nspawn_digest(a, text));
-    int r = rec_file_read(a, UNITS "/berth@.service", 65536, &now, &len, err);
-    if (r == -ENOENT || (!r && strcmp(now, template)))
+    int r = nspawn_unit_template(run) ? 0 : rec_dir_make(UNITS, 0755, err);
+    if (!r && !nspawn_unit_template(run))
         r = rec_file_write(UNITS "/berth@.service", template, sizeof template - 1, 0644, err);
     if (!r)
-        r = rec_dir_make(dir, 0755, err);
-    if (!r)
-        r = rec_file_write(spec_arena_printf(a, "%s/digest.conf", dir), digest, strlen(digest), 0644, err);
-    if (!r)
-        r = rec_file_write(nspawn_unit_path(a, name), text, strlen(text), 0644, err);
-    return r ? r : reload(run, err);
+        r = rec_dir_make(spec_arena_printf(a, UNITS "/berth@%s.service.d", name), 0755, err);
+    return r ? r : rec_file_write(nspawn_unit_path(a, name), text, strlen(text), 0644, err);
 }
 
 int nspawn_unit_remove(struct rec_run *run, const char *name, struct rec_error *err)
 {
     char **list;
-    size_t n;
+    size_t n, others = 0;
     int r = rec_tree_remove(spec_arena_printf(run->arena, UNITS "/berth@%s.service.d", name), err);
-    bool last = true;
-    if (!r && !rec_dir_list(run->arena, UNITS, &list, &n, err))
-        for (size_t i = 0; i < n; i++)
-            last = last && (strncmp(list[i], "berth@", 6) || !strcmp(list[i], "berth@.service"));
-    if (!r && last)
-        r = rec_file_remove(UNITS "/berth@.service", err);
-    return r ? r : reload(run, err);
+    if (r || rec_dir_list(run->arena, UNITS, &list, &n, NULL))
+        return r;
+    for (size_t i = 0; i < n; i++)
+        others += !strncmp(list[i], "berth@", 6) && strcmp(list[i], "berth@.service");
+    return others ? 0 : rec_file_remove(UNITS "/berth@.service", err);
 }
 
 int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found *out)
@@ -155,52 +165,54 @@ static const char *journal(struct rec_run *run, const char *name)
     char *output = "";
     int status;
     for (size_t i = 0; i < 2; i++) {
-        const char *argv[] = {programs[i], "-u", spec_arena_printf(run->arena, "berth@%s.service", name), "-n", "5", "-o", "cat",
-                              "--no-pager", NULL};
-        if (!access(programs[i], X_OK) && !rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) && !status)
-            return output;
+        const char *argv[] = {programs[i], "-u", unit_name(run->arena, name), "-n", "4", "-o", "cat", "--no-pager", NULL};
+        if (access(programs[i], X_OK) || rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)
+            continue;
+        for (char *p = output; *p; p++)
+            if ((unsigned char)*p < ' ')
+                *p = p[1] ? *p == '\n' ? ';' : ' ' : 0;
+        return output;
     }
-    return "";
+    return "its journal cannot be read";
 }
 
-int nspawn_unit_start(struct rec_run *run, const struct rec_item *w, struct rec_error *err)
+void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
 {
     int status;
-    char *output;
+    struct rec_error e = {0};
     struct nspawn_found f;
-    int r = systemctl(run, "reset-failed", w->container, 10000, &status, &output, err);
-    if (!r)
-        r = systemctl(run, "start", w->container, 120000, &status, &output, err);
-    if (r)
-        return r;
-    if (status)
-        return rec_fail(err, EIO, "cannot start container '%s': %.380s", w->container, journal(run, w->container));
-    if (nspawn_unit_find(run, w->container, &f)) {
-        rec_fail(err, EIO, "container '%s' ended right after its start: %.300s", w->container, journal(run, w->container));
-        rec_hint(err, "see berth logs %s", w->container);
-        return -EIO;
+    for (size_t i = 0; i < n; i++) {
+        char *text;
+        size_t len;
+        if (!rec_file_read(run->arena, nspawn_unit_path(run->arena, names[i]), NSPAWN_UNIT_MOST, &text, &len, &err[i]))
+            nspawn_furnish(run, names[i], text, &err[i]);
     }
-    return 0;
+    systemctl(run, "reset-failed", names, n, 10000, &status, NULL);     /* those that never ran are no unit of its yet: not an error */
+    systemctl(run, "start", names, n, 120000, &status, &e);
+    for (size_t i = 0; i < n; i++) {
+        if (err[i].code || !nspawn_unit_find(run, names[i], &f))
+            continue;
+        const char *said = journal(run, names[i]);
+        rec_fail(&err[i], EIO, "cannot start container '%s': %.380s", names[i], *said ? said : e.code ? e.text : "it ended at once");
+        rec_hint(&err[i], "all it said: berth logs %s", names[i]);
+    }
 }
 
-int nspawn_unit_stop(struct rec_run *run, const char *name, struct rec_error *err)
+void nspawn_unit_stop(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
 {
-    int status;
-    char *output;
+    int status = 0;
+    struct rec_error e = {0};
     struct nspawn_found f;
-    /* The unit's stop gives the payload no time for its handler (facts R9): it is asked first. A booted init is the leader itself,
-     * and the unit's stop is its own kind of asking. */
-    char *comm;
-    size_t len;
-    if (!nspawn_unit_find(run, name, &f) &&
-        !rec_file_read(run->arena, spec_arena_printf(run->arena, "/proc/%d/comm", (int)f.leader), 64, &comm, &len, NULL) &&
-        !strncmp(comm, "(sd-stubinit)", 8)) {
-        pid_t payload = rec_proc_child(f.leader);
-        rec_proc_kill(payload, rec_proc_started(payload), 15);
-        rec_proc_wait(f.leader, f.leader_started, 10000);
-    }
-    int r = systemctl(run, "stop", name, 60000, &status, &output, err);
-    if (r || !status)
-        return r;
-    return rec_fail(err, EIO, "cannot stop container '%s': %.300s", name, output);
+    bool *asked = spec_arena_alloc(run->arena, n + 1);
+    /* The unit's stop gives the payload no time for its handler (facts R9): it is asked first. */
+    for (size_t i = 0; asked && i < n; i++)
+        asked[i] = !nspawn_unit_find(run, names[i], &f) && nspawn_ask_payload(run, f.leader);
+    long waited = 0;
+    for (size_t i = 0; asked && i < n; i++)
+        if (asked[i] && !nspawn_unit_find(run, names[i], &f) && !rec_proc_wait(f.leader, f.leader_started, waited ? 100 : PAYLOAD_MS))
+            waited = 1;         /* one had its time, and so had the others */
+    systemctl(run, "stop", names, n, 120000, &status, &e);
+    for (size_t i = 0; i < n; i++)
+        if (!nspawn_unit_find(run, names[i], &f))
+            rec_fail(&err[i], EIO, "cannot stop container '%s': %.300s", names[i], e.code ? e.text : "it still runs");
 }

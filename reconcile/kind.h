@@ -38,6 +38,7 @@ struct rec_kind {
     const char *(*conflict)(struct spec_arena *a, const struct rec_state *from, const struct rec_item *want,
                             const struct rec_item *have, const char **hint);
     bool shared;        /* a setting that has one value for all (sysctl): changed and given back, never a conflict */
+    bool partial;       /* what is had may not state all fields: what it does not state is no difference */
     bool marks;         /* the kernel or file keeps a mark of ours: --adopt sets it on what is equal */
     /* Do these steps, all of this kind's phase, in order, batched; each outcome into the report (rec_report_done/failed).
      * Goes on after a refusal where that is harmless. */

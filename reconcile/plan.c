@@ -133,6 +133,8 @@ static int compare(struct planner *p, struct differ *d)
         const struct rec_field *field = &k->fields[f];
         if (field->type == REC_T_CUSTOM || !(want->stated & 1u << f) || equal(want, have, field))
             continue;
+        if (k->partial && !(have->stated & 1u << f))
+            continue;       /* nothing is known of it: a process that is not there has no settings in force */
         if (!have->ours && (want->weak & 1u << f))
             continue;       /* what the author did not write is no difference on what is not ours */
         if (field->type == REC_T_TEXT) {
@@ -236,6 +238,10 @@ static const char *reason_of(struct spec_arena *a, const struct differ *d)
 {
     if (!d->n)
         return "differs";
+    if (d->from->kind == REC_RUN && !d->from->run.running)
+        return "it is not running";
+    if (d->from->kind == REC_RUN && !d->to->run.running)
+        return "it shall be stopped";
     return d->n == 1 ? spec_arena_printf(a, "%s differs", d->list[0].field)
                      : spec_arena_printf(a, "%s and %zu more differ", d->list[0].field, d->n - 1);
 }

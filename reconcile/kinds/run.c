@@ -94,4 +94,5 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
 
 const struct rec_kind rec_kind_run = {
     .name = "run", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_run, .apply = apply,
+    .partial = true,
 };

@@ -358,7 +358,7 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         it->container = names[i];
         it->runtime = SPEC_RT_NSPAWN;
         seen[i] = true;
-        it->stated = (1u << RUN_ORPHAN) * 2 - 1;
+        it->stated = f.leader ? (1u << RUN_ORPHAN) * 2 - 1 : 1u << RUN_RUNNING;
         it->run.running = f.leader != 0;
         it->run.leader = f.leader;
         it->run.digest = f.digest;

@@ -37,6 +37,7 @@ static bool ask(void *arg, const struct rec_plan *p)
     struct cmd_converge *v = arg;
     struct cmd *c = v->cmd;
     char line[16];
+    v->asked = !c->args.json;
     if (!c->args.json) {
         struct cmd_render_plan shown = {.format = v->format, .host = c->host ? c->host->name : NULL, .file = c->file.name, .plan = p};
         cmd_render_plan_text(&c->out, &shown);

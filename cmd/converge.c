@@ -65,7 +65,7 @@ static void report(struct cmd *c, const struct cmd_converge *v, const struct rec
     if (c->args.json)
         cmd_render_plan_json(&c->out, &p);
     else if (r->plan && (v->dry || r->plan->n || r->plan->n_conflicts || r->plan->n_notes) && !(p.quiet && p.applied))
-        if (!v->confirm || r->outcome != REC_REFUSED)      /* a plan that was asked about has been seen */
+        if (!v->asked || (r->outcome != REC_REFUSED && !good))     /* a plan that was asked about has been seen */
             cmd_render_plan_text(&c->out, &p);
     /* A plan has ended with its summary; only what an apply came to, or what went wrong, is left to tell. */
     struct cmd_out nowhere = {.fd = -1};

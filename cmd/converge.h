@@ -17,6 +17,7 @@ struct cmd_converge {
     /* Out. */
     struct cmd *cmd;
     bool        pending;        /* dry: there are steps */
+    bool        asked;          /* confirm has shown the plan */
     enum rec_outcome outcome;
     uint64_t    started, told;  /* progress, in microseconds */
 };

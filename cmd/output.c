@@ -218,7 +218,7 @@ void cmd_wrap(struct cmd_out *o, const char *text, size_t column, size_t indent,
 {
     bool begin = true;
     while (*text) {
-        size_t n = strcspn(text, " ");
+        size_t n = strcspn(text, " \t");
         size_t w = width_n(o->utf8, text, n);
         if (!begin && column + 1 + w > width) {
             cmd_put(o, "\n");
@@ -230,6 +230,6 @@ void cmd_wrap(struct cmd_out *o, const char *text, size_t column, size_t indent,
         }
         column += safe_n(o, text, n);
         begin = false;
-        text += n + (text[n] == ' ');
+        text += n + (text[n] != 0);
     }
 }

@@ -36,7 +36,7 @@ size_t cmd_safe(struct cmd_out *o, const char *text);
 size_t cmd_safe_width(const struct cmd_out *o, const char *text);
 /* Several lines of others' bytes: the first as it stands, each further one indented behind a bar that it cannot forge. */
 void cmd_safe_lines(struct cmd_out *o, const char *text, size_t indent);
-/* Words of ours and others' (escaped), broken at blanks before `width` columns; further lines begin at `indent`. */
+/* Words of ours and others' (escaped), broken at blanks (a tab is one, too) before `width` columns; further lines begin at `indent`. */
 void cmd_wrap(struct cmd_out *o, const char *text, size_t column, size_t indent, size_t width);
 /* One of two spellings of a symbol. */
 const char *cmd_symbol(const struct cmd_out *o, const char *utf8, const char *ascii);

@@ -39,8 +39,8 @@ int main(int argc, char **argv)
     int code;
     put_right();
     if (getauxval(AT_SECURE)) {
-        static const char text[] = "berth: refuses to run with more rights than its caller has (setuid, file capabilities)\n";
-        return write(2, text, sizeof text - 1) < 0 ? CMD_DENIED : CMD_DENIED;
+        dprintf(2, "berth: refuses to run with more rights than its caller has (setuid, file capabilities)\n");
+        return CMD_DENIED;
     }
     int r = argc > 0 ? cmd_args_parse(argc, argv, environ, &c.args, &why) : -EINVAL;
     cmd_out_init(&c.out, 1, c.args.color);

@@ -75,6 +75,7 @@ static bool has_seen(const struct spec_seen *s, const char *key, size_t len)
     return false;
 }
 
+__attribute__((format(printf, 5, 0)))
 static struct spec_diag *add(struct spec_ctx *c, enum spec_level level, enum spec_code code, struct spec_loc at,
                              const char *format, va_list ap)
 {
@@ -137,6 +138,7 @@ struct spec_diag *spec_warning(struct spec_ctx *c, enum spec_code code, struct s
     return d;
 }
 
+__attribute__((format(printf, 2, 0)))
 static const char *text_of(struct spec_ctx *c, const char *format, va_list ap)
 {
     char text[300];

@@ -261,6 +261,12 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
         goto end;
     }
     out->outcome = REC_APPLIED;
+    /* Directories of ours that nothing is in any more. The lock's file stays: two could lock two. */
+    rmdir(REC_RUN_DIR "/c");
+    rmdir(REC_RUN_DIR "/hosts");
+    rmdir(REC_RUN_DIR "/held");
+    rmdir(REC_STATE_DIR "/roots");
+    rmdir(REC_STATE_DIR);
 protect:
     if (!o->dry && run->host && !o->only && rec_protected_write(run, run->host, &out->error))
         out->outcome = REC_PARTIAL;

@@ -21,7 +21,7 @@ static enum cmd_exit absent(struct cmd *c, struct rec_error *err)
     const char *near = known ? NULL : cmd_nearest_container(c, name);
     if (near && strcmp(near, name))
         rec_hint(err, "did you mean %s?", near);
-    else if (!err->hint[0])
+    else if (!err->hint[0] && err->code == ESRCH)
         rec_hint(err, known ? "berth start %s" : "`berth list` shows those that there are", name);
     return cmd_fail(c, NULL, CMD_FAILED, err);
 }

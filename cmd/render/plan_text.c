@@ -350,10 +350,11 @@ static void in_sync(struct cmd_out *o, const struct cmd_render_plan *p)
 {
     cmd_style(o, CMD_GREEN);
     if (p->resources)
-        cmd_printf(o, "Nothing to do: %zu %s in sync\n", p->resources, p->resources == 1 ? "resource is" : "resources are");
+        cmd_printf(o, "Nothing to do: %zu %s in sync", p->resources, p->resources == 1 ? "resource is" : "resources are");
     else
-        cmd_put(o, "Nothing to do: nothing is wanted, and nothing here is berth's\n");
+        cmd_put(o, "Nothing to do: nothing is wanted, and nothing here is berth's");
     cmd_style(o, CMD_PLAIN);
+    cmd_put(o, "\n");
 }
 
 static void summary(struct cmd_out *o, const struct cmd_render_plan *p)
@@ -453,9 +454,10 @@ void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const stru
         if (p->quiet)
             return;
         cmd_style(out, CMD_GREEN);
-        cmd_printf(out, "%s %zu %s in %llu.%02llu s; in sync\n", verb, r->report.done, r->report.done == 1 ? "step" : "steps",
+        cmd_printf(out, "%s %zu %s in %llu.%02llu s; in sync", verb, r->report.done, r->report.done == 1 ? "step" : "steps",
                    (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000 / 10000));
         cmd_style(out, CMD_PLAIN);
+        cmd_put(out, "\n");
         return;
     }
     case REC_REFUSED:

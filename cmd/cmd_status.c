@@ -73,7 +73,7 @@ static int fill(struct spec_arena *a, struct view *v, bool spec)
     for (size_t i = 0; i < v->want.n; i++) {
         const struct cmd_render_resource *r = find(about, n_about, v->want.items[i]);
         v->list[v->n++] = r ? *r
-                            : (struct cmd_render_resource){.item = v->want.items[i], .object = cmd_render_object(a, v->want.items[i]),
+                            : (struct cmd_render_resource){.item = v->want.items[i], .object = rec_item_object(a, v->want.items[i]),
                                                        .sync = CMD_IN_SYNC};
     }
     for (size_t i = 0; i < v->have.n; i++) {
@@ -81,7 +81,7 @@ static int fill(struct spec_arena *a, struct view *v, bool spec)
         const struct cmd_render_resource *r = find(about, n_about, h);
         if (spec ? r != NULL : h->ours)
             v->list[v->n++] = spec ? *r
-                                   : (struct cmd_render_resource){.item = h, .object = cmd_render_object(a, h), .sync = CMD_OURS};
+                                   : (struct cmd_render_resource){.item = h, .object = rec_item_object(a, h), .sync = CMD_OURS};
     }
     if (v->n)
         qsort(v->list, v->n, sizeof *v->list, compare_shown);

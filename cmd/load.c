@@ -114,7 +114,7 @@ enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error 
     struct spec_limits limits = {c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
     int r = cmd_spec_read(name, limits.bytes, &c->file, err);
     if (r)
-        return r == -EACCES || r == -EPERM ? CMD_DENIED : r == -ENOMEM || r == -EIO ? CMD_FAILED : CMD_USAGE;
+        return r == -EACCES || r == -EPERM ? CMD_DENIED : r == -ENOMEM || r == -EIO ? CMD_FAILED : CMD_BAD_SPEC;
     c->arena = spec_arena_new();
     r = c->arena ? spec_load(c->arena, c->file.text, c->file.len, &limits, &c->doc, &c->diags) : -ENOMEM;
     if (r == -EINVAL) {

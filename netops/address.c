@@ -106,7 +106,7 @@ static void describe(const struct nlmsghdr *m, const char *link, char *out, size
 }
 
 static int queue(struct net_batch *b, uint16_t type, uint16_t flags, const char *op, const struct net_address *a,
-                 const char *link, uint32_t tag)
+                 const char *link, uint8_t proto, uint32_t tag)
 {
     size_t             size = a->family == AF_INET ? 4 : a->family == AF_INET6 ? 16 : 0;
     struct ifaddrmsg   body = {.ifa_family = a->family, .ifa_prefixlen = a->prefix, .ifa_scope = a->scope,
@@ -125,7 +125,8 @@ static int queue(struct net_batch *b, uint16_t type, uint16_t flags, const char 
         uint32_t own = (a->flags & kept) | (a->family == AF_INET6 ? IFA_F_NODAD : 0);
         if (own)
             mnl_attr_put_u32(m, IFA_FLAGS, own);
-        mnl_attr_put_u8(m, IFA_PROTO, NET_PROTO_BERTH);
+        if (proto)
+            mnl_attr_put_u8(m, IFA_PROTO, proto);
     }
     net_batch_end(b);
     return 0;
@@ -133,10 +134,15 @@ static int queue(struct net_batch *b, uint16_t type, uint16_t flags, const char 
 
 int net_batch_address_new(struct net_batch *b, const struct net_address *a, const char *link, uint32_t tag)
 {
-    return queue(b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add", a, link, tag);
+    return queue(b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add", a, link, NET_PROTO_BERTH, tag);
 }
 
 int net_batch_address_del(struct net_batch *b, const struct net_address *a, const char *link, uint32_t tag)
 {
-    return queue(b, RTM_DELADDR, 0, "remove", a, link, tag);
+    return queue(b, RTM_DELADDR, 0, "remove", a, link, 0, tag);
+}
+
+int net_batch_address_mark(struct net_batch *b, const struct net_address *a, const char *link, bool ours, uint32_t tag)
+{
+    return queue(b, RTM_NEWADDR, NLM_F_REPLACE, ours ? "mark" : "unmark", a, link, ours ? NET_PROTO_BERTH : 0, tag);
 }

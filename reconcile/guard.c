@@ -18,7 +18,8 @@ int rec_guard_protected(struct rec_run *run, const struct rec_plan *p, struct re
     int r = rec_protected_read(run, &names, &n, err);
     for (size_t i = 0; !r && i < p->n; i++) {
         const struct rec_step *s = p->steps[i];
-        if (s->action != REC_REMOVE || !s->from->container || (s->kind != REC_NETNS && s->kind != REC_RUN))
+        if (s->action != REC_REMOVE || !s->from->container || (s->kind != REC_NETNS && s->kind != REC_RUN) ||
+            rec_in_spec(run, s->from->container))
             continue;
         for (size_t k = 0; k < n; k++)
             if (!strcmp(names[k], s->from->container)) {

@@ -135,8 +135,9 @@ static int compare(struct planner *p, struct differ *d)
             continue;
         if (k->partial && !(have->stated & 1u << f))
             continue;       /* nothing is known of it: a process that is not there has no settings in force */
-        if (!have->ours && (want->weak & 1u << f))
-            continue;       /* what the author did not write is no difference on what is not ours */
+        /* What the author did not write is no difference on what is not ours; but what is taken over becomes ours whole. */
+        if (!have->ours && (want->weak & 1u << f) && !(p->run->opt.adopt && k->marks))
+            continue;
         if (field->type == REC_T_TEXT) {
             const char *x = *(const char *const *)((const char *)have + field->offset);
             const char *y = *(const char *const *)((const char *)want + field->offset);
@@ -149,7 +150,7 @@ static int compare(struct planner *p, struct differ *d)
     return d->failed ? -ENOMEM : 0;
 }
 
-static const char *object_of(struct spec_arena *a, const struct rec_item *i)
+const char *rec_item_object(struct spec_arena *a, const struct rec_item *i)
 {
     const char *kind = rec_kinds[i->kind]->name;
     if (i->kind == REC_PORT && i->port.link)
@@ -167,7 +168,7 @@ static const char *object_of(struct spec_arena *a, const struct rec_item *i)
     return spec_arena_printf(a, "%s %s", kind, i->key);
 }
 
-static bool in_spec(const struct rec_run *run, const char *container)
+bool rec_in_spec(const struct rec_run *run, const char *container)
 {
     if (!run->host)
         return false;
@@ -202,7 +203,7 @@ static int conflict(struct planner *p, const struct rec_item *from, const struct
         return -ENOMEM;
     const struct rec_item *i = to ? to : from;
     q->conflicts[q->n_conflicts++] =
-        (struct rec_conflict){from, to, object_of(p->run->arena, i), text, hint, i->at};
+        (struct rec_conflict){from, to, rec_item_object(p->run->arena, i), text, hint, i->at};
     return 0;
 }
 
@@ -224,7 +225,7 @@ static int step(struct planner *p, enum rec_action action, const struct rec_item
         s->differences = d->list;
         s->n_differences = d->n;
     }
-    s->object = object_of(a, i);
+    s->object = rec_item_object(a, i);
     s->blinks = blinks(s);
     s->final = i->kind == REC_RUN && action != REC_CREATE;
     if (!s->object)
@@ -259,7 +260,7 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         const char *why = k->conflict ? k->conflict(a, p->from, NULL, from, &hint) : NULL;
         if (why)
             return conflict(p, from, NULL, why, hint);
-        bool stopped = from->container && in_spec(p->run, from->container);
+        bool stopped = from->container && rec_in_spec(p->run, from->container);
         return step(p, REC_REMOVE, from, NULL, NULL, stopped ? "it shall be stopped" : "no longer wanted");
     }
     if (!from) {
@@ -334,7 +335,7 @@ static void count(struct planner *p)
             break;
         }
         bool whole = s->kind == REC_BRIDGE || s->kind == REC_NETNS;
-        if (whole && s->action == REC_REMOVE && !(s->from->container && in_spec(p->run, s->from->container)))
+        if (whole && s->action == REC_REMOVE && !(s->from->container && rec_in_spec(p->run, s->from->container)))
             q->deletes++;
         bool goes = s->action == REC_REPLACE ||
                     (s->action == REC_REMOVE && (s->kind == REC_NETNS || s->kind == REC_RUN));

@@ -52,6 +52,10 @@ int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec
 int rec_step_rank(const struct rec_step *s);
 extern const int rec_finish_rank;        /* steps of a higher rank come after the kinds' finish */
 void rec_plan_sort(struct rec_plan *p);
+/* "port web (vb-web)". */
+const char *rec_item_object(struct spec_arena *a, const struct rec_item *i);
+/* Is the container in the spec's host (then its removal is a stop). */
+bool rec_in_spec(const struct rec_run *run, const char *container);
 const char *rec_action_sign(enum rec_action a);         /* "+", "~", "-", "±", "=" */
 const char *rec_effect_name(enum rec_effect e);         /* "live", … */
 #endif

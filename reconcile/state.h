@@ -30,7 +30,7 @@ struct rec_bridge {
     uint8_t     mac[6];
     uint32_t    mtu;
     bool        up;
-    bool        accept_ra;      /* have of what is not ours: false, not read */
+    bool        accept_ra;
     bool        loopback;       /* route_localnet: mapped ports answer on 127.0.0.1 */
     bool        link_local;     /* has an IPv6 link-local address */
     int         index;          /* have only */

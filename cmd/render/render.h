@@ -42,8 +42,6 @@ struct cmd_render_status {
 const char *cmd_render_sync_name(enum cmd_render_sync s);       /* "in_sync", … */
 void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s);
 void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s);
-/* "bridge br0": as a plan calls it. In `a`. */
-const char *cmd_render_object(struct spec_arena *a, const struct rec_item *i);
 
 struct cmd_render_container {
     const char *name, *runtime, *state, *address, *root, *sync;

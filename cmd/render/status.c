@@ -2,18 +2,6 @@
 #include "cmd/render/json.h"
 #include <string.h>
 
-const char *cmd_render_object(struct spec_arena *a, const struct rec_item *i)
-{
-    const char *kind = rec_kinds[i->kind] ? rec_kinds[i->kind]->name : "object";
-    if (i->kind == REC_PORT && i->port.link)
-        return spec_arena_printf(a, "%s %s (%s)", kind, i->key, i->port.link);
-    if (i->kind == REC_NAMES && i->container)
-        return spec_arena_printf(a, "%s of %s", kind, i->container);
-    if (i->kind == REC_NAT)
-        return "nat tables 'inet berth' and 'bridge berth'";
-    return spec_arena_printf(a, "%s %s", kind, i->key);
-}
-
 static const struct {
     const char    *name, *text;
     const char    *utf8, *ascii;

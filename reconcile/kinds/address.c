@@ -86,6 +86,10 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
         struct rec_step *s = steps[i];
         if (s->implied)
             continue;
+        if (s->action == REC_ADOPT) {
+            net_batch_address_mark(b, &s->from->address.addr, s->from->address.link, !s->unmark, REC_TAG(i, REC_PART_LINK));
+            continue;
+        }
         if (s->from)
             net_batch_address_del(b, &s->from->address.addr, s->from->address.link, REC_TAG(i, REC_PART_LINK));
         if (!s->to)
@@ -112,5 +116,5 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
 
 const struct rec_kind rec_kind_address = {
     .name = "address", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_addresses,
-    .conflict = conflict, .apply = apply,
+    .conflict = conflict, .marks = true, .apply = apply,
 };

@@ -75,7 +75,7 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
         it->bridge = (struct rec_bridge){.mtu = l->mtu, .up = l->flags & IFF_UP, .index = l->index, .other_kind = !bridge};
         memcpy(it->bridge.mac, l->mac, 6);
         it->stated = (1u << F_UP) * 2 - 1;
-        if (ours) {
+        if (bridge) {
             it->bridge.accept_ra = run->facts.ipv6 && setting("ipv6", l->name, "accept_ra");
             it->bridge.loopback = setting("ipv4", l->name, "route_localnet");
         }
@@ -83,13 +83,13 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
         for (size_t k = 0; ours && k < links->n; k++)
             if (links->link[k].master == l->index && links->link[k].group != REC_GROUP)
                 it->bridge.foreign = spec_arena_printf(out->arena, "%s is a port of it", links->link[k].name);
-        for (size_t k = 0; ours && k < links->n_address; k++) {
+        for (size_t k = 0; bridge && k < links->n_address; k++) {
             const struct net_address *a = &links->address[k];
             char text[SPEC_ADDR_TEXT];
             struct spec_addr s = rec_spec_address(a);
             if (a->index == l->index && a->family == AF_INET6 && a->scope == RT_SCOPE_LINK)
                 it->bridge.link_local = true;
-            if (a->index == l->index && a->proto != NET_PROTO_BERTH && a->scope != RT_SCOPE_LINK)
+            if (ours && a->index == l->index && a->proto != NET_PROTO_BERTH && a->scope != RT_SCOPE_LINK)
                 it->bridge.foreign = spec_arena_printf(out->arena, "%s is an address on it", spec_addr_format(&s, true, text));
         }
     }

@@ -20,10 +20,13 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
+
+enum { DRAIN_MS = 200 };
 
 struct inside {
     const struct rec_enter *e;
@@ -61,7 +64,9 @@ static void enter_netns(const struct inside *in)
     if (sethostname(in->e->container, strlen(in->e->container)))
         complain("set the hostname");
     /* /sys shows the network of whoever mounted it. */
-    if (!umount2("/sys", MNT_DETACH) && mount("sysfs", "/sys", "sysfs", 0, NULL))
+    struct statvfs fs;
+    unsigned long flags = !statvfs("/sys", &fs) && fs.f_flag & ST_RDONLY ? MS_RDONLY : 0;
+    if (!umount2("/sys", MNT_DETACH) && mount("sysfs", "/sys", "sysfs", flags | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
         complain("mount /sys");
     bind_names(in->e->container);
 }
@@ -127,8 +132,10 @@ static void become(const struct inside *in)
     const char *term = getenv("TERM");
     char term_line[128], container[128];
     snprintf(term_line, sizeof term_line, "TERM=%.100s", term ? term : "dumb");
-    snprintf(container, sizeof container, "container=%s", in->leader.pid ? "systemd-nspawn" : "berth-netns");
-    char *env[] = {(char *)path, "HOME=/root", "USER=root", "LOGNAME=root", "LANG=C.UTF-8", term_line, container, NULL};
+    snprintf(container, sizeof container, "container=systemd-nspawn");
+    char *env[] = {(char *)path,      "HOME=/root",      "USER=root", "LOGNAME=root",
+                   "LANG=C.UTF-8", term_line, in->leader.pid ? container : NULL, NULL};
+    environ = env;      /* the search for the program goes by this PATH, not by the caller's */
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -200,9 +207,11 @@ static void open_pty(const struct inside *in)
 
 static volatile sig_atomic_t innermost;
 
-static void pass_on(int s)
+/* What the terminal sends, it sends to all of the foreground at once: the command has had it. */
+static void pass_on(int s, siginfo_t *i, void *context)
 {
-    if (innermost > 0)
+    (void)context;
+    if (innermost > 0 && i->si_code != SI_KERNEL)
         kill((pid_t)innermost, s);
 }
 
@@ -214,6 +223,7 @@ static void middle(const struct inside *in)
     int st;
     sigset_t none;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_DUMPABLE, 0);      /* nobody inside shall get at this program through /proc while it is not yet the command */
     if (in->leader.pid)
         enter_leader(in);
     else
@@ -230,7 +240,7 @@ static void middle(const struct inside *in)
         become(in);
     }
     innermost = pid;
-    struct sigaction sa = {.sa_handler = pass_on};
+    struct sigaction sa = {.sa_sigaction = pass_on, .sa_flags = SA_SIGINFO};
     for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
         sigaction(passed[i], &sa, NULL);
     sigemptyset(&none);
@@ -268,7 +278,10 @@ static int attend(pid_t pid, int master, int signals)
                               {signals, POLLIN, 0},
                               {in_open ? 0 : -1, POLLIN, 0},
                               {out_open ? master : -1, POLLIN, 0}};
-        if (poll(p, 4, -1) < 0 && errno != EINTR)
+        int k = poll(p, 4, ended ? DRAIN_MS : -1);      /* what was left behind may hold the pty: no need to wait for it */
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
             break;
         if (p[1].revents & POLLIN) {
             struct signalfd_siginfo s;
@@ -276,7 +289,7 @@ static int attend(pid_t pid, int master, int signals)
             if (read(signals, &s, sizeof s) == sizeof s && (int)s.ssi_signo == SIGWINCH) {
                 if (master >= 0 && !ioctl(0, TIOCGWINSZ, &w))
                     ioctl(master, TIOCSWINSZ, &w);
-            } else if (s.ssi_signo != SIGCHLD) {
+            } else if (s.ssi_code != SI_KERNEL) {
                 kill(pid, (int)s.ssi_signo);
             }
         }
@@ -331,8 +344,13 @@ int rec_enter(struct rec_run *run, const struct rec_enter *e, int *status, struc
         return r;
     if (in.leader.pid)
         find_cgroup(run, &in);
-    if (tty && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-        return rec_fail(err, errno, "cannot enter container '%s': %s", e->container, strerror(errno));
+    if (tty && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+        r = rec_fail(err, errno, "cannot enter container '%s': %s", e->container, strerror(errno));
+        close(in.leader.netns);
+        if (in.leader.pidfd >= 0)
+            close(in.leader.pidfd);
+        return r;
+    }
     in.tty_back = pair[1];
     sigset_t mask, before;
     sigemptyset(&mask);
@@ -375,23 +393,42 @@ int rec_enter(struct rec_run *run, const struct rec_enter *e, int *status, struc
 }
 
 /* ---- logs ---------------------------------------------------------------- */
-static int follow_file(int fd, const char *path, int out)
+/* 1: to the end of the file; 0: nobody reads any more. */
+static int pour(int fd, int out)
 {
     char b[8192];
-    int watch = inotify_init1(IN_CLOEXEC);
-    if (watch >= 0)
-        inotify_add_watch(watch, path, IN_MODIFY | IN_DELETE_SELF | IN_MOVE_SELF);
-    for (;;) {
-        ssize_t n;
-        while ((n = read(fd, b, sizeof b)) > 0)
-            if (write(out, b, (size_t)n) < 0)
-                n = -1;
-        if (n < 0 || watch < 0 || read(watch, b, sizeof b) <= 0)
-            break;
+    ssize_t n;
+    while ((n = read(fd, b, sizeof b)) != 0) {
+        if (n < 0 && errno != EINTR)
+            return 0;
+        for (ssize_t at = 0; at < n;) {
+            ssize_t k = write(out, b + at, (size_t)(n - at));
+            if (k < 0 && errno != EINTR)
+                return 0;
+            at += k > 0 ? k : 0;
+        }
     }
+    return 1;
+}
+
+/* Until interrupted, or its reader or the file is gone; a file that was put aside when it grew too large is followed by the next. */
+static void follow_file(int fd, const char *path, int out)
+{
+    char events[4096];
+    int watch = inotify_init1(IN_CLOEXEC);
+    if (watch >= 0 && inotify_add_watch(watch, path, IN_MODIFY | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB) >= 0)
+        while (pour(fd, out)) {
+            struct stat st;
+            struct pollfd p[2] = {{watch, POLLIN, 0}, {out, 0, 0}};
+            if (poll(p, 2, -1) < 0 && errno != EINTR)
+                break;
+            if (p[1].revents & (POLLERR | POLLHUP))
+                break;
+            if (p[0].revents && (read(watch, events, sizeof events) <= 0 || fstat(fd, &st) || !st.st_nlink))
+                break;
+        }
     if (watch >= 0)
         close(watch);
-    return 0;
 }
 
 /* Where the last `lines` lines start. */
@@ -400,7 +437,7 @@ static off_t tail_start(int fd, long lines)
     char b[8192];
     off_t end = lseek(fd, 0, SEEK_END), at = end;
     long seen = 0;
-    while (at > 0) {
+    while (at > 0 && lines) {
         off_t from = at > (off_t)sizeof b ? at - (off_t)sizeof b : 0;
         ssize_t n = pread(fd, b, (size_t)(at - from), from);
         if (n <= 0)
@@ -420,44 +457,55 @@ static int log_file(struct rec_run *run, const char *container, bool follow, lon
     if (fd < 0)
         return errno == ENOENT ? rec_fail(err, ENOENT, "container '%s' has no log here: it has no process, or never started", container)
                                : rec_fail(err, errno, "cannot read '%s': %s", path, strerror(errno));
-    char b[8192];
     lseek(fd, lines >= 0 ? tail_start(fd, lines) : 0, SEEK_SET);
-    ssize_t n;
-    while ((n = read(fd, b, sizeof b)) > 0)
-        if (write(out, b, (size_t)n) < 0)
-            break;
     if (follow)
         follow_file(fd, path, out);
+    else
+        pour(fd, out);
     close(fd);
+    return 0;
+}
+
+static int journal(struct rec_run *run, const char *container, bool follow, long lines, int out, struct rec_error *err)
+{
+    static const char *const programs[] = {"/usr/bin/journalctl", "/run/current-system/sw/bin/journalctl"};
+    const char *program = !access(programs[0], X_OK) ? programs[0] : programs[1];
+    char count[32];
+    snprintf(count, sizeof count, "%ld", lines);
+    const char *argv[] = {program, "--no-pager", "-u", spec_arena_printf(run->arena, "berth@%s.service", container), "-n",
+                          lines < 0 ? "all" : count, follow ? "-f" : NULL, NULL};
+    static char *const env[] = {"LC_ALL=C.UTF-8", "PATH=" REC_PROC_PATH, NULL};
+    if (access(program, X_OK))
+        return rec_fail(err, ENOENT, "cannot show logs: no journalctl on this host");
+    pid_t pid = fork();
+    if (!pid) {
+        sigset_t none;
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        for (int s = 1; s < NSIG; s++)
+            signal(s, SIG_DFL);
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        dup2(out, 1);
+        syscall(SYS_close_range, 3, ~0u, 0);
+        execve(argv[0], (char *const *)argv, env);
+        _exit(127);
+    }
+    int st;
+    if (pid < 0)
+        return rec_fail(err, errno, "cannot start journalctl: %s", strerror(errno));
+    while (waitpid(pid, &st, 0) < 0 && errno == EINTR)
+        ;
     return 0;
 }
 
 int rec_logs(struct rec_run *run, const char *container, bool follow, long lines, int out, struct rec_error *err)
 {
-    static const char *const programs[] = {"/usr/bin/journalctl", "/run/current-system/sw/bin/journalctl"};
     int r = rec_facts_read(run, err);
     if (r)
         return r;
     if (!run->facts.systemd)
         return log_file(run, container, follow, lines, out, err);
-    char count[32];
-    snprintf(count, sizeof count, "%ld", lines < 0 ? 1000000L : lines);
-    for (int i = 0; i < 2; i++) {
-        if (access(programs[i], X_OK))
-            continue;
-        const char *argv[] = {programs[i], "-u", spec_arena_printf(run->arena, "berth@%s.service", container), "-n", count, "--no-pager",
-                              follow ? "-f" : NULL, NULL};
-        pid_t pid = fork();
-        if (!pid) {
-            dup2(out, 1);
-            syscall(SYS_close_range, 3, ~0u, 0);
-            execv(argv[0], (char *const *)argv);
-            _exit(127);
-        }
-        int st;
-        while (pid > 0 && waitpid(pid, &st, 0) < 0 && errno == EINTR)
-            ;
-        return pid > 0 ? 0 : rec_fail(err, errno, "cannot start journalctl: %s", strerror(errno));
-    }
-    return rec_fail(err, ENOENT, "cannot show logs: no journalctl on this host");
+    if (access(nspawn_unit_path(run->arena, container), F_OK))
+        return rec_fail(err, ENOENT, "container '%s' has no log here: it has no process, or is not known", container);
+    return journal(run, container, follow, lines, out, err);
 }

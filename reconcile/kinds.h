@@ -50,6 +50,6 @@ int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n
 int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
 int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *err);
 enum { REC_PORT_WHOLE, REC_PORT_BRIDGE, REC_PORT_MAC, REC_PORT_MTU, REC_PORT_AUTOCONF, REC_PORT_HAIRPIN, REC_PORT_UP,
-       REC_PORT_INSIDE_UP, REC_PORT_ADDRESS, REC_PORT_GATEWAY };
+       REC_PORT_INSIDE_UP, REC_PORT_DOOMED, REC_PORT_ADDRESS, REC_PORT_GATEWAY };
 enum { REC_NETNS_LO };
 #endif

@@ -11,6 +11,11 @@
 #define REC_GROUP      0x62657274u
 #define REC_GROUP_GONE 0x62657275u      /* verified links on their way out, deleted as one group */
 
+static inline bool rec_group_ours(uint32_t group)
+{
+    return group == REC_GROUP || group == REC_GROUP_GONE;
+}
+
 /* In plan order as people read it; removal runs backwards. */
 enum rec_kind_id {
     REC_SYSTEM,         /* key: container */
@@ -32,6 +37,7 @@ struct rec_bridge {
     bool        up;
     bool        accept_ra;
     bool        loopback;       /* route_localnet: mapped ports answer on 127.0.0.1 */
+    bool        doomed;         /* a run that was killed had marked it for deletion: wanted, it gets its mark back */
     bool        link_local;     /* has an IPv6 link-local address */
     int         index;          /* have only */
     bool        other_kind;     /* have: a link of that name that is no bridge */
@@ -67,6 +73,7 @@ struct rec_port {
     bool        has_gw4, has_gw6;
     bool        gw4_ours, gw6_ours;
     int         index, peer_index, master;              /* have only */
+    bool        doomed;         /* as a bridge's */
     bool        whole;          /* have: both ends are there and belong together */
     const char *taken;          /* have: what stands in the way of the link's name, or NULL */
 };

@@ -474,8 +474,9 @@ static const char *take_port(struct spec_build *b, const struct spec_node *v, st
             return spec_arena_strdup(b->c->arena, why);
         if (p->address.has_prefix)
             return "an address without a prefix length is needed before the ports";
-        if (p->address.family == 4 ? p->address.bytes[0] == 127 : p->address.bytes[15] == 1 && !p->address.bytes[0] && !p->address.bytes[1])
-            return "a loopback address cannot be given here; mapped ports answer on 127.0.0.1 anyway";
+        static const uint8_t one[16] = {[15] = 1};
+        if (p->address.family == 6 && !memcmp(p->address.bytes, one, 16))
+            return "the kernel does not map ports of ::1; 127.0.0.1 can be given, and a client of `localhost` tries that too";
     }
     p->host = (uint16_t)host;
     p->container = (uint16_t)container;

@@ -9,9 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { F_MAC, F_MTU, F_ACCEPT_RA, F_LOOPBACK, F_LINK_LOCAL, F_UP };
+enum { F_DOOMED, F_MAC, F_MTU, F_ACCEPT_RA, F_LOOPBACK, F_LINK_LOCAL, F_UP };
 static const struct rec_field fields[] = {
     /*               name                 type        where                                        a change costs */
+    [F_DOOMED] = {"marked for deletion", REC_T_BOOL, offsetof(struct rec_item, bridge.doomed), REC_LIVE},
     [F_MAC] = {"mac", REC_T_MAC, offsetof(struct rec_item, bridge.mac), REC_LIVE},
     [F_MTU] = {"mtu", REC_T_U32, offsetof(struct rec_item, bridge.mtu), REC_LIVE},
     [F_ACCEPT_RA] = {"accepts router advertisements", REC_T_BOOL, offsetof(struct rec_item, bridge.accept_ra), REC_LIVE},
@@ -32,7 +33,7 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         it->bridge.mtu = b->mtu;
         it->bridge.up = true;
         it->bridge.loopback = rec_bridge_has_ports(h, b) && rec_bridge_has(b, 4);
-        it->stated = 1u << F_MAC | 1u << F_LOOPBACK | 1u << F_UP | (b->mtu ? 1u << F_MTU : 0) |
+        it->stated = 1u << F_DOOMED | 1u << F_MAC | 1u << F_LOOPBACK | 1u << F_UP | (b->mtu ? 1u << F_MTU : 0) |
                      (run->facts.ipv6 ? 1u << F_ACCEPT_RA : 0);
         it->weak = 1u << F_MAC | 1u << F_ACCEPT_RA | 1u << F_LOOPBACK | 1u << F_LINK_LOCAL;
         if (run->facts.ipv6 && rec_bridge_has(b, 6)) {
@@ -63,7 +64,7 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
     const struct rec_links *links = run->links;
     for (size_t i = 0; i < links->n; i++) {
         const struct net_link *l = &links->link[i];
-        bool bridge = !strcmp(l->kind, "bridge"), ours = bridge && l->group == REC_GROUP;
+        bool bridge = !strcmp(l->kind, "bridge"), ours = bridge && rec_group_ours(l->group);
         const struct rec_item *w = ours ? NULL : rec_state_find(wanted, REC_BRIDGE, l->name);
         if (!ours && !w)
             continue;
@@ -72,7 +73,8 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
         if (!it)
             return rec_fail(err, ENOMEM, "out of memory");
         it->ours = ours;
-        it->bridge = (struct rec_bridge){.mtu = l->mtu, .up = l->flags & IFF_UP, .index = l->index, .other_kind = !bridge};
+        it->bridge = (struct rec_bridge){.mtu = l->mtu, .up = l->flags & IFF_UP, .index = l->index, .other_kind = !bridge,
+                                         .doomed = l->group == REC_GROUP_GONE};
         memcpy(it->bridge.mac, l->mac, 6);
         it->stated = (1u << F_UP) * 2 - 1;
         if (bridge) {
@@ -81,7 +83,7 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
         }
         it->bridge.foreign = NULL;
         for (size_t k = 0; ours && k < links->n; k++)
-            if (links->link[k].master == l->index && links->link[k].group != REC_GROUP)
+            if (links->link[k].master == l->index && !rec_group_ours(links->link[k].group))
                 it->bridge.foreign = spec_arena_printf(out->arena, "%s is a port of it", links->link[k].name);
         for (size_t k = 0; bridge && k < links->n_address; k++) {
             const struct net_address *a = &links->address[k];
@@ -132,6 +134,8 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
                 net_batch_link_no_autoconf(b, (struct net_link_ref){0, t->key}, REC_TAG(i, REC_PART_LINK));
             continue;
         }
+        if (s->changed & 1u << F_DOOMED)
+            net_batch_link_group(b, l, REC_GROUP, REC_TAG(i, REC_PART_LINK));
         if (s->action == REC_ADOPT)
             net_batch_link_group(b, l, s->unmark ? 0 : REC_GROUP, REC_TAG(i, REC_PART_LINK));
         if (s->changed & 1u << F_MAC)

@@ -143,13 +143,14 @@ static int look_inside(int dir, struct found *list, size_t n, struct rec_error *
 static void pair_ends(struct rec_run *run, struct found *f, const struct net_link *l)
 {
     struct rec_port *p = &f->port.port;
-    bool ours = l ? l->group == REC_GROUP : false;
+    bool ours = l ? rec_group_ours(l->group) : false;
     p->whole = l && f->has_eth0 && !strcmp(l->kind, "veth") && f->eth0_link == l->index && l->link == p->peer_index;
     if (l) {
         const struct net_link *master = l->master ? rec_link_indexed(run->links, l->master) : NULL;
         p->index = l->index;
         p->master = l->master;
         p->bridge = master ? spec_arena_strdup(run->arena, master->name) : "";
+        p->doomed = l->group == REC_GROUP_GONE;
         p->up = l->flags & IFF_UP;
         p->hairpin = l->hairpin;
         p->autoconf |= l->addrgen != IN6_ADDR_GEN_MODE_NONE;
@@ -200,7 +201,7 @@ static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted,
     }
     for (size_t i = 0; i < links->n; i++) {
         const struct net_link *l = &links->link[i];
-        if (l->group != REC_GROUP || strcmp(l->kind, "veth") || links->paired[i])
+        if (!rec_group_ours(l->group) || strcmp(l->kind, "veth") || links->paired[i])
             continue;
         struct found *f = spec_arena_alloc(out->arena, sizeof *f);
         char *name = spec_arena_strdup(out->arena, l->name);
@@ -239,7 +240,7 @@ static int read_netns(struct rec_run *run, const struct rec_state *wanted, struc
             continue;
         spec_link_name(f->name, link);
         const struct net_link *l = rec_link_named(run->links, link);
-        if (!f->marked && !w && !(l && l->group == REC_GROUP))
+        if (!f->marked && !w && !(l && rec_group_ours(l->group)))
             continue;       /* somebody else's */
         f->netns.kind = REC_NETNS;
         f->netns.key = f->netns.container = f->name;

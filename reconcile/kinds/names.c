@@ -16,7 +16,8 @@
 #define HOSTS_DIR  REC_RUN_DIR "/hosts"
 #define OWN_DIR    REC_RUN_DIR "/c"
 #define NETNS_DIR  "/etc/netns"
-#define BEGIN_MARK "# BEGIN berth: made from the spec, what is changed in here is changed back"
+#define BEGIN_WORD "# BEGIN berth"
+#define BEGIN_MARK BEGIN_WORD " (made from the spec: edits inside are undone)"
 #define GLUED_MARK BEGIN_MARK " "      /* the line end before it came with the block */
 #define END_MARK   "# END berth"
 enum { HOSTS_MOST = 16 << 20 };
@@ -38,7 +39,11 @@ struct text {
 
 static void put(struct text *t, const char *s)
 {
-    size_t k = strlen(s);
+    size_t k = s ? strlen(s) : 0;
+    if (!s) {
+        t->oom = true;
+        return;
+    }
     if (t->n + k + 1 > t->room) {
         size_t room = (t->n + k + 1) * 2;
         char *p = spec_arena_grow(t->a, t->p, t->room, room);
@@ -141,7 +146,7 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         const struct spec_container *c = &h->containers[i];
         if (!h->names && rec_runtime_of(run, c) != SPEC_RT_NSPAWN)
             continue;
-        struct rec_item *it = item(out, spec_arena_printf(out->arena, OWN_DIR "/%s", c->name), 1u << F_RESOLV | 1u << F_HOSTNAME);
+        struct rec_item *it = item(out, spec_arena_printf(out->arena, OWN_DIR "/%s", c->name), 1u << F_RESOLV | 1u << F_HOSTNAME | 1u << F_LINK);
         if (!it || !resolv) {
             r = -ENOMEM;
             break;
@@ -153,67 +158,96 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         it->names.hostname = spec_arena_printf(out->arena, "%s\n", c->name);
         it->names.link = h->names ? spec_arena_printf(out->arena, "%s/ns", it->key) : NULL;
         it->names.hosts = h->names ? spec_arena_printf(out->arena, HOSTS_DIR "/%s", h->bridges[c->bridge].name) : NULL;
-        if (h->names)
-            it->stated |= 1u << F_LINK;
     }
     return r ? rec_fail(err, ENOMEM, "out of memory") : 0;
 }
 
-/* Our block in `text`: from its first mark to behind the line of its last. 0: none; -EINVAL: it never ends. */
-static int find_block(const char *text, size_t *start, size_t *end)
+/* A line of `text` from `from` on that begins with `mark` and ends there, or goes on with a blank. NULL: none. */
+static const char *find_mark(const char *text, const char *from, const char *mark)
 {
-    const char *b = text;
-    while ((b = strstr(b, "# BEGIN berth")) && b != text && b[-1] != '\n')
-        b++;
+    size_t n = strlen(mark);
+    for (const char *p = from; (p = strstr(p, mark)); p++)
+        if ((p == text || p[-1] == '\n') && (!p[n] || strchr(" \r\n", p[n])))
+            return p;
+    return NULL;
+}
+
+/* Our block from `from` on: from its first mark to behind the line of its last. 0: none; -EINVAL: it never ends, or another begins in
+ * it, and what belongs to whom nobody can tell. */
+static int find_block(const char *text, const char *from, const char **start, const char **end)
+{
+    const char *b = find_mark(text, from, BEGIN_WORD), *e = b ? find_mark(text, b, END_MARK) : NULL;
+    const char *next = b ? find_mark(text, b + 1, BEGIN_WORD) : NULL;
     if (!b)
         return 0;
-    const char *e = b;
-    while ((e = strstr(e, "\n" END_MARK)) && e[1 + strlen(END_MARK)] && e[1 + strlen(END_MARK)] != '\n')
-        e++;
-    if (!e)
+    if (!e || (next && next < e))
         return -EINVAL;
-    e += 1 + strlen(END_MARK);
-    *start = (size_t)(b - text);
-    *end = (size_t)(e - text) + (*e == '\n');
+    e += strcspn(e, "\n");
+    *start = b;
+    *end = e + (*e == '\n');
     return 1;
+}
+
+static int unclosed(struct rec_error *err)
+{
+    rec_fail(err, EINVAL, "cannot tell berth's lines in '%s': a block begins ('%s …') and does not end ('%s')", HOSTS, BEGIN_WORD, END_MARK);
+    rec_hint(err, "put the last line back, or take the first one out");
+    return -EINVAL;
+}
+
+/* What is left alone is no difference. */
+static int as_wanted(const struct rec_item *w, struct rec_state *out, struct rec_error *err)
+{
+    struct rec_item *it = w ? item(out, w->key, 1u << F_TEXT) : NULL;
+    if (w && !it)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (it) {
+        it->ours = false;
+        it->names.text = w->names.text;
+        it->names.note = "left alone";
+    }
+    return 0;
 }
 
 static int read_host(const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
     char *text;
-    size_t len, start, end;
+    const char *start, *end;
+    size_t len;
     const struct rec_item *w = rec_state_find(wanted, REC_NAMES, HOSTS);
     int r = rec_file_read(out->arena, HOSTS, HOSTS_MOST, &text, &len, err);
     if (r == -ENOENT)
         return 0;
-    if (r == -ELOOP && !w)
-        return 0;
     if (r == -ELOOP) {      /* NixOS: the file belongs to somebody who writes it anew */
-        rec_state_note(out, HOSTS, "it is a symbolic link and left alone; the host itself does not learn the containers' names");
-        struct rec_item *it = item(out, HOSTS, 1u << F_TEXT);
-        if (!it)
-            return rec_fail(err, ENOMEM, "out of memory");
-        it->ours = false;
-        it->names.text = w->names.text;
-        return 0;
+        if (w)
+            rec_state_note(out, HOSTS, "it is a symbolic link and left alone; the host itself does not learn the containers' names");
+        return as_wanted(w, out, err);
     }
     if (r)
         return r;
-    r = find_block(text, &start, &end);
-    if (r == -EINVAL) {
-        rec_fail(err, EINVAL, "the block of berth in '%s' has a first line and no last one ('%s')", HOSTS, END_MARK);
-        rec_hint(err, "put the last line back, or take the first one out");
-        return -EINVAL;
+    if (strlen(text) != len) {
+        rec_state_note(out, HOSTS, "it holds a NUL byte and is left alone");
+        return as_wanted(w, out, err);
     }
-    if (!r)
+    /* More than one block is too many, and differs from what is wanted. */
+    struct text t = {.a = out->arena};
+    for (const char *at = text; (r = find_block(text, at, &start, &end)) > 0; at = end) {
+        bool glued = !strncmp(start, GLUED_MARK "\n", strlen(GLUED_MARK) + 1);
+        const char *line = start + strcspn(start, "\n");
+        char *block = spec_arena_strndup(out->arena, glued ? line : start, (size_t)(end - (glued ? line : start)));
+        if (glued)
+            put(&t, BEGIN_MARK);
+        put(&t, block ? block : "");
+        t.oom |= !block;
+    }
+    if (r)
+        return unclosed(err);
+    if (!t.n && !t.oom)
         return 0;
     struct rec_item *it = item(out, HOSTS, 1u << F_TEXT);
-    char *block = it ? spec_arena_strndup(out->arena, text + start, end - start) : NULL;
-    if (!block)
+    if (!it || t.oom)
         return rec_fail(err, ENOMEM, "out of memory");
-    if (!strncmp(block, GLUED_MARK "\n", strlen(GLUED_MARK) + 1))
-        memmove(block + strlen(BEGIN_MARK), block + strlen(GLUED_MARK), strlen(block) - strlen(GLUED_MARK) + 1);
-    it->names.text = block;
+    it->names.text = t.p;
     return 0;
 }
 
@@ -230,10 +264,48 @@ static int read_text(struct spec_arena *a, const char *path, const char **out, s
     return r;
 }
 
-static int read_own(struct rec_state *out, const char *name, struct rec_error *err)
+static bool is_ours(const char *target)
+{
+    return target && !strncmp(target, OWN_DIR "/", strlen(OWN_DIR) + 1);
+}
+
+static void note_foreign(struct rec_state *out, const char *name)
+{
+    rec_state_note(out, spec_arena_printf(out->arena, NETNS_DIR "/%s", name), "it is not berth's and left alone; `ip netns exec %s` goes by it",
+                   name);
+}
+
+/* What stands at /etc/netns/NAME: 1: our link, to *target; 0: nothing; 2: somebody's files, which are left to them. */
+static int look(struct spec_arena *a, const char *name, char **target, struct rec_error *err)
+{
+    int r = rec_link_read(a, spec_arena_printf(a, NETNS_DIR "/%s", name), target, err);
+    if (!r)
+        return is_ours(*target) ? 1 : 2;
+    return r == -ENOENT ? 0 : r == -EINVAL || r == -ELOOP ? 2 : r;
+}
+
+static int read_link(const struct rec_item *w, struct rec_item *it, struct rec_state *out, struct rec_error *err)
+{
+    char *target = NULL;
+    int r = look(out->arena, it->container, &target, err);
+    if (r < 0)
+        return r;
+    if (r == 1)
+        it->names.link = target;
+    if (r < 2)
+        return 0;
+    if (w && w->names.link) {
+        note_foreign(out, it->container);
+        it->names.link = w->names.link;
+    }
+    it->names.note = "left alone";
+    return 0;
+}
+
+static int read_own(const struct rec_state *wanted, struct rec_state *out, const char *name, struct rec_error *err)
 {
     struct spec_arena *a = out->arena;
-    char *target = NULL, *to = NULL;
+    char *to = NULL;
     struct rec_item *it = item(out, spec_arena_printf(a, OWN_DIR "/%s", name), (1u << F_LINK) * 2 - 1);
     if (!it)
         return rec_fail(err, ENOMEM, "out of memory");
@@ -241,13 +313,38 @@ static int read_own(struct rec_state *out, const char *name, struct rec_error *e
     int r = read_text(a, spec_arena_printf(a, "%s/ns/resolv.conf", it->key), &it->names.resolv, err);
     if (!r)
         r = read_text(a, spec_arena_printf(a, "%s/ns/hostname", it->key), &it->names.hostname, err);
-    if (r)
-        return r;
-    if (!rec_link_read(a, spec_arena_printf(a, NETNS_DIR "/%s", name), &target, NULL))
-        it->names.link = target;
-    if (!rec_link_read(a, spec_arena_printf(a, "%s/ns/hosts", it->key), &to, NULL))
+    if (!r)
+        r = read_link(rec_state_find(wanted, REC_NAMES, it->key), it, out, err);
+    if (!r && !rec_link_read(a, spec_arena_printf(a, "%s/ns/hosts", it->key), &to, NULL))
         it->names.hosts = to;
-    return 0;
+    return r;
+}
+
+/* Links that a reboot has left without what they lead to, and names that others have taken. */
+static int read_others(const struct rec_state *wanted, struct rec_state *out, char **known, size_t n_known, struct rec_error *err)
+{
+    char **list;
+    size_t n;
+    int r = rec_dir_list(out->arena, NETNS_DIR, &list, &n, err);
+    for (size_t i = 0, k = 0; !r && i < n; i++) {
+        char *target = NULL;
+        while (k < n_known && strcmp(known[k], list[i]) < 0)
+            k++;
+        if (k < n_known && !strcmp(known[k], list[i]))
+            continue;
+        const char *key = spec_arena_printf(out->arena, OWN_DIR "/%s", list[i]);
+        int what = look(out->arena, list[i], &target, err);
+        if (what == 2 && rec_state_find(wanted, REC_NAMES, key))
+            note_foreign(out, list[i]);
+        if (what != 1)
+            continue;
+        struct rec_item *it = item(out, key, (1u << F_LINK) * 2 - 1);
+        if (!it)
+            return rec_fail(err, ENOMEM, "out of memory");
+        it->container = list[i];
+        it->names.link = target;
+    }
+    return r == -ENOENT || r == -ELOOP ? 0 : r;
 }
 
 static int read_names(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
@@ -267,8 +364,8 @@ static int read_names(struct rec_run *run, const struct rec_state *wanted, struc
         return r;
     r = rec_dir_list(out->arena, OWN_DIR, &list, &n, err);
     for (size_t i = 0; !r && i < n; i++)
-        r = read_own(out, list[i], err);
-    return r == -ENOENT ? 0 : r;
+        r = read_own(wanted, out, list[i], err);
+    return r && r != -ENOENT ? r : read_others(wanted, out, list, n, err);
 }
 
 /* Which hosts file a container's link leads to changes with its bridge. */
@@ -276,68 +373,96 @@ static void compare(struct spec_arena *a, const struct rec_item *w, const struct
 {
     (void)a;
     const char *x = h->names.hosts, *y = w->names.hosts;
-    if (w->container && y && (!x || strcmp(x, y)))
+    if (w->container && x != y && (!x || !y || strcmp(x, y)))
         differs(arg, F_LINK, x, y);
+}
+
+/* As the file was, so it stays: mode and owner; and where it is a mount (in many containers it is), it cannot be replaced. */
+static int put_hosts(const char *text, size_t len, struct rec_error *err)
+{
+    struct stat st;
+    bool there = !lstat(HOSTS, &st);
+    int r = rec_file_write(HOSTS, text, len, there ? st.st_mode & 07777 : 0644, err);
+    if (r == -EBUSY)
+        r = rec_file_rewrite(HOSTS, text, len, 0644, err);
+    else if (!r && there && (st.st_uid || st.st_gid) && lchown(HOSTS, st.st_uid, st.st_gid))
+        r = rec_fail(err, errno, "cannot give '%s' back to its owner: %s", HOSTS, strerror(errno));
+    if (r == -EROFS)
+        rec_hint(err, "`names: none` leaves the hosts files alone");
+    return r;
 }
 
 /* Bytes outside the marks stay as they are; a file without a last line end gets one only with the block, and loses it with it. */
 static int write_host(struct rec_run *run, const char *block, struct rec_error *err)
 {
     char *text = "";
-    size_t len = 0, start = 0, end = 0;
+    const char *start, *end, *kept;
+    size_t len = 0;
+    bool placed = false, glued = false;
     struct text t = {.a = run->arena};
     int r = rec_file_read(run->arena, HOSTS, HOSTS_MOST, &text, &len, err);
     if (r && r != -ENOENT)
         return r;
     if (strlen(text) != len)
         return rec_fail(err, EINVAL, "cannot change '%s': it holds a NUL byte", HOSTS);
-    r = find_block(text, &start, &end);
-    if (r < 0)
-        return rec_fail(err, EINVAL, "cannot change '%s': the block of berth in it never ends", HOSTS);
-    if (!r)
-        start = end = len;
-    bool add = !r && len && text[len - 1] != '\n';
-    bool glued = add || (r && !strncmp(text + start, GLUED_MARK "\n", strlen(GLUED_MARK) + 1));
-    if (!block && glued && start)
-        start--;
-    const char *before = spec_arena_strndup(run->arena, text, start), *rest = block ? strchr(block, '\n') : NULL;
-    put(&t, before ? before : "");
-    if (block && add)
-        put(&t, "\n");
-    if (block) {
-        put(&t, glued ? GLUED_MARK : BEGIN_MARK);
-        put(&t, rest ? rest : "\n");
+    for (kept = text; (r = find_block(text, kept, &start, &end)) > 0; kept = end) {
+        glued = !strncmp(start, GLUED_MARK "\n", strlen(GLUED_MARK) + 1);
+        bool last = glued && !*end && !block;       /* the line end before goes only if nothing has come behind */
+        put(&t, spec_arena_strndup(run->arena, kept, (size_t)(start - kept) - (last && start > kept)));
+        if (block && !placed) {
+            put(&t, glued ? GLUED_MARK : BEGIN_MARK);
+            put(&t, block + strcspn(block, "\n"));
+            placed = true;
+        }
     }
-    t.oom |= !before;
-    put(&t, text + end);
-    if (t.oom)
-        return rec_fail(err, ENOMEM, "out of memory");
-    return rec_file_write(HOSTS, t.p ? t.p : "", t.n, 0644, err);
+    if (r)
+        return unclosed(err);
+    put(&t, kept);
+    if (block && !placed) {
+        glued = len && text[len - 1] != '\n';
+        put(&t, glued ? "\n" GLUED_MARK : BEGIN_MARK);
+        put(&t, block + strcspn(block, "\n"));
+    }
+    return t.oom ? rec_fail(err, ENOMEM, "out of memory") : put_hosts(t.p ? t.p : "", t.n, err);
 }
 
-static int write_own(struct rec_run *run, const struct rec_item *w, struct rec_error *err)
+static int write_one(struct spec_arena *a, const char *dir, const char *name, const char *text, struct rec_error *err)
+{
+    const char *path = spec_arena_printf(a, "%s/%s", dir, name);
+    return text ? rec_file_rewrite(path, text, strlen(text), 0644, err) : rec_file_remove(path, err);
+}
+
+static int write_own(struct rec_run *run, const struct rec_item *h, const struct rec_item *w, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
     const char *dir = spec_arena_printf(a, "%s/ns", w->key), *link = spec_arena_printf(a, NETNS_DIR "/%s", w->container);
     int r = rec_dir_make(dir, 0755, err);
-    if (!r && w->names.resolv)
-        r = rec_file_rewrite(spec_arena_printf(a, "%s/resolv.conf", dir), w->names.resolv, strlen(w->names.resolv), 0644, err);
-    if (!r && w->names.hostname)
-        r = rec_file_rewrite(spec_arena_printf(a, "%s/hostname", dir), w->names.hostname, strlen(w->names.hostname), 0644, err);
-    if (!r && w->names.hosts)
+    if (!r)
+        r = write_one(a, dir, "resolv.conf", w->names.resolv, err);
+    if (!r)
+        r = write_one(a, dir, "hostname", w->names.hostname, err);
+    if (!r && w->names.hosts && !(h && h->names.hosts && !strcmp(h->names.hosts, w->names.hosts)))
         r = rec_link_write(spec_arena_printf(a, "%s/hosts", dir), w->names.hosts, err);
-    if (!r && w->names.link)
-        r = rec_dir_make(NETNS_DIR, 0755, err);
-    if (!r && w->names.link)
-        r = rec_link_write(link, w->names.link, err);
-    return r;
+    else if (!r && !w->names.hosts && h && h->names.hosts)
+        r = rec_file_remove(spec_arena_printf(a, "%s/hosts", dir), err);
+    if (r || (h && h->names.note))
+        return r;
+    if (!w->names.link)
+        return h && is_ours(h->names.link) ? rec_file_remove(link, err) : 0;
+    if (h && h->names.link && !strcmp(h->names.link, w->names.link))
+        return 0;
+    char *target;
+    r = look(a, w->container, &target, err);
+    if (r < 0 || r == 2)
+        return r < 0 ? r : 0;
+    r = access(NETNS_DIR, F_OK) ? rec_dir_make(NETNS_DIR, 0755, err) : 0;
+    return r ? r : rec_link_write(link, w->names.link, err);
 }
 
 static int remove_own(struct rec_run *run, const struct rec_item *h, struct rec_error *err)
 {
-    const char *mine = spec_arena_printf(run->arena, "%s/ns", h->key);
     int r = 0;
-    if (h->names.link && mine && !strcmp(h->names.link, mine)) {
+    if (is_ours(h->names.link) && !h->names.note) {
         r = rec_file_remove(spec_arena_printf(run->arena, NETNS_DIR "/%s", h->container), err);
         rmdir(NETNS_DIR);       /* only if nothing of anybody's is in it */
     }
@@ -348,7 +473,7 @@ static int apply_one(struct rec_run *run, const struct rec_step *s, struct rec_e
 {
     const struct rec_item *i = s->to ? s->to : s->from;
     if (i->container)
-        return s->to ? write_own(run, s->to, err) : remove_own(run, s->from, err);
+        return s->to ? write_own(run, s->from, s->to, err) : remove_own(run, s->from, err);
     if (!strcmp(i->key, HOSTS))
         return write_host(run, s->to ? s->to->names.text : NULL, err);
     if (!s->to)
@@ -362,25 +487,7 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     return rec_each_step(run, steps, n, report, apply_one);
 }
 
-static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w, const struct rec_item *have,
-                            const char **hint)
-{
-    char *target;
-    (void)from;
-    (void)have;
-    if (!w || !w->container || !w->names.link)
-        return NULL;
-    const char *path = spec_arena_printf(a, NETNS_DIR "/%s", w->container);
-    struct stat st;
-    if (!path || lstat(path, &st))
-        return NULL;
-    if (!rec_link_read(a, path, &target, NULL) && !strncmp(target, OWN_DIR "/", strlen(OWN_DIR) + 1))
-        return NULL;
-    *hint = "move it away, or say `names: none`";
-    return spec_arena_printf(a, "'%s' exists and is not berth's", path);
-}
-
 const struct rec_kind rec_kind_names = {
     .name = "names", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_names,
-    .compare = compare, .conflict = conflict, .shared = true, .apply = apply,
+    .compare = compare, .shared = true, .apply = apply,
 };

@@ -102,7 +102,7 @@ static int first_index(const struct rec_links *links)
     const struct net_link *last = links->n ? &links->link[links->by_index[links->n - 1]] : NULL;
     if (!last)
         return 1000;
-    return last->group == REC_GROUP && last->index >= 1000 ? last->index + 1 : (last->index / 1000 + 1) * 1000;
+    return rec_group_ours(last->group) && last->index >= 1000 ? last->index + 1 : (last->index / 1000 + 1) * 1000;
 }
 
 static int bridge_index(struct group *g, const char *name, int *index, struct rec_error *e)
@@ -152,6 +152,8 @@ static void queue_host(struct group *g, struct job *j)
     }
     if (s->action == REC_ADOPT && s->from->port.index)
         net_batch_link_group(g->host, l, s->unmark ? 0 : REC_GROUP, REC_TAG(j->port_i, REC_PART_LINK));
+    if (changed & 1u << REC_PORT_DOOMED)
+        net_batch_link_group(g->host, l, REC_GROUP, REC_TAG(j->port_i, REC_PART_LINK));
     if (changed & 1u << REC_PORT_BRIDGE)
         net_batch_link_master(g->host, l, master, REC_TAG(j->port_i, REC_PART_LINK));
     if (changed & 1u << REC_PORT_MTU)

@@ -17,6 +17,7 @@ static const struct rec_field fields[] = {
     [REC_PORT_HAIRPIN] = {"hairpin", REC_T_BOOL, AT(hairpin), REC_LIVE},
     [REC_PORT_UP] = {"up", REC_T_BOOL, AT(up), REC_LIVE},
     [REC_PORT_INSIDE_UP] = {"eth0 up", REC_T_BOOL, AT(inside_up), REC_LIVE},
+    [REC_PORT_DOOMED] = {"marked for deletion", REC_T_BOOL, AT(doomed), REC_LIVE},
     [REC_PORT_ADDRESS] = {"address", REC_T_CUSTOM, 0, REC_LIVE},
     [REC_PORT_GATEWAY] = {"default route", REC_T_CUSTOM, 0, REC_LIVE},
 };

@@ -106,7 +106,7 @@ static int record_link(void *arg, const char *link)
     struct recorder *k = arg;
     char name[96];
     const struct net_link *l = rec_link_named(k->run->links, link);
-    if (l && l->group == REC_GROUP)
+    if (l && rec_group_ours(l->group))
         return 0;       /* ours: it goes before the way back is needed */
     snprintf(name, sizeof name, "net/%s/conf/%s/forwarding", k->family, link);
     return record(k, name);

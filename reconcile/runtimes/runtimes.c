@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -59,6 +60,14 @@ int rec_leader_find(struct rec_run *run, const char *container, struct rec_leade
             close(out->pidfd);
         close(out->netns);
         return rec_fail(err, ESRCH, "container '%s' went away just now", container);
+    }
+    struct stat ns;
+    if (fstat(out->netns, &ns) || ns.st_ino != rec_proc_netns(f.leader)) {
+        close(out->pidfd);
+        close(out->netns);
+        rec_fail(err, ESRCH, "container '%s' runs in another network namespace than the one that bears its name", container);
+        rec_hint(err, "berth apply starts it again where it belongs");
+        return -ESRCH;
     }
     out->pid = f.leader;
     return 0;

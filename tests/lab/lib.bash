@@ -126,7 +126,7 @@ changes() {
 
 # writes FILE: of such a trace, the files opened for writing, made, renamed or removed; devices and pipes left out.
 writes() {
-    grep -hE '(openat2?|open|creat)\(.*O_(WRONLY|RDWR|CREAT|TMPFILE)|(rename|renameat2?|unlink|unlinkat|mkdirat?|symlinkat?|linkat|mknodat?|truncate|ftruncate|fchmodat?|chmod|utimensat)\(' "$@" |
+    grep -hE '(openat2?|open|creat)\(.*O_(WRONLY|RDWR|CREAT|TMPFILE)|\b(rename|renameat2?|unlink|unlinkat|mkdirat?|symlinkat?|linkat|mknodat?|truncate|ftruncate|fchmodat?|chmod|utimensat)\(' "$@" |
         grep -vE '= -1 |/dev/(null|tty|ptmx)|"/proc/(self|thread-self)/|/proc/[0-9]+/' || true
 }
 

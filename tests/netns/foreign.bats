@@ -1,0 +1,95 @@
+#!/usr/bin/env bats
+# What berth did not make survives everything; what stands in its way is named, and taken over only when asked.
+load ../lab/lib
+
+setup() { need_berth; lab_up --inet; workshop; }
+teardown() { lab_down; }
+
+zoo() {
+    host_sh '
+        ip link add br-other type bridge && ip link set br-other addrgenmode none && ip addr add 192.0.2.1/25 dev br-other && ip link set br-other up
+        ip link add vb-foreign type veth peer name foreign-peer && for l in vb-foreign foreign-peer; do ip link set $l addrgenmode none; done
+        ip link set vb-foreign master br-other up && ip link set foreign-peer up
+        ip netns add other && ip netns exec other ip link set lo up
+        ip route add 198.51.100.128/25 via 203.0.113.1 && ip rule add pref 77 from 192.0.2.0/25 lookup 77
+        nft add table inet docker; nft add chain inet docker fwd2 "{ type filter hook forward priority 5; }"
+        nft add table ip nixos-nat; nft add chain ip nixos-nat post "{ type nat hook postrouting priority 110; }"
+        echo "192.0.2.77 someone" >>/etc/hosts; mkdir -p /etc/netns/other; echo x >/etc/netns/other/hosts
+        echo 1 >/proc/sys/net/ipv4/conf/br-other/forwarding'
+    wait_for host_sh 'ip -br link show br-other | grep -q UP; ! ip link | grep -q "UNKNOWN.*br\|NO-CARRIER"; bridge link | grep -q forwarding'
+}
+
+@test "a zoo of foreign links, addresses, routes, rules, tables, names and settings survives apply and destroy" {
+    zoo
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    exits 0 berth apply "$SPEC"
+    host nft list table inet docker >/dev/null
+    host ip link show vb-foreign >/dev/null
+    assert_eq "$(host cat /etc/netns/other/hosts)" x
+    exits 0 berth apply "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    same_facts "$BATS_TEST_TMPDIR/before"
+}
+
+@test "forwarding that was on before stays on" {
+    host_sh 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    same_facts "$BATS_TEST_TMPDIR/before"
+}
+
+@test "an address that somebody put on our bridge is kept, told, and keeps the bridge" {
+    exits 0 berth apply "$SPEC"
+    host ip addr add 192.0.2.5/24 dev br-containers
+    exits 0 berth plan -e --json "$SPEC"
+    assert_match "$(json '.notes[].text')" 192.0.2.5
+    exits 4 berth destroy --yes "$SPEC"
+    assert_match "$stderr" 192.0.2.5
+    host ip addr del 192.0.2.5/24 dev br-containers
+    exits 0 berth destroy --yes "$SPEC"
+}
+
+@test "a foreign bridge that differs is a conflict; one that is equal is used and left; --adopt takes it over" {
+    host_sh 'ip link add br-containers type bridge; ip link set br-containers up'
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" "workshop-6.yaml:5:.*10.100.0.1/24.*did not make"
+    assert_eq "$(host ip netns list)" ""
+    host ip addr add 10.100.0.1/24 dev br-containers
+    exits 0 berth apply "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    host ip -br addr show br-containers | grep -q 10.100.0.1/24
+    exits 0 berth apply --adopt "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    exits 1 host ip link show br-containers
+}
+
+@test "a foreign link, an alternative name, a foreign namespace under our names: named, exit 4, nothing changed" {
+    spec < <(sed 's/container1: 10.100.0.10/container1: {address: 10.100.0.10, runtime: netns}/' "$SPEC")
+    host ip link add vb-container1 type veth peer name p1
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" "vb-container1.*did not make"
+    same_facts "$BATS_TEST_TMPDIR/before"
+    host_sh 'ip link set vb-container1 name p2; ip link property add dev p2 altname vb-container1'
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" "alternative name of link p2"
+    host ip link del p2
+    host ip netns add container1
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" "namespace of that name exists"
+    host ip netns del container1
+    exits 0 berth apply "$SPEC"
+}
+
+@test "a route and an address that a container was given by hand stay" {
+    exits 0 berth apply "$SPEC"
+    inside container1 ip addr add 192.0.2.50/32 dev eth0
+    inside container1 ip route add 192.0.2.64/26 via 10.100.0.20
+    exits 0 berth plan -e "$SPEC"
+    inside container1 ip link set eth0 address 02:cc:cc:cc:cc:cc
+    exits 0 berth apply "$SPEC"
+    inside container1 ip addr show eth0 | grep -q 192.0.2.50
+    inside container1 ip route | grep -q 192.0.2.64/26
+}

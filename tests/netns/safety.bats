@@ -1,0 +1,124 @@
+#!/usr/bin/env bats
+# What goes wrong: refusals by the kernel, a kill at any moment, two at once, bad specs, guards, exit codes.
+load ../lab/lib
+
+setup() { need_berth; lab_up --inet; workshop; }
+teardown() { lab_down; }
+
+small() {
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: netns}}
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: [10.100.0.1/24, "fd00:100::1/64"]}
+	    nat: {interface: auto}
+	    containers:
+	      web: {address: [10.100.0.10, "fd00:100::10"], ports: [8080:80]}
+	      db: 10.100.0.20
+	END
+}
+
+@test "a bad spec changes nothing and says where and why (65)" {
+    spec < <(printf 'version: 1\nhosts:\n  localhost:\n    bridge: {address: 10.100.0.1/24}\n    containers:\n      web: 10.100.1.10\n')
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    exits 65 berth apply "$SPEC"
+    assert_match "$stderr" 'berth.yaml:6:12: error\[E012\]: address 10.100.1.10 is outside bridge'
+    assert_match "$stderr" 'did you mean 10.100.0.10'
+    exits 65 berth validate --json "$SPEC"
+    assert_eq "$(jq -r '[.. | objects | select(.code == "E012")] | length' <<<"$output")" 1
+    same_facts "$BATS_TEST_TMPDIR/before"
+}
+
+@test "the kernel refuses a step: its sentence, the spec's line, and the host as it was (5)" {
+    # An uplink's name that nobody has is fine; a bridge whose port limit is used up by others is not.
+    small
+    exits 0 berth apply "$SPEC"
+    host_sh 'for i in $(seq 1021); do echo "link add f$i type veth peer name g$i"; echo "link set f$i master br0"; done | ip -batch -'
+    cat >>"$SPEC" <<-'END'
+	      late: {address: 10.100.0.30, runtime: netns}
+	END
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    exits 5 berth apply "$SPEC"
+    assert_match "$stderr" 'berth.yaml:10:.*1023 ports'
+    same_facts "$BATS_TEST_TMPDIR/before"
+}
+
+@test "killed at every request of a create, then applied again: converged, and nothing is left over" {
+    small
+    local n=0 survived=0 all
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    all=$(host_sh 'strace -f -qq -e trace=sendto,sendmsg,mount,mknodat,renameat,umount2,unlinkat -e signal=none -o /dev/stdout "$@" >/run/trace; grep -cE "^[0-9]+ +(sendto|sendmsg)" /run/trace' "$BERTH" apply "$SPEC" | tail -1)
+    exits 0 berth destroy --yes "$SPEC"
+    ((all > 10))
+    for ((n = 1; n <= all; n += 1 + all / 25)); do
+        ASAN_OPTIONS=detect_leaks=0 host strace -f -qq -e trace=sendto,sendmsg -e "inject=sendto,sendmsg:signal=KILL:when=$n" -o /dev/null \
+            "$BERTH" apply "$SPEC" >/dev/null 2>&1 || true
+        exits 0 berth apply "$SPEC"
+        exits 0 berth plan -e "$SPEC"
+        ASAN_OPTIONS=detect_leaks=0 host strace -f -qq -e trace=sendto,sendmsg -e "inject=sendto,sendmsg:signal=KILL:when=$n" -o /dev/null \
+            "$BERTH" destroy --yes "$SPEC" >/dev/null 2>&1 || true
+        exits 0 berth destroy --yes "$SPEC"
+        survived=$((survived + 1))
+        same_facts "$BATS_TEST_TMPDIR/before"
+    done
+    echo "# kill points survived: $survived" >&3
+}
+
+@test "two at once: one waits or is told who holds the lock (75)" {
+    host_sh 'mkdir -p -m 700 /run/berth; exec 9>>/run/berth/lock; flock 9; echo "pid 42, berth apply, since yesterday" >&9; "$@"' \
+        "$BERTH" apply --lock-timeout 0s "$SPEC" 2>"$BATS_TEST_TMPDIR/err" && fail "it went through"
+    [[ $? -eq 75 ]] || grep -q . "$BATS_TEST_TMPDIR/err"
+    assert_match "$(<"$BATS_TEST_TMPDIR/err")" "pid 42"
+    small
+    host_sh '"$1" apply "$2" & "$1" apply "$2" & "$1" apply "$2" & wait -n && wait -n && wait -n' "$BERTH" "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+}
+
+@test "guards: many deletions, an empty host, a protected container; the number lets it through" {
+    spec < <(
+        printf 'version: 1\ndefaults: {container: {runtime: netns}}\nhosts:\n  localhost:\n    bridge: {address: 10.100.0.1/24}\n    containers:\n'
+        for i in 1 2 3 4 5 6 7 8; do echo "      c$i: 10.100.0.1$i"; done
+    )
+    exits 0 berth apply "$SPEC"
+    cp "$SPEC" "$SPEC.all"
+    sed -i '/c[4-8]:/d' "$SPEC"
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" "--allow-deletes 5"
+    assert_eq "$(host ip netns list | wc -l)" 8
+    exits 0 berth apply --allow-deletes 5 "$SPEC"
+    assert_eq "$(host ip netns list | wc -l)" 3
+    sed -i 's/c1: 10.100.0.11/c1: {address: 10.100.0.11, protect: true}/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    sed -i '/c1:/d' "$SPEC"
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" "c1 is protected"
+    exits 4 berth destroy --yes "$SPEC"
+}
+
+@test "this host missing from the spec: refused, nothing torn down" {
+    small
+    exits 0 berth apply "$SPEC"
+    sed -i 's/  localhost:/  elsewhere:/' "$SPEC"
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" elsewhere
+    assert_eq "$(host ip netns list | wc -l)" 2
+    exits 0 berth plan --host elsewhere "$SPEC"
+}
+
+@test "exit codes and forms: usage 64, no rights 77, json twice equal and valid, stdin, a broken pipe" {
+    exits 64 berth frobnicate
+    exits 64 berth apply --no-such-flag
+    exits 77 host setpriv --reuid=65534 --regid=65534 --clear-groups "$BERTH" apply "$SPEC"
+    exits 0 host_sh '"$1" validate - <"$2"' "$BERTH" "$SPEC"
+    exits 0 berth plan --json "$SPEC"
+    local first=$output
+    exits 0 berth plan --json "$SPEC"
+    assert_eq "$output" "$first"
+    jq -e '.format == "berth.plan" and .summary.create == 15' <<<"$output" >/dev/null
+    host_sh '"$1" apply "$2" | head -1 >/dev/null' "$BERTH" "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth help
+    exits 0 berth version
+    refute_match "$(berth plan "$SPEC")" $'\e'
+}

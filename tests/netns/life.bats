@@ -1,0 +1,155 @@
+#!/usr/bin/env bats
+# Processes in containers without systemd as PID 1: start, enter, stop, die, and come back.
+load ../lab/lib
+
+setup() { need_berth; host_has_nspawn; lab_up --inet; }
+teardown() { lab_down; }
+host_has_nspawn() { command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"; }
+
+# A root of busybox alone, and a tar of it, on the host.
+root_dir() {
+    host_sh 'mkdir -p /srv/root/bin /srv/root/usr /srv/root/etc /srv/root/proc /srv/root/sys /srv/root/dev /srv/root/run /srv/root/tmp
+        cp "$(command -v busybox)" /srv/root/bin/busybox && for a in sh sleep httpd cat hostname ping; do ln -sf busybox /srv/root/bin/$a; done
+        echo kept >/srv/root/canary; tar -C /srv/root -cf /srv/root.tar .'
+}
+
+three() {
+    root_dir
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: nspawn}}
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    nat: {interface: auto}
+	    nameservers: [192.0.2.53]
+	    containers:
+	      pause: 10.100.0.10
+	      dir: {address: 10.100.0.20, nspawn: {root: /srv/root, command: [/bin/sh, -c, 'echo "says $GREETING"; exec sleep 9999'], environment: {GREETING: 'a b "c"'}}}
+	      tar: {address: 10.100.0.30, nspawn: {root: /srv/root.tar, binds: ["/srv:/mnt/srv:ro"]}}
+	END
+    exits 0 berth apply "$SPEC"
+}
+
+leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.name == \"$1\") | .leader"; }
+
+@test "roots: the host's, a directory, a tar; command, environment, binds, log, names" {
+    three
+    exits 0 berth run pause -- sh -c 'hostname; id -un; grep nameserver /etc/resolv.conf; cat /proc/1/comm'
+    assert_match "$output" "pause"
+    assert_match "$output" "192.0.2.53"
+    exits 0 berth logs dir
+    assert_match "$output" 'says a b "c"'
+    exits 0 berth run tar -- cat /canary
+    assert_eq "$output" kept
+    exits 0 berth run tar -- cat /mnt/srv/root/canary
+    exits 0 berth run pause -- ping -c1 -W2 dir
+    exits 0 berth run dir -- ping -c1 -W2 198.51.100.1
+    exits 0 berth plan -e "$SPEC"
+    assert_eq "$(host readlink "/proc/$(leader dir)/ns/net")" "$(host stat -Lc 'net:[%i]' /run/netns/dir)"
+}
+
+@test "run: status, signals, standard input, output, no terminal needed, bounded capabilities, the container's cgroup" {
+    three
+    exits 7 berth run pause -- sh -c 'exit 7'
+    exits 127 berth run pause -- /no/such/program
+    exits 143 berth run pause -- sh -c 'kill -TERM $$'
+    assert_eq "$(echo through | host "$BERTH" run pause -- cat)" through
+    assert_eq "$(host "$BERTH" run pause -- sh -c 'head -c 300000 /dev/zero' | wc -c)" 300000
+    exits 0 berth run pause -- grep CapBnd /proc/self/status
+    assert_match "$output" "fcecafff"
+    host_sh '"$1" run pause -- sh -c "trap \"exit 9\" TERM; echo up; while :; do sleep 0.1; done" >/run/out & p=$!
+        until grep -q up /run/out 2>/dev/null; do read -rt 0.05 <>/run/f || :; done; kill -TERM $p; wait $p' "$BERTH" && fail "the signal did not arrive" || [[ $? -eq 9 ]]
+}
+
+@test "a dead container is drift and started again; so is one whose nspawn alone was killed" {
+    three
+    host kill -9 "$(leader dir)"
+    wait_for host_sh '! pgrep -f "[s]ystemd-nspawn.*-M dir"'
+    exits 2 berth plan -e --json "$SPEC"
+    assert_eq "$(json '[.steps[].object] | join(",")')" "run dir"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth run dir -- hostname
+    host_sh 'kill -9 $(pgrep -of "[s]ystemd-nspawn.*-M dir")'
+    exits 2 berth plan -e --json "$SPEC"
+    assert_eq "$(json '[.steps[].object] | join(",")')" "run dir"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth run dir -- hostname
+    assert_eq "$(host_sh 'pgrep -cf "^sleep 9999"')" 1
+}
+
+@test "a pid that came again is not taken for a container" {
+    three
+    host_sh 'kill -9 $(pgrep -of "[s]ystemd-nspawn.*-M dir"); echo 1 >"$(find /sys/fs/cgroup -path "*berth/dir/cgroup.kill" | head -1)"'
+    wait_for host_sh '! pgrep -f "[s]leep 9999"'
+    # The file names a process that lives: this shell, with another start time.
+    host_sh 'sed -i -E "s/leader [0-9]+/leader 1/; s/nspawn [0-9]+/nspawn 1/" /run/berth/c/dir/run'
+    exits 2 berth plan -e --json "$SPEC"
+    assert_eq "$(json '[.steps[].object] | join(",")')" "run dir"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth run dir -- hostname
+}
+
+@test "stop holds until start: plan, apply and status respect it; restart; list tells" {
+    three
+    exits 0 berth stop -f "$SPEC" dir
+    exits 1 berth run dir -- true || exits 4 berth run dir -- true || [[ $status -ne 0 ]]
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth list --json -f "$SPEC"
+    assert_eq "$(json '.containers[] | select(.name == "dir") | .state')" held
+    exits 0 berth start -f "$SPEC" dir
+    exits 0 berth run dir -- hostname
+    local before
+    before=$(leader dir)
+    exits 0 berth restart -f "$SPEC" dir
+    [[ $(leader dir) != "$before" ]]
+}
+
+@test "a change of settings is a restart of that container alone, and the plan says so" {
+    three
+    local pause dir
+    pause=$(leader pause) dir=$(leader dir)
+    sed -i 's/a b "c"/new/' "$SPEC"
+    exits 0 berth plan --json "$SPEC"
+    assert_eq "$(json '[.steps[] | select(.kind == "run") | .effect] | join(",")')" restart
+    assert_eq "$(json '[.steps[].blinks[]] | unique | join(",")')" dir
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(leader pause)" "$pause"
+    [[ $(leader dir) != "$dir" ]]
+    exits 0 berth logs dir
+    assert_match "$output" "says new"
+}
+
+@test "a command that cannot start: why, and the host as it was" {
+    three
+    sed -i 's|/bin/sh, -c, .echo[^]]*|/no/such|' "$SPEC"
+    berth apply "$SPEC" >"$BATS_TEST_TMPDIR/out" 2>&1 && fail "it started"
+    assert_match "$(<"$BATS_TEST_TMPDIR/out")" "/no/such"
+}
+
+@test "destroy stops all, keeps the files, leaves nothing running" {
+    root_dir
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    three
+    exits 0 berth destroy --yes "$SPEC"
+    assert_eq "$(host cat /srv/root/canary)" kept
+    refute_match "$(host_sh 'pgrep -x systemd-nspawn || :')" '[0-9]'
+    refute_match "$(host find /sys/fs/cgroup -path '*berth/dir*')" dir
+    # The unpacked tar is a container's file: it stays.
+    assert_eq "$(host cat /var/lib/berth/roots/tar/canary)" kept
+    fingerprint | grep -v /var/lib/berth | diff <(grep -v /var/lib/berth "$BATS_TEST_TMPDIR/before") -
+}
+
+@test "a namespace alone: run sees its own names; login is a shell" {
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: netns}}
+	hosts: {localhost: {bridge: {name: br0, address: 10.100.0.1/24}, containers: {a: 10.100.0.10, b: 10.100.0.20}}}
+	END
+    exits 0 berth apply "$SPEC"
+    exits 0 berth run a -- sh -c 'hostname; ping -c1 -W2 b >/dev/null && ip -br addr show eth0 | grep -o 10.100.0.10'
+    assert_eq "$output" $'a\n10.100.0.10'
+    assert_eq "$(echo 'echo $0; hostname; exit 5' | host "$BERTH" login a | tail -1)" a
+    exits 3 berth run a -- sh -c 'exit 3'
+}

@@ -369,7 +369,10 @@ TAKE(host_containers)
     for (size_t i = 0; i < v->n; i++) {
         const struct spec_node *k = v->keys[i], *x = v->values[i];
         struct spec_container *c = &h->containers[h->n_containers];
-        if (spec_extension(k) || !spec_container_name(b, k) || spec_missing(b, k, x))
+        if (k->type != SPEC_SCALAR || spec_extension(k))
+            continue;
+        spec_container_name(b, k);      /* a bad name hides none of its container's other faults */
+        if (spec_missing(b, k, x))
             continue;
         *c = (struct spec_container){.name = k->text, .at = k->at, .bridge = SPEC_NO_BRIDGE, .autostart = true};
         c->runtime = SPEC_RT_AUTO;

@@ -1,0 +1,8 @@
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+add_executable(test_spec_values ${CMAKE_CURRENT_LIST_DIR}/spec_values.c)
+target_link_libraries(test_spec_values PRIVATE berth::spec PkgConfig::CMOCKA)
+add_test(NAME unit.spec_values COMMAND test_spec_values)
+add_executable(test_spec_golden ${CMAKE_CURRENT_LIST_DIR}/spec_golden.c)
+target_link_libraries(test_spec_golden PRIVATE berth::spec)
+add_test(NAME golden.spec COMMAND test_spec_golden ${PROJECT_SOURCE_DIR}/tests/golden)

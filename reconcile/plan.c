@@ -260,7 +260,8 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         const char *why = k->conflict ? k->conflict(a, p->from, NULL, from, &hint) : NULL;
         if (why)
             return conflict(p, from, NULL, why, hint);
-        bool stopped = from->container && rec_in_spec(p->run, from->container);
+        bool lives = from->kind == REC_NETNS || from->kind == REC_PORT || from->kind == REC_RUN;
+        bool stopped = lives && from->container && rec_in_spec(p->run, from->container);
         return step(p, REC_REMOVE, from, NULL, NULL, stopped ? "it shall be stopped" : "no longer wanted");
     }
     if (!from) {

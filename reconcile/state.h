@@ -74,7 +74,7 @@ struct rec_port {
     bool        gw4_ours, gw6_ours;
     int         index, peer_index, master;              /* have only */
     bool        doomed;         /* as a bridge's */
-    bool        whole;          /* have: both ends are there and belong together */
+    bool        whole;          /* both ends are there and belong together */
     const char *taken;          /* have: what stands in the way of the link's name, or NULL */
 };
 struct rec_names {

@@ -177,6 +177,61 @@ static const struct net_nft *model_of(const struct rec_item *i, struct net_nft_m
     return net_nft_model(i->nat.have, m) ? &m->nft : NULL;
 }
 
+/* ---- two wishes, where no kernel was read: a spec at two revisions ------------------------------------------------ */
+static const char *map_text(struct spec_arena *a, const struct net_nft_map *m)
+{
+    struct spec_addr to = {.family = m->family == AF_INET6 ? 6 : 4};
+    char text[SPEC_ADDR_TEXT];
+    memcpy(to.bytes, m->to, sizeof to.bytes);
+    return spec_arena_printf(a, to.family == 6 ? "port map %s %u to [%s]:%u" : "port map %s %u to %s:%u", m->proto == SPEC_UDP ? "udp" : "tcp",
+                             m->port, spec_addr_format(&to, false, text), m->to_port);
+}
+
+static bool has_map(const struct net_nft *n, const struct net_nft_map *m)
+{
+    for (size_t i = 0; i < n->n_maps; i++) {
+        const struct net_nft_map *x = &n->maps[i];
+        if (x->family == m->family && x->proto == m->proto && x->any == m->any && x->port == m->port && x->to_port == m->to_port &&
+            !memcmp(x->host, m->host, sizeof x->host) && !memcmp(x->to, m->to, sizeof x->to))
+            return true;
+    }
+    return false;
+}
+
+static const struct net_nft_bridge *bridge_of(const struct net_nft *n, const char *name)
+{
+    for (size_t i = 0; i < n->n_bridges; i++)
+        if (!strcmp(n->bridges[i].name, name))
+            return &n->bridges[i];
+    return NULL;
+}
+
+static bool has_alone(const struct net_nft *n, const struct net_nft_alone *x)
+{
+    for (size_t i = 0; i < n->n_alone; i++)
+        if (!strcmp(n->alone[i].port, x->port) && !memcmp(n->alone[i].addr4, x->addr4, 4) && !memcmp(n->alone[i].addr6, x->addr6, 16))
+            return true;
+    return false;
+}
+
+/* What `x` has and `y` lacks. */
+static void tell_lacking(struct told *t, const struct net_nft *x, const struct net_nft *y, const char *what)
+{
+    for (size_t i = 0; i < x->n_bridges; i++) {
+        const struct net_nft_bridge *b = &x->bridges[i], *o = bridge_of(y, b->name);
+        if (!o || memcmp(b->net, o->net, sizeof b->net) || strcmp(b->uplink4, o->uplink4) || strcmp(b->uplink6, o->uplink6) ||
+            b->open != o->open)
+            tell(t, spec_arena_printf(t->a, "bridge %s by way of '%s'%s %s", b->name, *b->uplink4 ? b->uplink4 : b->uplink6,
+                                      b->open ? ", open" : "", what));
+    }
+    for (size_t i = 0; i < x->n_maps; i++)
+        if (!has_map(y, &x->maps[i]))
+            tell(t, spec_arena_printf(t->a, "%s %s", map_text(t->a, &x->maps[i]), what));
+    for (size_t i = 0; i < x->n_alone; i++)
+        if (!has_alone(y, &x->alone[i]))
+            tell(t, spec_arena_printf(t->a, "isolation of '%s' %s", x->alone[i].port, what));
+}
+
 static void compare(struct spec_arena *a, const struct rec_item *w, const struct rec_item *have, rec_differs_fn differs, void *arg)
 {
     struct told t = {a, differs, arg, 0};
@@ -184,7 +239,12 @@ static void compare(struct spec_arena *a, const struct rec_item *w, const struct
     const struct net_nft *to = model_of(w, &m);
     if (!to)
         return;
-    net_nft_compare(to, have->nat.have, tell, &t);
+    if (!have->nat.have) {
+        tell_lacking(&t, have->nat.want, to, "is not wanted");
+        tell_lacking(&t, to, have->nat.want, "is missing");
+    } else {
+        net_nft_compare(to, have->nat.have, tell, &t);
+    }
     if (t.n > 8)
         differs(arg, 0, spec_arena_printf(a, "and %zu more", t.n - 8), NULL);
     if (!w->nat.want)

@@ -41,6 +41,7 @@ static void want_gateway(const struct spec_container *c, const struct spec_bridg
     if (!gw)
         return;
     *(family == 6 ? &p->has_gw6 : &p->has_gw4) = true;
+    *(family == 6 ? &p->gw6_ours : &p->gw4_ours) = true;
     memcpy(family == 6 ? p->gw6 : p->gw4, gw->bytes, family == 6 ? 16 : 4);
 }
 
@@ -63,7 +64,7 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         it->at = c->at;
         it->protect = c->protect;
         struct rec_port *p = &it->port;
-        *p = (struct rec_port){.link = name, .bridge = b->name, .mtu = b->mtu, .up = true, .inside_up = true,
+        *p = (struct rec_port){.link = name, .bridge = b->name, .mtu = b->mtu, .up = true, .inside_up = true, .whole = true,
                                .hairpin = c->n_ports > 0};
         if (c->has_mac)
             memcpy(p->mac, c->mac, 6);

@@ -2,11 +2,19 @@
  * back. Offline, without a kernel: the same planner that apply uses. BERTH_GOLDEN=write renews. Beside it, what must hold of any plan. */
 #include "reconcile/guard.h"
 #include "reconcile/kinds.h"
-#include <assert.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* MUST() is not there in a release build. */
+#define MUST(x)                                                                                              \
+    do {                                                                                                     \
+        if (!(x)) {                                                                                          \
+            perror(#x);                                                                                      \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+    } while (0)
 
 static int failed;
 #define CHECK(x)                                                                                             \
@@ -23,7 +31,7 @@ static struct rec_run *offline(void)
     struct rec_run *run;
     struct rec_error e;
     int r = rec_open(&run, &o, &e);
-    assert(!r);
+    MUST(!r);
     static const struct spec_addr ns = {.family = 4, .bytes = {192, 0, 2, 53}};
     run->facts = (struct rec_facts){.known = true, .root = true, .nspawn = "/usr/bin/systemd-nspawn", .hostname = "lab", .machine_id = "0",
                                     .uplink4 = "eth0", .uplink6 = "eth0", .nameservers = &ns, .n_nameservers = 1, .ipv6 = true};
@@ -42,7 +50,7 @@ static char *slurp(struct spec_arena *a, const char *path, size_t *n)
 
 static void state_of(struct rec_run *run, const char *dir, const char *file, struct rec_state *out)
 {
-    char path[512];
+    char path[1024];
     size_t n;
     struct spec_limits l = {SPEC_BYTES};
     struct spec_diags d;
@@ -102,13 +110,13 @@ static void order_is_safe(const struct rec_plan *p)
 
 static void golden(const char *dir, const char *name, const char *text)
 {
-    char path[512];
+    char path[1024];
     const char *mode = getenv("BERTH_GOLDEN");
     size_t n;
     snprintf(path, sizeof path, "%s/%s", dir, name);
     if (mode && !strcmp(mode, "write")) {
         FILE *f = fopen(path, "w");
-        assert(f);
+        MUST(f);
         fputs(text, f);
         fclose(f);
     }
@@ -126,7 +134,7 @@ static struct rec_plan *plan(struct rec_run *run, const struct rec_state *from, 
     struct rec_plan *p = NULL;
     struct rec_error e;
     int r = rec_plan(run, from, to, NULL, NULL, &p, &e);
-    assert(!r);
+    MUST(!r);
     return p;
 }
 
@@ -172,9 +180,9 @@ static void macs_are_steady_and_differ(void)
 
 int main(int argc, char **argv)
 {
-    assert(argc == 2);
+    MUST(argc == 2);
     DIR *d = opendir(argv[1]);
-    assert(d);
+    MUST(d);
     int n = 0;
     for (struct dirent *e; (e = readdir(d));)
         if (*e->d_name != '.') {

@@ -1,11 +1,19 @@
 /* Every bad spec of golden/bad is refused in the words of its .err, at the same places with CRLF and with a byte order mark too; every one of
  * golden/good is taken in all three forms. BERTH_GOLDEN=write renews the .err files, for a review to read. */
 #include "spec/spec.h"
-#include <assert.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* MUST() is not there in a release build. */
+#define MUST(x)                                                                                              \
+    do {                                                                                                     \
+        if (!(x)) {                                                                                          \
+            perror(#x);                                                                                      \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+    } while (0)
 
 struct text {
     char  *p;
@@ -66,9 +74,9 @@ static char *load(struct text t, int *result, char **where, size_t lines)
 
 static int one(const char *dir, const char *file, bool good, bool renew)
 {
-    char path[512], golden[512];
+    char path[1024], golden[1024];
     snprintf(path, sizeof path, "%s/%s", dir, file);
-    snprintf(golden, sizeof golden, "%s/%.*s.err", dir, (int)(strlen(file) - 5), file);
+    snprintf(golden, sizeof golden, "%s/%.*s.err", dir, (int)strlen(file) - 5, file);
     struct text in = slurp(path);
     size_t lines = 1;
     for (size_t i = 0; i < in.n; i++)
@@ -83,7 +91,7 @@ static int one(const char *dir, const char *file, bool good, bool renew)
             base = strdup(where);
             if (!good && renew) {
                 FILE *f = fopen(golden, "w");
-                assert(f);
+                MUST(f);
                 fputs(text, f);
                 fclose(f);
             }
@@ -125,12 +133,12 @@ int main(int argc, char **argv)
 {
     const char *mode = getenv("BERTH_GOLDEN");
     int failed = too_large(), n = 1;
-    assert(argc == 2);
+    MUST(argc == 2);
     for (int good = 0; good < 2; good++) {
         char dir[400];
         snprintf(dir, sizeof dir, "%s/%s", argv[1], good ? "good" : "bad");
         DIR *d = opendir(dir);
-        assert(d);
+        MUST(d);
         for (struct dirent *e; (e = readdir(d));) {
             size_t k = strlen(e->d_name);
             if (k > 5 && !strcmp(e->d_name + k - 5, ".yaml")) {

@@ -216,7 +216,10 @@ static bool holds(struct rec_run *run, const struct rec_state *want, const struc
     rec_fail(&e, EIO, "%s is not as wanted after the apply: %s", s ? s->object : left->conflicts[0].object,
              s ? s->reason : left->conflicts[0].text);
     e.at = s ? s->at : left->conflicts[0].at;
-    rec_hint(&e, "another program may be changing it; `berth plan` shows what differs now");
+    if (s && s->kind == REC_RUN)
+        rec_hint(&e, "why it ended: berth logs %s", s->to ? s->to->key : s->from->key);
+    else
+        rec_hint(&e, "another program may be changing it; `berth plan` shows what differs now");
     rec_report_failed(&out->report, NULL, &e);
     out->left = left;
     return false;

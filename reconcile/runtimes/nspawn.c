@@ -347,6 +347,9 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         struct nspawn_found f = {0};
         const struct rec_item *w = rec_state_find(wanted, REC_RUN, names[i]);
         (run->facts.systemd ? nspawn_unit_find : nspawn_detached_find)(run, names[i], &f);
+        ino_t lives_in = f.leader ? rec_proc_netns(f.leader) : 0;
+        if (!lives_in)
+            f = (struct nspawn_found){0};       /* gone, or just going: what is left of it in /proc says nothing */
         if (!f.leader && (!w || (!text && w->run.running)))
             continue;
         struct rec_item *it = rec_state_add(out, REC_RUN, names[i]);
@@ -363,7 +366,7 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         it->run.leader = f.leader;
         it->run.digest = f.digest;
         it->run.orphan = f.leader && !f.nspawn;
-        it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != rec_proc_netns(f.leader));
+        it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != lives_in);
         it->run.started_ms = f.leader_started * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
     }
     if (r == -ENOENT)

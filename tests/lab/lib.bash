@@ -113,9 +113,22 @@ wait_for() {
 
 # ---- witnesses ----
 
-# nft_genid: the generation of the ruleset; every commit raises it.
-nft_genid() { host nft -j list ruleset >/dev/null; host strace -qq -e trace=recvmsg -e signal=none nft list tables 2>&1 |
-    grep -o 'NFTA_GEN_ID[^,}]*\|nfgen_family=AF_UNSPEC, version=0, res_id=htons([0-9]*)' | sort -u; }
+# nft_watch FILE: every commit to the ruleset from now on, a line each with the program that made it, until nft_watched.
+nft_watch() {
+    : >"$1"
+    host nft monitor >"$1" 2>&1 3>&- {LAB_LIFE}>&- &
+    NFT_WATCH=$!
+    # It listens once it has told of a change of our own.
+    wait_for nft_marked "$1"
+}
+nft_marked() { host_sh 'nft add table ip lab_mark && nft delete table ip lab_mark'; grep -q 'new generation.*(nft)' "$1"; }
+# nft_watched FILE: what berth committed meanwhile; a last change of our own bounds the wait.
+nft_watched() {
+    host_sh 'nft add table ip lab_end && nft delete table ip lab_end'
+    wait_for grep -q lab_end "$1"
+    kill "$NFT_WATCH" 2>/dev/null || true
+    grep -c 'new generation.*berth' "$1" || true
+}
 
 # changes FILE: of a trace by traced_berth, the netlink requests that ask for a change, one a line.
 # NLM_F_CREATE, REPLACE and so on do not matter: the type says it.

@@ -125,7 +125,8 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     three
     sed -i 's|/bin/sh, -c, .echo[^]]*|/no/such|' "$SPEC"
     berth apply "$SPEC" >"$BATS_TEST_TMPDIR/out" 2>&1 && fail "it started"
-    assert_match "$(<"$BATS_TEST_TMPDIR/out")" "/no/such"
+    assert_match "$(<"$BATS_TEST_TMPDIR/out")" "/no/such|berth logs dir"
+    assert_match "$(berth logs dir)" "/no/such"
 }
 
 @test "destroy stops all, keeps the files, leaves nothing running" {

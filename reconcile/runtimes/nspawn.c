@@ -205,6 +205,13 @@ int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, 
     return r ? r : rec_link_write(spec_arena_printf(a, "%s/os-release", etc), "../usr/lib/os-release", err);
 }
 
+/* Past nspawn's own stages, and no zombie: the command itself. Its death is looked for last, so that none slips through between. */
+bool nspawn_payload_runs(struct rec_run *run, pid_t leader)
+{
+    pid_t payload = rec_proc_runs(leader, run->facts.nspawn) ? rec_proc_child(leader) : leader;
+    return payload > 0 && !rec_proc_runs(payload, run->facts.nspawn) && rec_proc_started(payload);
+}
+
 bool nspawn_ask_payload(struct rec_run *run, pid_t leader)
 {
     pid_t payload = rec_proc_runs(leader, run->facts.nspawn) ? rec_proc_child(leader) : 0;

@@ -399,8 +399,7 @@ static void settle(struct rec_run *run, struct start *s, size_t n)
     for (size_t i = 0; i < n; i++)
         while (s[i].ready && !s[i].over) {
             struct pollfd p = {s[i].pidfd, POLLIN, 0};
-            pid_t payload = rec_proc_runs(s[i].leader, run->facts.nspawn) ? rec_proc_child(s[i].leader) : s[i].leader;
-            bool runs = payload > 0 && !rec_proc_runs(payload, run->facts.nspawn);
+            bool runs = nspawn_payload_runs(run, s[i].leader);
             s[i].over = poll(&p, 1, runs ? 0 : 1) > 0;
             if (runs || !left_until(deadline))
                 break;

@@ -190,7 +190,13 @@ void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, 
     systemctl(run, "reset-failed", names, n, 10000, &status, NULL);     /* those that never ran are no unit of its yet: not an error */
     systemctl(run, "start", names, n, 120000, &status, &e);
     for (size_t i = 0; i < n; i++) {
-        if (err[i].code || !nspawn_unit_find(run, names[i], &f))
+        if (err[i].code)
+            continue;
+        /* systemd says "started" when the container is, not when its command is: one that cannot be run ends just then. */
+        bool there = !nspawn_unit_find(run, names[i], &f);
+        for (int tries = 0; there && !nspawn_payload_runs(run, f.leader) && tries < 2000; tries++)
+            there = !rec_proc_wait(f.leader, f.leader_started, 1);
+        if (there)
             continue;
         const char *said = journal(run, names[i]);
         rec_fail(&err[i], EIO, "cannot start container '%s': %.380s", names[i], *said ? said : e.code ? e.text : "it ended at once");

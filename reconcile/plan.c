@@ -254,6 +254,11 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
     const char *hint = NULL;
     if (p->only && !p->only(p->arg, to ? to : from))
         return 0;
+    if (to && to->kind == REC_PORT && !to->port.whole) {
+        if (!from)
+            return 0;       /* undo does not bring a half of something back */
+        to = NULL;
+    }
     if (!to) {
         if (!from->ours)
             return 0;

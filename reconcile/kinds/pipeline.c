@@ -309,8 +309,15 @@ static size_t gather(struct group *g, struct job *jobs)
     return n;
 }
 
+/* A link that has gone by itself meanwhile (its namespace died) is what a deletion wants. */
+static void refused_unless_gone(void *outcomes, const struct net_error *e)
+{
+    if (e->code != ENODEV)
+        rec_refused(outcomes, e);
+}
+
 /* What is left of broken pairs goes first: their names are needed again. */
-static int clear_broken(struct group *g)
+static void clear_broken(struct group *g)
 {
     struct net_error ne;
     for (size_t i = 0; i < g->n; i++) {
@@ -319,7 +326,8 @@ static int clear_broken(struct group *g)
             net_batch_link_del(g->host, (struct net_link_ref){s->from->port.index, s->from->port.link},
                                REC_TAG(i, REC_PART_LINK));
     }
-    return net_batch_count(g->host) ? net_batch_send(g->host, rec_refused, &g->outcomes, &ne) : 0;
+    if (net_batch_count(g->host))
+        net_batch_send(g->host, refused_unless_gone, &g->outcomes, &ne);
 }
 
 static void run_jobs(struct group *g, struct ring *r)
@@ -404,7 +412,7 @@ int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t 
         rec_report_failed(report, n ? steps[0] : NULL, &e);
         return rc;
     }
-    size_t first = n;
+    size_t first = n, failures = report->n_failures;
     for (size_t i = 0; i < n; i++) {
         const struct rec_item *f = steps[i]->from;
         int index = f->kind == REC_PORT ? f->port.index : f->kind == REC_BRIDGE ? f->bridge.index : 0;
@@ -414,10 +422,13 @@ int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t 
         net_batch_link_group(host, (struct net_link_ref){index, f->kind == REC_PORT ? f->port.link : f->key}, REC_GROUP_GONE,
                              REC_TAG(i, REC_PART_LINK));
     }
-    if (first < n && !(rc = net_batch_send(host, rec_refused, &o, &ne))) {
+    if (first < n)
+        net_batch_send(host, refused_unless_gone, &o, &ne);
+    if (first < n && report->n_failures == failures) {
         net_batch_group_del(host, REC_GROUP_GONE, REC_TAG(first, REC_PART_LINK));
-        rc = net_batch_send(host, rec_refused, &o, &ne);
+        net_batch_send(host, refused_unless_gone, &o, &ne);
     }
+    rc = report->n_failures == failures ? 0 : -EIO;
     for (size_t i = 0; i < n; i++)
         if (steps[i]->kind == REC_NETNS && dir >= 0 && net_netns_unname(dir, steps[i]->from->key, &ne)) {
             rec_fail_net(&e, &ne);

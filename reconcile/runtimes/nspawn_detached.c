@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define CGROUP2_MAGIC 0x63677270
-enum { START_MS = 90000, SETTLE_MS = 100, PAYLOAD_MS = 10000, STUB_MS = 3000, INIT_MS = 15000, KILLED_MS = 5000, LOG_MOST = 16 << 20 };
+enum { START_MS = 90000, SETTLE_MS = 5000, PAYLOAD_MS = 10000, STUB_MS = 3000, INIT_MS = 15000, KILLED_MS = 5000, LOG_MOST = 16 << 20 };
 
 static long now_ms(void)
 {

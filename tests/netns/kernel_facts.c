@@ -274,11 +274,15 @@ static void k13(int other)
     }
     DO(net_batch_send(b, NULL, NULL, err));
     CHECK(!pthread_create(&t, NULL, churn, NULL));
+    /* Never a torn one: whole, or, on a machine so busy that eleven in a row were, the error that says so. */
+    int whole = 0;
     for (int i = 0; i < 100; i++) {
         n = 0;
-        DO(net_link_dump(net_batch_port(b), count_still, NULL, forget, &n, err));
-        CHECK(n == 60);
+        int r = net_link_dump(net_batch_port(b), count_still, NULL, forget, &n, err);
+        CHECK(r == 0 ? n == 60 : r == -EINTR);
+        whole += r == 0;
     }
+    CHECK(whole > 50);
     stop = true;
     pthread_join(t, NULL);
     CHECK(!net_batch_group_del(b, 78, 1));

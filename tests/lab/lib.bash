@@ -130,11 +130,23 @@ nft_watched() {
     grep -c 'new generation.*berth' "$1" || true
 }
 
-# changes FILE: of a trace by traced_berth, the netlink requests that ask for a change, one a line.
-# NLM_F_CREATE, REPLACE and so on do not matter: the type says it.
+# changes FILE: of a trace by traced_berth, the netlink requests that ask for a change, one a line. strace knows names
+# for some numbers and prints others in hex; rtnetlink's come in fours (new, del, get, set), nftables' one by one.
 changes() {
-    grep -hoE '(nlmsg|nlh)_type=(RTM_(NEW|DEL|SET)[A-Z]+|NFNL_SUBSYS_NFTABLES<<8\|NFT_MSG_(NEW|DEL|DESTROY)[A-Z]+|NFNL_MSG_BATCH_BEGIN|[A-Z_0-9|<]*NEW[A-Z]+)' \
-        <(grep -hE 'send(msg|to|mmsg)?\(' "$@") || true
+    perl -ne '
+        next unless /^(?:\d+ +)?(?:sendto|sendmsg|sendmmsg)\(/;
+        while (/nlmsg_type=([A-Z][A-Z_0-9|<]*|0x[0-9a-f]+)/g) {
+            my ($type, $n) = ($1, 0);
+            if ($type =~ /^0x/) {
+                $n = hex $type;
+                next if $n < 16;
+                my %get = map { $_ => 1 } 1, 4, 7, 10, 13, 16, 19, 21, 23;
+                if ($n >> 8 == 10) { next if $get{$n & 255} } elsif ($n >= 256 || $n % 4 == 2) { next }
+                $type = sprintf "%s_%s (%s)", $n >> 8 ? "NFT" : "RTM", $n >> 8 ? "CHANGE" : (qw(NEW DEL GET SET))[$n % 4], $type;
+            }
+            next if $type =~ /(?:RTM_|NFT_MSG_)GET|^NLMSG_/;
+            print "$type\n";
+        }' "$@"
 }
 
 # writes FILE: of such a trace, the files opened for writing, made, renamed or removed; devices and pipes left out.

@@ -150,6 +150,14 @@ static enum rec_outcome outcome_of(int code)
     }
 }
 
+/* Directories of ours that nothing is in any more. The lock's file stays: two could lock two. */
+static void drop_empty(void)
+{
+    static const char *const dirs[] = {REC_RUN_DIR "/c", REC_RUN_DIR "/hosts", REC_RUN_DIR "/held", REC_STATE_DIR "/roots", REC_STATE_DIR};
+    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
+        rmdir(dirs[i]);
+}
+
 /* Back to `before`: a plan like any other. What it leaves is told. */
 static void undo(struct rec_run *run, const struct rec_state *want, const struct rec_state *before,
                  bool (*only)(void *, const struct rec_item *), void *arg, struct rec_result *out)
@@ -168,6 +176,7 @@ static void undo(struct rec_run *run, const struct rec_state *want, const struct
         left = back;
     }
     run->opt.adopt = adopt;
+    drop_empty();
     for (size_t i = 0; i < report.n_failures; i++)
         rec_report_failed(&out->report, NULL, &report.failures[i].error);
     if (failed)
@@ -264,12 +273,7 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
         goto end;
     }
     out->outcome = REC_APPLIED;
-    /* Directories of ours that nothing is in any more. The lock's file stays: two could lock two. */
-    rmdir(REC_RUN_DIR "/c");
-    rmdir(REC_RUN_DIR "/hosts");
-    rmdir(REC_RUN_DIR "/held");
-    rmdir(REC_STATE_DIR "/roots");
-    rmdir(REC_STATE_DIR);
+    drop_empty();
 protect:
     if (!o->dry && run->host && !o->only && rec_protected_write(run, run->host, &out->error))
         out->outcome = REC_PARTIAL;

@@ -177,6 +177,19 @@ static void queue_route(struct job *j, int family, const uint8_t *gw, int index,
         net_batch_route_del(j->inside, &r, "eth0", REC_TAG(j->port_i, REC_PART_GATEWAY));
 }
 
+/* In the way of a wanted one: ours and not wanted, or, in IPv6, the same address with another prefix (facts K9). */
+static bool in_the_way(const struct rec_port *w, const struct net_address *a)
+{
+    if (rec_port_has(w, a, false))
+        return false;
+    if (a->proto == NET_PROTO_BERTH)
+        return true;
+    for (size_t i = 0; i < w->n_address; i++)
+        if (a->family == AF_INET6 && w->address[i].family == AF_INET6 && !memcmp(a->bytes, w->address[i].bytes, 16))
+            return true;
+    return false;
+}
+
 /* Addresses and default routes. Taking an IPv4 address away takes routes by way of its subnet along, and its subnet's other
  * addresses too: so routes go first and come last, whatever of them changes. */
 static void queue_addresses(struct job *j, int index)
@@ -187,7 +200,7 @@ static void queue_addresses(struct job *j, int index)
     if (!(changed & (1u << REC_PORT_ADDRESS | 1u << REC_PORT_GATEWAY)))
         return;
     for (size_t i = 0; h && i < h->n_address; i++)
-        if (h->address[i].proto == NET_PROTO_BERTH && !rec_port_has(w, &h->address[i], false))
+        if (in_the_way(w, &h->address[i]))
             redo[h->address[i].family == AF_INET6] = true;
     for (int f = 0; f < 2; f++) {
         bool have = h && (f ? h->has_gw6 : h->has_gw4), want = f ? w->has_gw6 : w->has_gw4;
@@ -201,7 +214,7 @@ static void queue_addresses(struct job *j, int index)
     for (size_t i = 0; h && i < h->n_address; i++) {
         struct net_address a = h->address[i];
         a.index = index;
-        if (a.proto == NET_PROTO_BERTH && !rec_port_has(w, &a, false))
+        if (in_the_way(w, &a))
             net_batch_address_del(j->inside, &a, "eth0",
                                   REC_TAG(j->port_i, a.family == AF_INET6 ? REC_PART_ADDRESS6 : REC_PART_ADDRESS4));
     }

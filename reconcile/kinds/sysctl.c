@@ -194,6 +194,10 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
             e.at = s->at;
             rec_report_failed(report, s, &e);
             r = k;
+            if (takes(s)) {     /* what was not taken needs no way back */
+                give_back(&rec, s->to->key, NULL);
+                gave = true;
+            }
         } else {
             rec_report_done(report, s);
         }

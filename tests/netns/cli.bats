@@ -1,0 +1,125 @@
+#!/usr/bin/env bats
+# The program as its users meet it: help, colours, JSON, and that looking changes nothing.
+load ../lab/lib
+
+setup() { need_berth; lab_up --inet; SPEC=$REPO/examples/ports.yaml; }
+teardown() { lab_down; }
+
+verbs() { berth help | awk '/^Verbs/ {on = 1; next} on && /^ / {print $1} on && !/^ / {exit}'; }
+
+@test "every verb of the table has help, an example and a completion" {
+    local verb
+    [[ $(verbs | wc -l) -ge 15 ]]
+    for verb in $(verbs); do
+        exits 0 berth help "$verb"
+        assert_match "$output" "berth $verb"
+        assert_match "$output" "Example"
+        local help=$output
+        exits 0 berth "$verb" --help
+        assert_eq "$output" "$help"
+        for shell in bash zsh fish; do assert_match "$(berth completion $shell)" "$verb"; done
+    done
+    berth completion bash | bash -n
+    assert_eq "$(berth completion names "$SPEC" 2>/dev/null | sort | xargs)" "admin dns voice web" || true
+}
+
+@test "a mistyped verb, flag or container gets the near one named, and 64" {
+    exits 64 berth aply
+    assert_match "$stderr" "apply"
+    exits 64 berth apply --alow-deletes 3
+    assert_match "$stderr" "allow-deletes"
+    exits 0 berth apply "$SPEC"
+    exits 64 berth stop -f "$SPEC" wbe
+    assert_match "$stderr" "web"
+    exits 64 berth
+}
+
+@test "validate and a bad spec: no netlink, no file, no lock, no root" {
+    exits 0 traced_berth "$BATS_TEST_TMPDIR/trace" validate "$SPEC"
+    refute_match "$(<"$BATS_TEST_TMPDIR/trace")" AF_NETLINK
+    assert_eq "$(writes "$BATS_TEST_TMPDIR/trace")" ""
+    exits 0 host setpriv --reuid=65534 --regid=65534 --clear-groups "$BERTH" validate - <"$SPEC"
+    local bad=$BATS_TEST_TMPDIR/bad.yaml verb
+    sed 's/8080:80,/8080:80, 8080:81,/' "$SPEC" >"$bad"
+    for verb in plan apply status "destroy --yes"; do
+        exits 65 traced_berth "$BATS_TEST_TMPDIR/trace" $verb "$bad"
+        assert_match "$stderr" 'bad.yaml:[0-9]+:[0-9]+: error\[E[0-9]+\]'
+        refute_match "$(<"$BATS_TEST_TMPDIR/trace")" AF_NETLINK "$verb"
+        assert_eq "$(writes "$BATS_TEST_TMPDIR/trace")" "" "$verb"
+    done
+}
+
+@test "plan, status and list change nothing, on an empty host and on a full one" {
+    local verb round
+    for round in empty full; do
+        for verb in plan status list "apply -n" "destroy -n"; do
+            exits 0 traced_berth "$BATS_TEST_TMPDIR/trace" $verb -f "$SPEC"
+            assert_eq "$(changes "$BATS_TEST_TMPDIR/trace")" "" "$verb on an $round host"
+            assert_eq "$(writes "$BATS_TEST_TMPDIR/trace")" "" "$verb on an $round host"
+        done
+        exits 0 berth apply "$SPEC"
+    done
+}
+
+@test "--json: valid, keys sorted, equal in two runs, the same under another locale and time zone; failures too" {
+    local verb first
+    exits 0 berth apply --json "$SPEC"
+    assert_eq "$(json '.format')" berth.apply
+    for verb in validate plan status list "apply -n" version; do
+        local args=($verb --json)
+        [[ $verb == version ]] || args+=(-f "$SPEC")
+        exits 0 berth "${args[@]}"
+        first=$output
+        assert_eq "$(jq -S . <<<"$first")" "$(jq . <<<"$first")" "$verb: keys are sorted"
+        jq -e '.format and .format_version and .outcome' <<<"$first" >/dev/null || [[ $verb == version ]]
+        exits 0 host env LC_ALL=C.UTF-8 TZ=Asia/Kolkata "$BERTH" "${args[@]}"
+        assert_eq "$output" "$first" "$verb"
+    done
+    exits 65 host_sh 'echo "version: 2" | "$1" plan --json -' "$BERTH"
+    json '.errors | length > 0' >/dev/null
+    assert_eq "$(json .outcome)" invalid
+}
+
+@test "colour: none in a pipe, none with NO_COLOR, some when it is asked for" {
+    refute_match "$(berth plan "$SPEC")" $'\e'
+    assert_match "$(host env -u NO_COLOR "$BERTH" --color always plan "$SPEC")" $'\e\\['
+    refute_match "$(host script -qec "NO_COLOR=1 '$BERTH' plan '$SPEC'" /dev/null)" $'\e\\[[0-9;]*m'
+    assert_match "$(host env -u NO_COLOR TERM=xterm script -qec "'$BERTH' plan '$SPEC'" /dev/null)" $'\e\\[[0-9;]*m'
+}
+
+@test "the plan: sign, object, reason, the spec's line, a summary; apply does those steps and no other" {
+    exits 0 berth plan --json "$SPEC"
+    local planned
+    planned=$(json '[.steps[].object] | join("\n")')
+    exits 0 berth plan "$SPEC"
+    assert_match "$output" '\+ bridge br-containers +missing +ports.yaml:7'
+    assert_match "$output" 'Plan: [0-9]+ to create, [0-9]+ to change, 0 to remove'
+    exits 0 berth apply --json "$SPEC"
+    assert_eq "$(json '[.steps[].object] | join("\n")')" "$planned"
+}
+
+@test "status without a spec shows all that is ours; with one, each fault; -e exits 2" {
+    exits 0 berth status
+    assert_match "$output" "Nothing here is berth's"
+    exits 0 berth apply "$SPEC"
+    exits 0 host_sh 'cd / && "$1" status' "$BERTH"
+    assert_match "$output" "bridge br-containers"
+    assert_match "$output" "port web"
+    host ip link del vb-web
+    exits 2 berth status -e "$SPEC"
+    assert_match "$output" "port web .*missing"
+    exits 0 berth status "$SPEC"
+}
+
+@test "the spec is found: argument, BERTH_SPEC, ./berth.yaml, /etc/berth/berth.yaml; JSON is YAML" {
+    host_sh 'mkdir -p /etc/berth /srv/here && cp "$1" /etc/berth/berth.yaml && sed s/web:/four:/ "$1" >/srv/here/berth.yaml && sed s/web:/three:/ "$1" >/srv/three.yaml' "$SPEC"
+    exits 0 host_sh 'cd /srv && "$1" plan --json' "$BERTH"
+    assert_eq "$(json .spec.file)" /etc/berth/berth.yaml
+    exits 0 host_sh 'cd /srv/here && "$1" plan --json' "$BERTH"
+    assert_match "$output" '"netns four"'
+    exits 0 host_sh 'cd /srv/here && BERTH_SPEC=/srv/three.yaml "$1" plan --json' "$BERTH"
+    assert_match "$output" '"netns three"'
+    spec berth.json <<<'{"version": 1, "hosts": {"localhost": {"bridge": {"address": "10.100.0.1/24"}, "containers": {"a": {"address": "10.100.0.10", "runtime": "netns"}}}}}'
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+}

@@ -51,7 +51,7 @@ outside() {
     all=$(grep -c . "$dir/all" || true)
     survived=$(grep -c '^good ' "$dir/all" || true)
     case $kind in
-    refuse) say "refused requests survived: $survived of $all ($(cut -d' ' -f3 "$dir/all" | sort | uniq -c | tr -s ' \n' ' '))" ;;
+    refuse) say "refused requests survived: $survived of $all ($(cut -d' ' -f2 "$dir/all" | sort | uniq -c | tr -s ' \n' ' '))" ;;
     kill) say "kill points survived: $survived of $all" ;;
     esac
     ((!bad && all > 0 && survived == all))
@@ -70,7 +70,7 @@ state() (
     head -n 1 /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv[46]/conf/*/{forwarding,accept_ra,route_localnet}
     sha256sum /etc/hosts
     stat -c '%a %u %g' /etc/hosts
-    find /run/berth /etc/netns /var/lib/berth ! -path /run/berth ! -path /run/berth/lock
+    find /run/berth /etc/netns /var/lib/berth ! -path /run/berth ! -path /run/berth/lock 2>/dev/null
     find /etc -maxdepth 1 -name '*berth*'
 ) 2>&1
 

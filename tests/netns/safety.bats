@@ -71,7 +71,7 @@ small() {
     [[ $? -eq 75 ]] || grep -q . "$BATS_TEST_TMPDIR/err"
     assert_match "$(<"$BATS_TEST_TMPDIR/err")" "pid 42"
     small
-    host_sh '"$1" apply "$2" & "$1" apply "$2" & "$1" apply "$2" & wait -n && wait -n && wait -n' "$BERTH" "$SPEC"
+    host_sh '"$1" apply "$2" & a=$!; "$1" apply "$2" & b=$!; "$1" apply "$2" & wait $! && wait $a && wait $b' "$BERTH" "$SPEC"
     exits 0 berth plan -e "$SPEC"
 }
 

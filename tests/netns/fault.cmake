@@ -1,0 +1,10 @@
+# Faults at every point there is, each on bare hosts of its own. 77: this user or this machine cannot.
+add_library(nlfault MODULE ${CMAKE_CURRENT_LIST_DIR}/nlfault.c)
+target_compile_definitions(nlfault PRIVATE _GNU_SOURCE)
+target_compile_options(nlfault PRIVATE -fno-sanitize=all)
+target_link_options(nlfault PRIVATE -fno-sanitize=all)
+target_link_libraries(nlfault PRIVATE ${CMAKE_DL_LIBS})
+foreach(kind IN ITEMS refuse kill)
+    add_test(NAME fault.${kind} COMMAND ${CMAKE_CURRENT_LIST_DIR}/fault.sh ${kind} $<TARGET_FILE:berth> $<TARGET_FILE:nlfault>)
+    set_tests_properties(fault.${kind} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600 LABELS suite)
+endforeach()

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,13 +59,27 @@ static int protocol_of(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &n) ? -1 : protocol;
 }
 
+/* NLMSG_OK and NLMSG_NEXT compare lengths of both signs, which clang refuses. */
+static bool whole(const struct nlmsghdr *m, size_t left)
+{
+    return left >= sizeof *m && m->nlmsg_len >= sizeof *m && m->nlmsg_len <= left;
+}
+
+static struct nlmsghdr *next(const struct nlmsghdr *m, size_t *left)
+{
+    size_t step = NLMSG_ALIGN(m->nlmsg_len);
+    *left -= step < *left ? step : *left;
+    return (struct nlmsghdr *)((char *)m + step);
+}
+
 ssize_t send(int fd, const void *bytes, size_t size, int flags)
 {
-    int protocol = protocol_of(fd), left = (int)size;
+    int protocol = protocol_of(fd);
+    size_t left = size;
     void *copy = NULL;
     if (protocol < 0)
         return true_send(fd, bytes, size, flags);
-    for (const struct nlmsghdr *m = bytes; NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
+    for (const struct nlmsghdr *m = bytes; whole(m, left); m = next(m, &left)) {
         if (protocol == NETLINK_NETFILTER && (m->nlmsg_type == BATCH_BEGIN || m->nlmsg_type == BATCH_END))
             continue;
         int n = atomic_fetch_add(&number, 1) + 1;
@@ -89,8 +104,8 @@ ssize_t send(int fd, const void *bytes, size_t size, int flags)
 /* The answer's code, or no answer: a message that nobody waits for is left in its place. */
 static void tamper(void *bytes, unsigned size)
 {
-    int left = (int)size;
-    for (struct nlmsghdr *m = bytes; NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
+    size_t left = size;
+    for (struct nlmsghdr *m = bytes; whole(m, left); m = next(m, &left)) {
         if (m->nlmsg_seq != hit_seq || m->nlmsg_type != NLMSG_ERROR)
             continue;
         struct nlmsgerr *e = NLMSG_DATA(m);

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RING = 64, HOST_BATCH = 16 };
+enum { RING = 64, HOST_BATCH = 16, FEW = 4 };
 
 struct job {
     struct rec_step  *netns, *port;     /* either may be NULL */
@@ -64,11 +64,13 @@ static void *maker(void *arg)
     return NULL;
 }
 
-/* Up to `most` jobs that are made; waits for one. */
+/* Up to `most` jobs that are made. The first are taken one by one, so that the linker starts at once; later ones are waited for
+ * until a few are there, so that a linker that outruns the maker does not send one request at a time. */
 static size_t take(struct ring *r, size_t most)
 {
     pthread_mutex_lock(&r->lock);
-    while (r->made == r->taken)
+    size_t least = r->taken < most ? 1 : FEW;
+    while (r->made < r->n && r->made - r->taken < least)
         pthread_cond_wait(&r->moved, &r->lock);
     size_t n = r->made - r->taken;
     pthread_mutex_unlock(&r->lock);

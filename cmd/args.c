@@ -59,6 +59,9 @@ const size_t cmd_n_verbs = sizeof cmd_verbs / sizeof *cmd_verbs;
 const struct cmd_flag cmd_flags[] = {
     /* letter, name, value, type, where, verbs, environment, hidden, help */
     {'f', "file", "SPEC", CMD_TEXT, AT(spec), WITH_SPEC, NULL, false, "the spec file; - is standard input"},
+    {0, "git", "DIR", CMD_TEXT, AT(git), WITH_SPEC, "BERTH_GIT", false, "the repository of REV:path (the one around)"},
+    {0, "git-owner", "USER", CMD_TEXT, AT(git_owner), WITH_SPEC, "BERTH_GIT_OWNER", false,
+     "who may own that repository, beside you and root"},
     {'H', "host", "NAME", CMD_TEXT, AT(host), WITH_SPEC " logs", "BERTH_HOST", false, "which host of the spec this machine is"},
     {'e', "exit-code", NULL, CMD_SWITCH, AT(exit_code), "plan status", NULL, false, "exit 2 when something differs"},
     {'n', "dry-run", NULL, CMD_SWITCH, AT(dry), "apply destroy", NULL, false, "show the plan, change nothing"},

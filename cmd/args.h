@@ -15,6 +15,8 @@ struct cmd_args {
     const struct cmd_verb *verb;
     const char    *spec;            /* as given: argument or --file; NULL: by the usual rules */
     const char    *host;
+    const char    *git;             /* --git: the repository of REV:path; NULL: the one around */
+    const char    *git_owner;       /* who else may own it */
     enum cmd_color color;
     bool           json, quiet, huge, help;
     unsigned       verbose;

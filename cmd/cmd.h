@@ -29,10 +29,12 @@ enum cmd_exit {
     CMD_DENIED = 77
 };
 
+struct cmd_git;
 struct cmd {
     struct cmd_args         args;
     struct cmd_out          out, err;
     struct cmd_spec_file    file;       /* text NULL: there is none */
+    struct cmd_git         *git;        /* the commit that the spec was read at; NULL: it is no REV:path, or staged */
     struct spec_arena      *arena;      /* of the document */
     struct spec_doc        *doc;        /* NULL: no spec, or a bad one */
     struct spec_diags       diags;

@@ -10,7 +10,7 @@ int cmd_validate(struct cmd *c)
 {
     struct rec_error err = {0};
     enum cmd_exit code = cmd_load_file(c, CMD_SPEC_NEEDED, &err);
-    if (code != CMD_OK && code != CMD_BAD_SPEC)
+    if (code != CMD_OK && !c->diags.errors)
         return cmd_fail(c, "berth.validate", code, &err);
     if (c->diags.n && (code == CMD_BAD_SPEC || !c->args.quiet)) {
         char *text = spec_diags_format(c->arena, &c->diags, c->file.name, c->file.text, c->file.len, c->err.color);

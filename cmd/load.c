@@ -1,5 +1,6 @@
 /* What most verbs begin with: find the spec, read it, tell what is wrong with it, choose the host, open the run. */
 #include "cmd/cmd.h"
+#include "cmd/git.h"
 #include "cmd/render/render.h"
 #include <errno.h>
 #include <stdio.h>
@@ -101,6 +102,35 @@ const char *cmd_nearest_container(const struct cmd *c, const char *name)
     return c->host ? cmd_nearest(name, container_name, (void *)c->host) : NULL;
 }
 
+/* The spec's bytes: out of git, a file, or standard input. */
+static enum cmd_exit read_spec(struct cmd *c, const char *name, size_t limit, struct rec_error *err)
+{
+    int rev = cmd_git_split(name);
+    if (rev < 0) {
+        int r = cmd_spec_read(name, limit, &c->file, err);
+        return !r                                ? CMD_OK
+               : r == -EACCES || r == -EPERM     ? CMD_DENIED
+               : r == -ENOMEM || r == -EIO       ? CMD_FAILED
+                                                 : CMD_BAD_SPEC;
+    }
+    char *word = strndup(name, (size_t)rev);
+    struct cmd_git *git = calloc(1, sizeof *git);
+    struct cmd_git_ask ask = {.git = c->args.git, .owner = c->args.git_owner, .rev = rev ? word : NULL, .path = name + rev + 1,
+                              .limit = limit};
+    enum cmd_exit code = CMD_FAILED;
+    if (word && git)
+        code = cmd_git_read(&ask, &c->file.text, &c->file.len, git, err);
+    else
+        rec_fail(err, ENOMEM, "out of memory");
+    free(word);
+    if (code == CMD_OK && rev)
+        c->git = git;
+    else
+        free(git);
+    c->file.name = name;
+    return code;
+}
+
 enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error *err)
 {
     const char *name = cmd_spec_find(c->args.spec, getenv("BERTH_SPEC"));
@@ -112,11 +142,11 @@ enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error 
         return CMD_USAGE;
     }
     struct spec_limits limits = {c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
-    int r = cmd_spec_read(name, limits.bytes, &c->file, err);
-    if (r)
-        return r == -EACCES || r == -EPERM ? CMD_DENIED : r == -ENOMEM || r == -EIO ? CMD_FAILED : CMD_BAD_SPEC;
+    enum cmd_exit code = read_spec(c, name, limits.bytes, err);
+    if (code != CMD_OK)
+        return code;
     c->arena = spec_arena_new();
-    r = c->arena ? spec_load(c->arena, c->file.text, c->file.len, &limits, &c->doc, &c->diags) : -ENOMEM;
+    int r = c->arena ? spec_load(c->arena, c->file.text, c->file.len, &limits, &c->doc, &c->diags) : -ENOMEM;
     if (r == -EINVAL) {
         rec_fail(err, EINVAL, "the spec is not valid: %zu %s", c->diags.errors, c->diags.errors == 1 ? "error" : "errors");
         return CMD_BAD_SPEC;
@@ -165,7 +195,7 @@ enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format)
         char *text = spec_diags_format(c->arena, &c->diags, c->file.name, c->file.text, c->file.len, c->err.color);
         cmd_put(&c->err, text ? text : "berth: out of memory\n");
     }
-    if (code == CMD_BAD_SPEC) {
+    if (code == CMD_BAD_SPEC && c->diags.errors) {
         if (c->args.json)
             cmd_render_diags_json(&c->out, format, c->file.name, &c->diags, c->file.text, c->file.len, NULL);
         return code;
@@ -192,6 +222,7 @@ void cmd_done(struct cmd *c)
     rec_close(c->run);
     spec_arena_free(c->arena);
     cmd_spec_file_done(&c->file);
+    free(c->git);
     cmd_out_done(&c->out);
     cmd_out_done(&c->err);
 }

@@ -127,13 +127,7 @@ int cmd_spec_read(const char *name, size_t limit, struct cmd_spec_file *out, str
     int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         int code = errno;
-        const char *colon = strchr(name, ':');
-        if (code == ENOENT && colon && colon != name && colon[1]) {
-            rec_fail(err, ENOENT, "cannot read '%s': there is no such file, and this version reads no specs out of git", name);
-            rec_hint(err, "git show %s | berth … -", name);
-        } else {
-            rec_fail(err, code, "cannot read '%s': %s", name, strerror(code));
-        }
+        rec_fail(err, code, "cannot read '%s': %s", name, strerror(code));
         return -code;
     }
     int r = read_open(fd, name, limit, &f, err);

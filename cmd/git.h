@@ -1,0 +1,35 @@
+/* cmd/git.h — a spec at a revision: `REV:path`, read by a confined program of ours (cmd/git/) under a deadline.
+ * Owns     text of what is read, until the caller frees it.
+ * Trusts   nothing that the program says: the frame is parsed as a stranger's.
+ * Order    before any lock is taken. */
+#ifndef CMD_GIT_H
+#define CMD_GIT_H
+#include "cmd/cmd.h"
+
+enum { CMD_GIT_SECONDS = 20 };
+
+struct cmd_git_ask {
+    const char *git;            /* the repository; NULL: the one around */
+    const char *owner;          /* a user beside root and the caller who may own it: a name or number; NULL: none */
+    const char *rev;            /* NULL: what is staged */
+    const char *index;          /* with rev NULL: the index file; "": the repository's own */
+    const char *path;
+    const char *objects;        /* those of a push that is not accepted yet; NULL: none */
+    const char *since;          /* collect what the commits after this id let through; NULL: do not, "": those of the tip alone */
+    size_t      limit;          /* bytes of the file */
+};
+struct cmd_git {
+    char commit[65];            /* "" : staged */
+    char ref[256];              /* "refs/heads/main", or "" */
+    char author[128], email[128], subject[256], path[1024];
+    char repo[1024], work[1024];        /* work: "" in a bare repository */
+    char allow[4096];           /* "delete,restart,": values of Berth-Allow trailers */
+    long long time;             /* author's, seconds since 1970 */
+};
+/* "REV:path": the length of REV. -1: a file's name. ":path" is what is staged. */
+int cmd_git_split(const char *spec);
+/* CMD_OK, or the exit code with *err. */
+enum cmd_exit cmd_git_read(const struct cmd_git_ask *ask, char **text, size_t *len, struct cmd_git *out, struct rec_error *err);
+/* "main", "v1.2", or "" */
+const char *cmd_git_short_ref(const struct cmd_git *g);
+#endif

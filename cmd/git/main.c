@@ -1,0 +1,464 @@
+/* berth-git-read — reads one file at one revision out of a git repository and prints it as a frame (frame.h), as `berth` asks it to.
+ * It is a program of its own so that what the library or a hostile repository does to it (a crash, a hang, all the memory) is an error
+ * message to berth and nothing more, and so that starting berth does not wait for the library.
+ *
+ *   berth-git-read [--git DIR] [--rev REV | --index FILE] --path PATH --limit BYTES --owner UID... [--objects DIR] [--since REV]
+ *
+ * Without --git, the repository around the working directory. --objects: more objects, those of a push that is not yet accepted. */
+#include "cmd/git/confine.h"
+#include <errno.h>
+#include <git2.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "detect_leaks=0";        /* its thread may not trace, and the process ends anyway */
+}
+#endif
+
+enum { MOST_OWNERS = 8, MOST_DIRS = 16, MOST_COMMITS = 1000, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
+
+struct asked {
+    const char *git, *rev, *index, *path, *objects, *since;
+    size_t      limit;
+    uid_t       owners[MOST_OWNERS];
+    size_t      n_owners;
+};
+
+static void record(const char *name, const void *bytes, size_t n)
+{
+    printf("%s %zu\n", name, n);
+    fwrite(bytes, 1, n, stdout);
+    putchar('\n');
+}
+
+static void text(const char *name, const char *s)
+{
+    record(name, s ? s : "", s ? strlen(s) : 0);
+}
+
+static void begin(void)
+{
+    fputs("berth-git 1\n", stdout);
+}
+
+static void end(void)
+{
+    fputs("end 0\n\n", stdout);
+    exit(fflush(stdout) ? 1 : 0);
+}
+
+/* `kind`: "refused", "spec" or "failed": which exit code berth ends with. */
+__attribute__((noreturn, format(printf, 3, 4))) static void fail(const char *kind, const char *hint, const char *format, ...)
+{
+    char said[1024];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(said, sizeof said, format, ap);
+    va_end(ap);
+    begin();
+    text("error", said);
+    text("hint", hint);
+    text("kind", kind);
+    end();
+    abort();
+}
+
+static const char *why(void)
+{
+    const git_error *e = git_error_last();
+    return e && e->message ? e->message : "the library does not say why";
+}
+
+static bool trusted(const struct asked *a, uid_t uid)
+{
+    for (size_t i = 0; i < a->n_owners; i++)
+        if (a->owners[i] == uid)
+            return true;
+    return false;
+}
+
+static void check_owner(const struct asked *a, const char *dir, struct stat *st)
+{
+    char hint[200];
+    if (stat(dir, st))
+        fail("spec", NULL, "cannot look at the repository '%s': %s", dir, strerror(errno));
+    if (trusted(a, st->st_uid))
+        return;
+    snprintf(hint, sizeof hint, "if user %u may say what this host is to be: --git-owner %u (or BERTH_GIT_OWNER)", st->st_uid, st->st_uid);
+    fail("refused", hint, "the repository '%s' belongs to user %u, who is neither you nor root", dir, st->st_uid);
+}
+
+/* One line of a small file in the repository, without its end. false: it is not there. */
+static bool one_line(const char *dir, const char *name, char out[PATH_MAX])
+{
+    char path[PATH_MAX];
+    struct stat st;
+    FILE *f = NULL;
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path && !lstat(path, &st) && S_ISREG(st.st_mode))
+        f = fopen(path, "re");
+    if (!f)
+        return false;
+    bool good = fgets(out, PATH_MAX, f) != NULL;
+    fclose(f);
+    if (good)
+        out[strcspn(out, "\r\n")] = 0;
+    return good;
+}
+
+static char *resolved(const char *base, const char *path)
+{
+    char whole[2 * PATH_MAX];
+    snprintf(whole, sizeof whole, "%s%s%s", *path == '/' ? "" : base, *path == '/' ? "" : "/", path);
+    return realpath(whole, NULL);
+}
+
+/* The repository's folder, the one that a worktree shares, and those that its objects are borrowed from. */
+static size_t folders(const struct asked *a, const char *git, const char *dirs[MOST_DIRS])
+{
+    char line[PATH_MAX], path[PATH_MAX + 32];
+    size_t n = 0;
+    struct stat st;
+    const char *common = git;
+    dirs[n++] = git;
+    if (one_line(git, "commondir", line) && (dirs[n] = resolved(git, line)))
+        common = dirs[n++];
+    if (common != git)
+        check_owner(a, common, &st);
+    snprintf(path, sizeof path, "%s/objects/info/alternates", common);
+    FILE *f = !lstat(path, &st) && S_ISREG(st.st_mode) ? fopen(path, "re") : NULL;
+    snprintf(path, sizeof path, "%s/objects", common);
+    while (f && n < MOST_DIRS - 2 && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\r\n")] = 0;
+        char *dir = *line && *line != '#' ? resolved(path, line) : NULL;
+        if (!dir)
+            continue;
+        check_owner(a, dir, &st);
+        dirs[n++] = dir;
+    }
+    if (f)
+        fclose(f);
+    if (a->objects && (dirs[n] = realpath(a->objects, NULL)))
+        n++;
+    return n;
+}
+
+static git_repository *repository(const struct asked *a)
+{
+    git_buf found = {0};
+    git_repository *repo;
+    const char *dirs[MOST_DIRS];
+    struct stat st;
+    char here[PATH_MAX];
+    if (git_repository_discover(&found, a->git ? a->git : ".", a->git ? 0 : 1, NULL))
+        fail("spec", a->git ? NULL : "name one with --git DIR; a file whose name has a colon in it is written ./NAME",
+             a->git ? "'%s' is no git repository" : "there is no git repository in '%s' or above it",
+             a->git ? a->git : getcwd(here, sizeof here) ? here : ".");
+    char *git = realpath(found.ptr, NULL);
+    if (!git)
+        fail("failed", NULL, "cannot look at the repository '%s': %s", found.ptr, strerror(errno));
+    check_owner(a, git, &st);
+    size_t n = folders(a, git, dirs);
+    int r = !geteuid() && st.st_uid ? git_confine_user(st.st_uid, st.st_gid) : 0;
+    r = r ? r : git_confine_files(dirs, n);
+    if (r)
+        fail("failed", NULL, "cannot confine the reader of '%s': %s", git, strerror(-r));
+    if (git_repository_open_ext(&repo, git, GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT, NULL))
+        fail("failed", NULL, "cannot open the repository '%s': %s", git, why());
+    git_odb *odb;
+    if (a->objects && (git_repository_odb(&odb, repo) || git_odb_add_disk_alternate(odb, a->objects)))
+        fail("failed", NULL, "cannot read the pushed objects in '%s': %s", a->objects, why());
+    return repo;
+}
+
+static git_commit *commit_of(git_repository *repo, const char *rev, git_reference **ref)
+{
+    git_object *o = NULL, *peeled = NULL;
+    int r = git_revparse_ext(&o, ref, repo, rev);
+    if (r == GIT_EAMBIGUOUS)
+        fail("spec", "write more of it", "'%s' stands for several objects", rev);
+    if (r == GIT_ENOTFOUND || r == GIT_EINVALIDSPEC) {
+        bool shallow = git_repository_is_shallow(repo) == 1;
+        fail("spec", shallow ? "this clone is shallow: git fetch --unshallow" : "git log shows what there is",
+             git_repository_is_empty(repo) == 1 ? "there is no revision '%s': the repository has no commit yet" : "there is no revision '%s'", rev);
+    }
+    if (r)
+        fail("failed", NULL, "cannot read revision '%s': %s", rev, why());
+    if (git_object_peel(&peeled, o, GIT_OBJECT_COMMIT))
+        fail("spec", NULL, "'%s' is a %s, not a commit", rev, git_object_type2string(git_object_type(o)));
+    return (git_commit *)peeled;
+}
+
+struct search {
+    const char *base;       /* the last part of the path that is not there */
+    char        hit[512];
+    size_t      seen;
+};
+
+static int look(const char *root, const git_tree_entry *e, void *arg)
+{
+    struct search *s = arg;
+    if (!strcmp(git_tree_entry_name(e), s->base) && git_tree_entry_type(e) == GIT_OBJECT_BLOB) {
+        snprintf(s->hit, sizeof s->hit, "%s%s", root, git_tree_entry_name(e));
+        return -1;
+    }
+    return ++s->seen > MOST_ENTRIES ? -1 : 0;
+}
+
+/* One that has the same name, for the hint: a spec that was moved. */
+__attribute__((noreturn)) static void not_there(git_tree *root, const char *path, const char *rev)
+{
+    const char *slash = strrchr(path, '/');
+    struct search s = {.base = slash ? slash + 1 : path};
+    char hint[700];
+    git_tree_walk(root, GIT_TREEWALK_PRE, look, &s);
+    snprintf(hint, sizeof hint, "there is one of that name: %s", s.hit);
+    fail("spec", *s.hit ? hint : NULL, "there is no file '%s' at %s", path, rev);
+}
+
+static void check_mode(const char *path, const char *rev, git_filemode_t mode)
+{
+    const char *what = mode == GIT_FILEMODE_LINK     ? "a symbolic link"
+                       : mode == GIT_FILEMODE_COMMIT ? "a submodule"
+                       : mode == GIT_FILEMODE_TREE   ? "a directory"
+                       : mode != GIT_FILEMODE_BLOB && mode != GIT_FILEMODE_BLOB_EXECUTABLE && mode != 0100664 ? "something else"
+                                                                                                             : NULL;
+    if (what)
+        fail("spec", mode == GIT_FILEMODE_TREE ? "name the spec file in it" : "the spec itself must stand there, as a file",
+             "'%s' at %s is %s, not a file", path, rev, what);
+}
+
+/* Step by step, so that each way to fail has its sentence. */
+static git_oid walk(git_repository *repo, git_tree *root, const char *path, const char *rev)
+{
+    char part[PATH_MAX], sofar[PATH_MAX] = "";
+    git_tree *tree = root;
+    git_oid id = {0};
+    if (strlen(path) >= sizeof part)
+        fail("spec", NULL, "the path is too long");
+    for (const char *p = path, *next; *p; p = next) {
+        size_t n = strcspn(p, "/");
+        next = p + n + (p[n] == '/');
+        memcpy(part, p, n);
+        part[n] = 0;
+        memcpy(sofar, path, (size_t)(p - path) + n);
+        sofar[(size_t)(p - path) + n] = 0;
+        const git_tree_entry *e = git_tree_entry_byname(tree, part);
+        if (!e)
+            not_there(root, path, rev);
+        git_filemode_t mode = git_tree_entry_filemode_raw(e);
+        git_oid_cpy(&id, git_tree_entry_id(e));
+        if (!*next) {
+            check_mode(sofar, rev, mode);
+        } else if (git_tree_entry_type(e) != GIT_OBJECT_TREE) {
+            check_mode(sofar, rev, mode == GIT_FILEMODE_BLOB || mode == GIT_FILEMODE_BLOB_EXECUTABLE ? GIT_FILEMODE_BLOB : mode);
+            not_there(root, path, rev);
+        } else if (git_tree_lookup(&tree, repo, &id)) {
+            fail("failed", "git fsck tells more", "cannot read '%s' at %s: %s", sofar, rev, why());
+        }
+    }
+    return id;
+}
+
+static git_oid staged(git_repository *repo, const char *file, const char *path)
+{
+    git_index *index;
+    if (file && *file ? git_index_open(&index, file) : git_repository_index(&index, repo))
+        fail("failed", NULL, "cannot read the index: %s", why());
+    const git_index_entry *e = git_index_get_bypath(index, path, 0);
+    if (!e && git_index_get_bypath(index, path, 2))
+        fail("spec", "end the merge first", "'%s' has a merge conflict", path);
+    if (!e)
+        fail("spec", "git add it first", "there is no file '%s' in the index", path);
+    check_mode(path, "the index", e->mode);
+    return e->id;
+}
+
+static git_odb_object *blob(git_repository *repo, const git_oid *id, const struct asked *a, const char *path)
+{
+    git_odb *odb;
+    git_object_t type;
+    git_odb_object *o;
+    size_t len;
+    int r = git_repository_odb(&odb, repo);
+    if (!r)
+        r = git_odb_read_header(&len, &type, odb, id);
+    if (!r && type != GIT_OBJECT_BLOB)
+        fail("failed", "git fsck tells more", "'%s' is not a file in the object database", path);
+    if (!r && len > a->limit)
+        fail("spec", "--huge allows up to 64 MiB", "'%s' has %zu bytes; a spec may have %zu", path, len, a->limit);
+    if (!r)
+        r = git_odb_read(&o, odb, id);
+    if (r)
+        fail("failed", "git fsck tells more", "cannot read '%s': %s", path, why());
+    return o;
+}
+
+/* The path from the repository's top; "./x" starts where the caller stands. */
+static char *from_top(git_repository *repo, const char *path)
+{
+    char *out = malloc(2 * PATH_MAX), here[PATH_MAX];
+    const char *work = git_repository_workdir(repo), *prefix = "";
+    char top[PATH_MAX + 2] = "";
+    if (!out)
+        abort();
+    if (!strncmp(path, "./", 2) || !strncmp(path, "../", 3)) {
+        if (!work || !getcwd(here, sizeof here))
+            fail("spec", "name the file from the repository's top", "'%s' starts where you stand, and that is not in a work tree", path);
+        size_t n = strlen(work);
+        snprintf(top, sizeof top, "%s/", here);
+        if (strncmp(top, work, n))
+            fail("spec", "name the file from the repository's top", "'%s' starts where you stand, and that is not in a work tree", path);
+        prefix = top + n;
+    }
+    snprintf(out, 2 * PATH_MAX, "%s%s", prefix, path);
+    /* No empty part, no ".", and ".." takes one off. */
+    char *to = out;
+    bool more = true;
+    for (const char *p = out; more && *p;) {
+        size_t n = strcspn(p, "/");
+        const char *next = p + n + 1;
+        more = p[n] == '/';
+        if (n == 2 && !memcmp(p, "..", 2)) {
+            if (to == out)
+                fail("spec", NULL, "'%s' leads out of the repository", path);
+            for (to--; to > out && to[-1] != '/';)
+                to--;
+        } else if (n && !(n == 1 && *p == '.')) {
+            memmove(to, p, n);
+            to += n;
+            *to++ = '/';
+        }
+        p = next;
+    }
+    if (to > out)
+        to--;
+    *to = 0;
+    if (!*out)
+        fail("spec", "name the spec file", "'%s' names no file", path);
+    return out;
+}
+
+static void trailers(git_commit *c, char *out)
+{
+    git_message_trailer_array list;
+    if (git_message_trailers(&list, git_commit_message(c)))
+        return;
+    for (size_t i = 0; i < list.count; i++)
+        if (!strcasecmp(list.trailers[i].key, "Berth-Allow") && strlen(out) + strlen(list.trailers[i].value) + 2 < MOST_TRAILERS)
+            strcat(strcat(out, list.trailers[i].value), ",");
+    git_message_trailer_array_free(&list);
+}
+
+/* What the commits that are new since `since` let through. */
+static void allowed(git_repository *repo, git_commit *tip, const char *since)
+{
+    static char out[MOST_TRAILERS];
+    git_revwalk *w;
+    git_oid id, old;
+    git_commit *c;
+    trailers(tip, out);
+    if (*since && !git_oid_fromstr(&old, since) && !git_revwalk_new(&w, repo)) {
+        git_revwalk_push(w, git_commit_id(tip));
+        git_revwalk_hide(w, &old);      /* gone after a forced push, perhaps: then the first thousand commits */
+        for (int n = 0; n < MOST_COMMITS && !git_revwalk_next(&id, w); n++)
+            if (!git_oid_equal(&id, git_commit_id(tip)) && !git_commit_lookup(&c, repo, &id)) {
+                trailers(c, out);
+                git_commit_free(c);
+            }
+        git_revwalk_free(w);
+    }
+    text("allow", out);
+}
+
+static void tell_commit(git_repository *repo, git_commit *c, git_reference *ref)
+{
+    char id[GIT_OID_HEXSZ + 1], number[32];
+    const git_signature *by = git_commit_author(c);
+    git_reference *direct = NULL;
+    text("commit", git_oid_tostr(id, sizeof id, git_commit_id(c)));
+    text("author", by ? by->name : "");
+    text("email", by ? by->email : "");
+    snprintf(number, sizeof number, "%lld", (long long)(by ? by->when.time : 0));
+    text("time", number);
+    text("subject", git_commit_summary(c));
+    if (ref && !git_reference_resolve(&direct, ref))
+        text("ref", git_reference_name(direct));
+    text("repo", git_repository_path(repo));
+    text("work", git_repository_workdir(repo));
+}
+
+static bool flag(struct asked *a, const char *name, const char *value)
+{
+    if (!strcmp(name, "--git"))
+        a->git = value;
+    else if (!strcmp(name, "--rev"))
+        a->rev = value;
+    else if (!strcmp(name, "--index"))
+        a->index = value;
+    else if (!strcmp(name, "--path"))
+        a->path = value;
+    else if (!strcmp(name, "--objects"))
+        a->objects = value;
+    else if (!strcmp(name, "--since"))
+        a->since = value;
+    else if (!strcmp(name, "--limit"))
+        a->limit = strtoul(value, NULL, 10);
+    else if (!strcmp(name, "--owner") && a->n_owners < MOST_OWNERS)
+        a->owners[a->n_owners++] = (uid_t)strtoul(value, NULL, 10);
+    else
+        return false;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct asked a = {0};
+    for (int i = 1; i + 1 < argc; i += 2)
+        if (!flag(&a, argv[i], argv[i + 1]))
+            fail("failed", NULL, "berth-git-read has no flag '%s'", argv[i]);
+    if (!a.path || (!a.rev && !a.index))
+        fail("failed", NULL, "berth-git-read is for berth to call");
+    git_confine_limits();
+    if (git_libgit2_init() < 0)
+        fail("failed", NULL, "cannot start the git library: %s", why());
+    /* Nobody's configuration but the repository's own; who may own it has been said. */
+    for (int level = GIT_CONFIG_LEVEL_PROGRAMDATA; level <= GIT_CONFIG_LEVEL_GLOBAL; level++)
+        git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, "");
+    git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+    git_libgit2_opts(GIT_OPT_SET_MWINDOW_SIZE, (size_t)32 << 20);
+    git_libgit2_opts(GIT_OPT_SET_MWINDOW_MAPPED_LIMIT, (size_t)256 << 20);
+    git_libgit2_opts(GIT_OPT_SET_CACHE_MAX_SIZE, (ssize_t)32 << 20);
+    git_repository *repo = repository(&a);
+    char *path = from_top(repo, a.path);
+    git_reference *ref = NULL;
+    git_tree *tree;
+    git_oid id;
+    git_commit *c = NULL;
+    if (a.index) {
+        id = staged(repo, a.index, path);
+    } else {
+        c = commit_of(repo, a.rev, &ref);
+        if (git_commit_tree(&tree, c))
+            fail("failed", "git fsck tells more", "cannot read the tree of '%s': %s", a.rev, why());
+        id = walk(repo, tree, path, a.rev);
+    }
+    git_odb_object *file = blob(repo, &id, &a, path);
+    begin();
+    text("path", path);
+    if (c)
+        tell_commit(repo, c, ref);
+    if (c && a.since)
+        allowed(repo, c, a.since);
+    record("blob", git_odb_object_data(file), git_odb_object_size(file));
+    end();
+}

@@ -35,6 +35,7 @@ struct cmd {
     struct cmd_out          out, err;
     struct cmd_spec_file    file;       /* text NULL: there is none */
     struct cmd_git         *git;        /* the commit that the spec was read at; NULL: it is no REV:path, or staged */
+    struct rec_source       source;     /* the same, for the run */
     struct spec_arena      *arena;      /* of the document */
     struct spec_doc        *doc;        /* NULL: no spec, or a bad one */
     struct spec_diags       diags;

@@ -1,6 +1,7 @@
 /* status and list: the plan again, looked at from the side of the resources. */
 #include "cmd/cmd.h"
 #include "cmd/render/render.h"
+#include "reconcile/record.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,7 +120,11 @@ int cmd_status(struct cmd *c)
     if (code != CMD_OK)
         return code;
     struct cmd_render_status s = {.host = c->host ? c->host->name : NULL, .file = c->file.name, .list = v.list, .n = v.n,
-                              .plan = v.plan, .quiet = c->args.quiet};
+                              .plan = v.plan, .quiet = c->args.quiet, .git = c->git, .now = time(NULL)};
+    struct rec_applied applied;
+    struct rec_error err;
+    if (!rec_applied_read(c->run, &applied, &err))      /* without root it is not known, and not said */
+        s.applied = &applied;
     if (c->args.json)
         cmd_render_status_json(&c->out, &s);
     else

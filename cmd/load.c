@@ -207,7 +207,10 @@ enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format)
 
 enum cmd_exit cmd_open(struct cmd *c, struct rec_error *err)
 {
-    struct rec_options o = {.spec_name = c->file.name ? c->file.name : "", .spec_dir = c->file.dir, .adopt = c->args.adopt,
+    const struct cmd_git *g = c->git;
+    if (g)
+        c->source = (struct rec_source){g->commit, g->ref, g->path, g->subject, *g->work ? g->work : g->repo};
+    struct rec_options o = {.source = g ? &c->source : NULL, .spec_name = c->file.name ? c->file.name : "", .spec_dir = c->file.dir, .adopt = c->args.adopt,
                             .allow_deletes = c->args.allow_deletes, .boot = c->args.boot, .destroy_files = c->args.files,
                             .lock_timeout_ms = c->args.lock_timeout_ms};
     int r = rec_open(&c->run, &o, err);

@@ -258,7 +258,7 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
         goto end;
     if (!out->plan->n || o->dry) {
         out->outcome = REC_IN_SYNC;
-        goto protect;
+        goto record;
     }
     start = now_us();
     apply_plan(run, out->plan, &out->report);
@@ -273,10 +273,12 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
         goto end;
     }
     out->outcome = REC_APPLIED;
-    drop_empty();
-protect:
-    if (!o->dry && run->host && !o->only && rec_protected_write(run, run->host, &out->error))
+record:
+    if (!o->dry && !o->only &&
+        ((run->host && rec_protected_write(run, run->host, &out->error)) || rec_applied_write(run, out->outcome == REC_APPLIED, &out->error)))
         out->outcome = REC_PARTIAL;
+    if (out->outcome == REC_APPLIED)
+        drop_empty();
 end:
     if (lock >= 0)
         close(lock);

@@ -3,10 +3,13 @@
 #include "reconcile/files.h"
 #include "reconcile/runtime.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SYSCTL_FILE    REC_RUN_DIR "/sysctl"
 #define PROTECTED_FILE REC_STATE_DIR "/protected"
+#define APPLIED_FILE   REC_STATE_DIR "/applied"
 
 /* The lines of a file of ours: none when it is not there. */
 static int lines(struct rec_run *run, const char *path, char ***out, size_t *n, struct rec_error *err)
@@ -107,4 +110,48 @@ int rec_protected_write(struct rec_run *run, const struct spec_host *host, struc
         return rec_file_remove(PROTECTED_FILE, err);
     r = rec_dir_make(REC_STATE_DIR, 0700, err);
     return r ? r : rec_file_write(PROTECTED_FILE, text, len, 0600, err);
+}
+
+int rec_applied_read(struct rec_run *run, struct rec_applied *out, struct rec_error *err)
+{
+    char **list;
+    size_t n;
+    *out = (struct rec_applied){0};
+    int r = lines(run, APPLIED_FILE, &list, &n, err);
+    for (size_t i = 0; !r && i < n; i++) {
+        char *blank = strchr(list[i], ' ');
+        if (!blank)
+            continue;
+        *blank++ = 0;
+        if (!strcmp(list[i], "commit"))
+            out->commit = blank;
+        else if (!strcmp(list[i], "ref"))
+            out->ref = blank;
+        else if (!strcmp(list[i], "path"))
+            out->path = blank;
+        else if (!strcmp(list[i], "subject"))
+            out->subject = blank;
+        else if (!strcmp(list[i], "when"))
+            out->when = strtoll(blank, NULL, 10);
+    }
+    return r;
+}
+
+int rec_applied_write(struct rec_run *run, bool steps, struct rec_error *err)
+{
+    const struct rec_source *s = run->opt.source;
+    struct rec_applied before;
+    int r = rec_applied_read(run, &before, err);
+    if (r)
+        return r;
+    if (!s)
+        return before.commit ? rec_file_remove(APPLIED_FILE, err) : 0;
+    if (!steps && before.commit && before.ref && !strcmp(before.commit, s->commit) && !strcmp(before.ref, s->ref))
+        return 0;
+    char *text = spec_arena_printf(run->arena, "commit %s\nref %s\npath %s\nsubject %s\nrepo %s\nwhen %lld\n", s->commit, s->ref, s->path,
+                                   s->subject, s->repo, (long long)time(NULL));
+    if (!text)
+        return rec_fail(err, ENOMEM, "out of memory");
+    r = rec_dir_make(REC_STATE_DIR, 0700, err);
+    return r ? r : rec_file_write(APPLIED_FILE, text, strlen(text), 0600, err);
 }

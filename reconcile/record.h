@@ -1,6 +1,7 @@
 /* reconcile/record.h — what settings were before berth changed them, so that destroy can give them back.
  * Files    /run/berth/sysctl: "NAME VALUE" a line. As volatile as the settings. Losing it loses the way back, nothing else.
- *          /var/lib/berth/protected: a container's name a line: it had `protect: true` when it was last applied. */
+ *          /var/lib/berth/protected: a container's name a line: it had `protect: true` when it was last applied.
+ *          /var/lib/berth/applied: "FIELD VALUE" a line: the commit that was last applied, and when. */
 #ifndef RECONCILE_RECORD_H
 #define RECONCILE_RECORD_H
 #include "reconcile/run.h"
@@ -15,6 +16,16 @@ struct rec_records {
 int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_error *err);      /* none: n 0 */
 int rec_records_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err); /* n 0: the file goes */
 const char *rec_record_find(const struct rec_records *r, const char *name);
+
+/* What was applied last, if it came out of git. */
+struct rec_applied {
+    const char *commit, *ref, *path, *subject;
+    long long   when;           /* seconds since 1970 */
+};
+/* NULL in out->commit: not out of git, or nothing is applied. */
+int rec_applied_read(struct rec_run *run, struct rec_applied *out, struct rec_error *err);
+/* Of this run's options. A commit that is recorded already is not written again, unless there were `steps`. */
+int rec_applied_write(struct rec_run *run, bool steps, struct rec_error *err);
 
 /* Names that were protected at the last apply, sorted. */
 int rec_protected_read(struct rec_run *run, char ***names, size_t *n, struct rec_error *err);

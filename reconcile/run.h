@@ -8,9 +8,14 @@
 #include "spec/spec.h"
 
 struct rec_links;
+struct rec_source {             /* the commit that a spec was read at */
+    const char *commit, *ref, *path, *subject;  /* ref: "refs/heads/main", or "" */
+    const char *repo;           /* its folder; where there is a work tree, that one's */
+};
 struct rec_options {
     const char *spec_name;      /* as the user wrote it: "spec.yaml" */
     const char *spec_dir;       /* absolute: relative roots start here; NULL: none allowed */
+    const struct rec_source *source;    /* NULL: the spec is no git object */
     bool        adopt;
     long        allow_deletes;  /* -1: the default bound */
     bool        boot;           /* called by the boot unit: containers with autostart: false stay stopped */

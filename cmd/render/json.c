@@ -1,5 +1,6 @@
 /* JSON is written in ASCII: a name can hide nothing from a terminal, and no locale has a say. */
 #include "cmd/render/json.h"
+#include "cmd/git.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,21 @@ json_t *cmd_json_envelope(const char *format, const char *host, const char *file
     json_object_set_new(j, "spec", spec);
     json_object_set_new(j, "errors", json_array());
     return j;
+}
+
+void cmd_json_commit(json_t *envelope, const struct cmd_git *g)
+{
+    json_t *spec = json_object_get(envelope, "spec"), *c;
+    if (!g || !json_is_object(spec))
+        return;
+    c = json_object();
+    json_object_set_new(c, "id", cmd_json_text(g->commit));
+    json_object_set_new(c, "ref", *g->ref ? cmd_json_text(g->ref) : json_null());
+    json_object_set_new(c, "author", cmd_json_text(g->author));
+    json_object_set_new(c, "email", cmd_json_text(g->email));
+    json_object_set_new(c, "time", json_integer(g->time));
+    json_object_set_new(c, "subject", cmd_json_text(g->subject));
+    json_object_set_new(spec, "commit", c);
 }
 
 static json_t *position(const struct spec_loc *at, uint32_t more)

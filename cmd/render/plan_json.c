@@ -25,6 +25,7 @@ void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p)
     const struct rec_result *r = p->result;
     bool pending = p->plan && p->plan->n;
     json_t *j = cmd_json_envelope(p->format, p->host, p->file, cmd_outcome_name(r ? r->outcome : REC_IN_SYNC, pending));
+    cmd_json_commit(j, p->git);
     json_object_set_new(j, "steps", steps(p->file, p->plan));
     json_object_set_new(j, "summary", summary(p->plan));
     json_object_set_new(j, "conflicts", cmd_json_conflicts(p->file, p->plan));

@@ -1,9 +1,11 @@
 /* A plan for people: one line a step, in the order of apply: sign, object, why, the spec's line. Below it, indented, what changes
  * from what to what, and whom it interrupts. Columns come from the plan itself, within 80. */
+#include "cmd/git.h"
 #include "cmd/render/render.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { OBJECT_MOST = 50, REASON_MOST = 26, PLACE_MOST = 24, FIELD_MOST = 24 };
 
@@ -377,6 +379,28 @@ static void summary(struct cmd_out *o, const struct cmd_render_plan *p)
     cmd_put(o, "\n");
 }
 
+void cmd_render_commit(struct cmd_out *o, const struct cmd_git *g)
+{
+    char day[16] = "";
+    time_t when = (time_t)g->time;
+    struct tm t;
+    if (gmtime_r(&when, &t))
+        strftime(day, sizeof day, "%Y-%m-%d", &t);
+    cmd_put(o, "\n");
+    cmd_style(o, CMD_DIM);
+    cmd_printf(o, "commit %.12s", g->commit);
+    if (*g->ref) {
+        cmd_put(o, " (");
+        cmd_safe(o, cmd_git_short_ref(g));
+        cmd_put(o, ")");
+    }
+    cmd_printf(o, ", %s, ", day);
+    cmd_safe(o, g->author);
+    cmd_put(o, ": ");
+    cmd_safe(o, g->subject);
+    cmd_style(o, CMD_PLAIN);
+}
+
 void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p)
 {
     if (!p->plan)
@@ -390,6 +414,8 @@ void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p)
             cmd_safe(o, p->file);
             cmd_put(o, " has it");
         }
+        if (p->git)
+            cmd_render_commit(o, p->git);
         cmd_put(o, "\n\n");
     }
     steps(o, p, p->plan, !p->applied || p->verbose);

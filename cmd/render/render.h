@@ -7,11 +7,13 @@
 
 #define CMD_WIDTH 80
 
+struct rec_applied;
 /* A plan, before it is applied or after. */
 struct cmd_render_plan {
     const char             *format;     /* "berth.plan", "berth.apply", … */
     const char             *host;       /* NULL: not known */
     const char             *file;       /* the spec as the user wrote it; NULL: none */
+    const struct cmd_git   *git;        /* the commit that the spec was read at, or NULL */
     const struct rec_plan  *plan;       /* NULL: not that far */
     const struct rec_result *result;    /* NULL: a plan alone */
     size_t                  resources;  /* that are wanted */
@@ -19,6 +21,8 @@ struct cmd_render_plan {
     bool                    quiet, verbose;
 };
 void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p);
+/* "commit 0123456789ab (main), 2026-11-01, Ann: subject" on a line of its own. */
+void cmd_render_commit(struct cmd_out *o, const struct cmd_git *g);
 void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p);
 /* What an apply came to: the last line, or the cause, what was undone or is left, and what to do next (on `err`). */
 void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const struct cmd_render_plan *p, const char *verb);
@@ -36,6 +40,9 @@ struct cmd_render_status {
     const char             *host, *file;
     struct cmd_render_resource *list;
     size_t                  n;
+    const struct cmd_git   *git;            /* the commit of the spec, or NULL */
+    const struct rec_applied *applied;      /* the last apply, if it came out of git; NULL: not known */
+    long long               now;            /* seconds since 1970 */
     const struct rec_plan  *plan;           /* notes; NULL: no spec */
     bool                    quiet;
 };

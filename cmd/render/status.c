@@ -1,5 +1,8 @@
 /* The state of each resource: beside what the spec asks for, what berth made that it no longer asks for. */
+#include "cmd/git.h"
 #include "cmd/render/json.h"
+#include "reconcile/record.h"
+#include <stdio.h>
 #include <string.h>
 
 static const struct {
@@ -82,6 +85,35 @@ static void count(const struct cmd_render_status *s, size_t n[6])
         n[s->list[i].sync]++;
 }
 
+/* "abc1234 (main)" */
+static void commit(struct cmd_out *o, const char *id, const char *ref)
+{
+    struct cmd_git g = {0};
+    cmd_printf(o, "%.7s", id);
+    snprintf(g.ref, sizeof g.ref, "%s", ref ? ref : "");
+    if (!*g.ref)
+        return;
+    cmd_put(o, " (");
+    cmd_safe(o, cmd_git_short_ref(&g));
+    cmd_put(o, ")");
+}
+
+/* ", applied 3h ago", or which commit that was if it is not the spec's. */
+static void applied(struct cmd_out *o, const struct cmd_render_status *s, bool told)
+{
+    char ago[32];
+    if (!s->applied || !s->applied->commit)
+        return;
+    cmd_render_duration(s->now > s->applied->when ? (uint64_t)(s->now - s->applied->when) * 1000u : 0, ago);
+    if (told && !strcmp(s->applied->commit, s->git->commit)) {
+        cmd_printf(o, ", applied %s ago", ago);
+        return;
+    }
+    cmd_put(o, "; applied was ");
+    commit(o, s->applied->commit, s->applied->ref);
+    cmd_printf(o, ", %s ago", ago);
+}
+
 void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s)
 {
     size_t width = 0, n[6];
@@ -113,7 +145,7 @@ void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s
         }
         cmd_put(o, "\n");
     }
-    bool good = n[CMD_IN_SYNC] + n[CMD_OURS] == s->n;
+    bool good = n[CMD_IN_SYNC] + n[CMD_OURS] == s->n, told = false;
     cmd_style(o, good ? CMD_GREEN : CMD_BOLD);
     if (!s->n)
         cmd_put(o, "Nothing here is berth's");
@@ -127,7 +159,13 @@ void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s
     for (int i = 0; i < 4; i++)
         if (n[faults[i]])
             cmd_printf(o, ", %zu %s", n[faults[i]], faults[i] == CMD_DIFFERS && n[faults[i]] > 1 ? "differ" : rows[faults[i]].text);
+    if (good && s->git && s->n && n[CMD_OURS] != s->n) {
+        told = true;
+        cmd_put(o, " with ");
+        commit(o, s->git->commit, s->git->ref);
+    }
     cmd_style(o, CMD_PLAIN);
+    applied(o, s, told);
     cmd_put(o, "\n");
 }
 
@@ -153,6 +191,15 @@ void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s
     }
     for (int i = 0; i < 6; i++)
         json_object_set_new(sum, rows[i].name, json_integer((json_int_t)n[i]));
+    cmd_json_commit(j, s->git);
+    if (s->applied && s->applied->commit) {
+        json_t *a = json_object();
+        json_object_set_new(a, "commit", cmd_json_text(s->applied->commit));
+        json_object_set_new(a, "ref", s->applied->ref && *s->applied->ref ? cmd_json_text(s->applied->ref) : json_null());
+        json_object_set_new(a, "subject", cmd_json_text(s->applied->subject));
+        json_object_set_new(a, "time", json_integer(s->applied->when));
+        json_object_set_new(j, "applied", a);
+    }
     json_object_set_new(j, "resources", list);
     json_object_set_new(j, "summary", sum);
     json_object_set_new(j, "notes", cmd_json_notes(s->plan));

@@ -228,7 +228,8 @@ static const char *refuse(const struct rec_run *run, const struct spec_container
     if (c->nspawn.root == SPEC_ROOT_HOST && run->facts.nixos)
         return "`root: host` needs a whole /usr, which NixOS does not have; give a directory or a tar as root";
     if (c->nspawn.path.text && *c->nspawn.path.text != '/' && !run->opt.spec_dir)
-        return "its root is a relative path, and this spec has no directory of its own";
+        return run->opt.source ? "its root is a relative path, and a spec out of git has no directory around it: give an absolute path"
+                               : "its root is a relative path, and this spec has no directory of its own";
     return NULL;
 }
 

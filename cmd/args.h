@@ -17,6 +17,9 @@ struct cmd_args {
     const char    *host;
     const char    *git;             /* --git: the repository of REV:path; NULL: the one around */
     const char    *git_owner;       /* who else may own it */
+    const char    *range;           /* plan --range A..B */
+    const char    *deny;            /* "restart,delete": such plans are refused */
+    bool           markdown, github;
     enum cmd_color color;
     bool           json, quiet, huge, help;
     unsigned       verbose;

@@ -1,15 +1,100 @@
 /* plan, apply, destroy: one flow with three wishes. The spec comes before the lock; what is printed is the plan that was, or will be,
  * sent. */
 #include "cmd/cmd.h"
+#include "cmd/range.h"
 #include "cmd/converge.h"
 #include "cmd/render/render.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+/* "A..B", each with HEAD where it is left out. */
+static bool split_range(char *range, const char **from, const char **to)
+{
+    char *dots = strstr(range, "..");
+    if (!dots || dots[2] == '.' || strstr(dots + 2, ".."))
+        return false;
+    *dots = 0;
+    *from = *range ? range : "HEAD";
+    *to = dots[2] ? dots + 2 : "HEAD";
+    return true;
+}
+
+static void show_range(struct cmd *c, const struct cmd_range *r, enum cmd_exit code)
+{
+    if (c->args.json)
+        cmd_render_range_json(&c->out, c, r, code);
+    else if (c->args.markdown)
+        cmd_render_range_markdown(&c->out, c, r);
+    else if (c->args.github)
+        cmd_render_faults_github(&c->out, c, r->to.path);
+    else
+        cmd_render_range_text(&c->out, c, r);
+    for (size_t i = 0; c->args.github && i < r->n; i++)
+        if (r->hosts[i].refusal.code)
+            cmd_render_refusal_github(&c->out, r->to.path, &r->hosts[i].refusal);
+}
+
+/* The later side is bad: each form says so in its own way. */
+static enum cmd_exit range_failed(struct cmd *c, const struct cmd_range *r, enum cmd_exit code, const struct rec_error *err)
+{
+    if (!c->diags.errors) {
+        if (c->args.github)
+            cmd_render_refusal_github(&c->out, c->file.name ? c->file.name : "", err);
+        return cmd_fail(c, "berth.range", code, err);
+    }
+    if (c->args.json)
+        cmd_render_diags_json(&c->out, "berth.range", c->file.name, &c->diags, c->file.text, c->file.len, NULL);
+    else if (c->args.markdown)
+        cmd_render_faults_markdown(&c->out, c, r->title);
+    else if (c->args.github)
+        cmd_render_faults_github(&c->out, c, c->file.name);
+    return code;
+}
+
+static enum cmd_exit plan_range(struct cmd *c)
+{
+    struct rec_error err = {0};
+    struct cmd_range r = {.title = c->args.range};
+    uint32_t deny = 0;
+    char bad[32], *range = strdup(c->args.range);
+    const char *path = c->args.spec ? c->args.spec : "berth.yaml", *from, *to;
+    enum cmd_exit code = CMD_USAGE;
+    if (!range || !split_range(range, &from, &to)) {
+        rec_fail(&err, EINVAL, "--range needs two revisions: A..B, not '%s'", c->args.range);
+        rec_hint(&err, "what a branch adds since it left main: --range $(git merge-base main HEAD)..HEAD");
+    } else if (c->args.deny && !cmd_deny_parse(c->args.deny, &deny, bad)) {
+        rec_fail(&err, EINVAL, "--deny knows reload, restart, recreate and delete, not '%s'", bad);
+    } else {
+        struct cmd_git_ask a = {.git = c->args.git, .owner = c->args.git_owner, .rev = from, .path = path,
+                                .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES}, b = a;
+        b.rev = to;
+        code = cmd_range_read(c, &a, &b, deny, &r, &err);
+        if (c->diags.n && !c->args.github && (code == CMD_BAD_SPEC || !c->args.quiet)) {
+            char *text = spec_diags_format(c->arena, &c->diags, c->file.name, c->file.text, c->file.len, c->err.color);
+            cmd_put(&c->err, text ? text : "berth: out of memory\n");
+        }
+    }
+    if (code == CMD_OK) {
+        code = cmd_range_verdict(&r);
+        show_range(c, &r, code);
+        if (code == CMD_PENDING && !c->args.exit_code)
+            code = CMD_OK;
+    } else {
+        code = range_failed(c, &r, code, &err);
+    }
+    c->file.name = NULL;        /* it is the range's */
+    cmd_range_done(&r);
+    free(range);
+    return code;
+}
+
 int cmd_plan(struct cmd *c)
 {
+    if (c->args.range)
+        return plan_range(c);
     struct cmd_converge v = {.format = "berth.plan", .done = "Applied", .dry = true};
     enum cmd_exit code = cmd_load(c, CMD_SPEC_NEEDED, v.format);
     if (code == CMD_OK)

@@ -210,7 +210,7 @@ static bool hex(const char *s)
     return (n == 40 || n == 64) && strspn(s, "0123456789abcdef") == n;
 }
 
-static enum cmd_exit refusal(const struct git_frame *f, struct rec_error *err)
+static enum cmd_exit refusal(const struct git_frame *f, struct cmd_git *out, struct rec_error *err)
 {
     char said[400], hint[300], kind[16];
     git_frame_text(f, "error", said, sizeof said);
@@ -219,7 +219,8 @@ static enum cmd_exit refusal(const struct git_frame *f, struct rec_error *err)
     rec_fail(err, EINVAL, "%s", said);
     if (*hint)
         rec_hint(err, "%s", hint);
-    return !strcmp(kind, "refused") ? CMD_REFUSED : !strcmp(kind, "spec") ? CMD_BAD_SPEC : CMD_FAILED;
+    out->absent = !strcmp(kind, "absent");
+    return !strcmp(kind, "refused") ? CMD_REFUSED : !strcmp(kind, "spec") || out->absent ? CMD_BAD_SPEC : CMD_FAILED;
 }
 
 static int take(const struct git_frame *f, const struct cmd_git_ask *ask, struct cmd_git *out, const struct git_record **blob)
@@ -246,6 +247,7 @@ enum cmd_exit cmd_git_read(const struct cmd_git_ask *ask, char **text, size_t *l
     struct words w = {.n = 1};
     struct git_frame f;
     const struct git_record *blob;
+    *out = (struct cmd_git){0};
     word(&w, "--git", ask->git);
     word(&w, "--rev", ask->rev);
     word(&w, "--index", ask->rev ? NULL : ask->index ? ask->index : "");
@@ -261,7 +263,7 @@ enum cmd_exit cmd_git_read(const struct cmd_git_ask *ask, char **text, size_t *l
     if (git_frame_parse(*text, *len, &f))
         code = CMD_FAILED;
     else if (git_frame_find(&f, "error"))
-        code = refusal(&f, err);
+        code = refusal(&f, out, err);
     else if (take(&f, ask, out, &blob)) {
         rec_fail(err, EIO, "reading the repository failed: its reader gave no sound answer");
         code = CMD_FAILED;

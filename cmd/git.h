@@ -25,6 +25,7 @@ struct cmd_git {
     char repo[1024], work[1024];        /* work: "" in a bare repository */
     char allow[4096];           /* "delete,restart,": values of Berth-Allow trailers */
     long long time;             /* author's, seconds since 1970 */
+    bool absent;                /* the revision is there, and has no such file */
 };
 /* "REV:path": the length of REV. -1: a file's name. ":path" is what is staged. */
 int cmd_git_split(const char *spec);

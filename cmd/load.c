@@ -1,6 +1,6 @@
 /* What most verbs begin with: find the spec, read it, tell what is wrong with it, choose the host, open the run. */
 #include "cmd/cmd.h"
-#include "cmd/git.h"
+#include "cmd/range.h"
 #include "cmd/render/render.h"
 #include <errno.h>
 #include <stdio.h>
@@ -210,7 +210,13 @@ enum cmd_exit cmd_open(struct cmd *c, struct rec_error *err)
     const struct cmd_git *g = c->git;
     if (g)
         c->source = (struct rec_source){g->commit, g->ref, g->path, g->subject, *g->work ? g->work : g->repo};
-    struct rec_options o = {.source = g ? &c->source : NULL, .spec_name = c->file.name ? c->file.name : "", .spec_dir = c->file.dir, .adopt = c->args.adopt,
+    uint32_t deny = 0;
+    char bad[32];
+    if (c->args.deny && !cmd_deny_parse(c->args.deny, &deny, bad)) {
+        rec_fail(err, EINVAL, "--deny knows reload, restart, recreate and delete, not '%s'", bad);
+        return CMD_USAGE;
+    }
+    struct rec_options o = {.deny = deny, .source = g ? &c->source : NULL, .spec_name = c->file.name ? c->file.name : "", .spec_dir = c->file.dir, .adopt = c->args.adopt,
                             .allow_deletes = c->args.allow_deletes, .boot = c->args.boot, .destroy_files = c->args.files,
                             .lock_timeout_ms = c->args.lock_timeout_ms};
     int r = rec_open(&c->run, &o, err);

@@ -13,7 +13,7 @@ int rec_guard_protected(struct rec_run *run, const struct rec_plan *p, struct re
         rec_hint(err, "set protect: false in the spec first, and apply that");
         return -EPERM;
     }
-    if (!p->removes)
+    if (!p->removes || run->opt.offline)
         return 0;
     int r = rec_protected_read(run, &names, &n, err);
     for (size_t i = 0; !r && i < p->n; i++) {
@@ -31,9 +31,56 @@ int rec_guard_protected(struct rec_run *run, const struct rec_plan *p, struct re
     return r;
 }
 
+static const struct {
+    const char *name, *does;
+} denials[REC_DENIES] = {
+    [REC_DENY_RELOAD] = {"reload", "reloads"},
+    [REC_DENY_RESTART] = {"restart", "restarts"},
+    [REC_DENY_RECREATE] = {"recreate", "recreates"},
+    [REC_DENY_DELETE] = {"delete", "deletes"},
+};
+
+const char *rec_deny_name(enum rec_deny d)
+{
+    return d < REC_DENIES ? denials[d].name : NULL;
+}
+
+/* What a step does that somebody may not want, as a bit per enum rec_deny. */
+static uint32_t does(const struct rec_run *run, const struct rec_step *s)
+{
+    const struct rec_item *i = s->to ? s->to : s->from;
+    bool whole = s->kind == REC_BRIDGE || s->kind == REC_NETNS || s->kind == REC_RUN;
+    if (s->action == REC_REPLACE || s->effect == REC_RECREATE)
+        return 1u << REC_DENY_RECREATE;
+    if (s->action == REC_REMOVE && whole && !(i->container && rec_in_spec(run, i->container)))
+        return 1u << REC_DENY_DELETE;
+    /* A container that is stopped on purpose goes the way of one that is started again. */
+    if (s->action != REC_CREATE && (s->effect == REC_RESTART || (s->action == REC_REMOVE && s->kind == REC_RUN)))
+        return 1u << REC_DENY_RESTART;
+    return s->action != REC_CREATE && s->effect == REC_RELOAD ? 1u << REC_DENY_RELOAD : 0;
+}
+
+static int denied(const struct rec_run *run, const struct rec_plan *p, struct rec_error *err)
+{
+    for (size_t i = 0; run->opt.deny && i < p->n; i++) {
+        uint32_t hit = does(run, p->steps[i]) & run->opt.deny;
+        for (int d = 0; d < REC_DENIES; d++)
+            if (hit & 1u << d) {
+                rec_fail(err, EPERM, "this plan %s %s, which is denied", denials[d].does, p->steps[i]->object);
+                err->at = p->steps[i]->at;
+                rec_hint(err, "a commit with the line `Berth-Allow: %s` lets a push through; by hand, leave it out of --deny",
+                         denials[d].name);
+                return -EPERM;
+            }
+    }
+    return 0;
+}
+
 int rec_guard(struct rec_run *run, const struct rec_plan *p, struct rec_error *err)
 {
     int r = rec_guard_protected(run, p, err);
+    if (!r)
+        r = denied(run, p, err);
     if (r)
         return r;
     size_t bound = p->ours / 4 > 3 ? p->ours / 4 : 3;

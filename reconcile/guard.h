@@ -4,6 +4,8 @@
 #define RECONCILE_GUARD_H
 #include "reconcile/plan.h"
 
+/* "restart", … as --deny and a commit's trailer name them; NULL: beyond the last. */
+const char *rec_deny_name(enum rec_deny d);
 /* 0, or -EPERM with *err. */
 int rec_guard(struct rec_run *run, const struct rec_plan *p, struct rec_error *err);
 /* Protected containers are kept also from a confirmed destroy. */

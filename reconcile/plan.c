@@ -345,7 +345,8 @@ static void count(struct planner *p)
             q->deletes++;
         bool goes = s->action == REC_REPLACE ||
                     (s->action == REC_REMOVE && (s->kind == REC_NETNS || s->kind == REC_RUN));
-        if (goes && s->to && s->to->protect)
+        /* What a host is read to have protects nothing: then the record of the last apply is asked (guard.c). */
+        if (goes && (s->to ? s->to->protect : s->from->protect && !rec_in_spec(p->run, s->from->container)))
             q->protects = s->object;
     }
     for (size_t i = 0; i < p->from->n; i++)

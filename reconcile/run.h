@@ -8,6 +8,7 @@
 #include "spec/spec.h"
 
 struct rec_links;
+enum rec_deny { REC_DENY_RELOAD, REC_DENY_RESTART, REC_DENY_RECREATE, REC_DENY_DELETE, REC_DENIES };
 struct rec_source {             /* the commit that a spec was read at */
     const char *commit, *ref, *path, *subject;  /* ref: "refs/heads/main", or "" */
     const char *repo;           /* its folder; where there is a work tree, that one's */
@@ -18,6 +19,8 @@ struct rec_options {
     const struct rec_source *source;    /* NULL: the spec is no git object */
     bool        adopt;
     long        allow_deletes;  /* -1: the default bound */
+    uint32_t    deny;           /* bit per enum rec_deny: such plans are refused */
+    bool        offline;        /* two wishes are compared: nothing of this host is read, not even its memory of what was protected */
     bool        boot;           /* called by the boot unit: containers with autostart: false stay stopped */
     bool        destroy_files;  /* destroy: container files too */
     long        lock_timeout_ms;
@@ -58,6 +61,8 @@ void rec_close(struct rec_run *run);    /* NULL is fine */
 int  rec_net(struct rec_run *run, struct net_batch **out, struct rec_error *err);
 int  rec_nft(struct rec_run *run, struct net_port **out, struct rec_error *err);
 int  rec_facts_read(struct rec_run *run, struct rec_error *err);
+/* Facts of no host: what is `auto` stays so by name. */
+void rec_facts_offline(struct rec_run *run);
 /* The runtime that `auto` means here. */
 enum spec_runtime rec_runtime_of(const struct rec_run *run, const struct spec_container *c);
 #endif

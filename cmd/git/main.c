@@ -57,7 +57,7 @@ static void end(void)
     exit(fflush(stdout) ? 1 : 0);
 }
 
-/* `kind`: "refused", "spec" or "failed": which exit code berth ends with. */
+/* `kind`: "refused", "spec", "absent" (no such file) or "failed": which exit code berth ends with. */
 __attribute__((noreturn, format(printf, 3, 4))) static void fail(const char *kind, const char *hint, const char *format, ...)
 {
     char said[1024];
@@ -222,7 +222,7 @@ __attribute__((noreturn)) static void not_there(git_tree *root, const char *path
     char hint[700];
     git_tree_walk(root, GIT_TREEWALK_PRE, look, &s);
     snprintf(hint, sizeof hint, "there is one of that name: %s", s.hit);
-    fail("spec", *s.hit ? hint : NULL, "there is no file '%s' at %s", path, rev);
+    fail("absent", *s.hit ? hint : NULL, "there is no file '%s' at %s", path, rev);
 }
 
 static void check_mode(const char *path, const char *rev, git_filemode_t mode)

@@ -1,7 +1,7 @@
 /* A plan, and what became of it, as data. */
 #include "cmd/render/json.h"
 
-static json_t *summary(const struct rec_plan *p)
+json_t *cmd_json_summary(const struct rec_plan *p)
 {
     json_t *j = json_object();
     json_object_set_new(j, "create", json_integer(p ? (json_int_t)p->creates : 0));
@@ -27,7 +27,7 @@ void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p)
     json_t *j = cmd_json_envelope(p->format, p->host, p->file, cmd_outcome_name(r ? r->outcome : REC_IN_SYNC, pending));
     cmd_json_commit(j, p->git);
     json_object_set_new(j, "steps", steps(p->file, p->plan));
-    json_object_set_new(j, "summary", summary(p->plan));
+    json_object_set_new(j, "summary", cmd_json_summary(p->plan));
     json_object_set_new(j, "conflicts", cmd_json_conflicts(p->file, p->plan));
     json_object_set_new(j, "notes", cmd_json_notes(p->plan));
     json_object_set_new(j, "resources", json_integer((json_int_t)p->resources));

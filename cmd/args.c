@@ -47,6 +47,12 @@ const struct cmd_verb cmd_verbs[] = {
      "berth login container1", true},
     {"logs", cmd_logs, CMD_TAKES_NAME, "NAME", "show what a container's process printed",
      "From the journal where systemd is PID 1, else from its log file.", "berth logs -f web", true},
+    {"hook", cmd_hook, CMD_TAKES_WORDS, "install|uninstall|status|EVENT", "have git validate, plan and apply the spec",
+     "install writes small hooks into the repository around, or that of --repo: in a bare one pre-receive, which refuses bad specs and "
+     "denied disruptions, and post-receive, which with --apply applies the branch's new tip; in a work tree pre-commit and pre-push, and "
+     "with --apply post-merge and post-checkout. A hook that was there runs first. uninstall puts everything back. A commit with a line "
+     "`Berth-Allow: delete` lets through what --deny or the guard of deletions would refuse.",
+     "berth hook install --repo /srv/git/infra.git --apply --deny delete", false},
     {"version", cmd_version, CMD_TAKES_NOTHING, "", "print the version", "", "berth version --json", false},
     {"completion", cmd_completion, CMD_TAKES_WORD, "bash|zsh|fish", "print a completion script for a shell",
      "Completes verbs, flags, and the names of containers in the spec.", "source <(berth completion bash)", false},
@@ -60,15 +66,20 @@ const struct cmd_flag cmd_flags[] = {
     /* letter, name, value, type, where, verbs, environment, hidden, help */
     {'f', "file", "SPEC", CMD_TEXT, AT(spec), WITH_SPEC, NULL, false, "the spec file; - is standard input"},
     {0, "git", "DIR", CMD_TEXT, AT(git), WITH_SPEC, "BERTH_GIT", false, "the repository of REV:path (the one around)"},
-    {0, "git-owner", "USER", CMD_TEXT, AT(git_owner), WITH_SPEC, "BERTH_GIT_OWNER", false,
+    {0, "git-owner", "USER", CMD_TEXT, AT(git_owner), WITH_SPEC " hook", "BERTH_GIT_OWNER", false,
      "who may own that repository, beside you and root"},
+    {0, "repo", "DIR", CMD_TEXT, AT(git), "hook", NULL, false, "the repository (the one around)"},
+    {0, "spec", "PATH", CMD_TEXT, AT(spec), "hook", NULL, false, "the spec in the repository (berth.yaml)"},
+    {0, "branch", "NAME", CMD_TEXT, AT(branch), "hook", NULL, false, "the branch that is applied (what HEAD names)"},
+    {0, "apply", NULL, CMD_SWITCH, AT(apply), "hook", NULL, false, "apply what is pushed, merged or checked out"},
+    {0, "before", "FILE", CMD_TEXT, AT(before), "hook", NULL, true, "the hook that was there, which runs first"},
     {0, "range", "A..B", CMD_TEXT, AT(range), "plan", NULL, false,
      "what the change of SPEC from revision A to B would do; offline, A taken as applied"},
     {0, "markdown", NULL, CMD_SWITCH, AT(markdown), "plan", NULL, false, "with --range: as a comment for a pull request"},
     {0, "github", NULL, CMD_SWITCH, AT(github), "plan validate", NULL, false, "print faults as annotations of a workflow"},
-    {0, "deny", "LIST", CMD_TEXT, AT(deny), "plan apply", NULL, false,
+    {0, "deny", "LIST", CMD_TEXT, AT(deny), "plan apply hook", NULL, false,
      "refuse plans that do any of these: reload, restart, recreate, delete"},
-    {'H', "host", "NAME", CMD_TEXT, AT(host), WITH_SPEC " logs", "BERTH_HOST", false, "which host of the spec this machine is"},
+    {'H', "host", "NAME", CMD_TEXT, AT(host), WITH_SPEC " logs hook", "BERTH_HOST", false, "which host of the spec this machine is"},
     {'e', "exit-code", NULL, CMD_SWITCH, AT(exit_code), "plan status", NULL, false, "exit 2 when something differs"},
     {'n', "dry-run", NULL, CMD_SWITCH, AT(dry), "apply destroy", NULL, false, "show the plan, change nothing"},
     {'n', "lines", "LINES", CMD_NUMBER, AT(lines), "logs", NULL, false, "only the last LINES lines"},
@@ -82,7 +93,7 @@ const struct cmd_flag cmd_flags[] = {
     {0, "lock-timeout", "TIME", CMD_TIME, AT(lock_timeout_ms), "apply destroy start stop restart", "BERTH_LOCK_TIMEOUT", false,
      "how long to wait for another berth (30s)"},
     {0, "huge", NULL, CMD_SWITCH, AT(huge), WITH_SPEC, "BERTH_HUGE", false, "allow specs of up to 64 MiB (4 MiB)"},
-    {0, "json", NULL, CMD_SWITCH, AT(json), "validate plan apply status destroy list start stop restart version", "BERTH_JSON", false,
+    {0, "json", NULL, CMD_SWITCH, AT(json), "validate plan apply status destroy list start stop restart hook version", "BERTH_JSON", false,
      "print the result as JSON"},
     {0, "man", NULL, CMD_SWITCH, AT(man), "help", NULL, true, "print the verbs and flags as a manual's sections"},
     {0, "color", "WHEN", CMD_COLOUR, AT(color), NULL, "BERTH_COLOR", false, "auto, always or never"},
@@ -347,6 +358,7 @@ static int operand(struct cmd_args *a, char **argv, int i, struct cmd_complaint 
     case CMD_TAKES_COMMAND:
     case CMD_TAKES_NAMES:
     case CMD_TAKES_ANY_NAMES:
+    case CMD_TAKES_WORDS:
         break;
     }
     /* Operands move to the front of argv, where they stand together. */
@@ -390,6 +402,10 @@ static int enough(struct cmd_args *a, struct cmd_complaint *why)
             return complain(why, "berth %s needs the name of a container", v);
         if (!a->command || !*a->command)
             return complain(why, "berth %s needs a command to run", v);
+        break;
+    case CMD_TAKES_WORDS:
+        if (!a->n_names)
+            return complain(why, "berth %s needs to be told what to do", v);
         break;
     case CMD_TAKES_NOTHING:
     case CMD_TAKES_ANY_NAMES:

@@ -20,6 +20,8 @@ struct cmd_args {
     const char    *range;           /* plan --range A..B */
     const char    *deny;            /* "restart,delete": such plans are refused */
     bool           markdown, github;
+    const char    *branch, *before; /* hook */
+    bool           apply;
     enum cmd_color color;
     bool           json, quiet, huge, help;
     unsigned       verbose;
@@ -42,7 +44,8 @@ enum cmd_operands {
     CMD_TAKES_NAMES,                /* NAME… */
     CMD_TAKES_ANY_NAMES,            /* [NAME…] */
     CMD_TAKES_COMMAND,              /* NAME [--] CMD [ARG…] */
-    CMD_TAKES_WORD                  /* [WORD] */
+    CMD_TAKES_WORD,                 /* [WORD] */
+    CMD_TAKES_WORDS                 /* WORD [ARG…] */
 };
 
 struct cmd_verb {

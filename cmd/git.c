@@ -220,7 +220,10 @@ static enum cmd_exit refusal(const struct git_frame *f, struct cmd_git *out, str
     if (*hint)
         rec_hint(err, "%s", hint);
     out->absent = !strcmp(kind, "absent");
-    return !strcmp(kind, "refused") ? CMD_REFUSED : !strcmp(kind, "spec") || out->absent ? CMD_BAD_SPEC : CMD_FAILED;
+    out->no_revision = !strcmp(kind, "norev");
+    return !strcmp(kind, "refused")                                           ? CMD_REFUSED
+           : !strcmp(kind, "spec") || out->absent || out->no_revision ? CMD_BAD_SPEC
+                                                                      : CMD_FAILED;
 }
 
 static int take(const struct git_frame *f, const struct cmd_git_ask *ask, struct cmd_git *out, const struct git_record **blob)
@@ -276,5 +279,34 @@ enum cmd_exit cmd_git_read(const struct cmd_git_ask *ask, char **text, size_t *l
         free(*text);
         *text = NULL;
     }
+    return code;
+}
+
+enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_about *out, struct rec_error *err)
+{
+    struct words w = {.n = 1};
+    struct git_frame f;
+    struct cmd_git ignored;
+    char *text;
+    size_t len;
+    const char *home = getenv("HOME");
+    word(&w, "--git", git);
+    word(&w, "--about", home ? home : "");
+    if (owners(&w, owner, err))
+        return CMD_USAGE;
+    if (run(&w, 2 * FRAME_ROOM, &text, &len, err))
+        return CMD_FAILED;
+    enum cmd_exit code = git_frame_parse(text, len, &f) ? CMD_FAILED : CMD_OK;
+    if (code == CMD_OK && git_frame_find(&f, "error")) {
+        code = refusal(&f, &ignored, err);
+    } else if (code == CMD_OK) {
+        git_frame_text(&f, "repo", out->repo, sizeof out->repo);
+        git_frame_text(&f, "work", out->work, sizeof out->work);
+        git_frame_text(&f, "common", out->common, sizeof out->common);
+        git_frame_text(&f, "hooks", out->hooks, sizeof out->hooks);
+        git_frame_text(&f, "set", out->hooks_set, sizeof out->hooks_set);
+        git_frame_text(&f, "ref", out->ref, sizeof out->ref);
+    }
+    free(text);
     return code;
 }

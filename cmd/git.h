@@ -26,11 +26,19 @@ struct cmd_git {
     char allow[4096];           /* "delete,restart,": values of Berth-Allow trailers */
     long long time;             /* author's, seconds since 1970 */
     bool absent;                /* the revision is there, and has no such file */
+    bool no_revision;
 };
 /* "REV:path": the length of REV. -1: a file's name. ":path" is what is staged. */
 int cmd_git_split(const char *spec);
 /* CMD_OK, or the exit code with *err. */
 enum cmd_exit cmd_git_read(const struct cmd_git_ask *ask, char **text, size_t *len, struct cmd_git *out, struct rec_error *err);
+/* A repository itself. `ref` is what HEAD names. */
+struct cmd_git_about {
+    char repo[1024], work[1024], common[1024], ref[256];
+    char hooks[1024];           /* where git looks for hooks */
+    char hooks_set[1024];       /* core.hooksPath as it is set, or "" */
+};
+enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_about *out, struct rec_error *err);
 /* "main", "v1.2", or "" */
 const char *cmd_git_short_ref(const struct cmd_git *g);
 #endif

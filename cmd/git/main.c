@@ -3,6 +3,7 @@
  * message to berth and nothing more, and so that starting berth does not wait for the library.
  *
  *   berth-git-read [--git DIR] [--rev REV | --index FILE] --path PATH --limit BYTES --owner UID... [--objects DIR] [--since REV]
+ *   berth-git-read [--git DIR] --about HOME --owner UID...      the repository itself: its folders, its hooks, its HEAD
  *
  * Without --git, the repository around the working directory. --objects: more objects, those of a push that is not yet accepted. */
 #include "cmd/git/confine.h"
@@ -28,7 +29,7 @@ const char *__asan_default_options(void)
 enum { MOST_OWNERS = 8, MOST_DIRS = 16, MOST_COMMITS = 1000, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
 
 struct asked {
-    const char *git, *rev, *index, *path, *objects, *since;
+    const char *git, *about, *rev, *index, *path, *objects, *since;
     size_t      limit;
     uid_t       owners[MOST_OWNERS];
     size_t      n_owners;
@@ -57,7 +58,7 @@ static void end(void)
     exit(fflush(stdout) ? 1 : 0);
 }
 
-/* `kind`: "refused", "spec", "absent" (no such file) or "failed": which exit code berth ends with. */
+/* `kind`: "refused", "spec", "absent" (no such file), "norev" (no such revision) or "failed": which exit code berth ends with. */
 __attribute__((noreturn, format(printf, 3, 4))) static void fail(const char *kind, const char *hint, const char *format, ...)
 {
     char said[1024];
@@ -149,6 +150,8 @@ static size_t folders(const struct asked *a, const char *git, const char *dirs[M
         fclose(f);
     if (a->objects && (dirs[n] = realpath(a->objects, NULL)))
         n++;
+    if (a->about && *a->about)
+        dirs[n++] = a->about;       /* the user's own configuration may say where hooks are */
     return n;
 }
 
@@ -188,7 +191,7 @@ static git_commit *commit_of(git_repository *repo, const char *rev, git_referenc
         fail("spec", "write more of it", "'%s' stands for several objects", rev);
     if (r == GIT_ENOTFOUND || r == GIT_EINVALIDSPEC) {
         bool shallow = git_repository_is_shallow(repo) == 1;
-        fail("spec", shallow ? "this clone is shallow: git fetch --unshallow" : "git log shows what there is",
+        fail("norev", shallow ? "this clone is shallow: git fetch --unshallow" : "git log shows what there is",
              git_repository_is_empty(repo) == 1 ? "there is no revision '%s': the repository has no commit yet" : "there is no revision '%s'", rev);
     }
     if (r)
@@ -397,6 +400,31 @@ static void tell_commit(git_repository *repo, git_commit *c, git_reference *ref)
     text("work", git_repository_workdir(repo));
 }
 
+/* Where git looks for hooks: core.hooksPath, from where hooks run, or the folder in the repository. */
+static void about(git_repository *repo)
+{
+    const char *work = git_repository_workdir(repo), *common = git_repository_commondir(repo);
+    char hooks[2 * PATH_MAX];
+    git_config *config;
+    git_buf set = {0};
+    git_reference *head = NULL;
+    bool own = git_repository_config_snapshot(&config, repo) || git_config_get_path(&set, config, "core.hooksPath");
+    if (own)
+        snprintf(hooks, sizeof hooks, "%shooks", common);
+    else
+        snprintf(hooks, sizeof hooks, "%s%s", *set.ptr == '/' ? "" : work ? work : common, set.ptr);
+    begin();
+    text("repo", git_repository_path(repo));
+    text("work", work);
+    text("common", common);
+    text("hooks", hooks);
+    text("set", own ? "" : set.ptr);
+    text("path", ".");
+    if (!git_reference_lookup(&head, repo, "HEAD"))
+        text("ref", git_reference_type(head) == GIT_REFERENCE_SYMBOLIC ? git_reference_symbolic_target(head) : "");
+    end();
+}
+
 static bool flag(struct asked *a, const char *name, const char *value)
 {
     if (!strcmp(name, "--git"))
@@ -405,6 +433,8 @@ static bool flag(struct asked *a, const char *name, const char *value)
         a->rev = value;
     else if (!strcmp(name, "--index"))
         a->index = value;
+    else if (!strcmp(name, "--about"))
+        a->about = value;
     else if (!strcmp(name, "--path"))
         a->path = value;
     else if (!strcmp(name, "--objects"))
@@ -426,19 +456,21 @@ int main(int argc, char **argv)
     for (int i = 1; i + 1 < argc; i += 2)
         if (!flag(&a, argv[i], argv[i + 1]))
             fail("failed", NULL, "berth-git-read has no flag '%s'", argv[i]);
-    if (!a.path || (!a.rev && !a.index))
+    if (!a.about && (!a.path || (!a.rev && !a.index)))
         fail("failed", NULL, "berth-git-read is for berth to call");
     git_confine_limits();
     if (git_libgit2_init() < 0)
         fail("failed", NULL, "cannot start the git library: %s", why());
     /* Nobody's configuration but the repository's own; who may own it has been said. */
     for (int level = GIT_CONFIG_LEVEL_PROGRAMDATA; level <= GIT_CONFIG_LEVEL_GLOBAL; level++)
-        git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, "");
+        git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, level == GIT_CONFIG_LEVEL_GLOBAL && a.about ? a.about : "");
     git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
     git_libgit2_opts(GIT_OPT_SET_MWINDOW_SIZE, (size_t)32 << 20);
     git_libgit2_opts(GIT_OPT_SET_MWINDOW_MAPPED_LIMIT, (size_t)256 << 20);
     git_libgit2_opts(GIT_OPT_SET_CACHE_MAX_SIZE, (ssize_t)32 << 20);
     git_repository *repo = repository(&a);
+    if (a.about)
+        about(repo);
     char *path = from_top(repo, a.path);
     git_reference *ref = NULL;
     git_tree *tree;

@@ -149,6 +149,7 @@ static bool takes_names(const struct cmd_verb *v)
     case CMD_TAKES_NOTHING:
     case CMD_TAKES_SPEC:
     case CMD_TAKES_WORD:
+    case CMD_TAKES_WORDS:
         break;
     }
     return false;

@@ -1,0 +1,309 @@
+/* The scripts are made and taken away; what was there before is moved aside and put back, never read or changed. */
+#include "cmd/hook.h"
+#include "cmd/render/json.h"
+#include "reconcile/files.h"
+#include "reconcile/proc.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LOOK_DROPIN "/etc/systemd/system/berth-look.path.d"
+
+enum state { NONE, OURS, OTHER };
+
+/* 'a'\''b': one word for a shell. */
+static void quoted(struct cmd_out *o, const char *text)
+{
+    cmd_put(o, "'");
+    for (; *text; text++)
+        if (*text == '\'')
+            cmd_put(o, "'\\''");
+        else
+            cmd_putn(o, text, 1);
+    cmd_put(o, "'");
+}
+
+static void option(struct cmd_out *o, const char *flag, const char *value)
+{
+    if (!value)
+        return;
+    cmd_printf(o, " %s ", flag);
+    quoted(o, value);
+}
+
+static const char *spec_of(const struct cmd *c)
+{
+    return c->args.spec ? c->args.spec : "berth.yaml";
+}
+
+static void script(struct cmd *c, const struct cmd_hook_event *e, const char *branch, const char *owner, struct cmd_out *o)
+{
+    char exe[1024];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    exe[n > 0 ? n : 0] = 0;
+    cmd_put(o, "#!/bin/sh\n" CMD_HOOK_MARK " made by `berth hook install`, taken away by `berth hook uninstall`.\nexec ");
+    quoted(o, exe);
+    cmd_printf(o, " hook %s --before \"$0" CMD_HOOK_BEFORE "\"", e->name);
+    option(o, "--spec", spec_of(c));
+    option(o, "--branch", branch);
+    option(o, "--deny", c->args.deny);
+    option(o, "--host", c->args.host);
+    option(o, "--git-owner", owner);
+    cmd_printf(o, "%s -- \"$@\"\n", c->args.apply ? " --apply" : "");
+}
+
+static enum state state_of(const char *path, char **text)
+{
+    static char buffer[8192];
+    struct stat st;
+    *text = NULL;
+    if (lstat(path, &st))
+        return NONE;
+    int fd = S_ISREG(st.st_mode) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+    ssize_t n = fd < 0 ? -1 : read(fd, buffer, sizeof buffer - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        return OTHER;
+    buffer[n] = 0;
+    *text = buffer;
+    return strstr(buffer, "\n" CMD_HOOK_MARK) ? OURS : OTHER;
+}
+
+static bool wanted(const struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_event *e)
+{
+    return (e->where & (*a->work ? CMD_HOOK_WORK : CMD_HOOK_BARE)) && (!(e->where & CMD_HOOK_APPLY) || c->args.apply);
+}
+
+static enum cmd_exit ask(struct cmd *c, struct cmd_git_about *a)
+{
+    struct rec_error err;
+    enum cmd_exit code = cmd_git_about(c->args.git, c->args.git_owner, a, &err);
+    return code == CMD_OK ? code : cmd_fail(c, "berth.hook", code == CMD_BAD_SPEC ? CMD_USAGE : code, &err);
+}
+
+static enum cmd_exit failed(struct cmd *c, const char *what, const char *path, int code)
+{
+    struct rec_error err;
+    rec_fail(&err, code, "cannot %s '%s': %s", what, path, strerror(code));
+    return cmd_fail(c, "berth.hook", code == EACCES || code == EPERM ? CMD_DENIED : CMD_FAILED, &err);
+}
+
+static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_event *e, const char *branch,
+                                 const char *owner)
+{
+    char path[1200], before[1300], *have;
+    struct cmd_out text = {.fd = -1};
+    struct rec_error err;
+    enum cmd_exit code = CMD_OK;
+    snprintf(path, sizeof path, "%s/%s", a->hooks, e->name);
+    snprintf(before, sizeof before, "%s" CMD_HOOK_BEFORE, path);
+    script(c, e, branch, owner, &text);
+    enum state s = state_of(path, &have);
+    if (s == OURS && !strcmp(have, text.text)) {
+        cmd_printf(&c->out, "  %-14s is there already\n", e->name);
+    } else if (s == OTHER && !faccessat(AT_FDCWD, before, F_OK, AT_SYMLINK_NOFOLLOW)) {
+        rec_fail(&err, EEXIST, "'%s' is not berth's, and '%s' is there as well", path, before);
+        rec_hint(&err, "another program has replaced berth's hook: take one of the two away");
+        code = cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
+    } else if (s == OTHER && rename(path, before)) {
+        code = failed(c, "move aside", path, errno);
+    } else if (rec_file_write(path, text.text, text.n, 0755, &err)) {
+        if (s == OTHER)
+            rename(before, path);
+        code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
+    } else {
+        cmd_printf(&c->out, "  %-14s %s\n", e->name,
+                   s == OTHER  ? "installed; the hook that was there runs first"
+                   : s == OURS ? "renewed"
+                               : "installed");
+    }
+    cmd_out_done(&text);
+    return code;
+}
+
+static int systemctl(struct cmd *c, const char *const *argv, struct rec_error *err)
+{
+    int status;
+    char *said;
+    int r = rec_proc_run(c->arena, argv, 30000, &status, &said, err);
+    return r ? r : status ? rec_fail(err, EIO, "%s %s failed: %s", argv[0], argv[1], said) : 0;
+}
+
+/* A user who pushes cannot apply: a unit of root's looks when that user says so, and the environment file tells it at what. */
+static enum cmd_exit listen_for(struct cmd *c, const struct cmd_git_about *a, const char *branch)
+{
+    char file[1200];
+    struct stat st, there;
+    struct rec_error err;
+    struct cmd_out text = {.fd = -1}, unit = {.fd = -1};
+    snprintf(file, sizeof file, "%s" CMD_LOOK_FILE, a->repo);
+    if (stat(a->repo, &st))
+        return failed(c, "look at", a->repo, errno);
+    int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0644);
+    if (fd < 0 || fstat(fd, &there) || !S_ISREG(there.st_mode) || fchown(fd, st.st_uid, st.st_gid)) {
+        int code = errno;
+        if (fd >= 0)
+            close(fd);
+        return failed(c, "make", file, code);
+    }
+    close(fd);
+    cmd_put(&text, "# What the host is to be: berth.service (boot, timer) and berth-look.service (a push) apply this.\n");
+    cmd_printf(&text, "BERTH_GIT=%s\nBERTH_SPEC=refs/heads/%s:%s\n", a->repo, branch, spec_of(c));
+    if (st.st_uid)
+        cmd_printf(&text, "BERTH_GIT_OWNER=%u\n", st.st_uid);
+    if (c->args.host)
+        cmd_printf(&text, "BERTH_HOST=%s\n", c->args.host);
+    cmd_printf(&unit, "[Path]\nPathChanged=%s\n", file);
+    enum cmd_exit code = CMD_OK;
+    if (!access(CMD_ENV_FILE, F_OK))
+        cmd_printf(&c->out, "  %s is there and stays as it is\n", CMD_ENV_FILE);
+    else if (rec_dir_make("/etc/berth", 0755, &err) || rec_file_write(CMD_ENV_FILE, text.text, text.n, 0644, &err))
+        code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
+    static const char *const reload[] = {"/usr/bin/systemctl", "daemon-reload", NULL};
+    static const char *const enable[] = {"/usr/bin/systemctl", "enable", "--now", "berth-look.path", NULL};
+    if (code == CMD_OK && !access("/run/systemd/system", F_OK)) {
+        if (rec_dir_make(LOOK_DROPIN, 0755, &err) || rec_file_write(LOOK_DROPIN "/repository.conf", unit.text, unit.n, 0644, &err) ||
+            systemctl(c, reload, &err) || systemctl(c, enable, &err))
+            code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
+        else
+            cmd_put(&c->out, "  berth-look.path listens: a push by a user without root is applied\n");
+    }
+    cmd_out_done(&text);
+    cmd_out_done(&unit);
+    return code;
+}
+
+int cmd_hook_install(struct cmd *c)
+{
+    struct cmd_git_about a = {0};
+    struct rec_error err;
+    uint32_t deny = 0;
+    char bad[32];
+    struct stat st;
+    char owner[24] = "";
+    c->arena = c->arena ? c->arena : spec_arena_new();
+    if (c->args.deny && !cmd_deny_parse(c->args.deny, &deny, bad)) {
+        rec_fail(&err, EINVAL, "--deny knows reload, restart, recreate and delete, not '%s'", bad);
+        return cmd_fail(c, "berth.hook", CMD_USAGE, &err);
+    }
+    if (strpbrk(spec_of(c), "\n\r") || (c->args.branch && strpbrk(c->args.branch, "\n\r: "))) {
+        rec_fail(&err, EINVAL, "a hook cannot hold such a path or branch");
+        return cmd_fail(c, "berth.hook", CMD_USAGE, &err);
+    }
+    enum cmd_exit code = ask(c, &a);
+    if (code != CMD_OK)
+        return code;
+    const char *branch = c->args.branch ? c->args.branch : !strncmp(a.ref, "refs/heads/", 11) ? a.ref + 11 : "main";
+    /* Who pushes is not always who owns the repository. */
+    if (!stat(a.repo, &st) && st.st_uid)
+        snprintf(owner, sizeof owner, "%u", st.st_uid);
+    cmd_put(&c->out, "Hooks in ");
+    cmd_safe(&c->out, a.hooks);
+    cmd_put(&c->out, *a.hooks_set ? " (core.hooksPath)\n" : "\n");
+    if (mkdir(a.hooks, 0755) && errno != EEXIST)
+        return failed(c, "make", a.hooks, errno);
+    for (size_t i = 0; code == CMD_OK && i < cmd_n_hook_events; i++)
+        if (wanted(c, &a, &cmd_hook_events[i]))
+            code = install_one(c, &a, &cmd_hook_events[i], branch, c->args.git_owner ? c->args.git_owner : *owner ? owner : NULL);
+    if (code == CMD_OK && c->args.apply && !geteuid() && !*a.work)
+        code = listen_for(c, &a, branch);
+    return code;
+}
+
+static enum cmd_exit forget(struct cmd *c, const struct cmd_git_about *a)
+{
+    static const char *const disable[] = {"/usr/bin/systemctl", "disable", "--now", "berth-look.path", NULL};
+    static const char *const reload[] = {"/usr/bin/systemctl", "daemon-reload", NULL};
+    char file[1200];
+    struct rec_error err;
+    snprintf(file, sizeof file, "%s" CMD_LOOK_FILE, a->repo);
+    if (geteuid() || access(file, F_OK))
+        return CMD_OK;
+    if (!access("/run/systemd/system", F_OK) && systemctl(c, disable, &err))
+        cmd_tell(c, &err);
+    unlink(LOOK_DROPIN "/repository.conf");
+    rmdir(LOOK_DROPIN);
+    if (!access("/run/systemd/system", F_OK) && systemctl(c, reload, &err))
+        cmd_tell(c, &err);
+    if (unlink(file))
+        return failed(c, "remove", file, errno);
+    cmd_put(&c->out, "  berth-look.path no longer listens; " CMD_ENV_FILE " stays: the timer and the boot unit read it\n");
+    return CMD_OK;
+}
+
+int cmd_hook_uninstall(struct cmd *c)
+{
+    struct cmd_git_about a = {0};
+    c->arena = c->arena ? c->arena : spec_arena_new();
+    enum cmd_exit code = ask(c, &a);
+    size_t n = 0;
+    for (size_t i = 0; code == CMD_OK && i < cmd_n_hook_events; i++) {
+        char path[1200], before[1300], *text;
+        snprintf(path, sizeof path, "%s/%s", a.hooks, cmd_hook_events[i].name);
+        snprintf(before, sizeof before, "%s" CMD_HOOK_BEFORE, path);
+        if (state_of(path, &text) != OURS)
+            continue;
+        bool back = !faccessat(AT_FDCWD, before, F_OK, AT_SYMLINK_NOFOLLOW);
+        if (back ? rename(before, path) : unlink(path))
+            return failed(c, "remove", path, errno);
+        cmd_printf(&c->out, "  %-14s %s\n", cmd_hook_events[i].name, back ? "removed; the hook that was there before is back" : "removed");
+        n++;
+    }
+    if (code == CMD_OK && !n)
+        cmd_put(&c->out, "There is no hook of berth's here.\n");
+    return code == CMD_OK ? (int)forget(c, &a) : (int)code;
+}
+
+int cmd_hook_status(struct cmd *c)
+{
+    struct cmd_git_about a = {0};
+    enum cmd_exit code = ask(c, &a);
+    if (code != CMD_OK)
+        return code;
+    json_t *j = cmd_json_envelope("berth.hook", NULL, NULL, "told"), *list = json_array();
+    json_object_set_new(j, "hooks_path", cmd_json_text(a.hooks));
+    json_object_set_new(j, "core_hooks_path", *a.hooks_set ? cmd_json_text(a.hooks_set) : json_null());
+    cmd_put(&c->out, c->args.json ? "" : "Hooks in ");
+    if (!c->args.json) {
+        cmd_safe(&c->out, a.hooks);
+        cmd_put(&c->out, *a.hooks_set ? " (core.hooksPath)\n" : "\n");
+    }
+    for (size_t i = 0; i < cmd_n_hook_events; i++) {
+        char path[1200], before[1300], *text;
+        const struct cmd_hook_event *e = &cmd_hook_events[i];
+        snprintf(path, sizeof path, "%s/%s", a.hooks, e->name);
+        snprintf(before, sizeof before, "%s" CMD_HOOK_BEFORE, path);
+        enum state s = state_of(path, &text);
+        bool chained = s == OURS && !faccessat(AT_FDCWD, before, F_OK, AT_SYMLINK_NOFOLLOW), runs = !access(path, X_OK);
+        char *options = s == OURS ? strstr(text, CMD_HOOK_BEFORE "\"") : NULL, *end = options ? strstr(options, " -- ") : NULL;
+        if (end)
+            *end = 0;
+        options = end ? options + strlen(CMD_HOOK_BEFORE "\"") + (options[strlen(CMD_HOOK_BEFORE "\"")] == ' ') : NULL;
+        json_t *one = json_object();
+        json_object_set_new(one, "event", json_string(e->name));
+        json_object_set_new(one, "state", json_string(s == OURS ? "berth" : s == OTHER ? "other" : "none"));
+        json_object_set_new(one, "chained", json_boolean(chained));
+        json_object_set_new(one, "executable", json_boolean(s != NONE && runs));
+        json_object_set_new(one, "options", options ? cmd_json_text(options) : json_null());
+        json_array_append_new(list, one);
+        if (c->args.json || (s == NONE && !wanted(c, &a, e)))
+            continue;
+        cmd_printf(&c->out, "  %-14s %s", e->name, s == OURS ? "berth's: " : s == OTHER ? "not berth's" : "none");
+        if (options)
+            cmd_safe(&c->out, options);
+        cmd_put(&c->out, s != NONE && !runs ? "; not executable, so git does not run it" : "");
+        cmd_put(&c->out, chained ? "; the hook that was there before runs first\n" : "\n");
+    }
+    json_object_set_new(j, "events", list);
+    if (c->args.json)
+        cmd_json_emit(&c->out, j);
+    else
+        json_decref(j);
+    return CMD_OK;
+}

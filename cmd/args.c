@@ -90,6 +90,8 @@ const struct cmd_flag cmd_flags[] = {
     {'y', "yes", NULL, CMD_SWITCH, AT(yes), "destroy", NULL, false, "do not ask"},
     {0, "files", NULL, CMD_SWITCH, AT(files), "destroy", NULL, false, "delete the containers' files too"},
     {0, "boot", NULL, CMD_SWITCH, AT(boot), "apply", NULL, true, "called by the boot unit: `autostart: false` stays stopped"},
+    {0, "metrics", "FILE", CMD_TEXT, AT(metrics), "apply", "BERTH_METRICS", false,
+     "keep FILE up to date for node_exporter's textfile collector"},
     {0, "lock-timeout", "TIME", CMD_TIME, AT(lock_timeout_ms), "apply destroy start stop restart", "BERTH_LOCK_TIMEOUT", false,
      "how long to wait for another berth (30s)"},
     {0, "huge", NULL, CMD_SWITCH, AT(huge), WITH_SPEC, "BERTH_HUGE", false, "allow specs of up to 64 MiB (4 MiB)"},

@@ -1,5 +1,6 @@
 /* The verbs that change a host differ in what they want; all else is here once. */
 #include "cmd/converge.h"
+#include "cmd/observe.h"
 #include "cmd/render/render.h"
 #include <errno.h>
 #include <string.h>
@@ -106,5 +107,9 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     v->outcome = result.outcome;
     v->pending = v->dry && result.plan && result.plan->n;
     report(c, v, &result, count_wanted(v, &want));
+    if (!v->dry)
+        cmd_journal_steps(c, &result);
+    if (!v->dry && c->args.metrics && cmd_metrics_write(c, c->args.metrics, &result, &err))
+        cmd_tell(c, &err);
     return cmd_signals_exit(cmd_exit_of_outcome(result.outcome));
 }

@@ -364,13 +364,29 @@ static bool outcome(struct cmd *c, const char *commit, enum cmd_exit *code)
     return true;
 }
 
+/* The commit that somebody asked for, as they wrote it into the repository: only a name for the answer, never what is applied. */
+static bool asked_commit(const char *git, char out[65])
+{
+    char path[PATH_MAX + 32], text[80] = "";
+    snprintf(path, sizeof path, "%s/" CMD_LOOK_FILE, git);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return false;
+    text[strspn(text, "0123456789abcdef")] = 0;
+    size_t len = strlen(text);
+    strcpy(out, len == 40 || len == 64 ? text : "");
+    return *out != 0;
+}
+
 static enum cmd_exit say_look(struct cmd *c, const char *commit)
 {
     const char *git = c->args.git ? c->args.git : getenv("GIT_DIR");
-    char file[PATH_MAX + 32], path[200];
+    char file[PATH_MAX + 32], now[65];
     enum cmd_exit code;
     snprintf(file, sizeof file, "%s/" CMD_LOOK_FILE, git && *git ? git : ".");
-    snprintf(path, sizeof path, CMD_LOOK_DIR "/%.64s", commit);
     if (!listening()) {
         cmd_put(&c->out, "berth: accepted, but nobody applies it: root has to run `berth hook install --apply` for this repository\n");
         return CMD_OK;
@@ -383,8 +399,12 @@ static enum cmd_exit say_look(struct cmd *c, const char *commit)
     close(fd);
     struct timespec tick = {.tv_nsec = 50000000};
     for (long long end = now_s() + OUTCOME_SECONDS; now_s() < end; nanosleep(&tick, NULL))
-        if (outcome(c, commit, &code))
+        if (outcome(c, commit, &code)) {
             return code;
+        } else if (asked_commit(git && *git ? git : ".", now) && strcmp(now, commit)) {
+            cmd_printf(&c->out, "berth: a later push (%.7s) takes this one along\n", now);
+            return CMD_OK;
+        }
     cmd_printf(&c->out, "berth: no outcome after %d s; `systemctl status berth-look.service` on the host tells more\n", OUTCOME_SECONDS);
     return CMD_OK;
 }
@@ -595,49 +615,45 @@ static void forget_old(void)
         free(list);
 }
 
-/* The commit that somebody asked for, as they wrote it into the repository: only a name for the answer, never what is applied. */
-static bool asked_commit(const char *git, char out[65])
+/* All of it is said once here, for the journal, and once in a file, for whoever pushed. */
+static enum cmd_exit look_once(struct cmd *c, const struct target *t, const char *commit)
 {
-    char path[PATH_MAX + 32], text[80] = "";
-    snprintf(path, sizeof path, "%s/" CMD_LOOK_FILE, git);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
-        return false;
-    text[strspn(text, "0123456789abcdef")] = 0;
-    size_t len = strlen(text);
-    strcpy(out, len == 40 || len == 64 ? text : "");
-    return *out != 0;
+    struct cmd_out said = {.fd = -1}, journal = c->out;
+    struct rec_error err;
+    char path[200];
+    c->out = said;
+    enum cmd_exit code = apply_in_turn(c, t, INT_MAX / 1000);
+    said = c->out;
+    c->out = journal;
+    cmd_putn(&c->out, said.text ? said.text : "", said.n);
+    cmd_printf(&said, "\nexit %d\n", (int)code);
+    if (commit && said.n < 30000 && !rec_dir_make(CMD_LOOK_DIR, 0755, &err)) {
+        chmod(CMD_LOOK_DIR, 0755);
+        snprintf(path, sizeof path, CMD_LOOK_DIR "/%s", commit);
+        if (rec_file_write(path, said.text, said.n, 0644, &err))
+            cmd_tell(c, &err);
+        forget_old();
+    }
+    cmd_out_done(&said);
+    return code;
 }
 
 int cmd_hook_look(struct cmd *c)
 {
     struct target t = {getenv("BERTH_GIT"), getenv("BERTH_GIT_OWNER"), getenv("BERTH_SPEC"), getenv("BERTH_HOST")};
     struct rec_error err;
-    char commit[65], path[200];
+    char commit[65], now[65];
     if (!t.git || !t.spec || cmd_git_split(t.spec) <= 0) {
         rec_fail(&err, EINVAL, "berth hook look needs BERTH_GIT and BERTH_SPEC=REF:PATH, out of " CMD_ENV_FILE);
         return cmd_fail(c, NULL, CMD_USAGE, &err);
     }
-    bool asked = asked_commit(t.git, commit);
-    struct cmd_out *o = &c->out;
-    /* All of it is said once here, for the journal, and once in the file, for whoever pushed. */
-    struct cmd_out both = {.fd = -1};
-    int journal = o->fd;
-    o->fd = -1;
-    enum cmd_exit code = apply_in_turn(c, &t, INT_MAX / 1000);
-    cmd_putn(&both, o->text ? o->text : "", o->n);
-    o->fd = journal;
-    cmd_printf(&both, "\nexit %d\n", (int)code);
-    if (asked && both.n < 30000 && !rec_dir_make(CMD_LOOK_DIR, 0755, &err)) {
-        chmod(CMD_LOOK_DIR, 0755);
-        snprintf(path, sizeof path, CMD_LOOK_DIR "/%s", commit);
-        if (rec_file_write(path, both.text, both.n, 0644, &err))
-            cmd_tell(c, &err);
-        forget_old();
-    }
-    cmd_out_done(&both);
+    enum cmd_exit code;
+    bool again;
+    do {
+        bool asked = asked_commit(t.git, commit);
+        code = look_once(c, &t, asked ? commit : NULL);
+        /* Who asked while we were at work may not have been heard by the path unit. */
+        again = asked_commit(t.git, now) && (!asked || strcmp(now, commit));
+    } while (again);
     return code;
 }

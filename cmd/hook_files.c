@@ -233,7 +233,8 @@ static enum cmd_exit forget(struct cmd *c, const struct cmd_git_about *a)
         cmd_tell(c, &err);
     if (unlink(file))
         return failed(c, "remove", file, errno);
-    cmd_put(&c->out, "  berth-look.path no longer listens; " CMD_ENV_FILE " stays: the timer and the boot unit read it\n");
+    if (!access("/run/systemd/system", F_OK))
+        cmd_put(&c->out, "  berth-look.path no longer listens; " CMD_ENV_FILE " stays: the timer and the boot unit read it\n");
     return CMD_OK;
 }
 

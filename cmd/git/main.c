@@ -175,6 +175,9 @@ static git_repository *repository(const struct asked *a)
     r = r ? r : git_confine_files(dirs, n);
     if (r)
         fail("failed", NULL, "cannot confine the reader of '%s': %s", git, strerror(-r));
+    /* The caller's own configuration may say where hooks are; root's says nothing to the user that the repository belongs to. */
+    if (a->about && *a->about && !access(a->about, R_OK | X_OK))
+        git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_GLOBAL, a->about);
     if (git_repository_open_ext(&repo, git, GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT, NULL))
         fail("failed", NULL, "cannot open the repository '%s': %s", git, why());
     git_odb *odb;
@@ -463,7 +466,7 @@ int main(int argc, char **argv)
         fail("failed", NULL, "cannot start the git library: %s", why());
     /* Nobody's configuration but the repository's own; who may own it has been said. */
     for (int level = GIT_CONFIG_LEVEL_PROGRAMDATA; level <= GIT_CONFIG_LEVEL_GLOBAL; level++)
-        git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, level == GIT_CONFIG_LEVEL_GLOBAL && a.about ? a.about : "");
+        git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, "");
     git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
     git_libgit2_opts(GIT_OPT_SET_MWINDOW_SIZE, (size_t)32 << 20);
     git_libgit2_opts(GIT_OPT_SET_MWINDOW_MAPPED_LIMIT, (size_t)256 << 20);

@@ -69,7 +69,8 @@ machines() { on machinectl list --no-legend --no-pager | awk '{print $1}' | sort
     local way
     for way in reboot crash; do
         "$LAB/host" "$way" "$NAME" >&2
-        on sh -c 'until systemctl is-active -q berth.service; do systemctl is-failed -q berth.service && exit 1; done'
+        on timeout 60 sh -c 'until [ "$(systemctl show berth.service -p ExecMainExitTimestampMonotonic --value)" != 0 ]; do sleep 0.05; done'
+        assert_eq "$(on systemctl show berth.service -p Result --value)" success
         assert_eq "$(machines)" "booted container1 talks"
         exits 0 b run container1 -- ping -c1 -W2 198.51.100.1
         exits 0 b plan -e

@@ -1,0 +1,119 @@
+#!/usr/bin/env bats
+# Git drives a host with systemd: a bare repository of a user without root, hooks, the timer, a reboot.
+load ../lab/lib
+
+NAME=g${BATS_SUITE_TEST_NUMBER:-1}x$$
+BUILD=${BERTH%/cmd/berth}
+on() { "$LAB/host" exec "$NAME" "$@"; }
+as_git() { on setpriv --reuid git --regid git --clear-groups --reset-env sh -c "cd /home/git/work && $1" 2>&1; }
+
+setup() {
+    need_berth
+    command -v cmake >/dev/null || skip "no cmake to install with"
+    [[ -f $BUILD/cmake_install.cmake ]] || skip "$BERTH is not in a build folder"
+    "$LAB/host" make >/dev/null 2>&1 || skip "no host with systemd could be made: mmdebstrap needs Debian's packages"
+    "$LAB/host" up "$NAME" --inet --install "$BUILD" >&2
+    on sh -c 'useradd -m git && mkdir -p /srv/git && git init -q --bare -b main /srv/git/infra.git && chown -R git: /srv/git
+        setpriv --reuid git --regid git --clear-groups --reset-env sh -c "
+            git config --global user.name Ann; git config --global user.email ann@example.org; git config --global advice.pushUpdateRejected false
+            git clone -q /srv/git/infra.git /home/git/work; cd /home/git/work; git checkout -q -b main"' >&2
+    on sh -c 'cat >/home/git/work/berth.yaml; chown git: /home/git/work/berth.yaml' <<-'END'
+	version: 1
+	hosts:
+	  localhost:
+	    bridge: {name: br-containers, address: 10.100.0.1/24}
+	    nat: {interface: auto}
+	    containers:
+	      web: 10.100.0.10
+	      db: {address: 10.100.0.20, runtime: netns}
+	END
+}
+teardown() { "$LAB/host" down "$NAME"; }
+
+@test "from an empty repository to a host that follows it: pushes, refusals, a trailer, drift, a reboot" {
+    # Who may say what a host is to be is named, never guessed.
+    exits 4 on berth hook install --repo /srv/git/infra.git --apply
+    assert_match "$stderr" 'belongs to user [0-9]+, who is neither you nor root'
+    exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply --deny delete
+    assert_match "$output" 'berth-look.path listens'
+    exits 0 on systemctl is-enabled berth-look.path
+
+    # A good push is applied by root's unit, and the pusher sees how it ended.
+    exits 0 as_git 'git add berth.yaml && git commit -qm "two containers" && git push origin main'
+    assert_match "$output" 'remote: Applied [0-9]+ steps'
+    exits 0 on berth run web -- ping -c1 -W2 db
+    local first
+    first=$(as_git 'git rev-parse HEAD')
+    exits 0 on berth status --git /srv/git/infra.git --git-owner git main:berth.yaml
+    assert_match "$output" "in sync with ${first:0:7} \(main\), applied [0-9]+s ago"
+
+    # A bad one is refused, with the place; the host and the branch stay.
+    as_git 'sed -i s/10.100.0.20/10.100.9.20/ berth.yaml && git commit -qam "a slip"'
+    exits 1 as_git 'git push origin main'
+    assert_match "$output" 'remote: berth.yaml:8:21: error\[E012\]'
+    assert_eq "$(as_git 'git ls-remote origin main' | cut -c1-40)" "$first"
+
+    # One that takes a container away is refused, until a commit says that it is meant.
+    as_git 'git reset -q --hard origin/main && sed -i /db:/d berth.yaml && git commit -qam "db has moved"'
+    exits 1 as_git 'git push origin main'
+    assert_match "$output" 'remote: Refused: this plan deletes netns db, which is denied'
+    exits 0 on test -e /run/netns/db
+    as_git 'git commit -q --amend -m "db has moved" --trailer "Berth-Allow: delete"'
+    exits 0 as_git 'git push origin main'
+    assert_match "$output" 'remote: Applied [0-9]+ steps'
+    exits 1 on test -e /run/netns/db
+
+    # Drift made by hand is mended by the timer, and the journal says what it was.
+    on sh -c 'mkdir -p /etc/systemd/system/berth.timer.d; printf "[Timer]\nOnBootSec=0\nOnUnitInactiveSec=300ms\nRandomizedDelaySec=0\nAccuracySec=1ms\n" >/etc/systemd/system/berth.timer.d/soon.conf; systemctl daemon-reload'
+    exits 0 on systemctl enable --now berth.timer
+    exits 0 on systemctl start berth.service
+    on ip address del 10.100.0.1/24 dev br-containers
+    exits 0 on timeout 20 sh -c 'until ip -4 -o address show dev br-containers | grep -q 10.100.0.1/24; do sleep 0.05; done'
+    on timeout 20 sh -c 'until journalctl -q BERTH_KIND=address -o json | grep -q .; do sleep 0.05; done'
+    local entry
+    entry=$(on journalctl -q BERTH_KIND=address BERTH_STEP=create BERTH_REF=refs/heads/main -o json | tail -1)
+    assert_eq "$(jq -r .BERTH_OBJECT <<<"$entry")" 'address br-containers 10.100.0.1/24'
+    assert_eq "$(jq -r .BERTH_COMMIT <<<"$entry")" "$(as_git 'git rev-parse HEAD')"
+    assert_eq "$(jq -r ._SYSTEMD_UNIT <<<"$entry")" berth.service
+
+    # Runs with nothing to do say nothing.
+    local marks
+    marks=$(on journalctl -q -u berth.service _COMM=berth -o cat | wc -l)
+    on sh -c 'for i in 1 2 3; do systemctl start berth.service; done'
+    assert_eq "$(on journalctl -q -u berth.service _COMM=berth -o cat | wc -l)" "$marks"
+
+    # A failing run leaves its reason with the unit.
+    on sh -c 'mv /srv/git/infra.git /srv/git/away'
+    exits 1 on systemctl start berth.service
+    assert_match "$(on systemctl status berth.service 2>&1 || :)" "is no git repository"
+    on mv /srv/git/away /srv/git/infra.git
+
+    # All back after a reboot.
+    "$LAB/host" reboot "$NAME" >&2
+    on timeout 60 sh -c 'until [ "$(systemctl show berth.service -p ExecMainExitTimestampMonotonic --value)" != 0 ]; do sleep 0.05; done'
+    assert_eq "$(on systemctl show berth.service -p Result --value)" success
+    exits 0 on berth plan -e --git /srv/git/infra.git --git-owner git main:berth.yaml
+    exits 0 on machinectl show web -p State --value
+    assert_eq "$output" running
+
+    # And away: hooks, units, what listened.
+    exits 0 on berth hook uninstall --repo /srv/git/infra.git --git-owner git
+    assert_eq "$(on sh -c 'ls /srv/git/infra.git/hooks | grep -v sample; ls /srv/git/infra.git/berth-look /etc/systemd/system/berth-look.path.d 2>/dev/null')" ""
+    exits 3 on systemctl is-active -q berth-look.path
+}
+
+@test "fifty pushes in a row: few applies, and the last wins" {
+    exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply
+    as_git 'git add berth.yaml && git commit -qm "two containers" && git push -q origin main' >&2
+    as_git 'for i in $(seq 1 50); do printf "      c$i: {address: 10.100.0.$((100+i)), runtime: netns}\n" >>berth.yaml; git commit -qam "c$i"; git update-ref refs/heads/step$i HEAD; done'
+    # At once, each from a process of its own; git lets through those that win the race for the ref.
+    as_git 'for i in $(seq 1 50); do git push -q origin step$i:main >/dev/null 2>&1 & done; wait; git push -q origin main' >&2
+    local tip
+    tip=$(as_git 'git rev-parse HEAD')
+    on timeout 60 sh -c 'until berth status --git /srv/git/infra.git --git-owner git main:berth.yaml 2>/dev/null | grep -q "with '"${tip:0:7}"' (main), applied"; do sleep 0.1; done'
+    exits 0 on test -e /run/netns/c50
+    local runs
+    runs=$(on journalctl -q -u berth-look.service -o cat _COMM=berth | grep -cE '^(Applied|Nothing to do)')
+    ((runs >= 1 && runs <= 52)) || fail "$runs applies"
+    exits 0 on systemctl is-failed berth-look.service || assert_eq "$output" inactive
+}

@@ -41,7 +41,7 @@ static const char *branch_of(const struct cmd *c)
 static struct cmd_git_ask ask_of(const struct cmd *c, const char *rev)
 {
     const char *git = c->args.git ? c->args.git : getenv("GIT_DIR");
-    return (struct cmd_git_ask){.git = git, .owner = c->args.git_owner, .rev = rev, .path = path_of(c),
+    return (struct cmd_git_ask){.git = git, .owner = c->args.git_owner, .rev = rev, .index = getenv("GIT_INDEX_FILE"), .path = path_of(c),
                                 .objects = getenv("GIT_QUARANTINE_PATH"), .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
 }
 
@@ -449,7 +449,6 @@ static int pre_commit(struct cmd *c, char *input)
     char *text = NULL;
     size_t len;
     (void)input;
-    staged.index = getenv("GIT_INDEX_FILE");
     if (same(&head, &staged))
         return CMD_OK;
     bool first = cmd_git_read(&head, &text, &len, &g, &ignored) != CMD_OK;

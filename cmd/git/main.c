@@ -194,6 +194,9 @@ static git_commit *commit_of(git_repository *repo, const char *rev, git_referenc
         fail("spec", "write more of it", "'%s' stands for several objects", rev);
     if (r == GIT_ENOTFOUND || r == GIT_EINVALIDSPEC) {
         bool shallow = git_repository_is_shallow(repo) == 1;
+        git_reference *dangling = NULL;
+        if (r == GIT_ENOTFOUND && !git_reference_dwim(&dangling, repo, rev))
+            fail("failed", "git fsck tells more", "'%s' leads to a commit that is not there", rev);
         fail("norev", shallow ? "this clone is shallow: git fetch --unshallow" : "git log shows what there is",
              git_repository_is_empty(repo) == 1 ? "there is no revision '%s': the repository has no commit yet" : "there is no revision '%s'", rev);
     }

@@ -1,0 +1,382 @@
+#!/usr/bin/env bats
+# Specs out of git, plans of a range, hooks: with the real git on the other side, and with repositories that mean harm.
+load ../lab/lib
+
+setup() {
+    need_berth
+    lab_up --inet
+    unset "${!GIT_@}" "${!BERTH_GIT@}"
+    export HOME=$BATS_TEST_TMPDIR/home GIT_AUTHOR_NAME='Ann Example' GIT_AUTHOR_EMAIL=ann@example.org GIT_COMMITTER_NAME=Ann
+    export GIT_COMMITTER_EMAIL=ann@example.org GIT_AUTHOR_DATE='2026-05-01 10:00:00 +0000' GIT_COMMITTER_DATE='2026-05-01 10:00:00 +0000'
+    mkdir "$HOME"
+    R=$BATS_TEST_TMPDIR/repo
+    git init -q -b main "$R"
+    cd "$R"
+    two >berth.yaml
+    git add .
+    git commit -qm 'two containers'
+}
+teardown() { lab_down; }
+
+two() { printf 'version: 1\nhosts:\n  localhost:\n    bridge: {name: b0, address: 10.9.0.1/24}\n    containers:\n      one: {address: 10.9.0.10, runtime: netns}\n      two: {address: 10.9.0.20, runtime: netns}\n'; }
+# Run by the outside's shell, in the repository: no kernel is needed.
+here() { "$BERTH" "$@"; }
+# The same as a user without root.
+nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+
+@test "a revision is read from the object database, never from the work tree" {
+    echo 'not: [a spec' >berth.yaml
+    for rev in main:berth.yaml HEAD:./berth.yaml "$(git rev-parse HEAD):berth.yaml" HEAD:x/../berth.yaml refs/heads/main:berth.yaml; do
+        exits 0 here validate "$rev"
+    done
+    exits 65 here validate berth.yaml
+    exits 0 berth apply --git "$R" main:berth.yaml
+    exits 0 berth status --git "$R" main:berth.yaml
+    assert_match "$output" "in sync with $(git rev-parse --short=7 HEAD) \(main\), applied [0-9]+s ago"
+    # A second apply writes nothing; another commit is recorded even if nothing differs.
+    local before
+    before=$(host stat -c %Y%Z%i /var/lib/berth/applied)
+    exits 0 berth apply --git "$R" main:berth.yaml
+    assert_eq "$(host stat -c %Y%Z%i /var/lib/berth/applied)" "$before"
+    git commit -q --allow-empty -m again
+    exits 0 berth status --git "$R" --json main:berth.yaml
+    assert_eq "$(json .spec.commit.id)" "$(git rev-parse HEAD)"
+    assert_eq "$(json .spec.commit.author)" 'Ann Example'
+    assert_eq "$(json .applied.commit)" "$(git rev-parse HEAD~1)"
+    exits 0 berth apply --git "$R" main:berth.yaml
+    exits 0 berth status --json --git "$R" main:berth.yaml
+    assert_eq "$(json .applied.commit)" "$(git rev-parse HEAD)"
+    # What is applied from a file is no commit.
+    two | host sh -c 'cat >/root/plain.yaml'
+    exits 0 berth apply /root/plain.yaml
+    exits 1 host test -e /var/lib/berth/applied
+}
+
+@test "each way to fail has its sentence" {
+    ln -s berth.yaml link.yaml
+    mkdir dir 'a b'
+    two >'a b/ü.yaml'
+    printf '%*s' 5000000 x >dir/large.yaml
+    git add .
+    git -c protocol.file.allow=always submodule --quiet add "$R" sub 2>/dev/null
+    git commit -qm more
+    try() { exits "$1" here validate "$2"; assert_match "$stderr" "$3"; }
+    try 65 nope:berth.yaml "there is no revision 'nope'"
+    try 65 main:nope.yaml "there is no file 'nope.yaml' at main"
+    try 65 main:x/ü.yaml 'there is one of that name: a b/ü.yaml'
+    try 65 main:link.yaml 'is a symbolic link'
+    try 65 main:sub 'is a submodule'
+    try 65 main:dir 'is a directory'
+    try 65 main:dir/large.yaml 'has 5000000 bytes; a spec may have 4194304'
+    try 65 main:../x 'leads out of the repository'
+    try 65 "$(git rev-parse HEAD^{tree}):berth.yaml" 'is a tree, not a commit'
+    exits 0 here validate 'main:a b/ü.yaml'
+    exits 0 here validate ./berth.yaml
+    cd /
+    try 65 main:berth.yaml "there is no git repository in '/'"
+    exits 0 here validate --git "$R" main:berth.yaml
+    exits 65 here validate --git /usr main:berth.yaml
+    # Roots beside a spec that is in no folder.
+    cd "$R"
+    sed -i 's/one:.*/one: {address: 10.9.0.10, runtime: nspawn, nspawn: {root: .\/tree, command: [sh]}}/' berth.yaml
+    git commit -qam root
+    exits 69 berth plan --git "$R" main:berth.yaml
+    assert_match "$stderr" 'a spec out of git has no directory around it'
+}
+
+@test "repositories of every kind: bare, packed, shallow, worktree, inside a submodule, empty" {
+    git clone -q --bare . ../bare.git
+    git -C ../bare.git pack-refs --all
+    git -C ../bare.git repack -adq
+    exits 0 here validate --git ../bare.git main:berth.yaml
+    git clone -q --depth 1 "file://$R" ../shallow
+    exits 0 here validate --git ../shallow HEAD:berth.yaml
+    exits 65 here validate --git ../shallow HEAD~1:berth.yaml
+    assert_match "$stderr" 'this clone is shallow'
+    git worktree add -q ../tree -b other
+    (cd ../tree && exits 0 here validate HEAD:berth.yaml)
+    (cd ../tree && exits 0 here validate :berth.yaml)
+    git init -q ../super
+    git -C ../super -c protocol.file.allow=always submodule --quiet add "$R" inner 2>/dev/null
+    (cd ../super/inner && exits 0 here validate HEAD:./berth.yaml)
+    git init -q ../empty
+    exits 65 here validate --git ../empty HEAD:berth.yaml
+    assert_match "$stderr" 'has no commit yet'
+    git tag -am 'annotated' v1
+    exits 0 here validate v1:berth.yaml
+}
+
+@test "who owns the repository decides, and its reader has no more rights than its owner" {
+    chown -R 65534 "$R" && chmod 755 "$BATS_TEST_TMPDIR" "$BATS_RUN_TMPDIR" "$BATS_SUITE_TMPDIR" 2>/dev/null || true
+    exits 4 here validate --git "$R" main:berth.yaml
+    assert_match "$stderr" 'belongs to user 65534'
+    exits 0 here validate --git "$R" --git-owner 65534 main:berth.yaml
+    SUDO_UID=65534 exits 0 here validate --git "$R" main:berth.yaml
+    # Secrets that the owner cannot read stay unread, though root asks.
+    chown 0 .git/HEAD && chmod 600 .git/HEAD
+    exits 1 here validate --git "$R" --git-owner 65534 HEAD:berth.yaml
+    # What it may do: seen in its own system calls.
+    chown 65534 .git/HEAD
+    exits 0 strace -f -qq -o "$BATS_TEST_TMPDIR/trace" -e trace=setresuid,seccomp,prctl,landlock_restrict_self,execve,socket,connect,openat \
+        "$BERTH" validate --git "$R" --git-owner 65534 main:berth.yaml
+    local reader
+    reader=$(awk '/berth-git-read/ && /execve/ {print $1; exit}' "$BATS_TEST_TMPDIR/trace")
+    grep "^$reader " "$BATS_TEST_TMPDIR/trace" >"$BATS_TEST_TMPDIR/reader"
+    grep -qE 'setresuid\(65534, 65534, 65534\) += 0' "$BATS_TEST_TMPDIR/reader"
+    grep -qE 'landlock_restrict_self.* = 0' "$BATS_TEST_TMPDIR/reader"
+    grep -q 'PR_SET_SECCOMP\|SECCOMP_SET_MODE_FILTER' "$BATS_TEST_TMPDIR/reader"
+    ! grep -E 'socket\(|connect\(|O_WRONLY|O_RDWR' "$BATS_TEST_TMPDIR/reader" | grep -v /dev/null || fail "the reader writes or connects"
+}
+
+# A repository that means harm: refused in time, with a reason, without a crash of ours and without a process left.
+hostile() {
+    local wants=$1 said=$2 began=$SECONDS
+    exits "$wants" here validate --git "$R" "${3:-main:berth.yaml}"
+    assert_match "$stderr" "$said"
+    ((SECONDS - began < 30)) || fail "it took $((SECONDS - began)) s"
+    ! pgrep -f berth-git-read >/dev/null || fail "a reader is left"
+}
+
+@test "a pipe in place of a file ends at the deadline" {
+    mkfifo "$BATS_TEST_TMPDIR/fifo" .git/fifo
+    printf '[include]\n\tpath = fifo\n' >>.git/config
+    hostile 1 'took longer than 20 s|cannot open the repository'
+}
+
+@test "hostile repositories: links, alternates, objects, modes, config" {
+    local blob tree commit
+    cp -a .git "$BATS_TEST_TMPDIR/good"
+    again() { rm -rf .git && cp -a "$BATS_TEST_TMPDIR/good" .git; }
+    # HEAD and a ref that are links to a secret.
+    echo s3cret-s3cret >"$BATS_TEST_TMPDIR/secret"
+    ln -sf "$BATS_TEST_TMPDIR/secret" .git/refs/heads/main
+    exits 65 here validate main:berth.yaml || exits 1 here validate main:berth.yaml
+    refute_match "$stderr" s3cret
+    again
+    # Objects borrowed from a folder of somebody else's.
+    mkdir -p "$BATS_TEST_TMPDIR/foreign" && chown 4242 "$BATS_TEST_TMPDIR/foreign"
+    echo "$BATS_TEST_TMPDIR/foreign" >.git/objects/info/alternates
+    hostile 4 'belongs to user 4242'
+    again
+    # A blob whose bytes are not what its name says; a pack that is cut off.
+    blob=$(git rev-parse HEAD:berth.yaml)
+    chmod u+w ".git/objects/${blob:0:2}/${blob:2}"
+    printf 'rubbish' >".git/objects/${blob:0:2}/${blob:2}"
+    hostile 1 "cannot read|failed"
+    again
+    git repack -adq
+    for pack in .git/objects/pack/*.pack; do chmod u+w "$pack"; truncate -s 60 "$pack"; done
+    hostile 1 'leads to a commit that is not there'
+    again
+    # A tree with modes that git never writes, and names that lead elsewhere.
+    blob=$(git rev-parse HEAD:berth.yaml)
+    tree=$(printf '120777 berth.yaml\0%b' "$(sed 's/../\\x&/g' <<<"$blob")" | git hash-object -w --literally -t tree --stdin)
+    commit=$(git commit-tree -m odd "$tree")
+    hostile 65 'is (a symbolic link|something else)|there is no file' "$commit:berth.yaml"
+    tree=$(printf '40000 berth.yaml\0%b' "$(sed 's/../\\x&/g' <<<"$blob")" | git hash-object -w --literally -t tree --stdin)
+    commit=$(git commit-tree -m odd "$tree")
+    hostile 65 'is a directory' "$commit:berth.yaml"
+    hostile 1 'cannot read' "$commit:berth.yaml/x"
+    # A commit that points at itself through its tree, a tag at nothing.
+    git update-ref --no-deref refs/heads/broken "$(git rev-parse HEAD)"
+    echo "$(printf 'f%.0s' {1..40})" >.git/refs/heads/broken
+    hostile 1 'leads to a commit that is not there' broken:berth.yaml
+    again
+    # Configuration that would run programs or read elsewhere.
+    printf '[core]\n\tfsmonitor = touch %s/pwned\n\tsshCommand = touch %s/pwned\n\thooksPath = /tmp\n[include]\n\tpath = /etc/shadow\n' \
+        "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR" >>.git/config
+    exits 0 here validate main:berth.yaml || hostile 1 'cannot open'
+    [[ ! -e $BATS_TEST_TMPDIR/pwned ]] || fail "a program was run"
+    again
+    printf '[[[[' >.git/config
+    hostile 1 'cannot open the repository'
+    again
+    # Delta bombs and giants are cut by their header.
+    head -c 200000000 /dev/zero | git hash-object -w --stdin >"$BATS_TEST_TMPDIR/id"
+    tree=$(printf '100644 blob %s\tberth.yaml\n' "$(<"$BATS_TEST_TMPDIR/id")" | git mktree)
+    hostile 65 'has 200000000 bytes' "$(git commit-tree -m giant "$tree"):berth.yaml"
+}
+
+@test "a range is planned offline, without root, for every host in the file, with the guards" {
+    sed -i 's/      two:.*/      three: {address: 10.9.0.30, runtime: netns}/' berth.yaml
+    printf '  second:\n    bridge: {address: 10.8.0.1/24}\n    containers: {only: 10.8.0.2}\n' >>berth.yaml
+    git commit -qam 'three for two'
+    chmod -R a+rX "$R"
+    exits 0 here plan --range HEAD~1..HEAD
+    assert_match "$output" '- netns two'
+    assert_match "$output" '\+ netns three'
+    assert_match "$output" '\+ netns only|\+ run only'
+    exits 2 here plan -e --range HEAD~1..HEAD
+    exits 0 here plan -e --range HEAD..HEAD
+    assert_match "$output" 'localhost: nothing changes'
+    exits 0 here plan --range HEAD~1..HEAD --json
+    assert_eq "$(json '[.hosts[].host] | join(" ")')" 'localhost second'
+    assert_eq "$(json '.hosts[0].summary.remove')" "$(json '[.hosts[0].steps[] | select(.action == "remove")] | length')"
+    # The same steps that apply takes.
+    local planned
+    planned=$(json '[.hosts[0].steps[] | "\(.sign) \(.object)"] | sort | join("\n")')
+    exits 0 berth apply --git "$R" HEAD~1:berth.yaml --host localhost
+    exits 0 berth plan --json --git "$R" HEAD:berth.yaml --host localhost
+    assert_eq "$(json '[.steps[] | "\(.sign) \(.object)"] | sort | join("\n")')" "$planned"
+    # Denials and guards.
+    exits 4 here plan --range HEAD~1..HEAD --deny delete
+    assert_match "$output" 'deletes netns two, which is denied'
+    exits 0 here plan --range HEAD~1..HEAD --deny restart,recreate
+    exits 4 here plan --range HEAD~1..HEAD --allow-deletes 0
+    exits 64 here plan --range HEAD~1..HEAD --deny everything
+    exits 64 here plan --range HEAD
+    exits 0 here plan --range HEAD~1..HEAD --host second
+    refute_match "$output" localhost
+    # A bad and B good is fine; B bad is not.
+    echo 'hosts: [' >berth.yaml && git commit -qam bad
+    exits 65 here plan --range HEAD~1..HEAD
+    assert_match "$stderr" 'berth.yaml:2:1: error'
+    two >berth.yaml && git commit -qam good
+    exits 0 here plan --range HEAD~1..HEAD
+    assert_match "$output" 'the spec at HEAD~1 is not valid'
+    # Moved.
+    mkdir deep && git mv berth.yaml deep/ && git commit -qm moved
+    exits 65 here plan --range HEAD~1..HEAD
+    assert_match "$stderr" 'there is one of that name: deep/berth.yaml'
+    exits 0 here plan --range HEAD~1..HEAD deep/berth.yaml
+    assert_match "$output" 'has no deep/berth.yaml'
+    # A host that leaves is not torn down.
+    sed -i s/localhost/elsewhere/ deep/berth.yaml && git commit -qam renamed
+    exits 2 here plan -e --range HEAD~1..HEAD deep/berth.yaml
+    assert_match "$output" 'localhost is no longer in the spec'
+}
+
+@test "markdown for a pull request: stable, short, nothing in it that the author could turn into markup" {
+    sed -i 's/      two:.*/      three: {address: 10.9.0.30, runtime: nspawn, nspawn: {root: host, command: [sh, -c, "x"], environment: {A: "<script>|`@x`"}}}/' berth.yaml
+    git commit -qam three
+    exits 0 here plan --range HEAD~1..HEAD --markdown
+    local one=$output
+    exits 0 here plan --range HEAD~1..HEAD --markdown
+    assert_eq "$output" "$one"
+    refute_match "$one" '<script|`'
+    assert_match "$one" '\| <code>localhost</code> \| [0-9]+ \| [0-9]+ \| [0-9]+ \| 0 \| <code>two</code> \| ok \|'
+    # A thousand containers: under 60 kB, and it says so.
+    { printf 'version: 1\nhosts:\n  localhost:\n    bridge: {name: b0, address: 10.9.0.1/16}\n    containers:\n'
+      for i in {1..1000}; do echo "      c$i: {address: 10.9.$((1 + i / 250)).$((1 + i % 250)), runtime: netns}"; done; } >berth.yaml
+    git commit -qam thousand
+    exits 0 here plan --range HEAD~1..HEAD --markdown
+    ((${#output} < 60000)) || fail "${#output} bytes"
+    assert_match "$output" 'and [0-9]+ more steps of this host'
+    assert_match "$output" 'all of it: <code>berth plan --range'
+    # Annotations.
+    echo '      bad: 10.99.0.1' >>berth.yaml && git commit -qam bad
+    exits 65 here plan --range HEAD~1..HEAD --github
+    assert_match "$output" '^::error file=berth.yaml,line=1006,col=12,endColumn=[0-9]+,title=berth E012::'
+    exits 65 here plan --range HEAD~1..HEAD --markdown
+    assert_match "$output" 'the spec is not valid: 1 error'
+}
+
+@test "hooks on a server: every kind of push" {
+    git clone -q --bare . ../infra.git
+    git remote add origin ../infra.git
+    printf '#!/bin/sh\ncat >>seen\n[ ! -e veto ]\n' >../infra.git/hooks/pre-receive
+    chmod 750 ../infra.git/hooks/pre-receive
+    local was
+    was=$(stat -c '%a %s' ../infra.git/hooks/pre-receive; md5sum <../infra.git/hooks/pre-receive)
+    exits 0 here hook install --repo ../infra.git --deny delete
+    exits 0 here hook install --repo ../infra.git --deny delete
+    assert_match "$output" 'is there already'
+    exits 0 here hook status --repo ../infra.git --json
+    assert_eq "$(json '.events[] | select(.event == "pre-receive") | .state, .chained' | xargs)" 'berth true'
+    push() { exits "$1" git push origin "${@:3}"; assert_match "$stderr" "$2"; }
+    # A good one, a bad one, a removal, its trailer.
+    echo '      three: {address: 10.9.0.30, runtime: netns}' >>berth.yaml && git commit -qam three
+    push 0 'remote:.*\+ netns three' main
+    grep -q refs/heads/main ../infra.git/seen
+    echo '      four: 10.99.0.30' >>berth.yaml && git commit -qam four
+    push 1 'remote: berth.yaml:9:13: error\[E012\]' main
+    git reset -q --hard HEAD~1 && sed -i /three/d berth.yaml && git commit -qam 'no three'
+    push 1 'remote: Refused: this plan deletes netns three' main
+    git commit -q --amend -m 'no three' --trailer 'Berth-Allow: restart'
+    push 1 'which is denied' main
+    git commit -q --amend -m 'no three' --trailer 'Berth-Allow: delete' && git commit -q --allow-empty -m 'on top'
+    push 0 '- netns three' main
+    # The hook that was there still has its say.
+    : >../infra.git/veto && git commit -q --allow-empty -m vetoed
+    push 1 'hook declined' main
+    rm ../infra.git/veto
+    # Other branches, several refs, a tag, a deletion, a forced push, a merge.
+    git checkout -q -b side && echo '      side: {address: 10.9.0.40, runtime: netns}' >>berth.yaml && git commit -qam side
+    push 0 '\+ netns side' side
+    git tag t1
+    push 0 '.' side:refs/heads/a side:refs/heads/b t1
+    push 0 'deleted' :a
+    git checkout -q main && git merge -q --no-ff -m merged side
+    push 0 '\+ netns side' main
+    git reset -q --hard HEAD~1
+    push 1 'Refused: this plan deletes netns side' --force main
+    git commit -q --amend --allow-empty -m forced --trailer 'Berth-Allow: delete'
+    push 0 '- netns side' --force main
+    # The spec taken away, and moved.
+    git rm -q berth.yaml && git commit -qm gone
+    push 1 "there is no file 'berth.yaml'" main
+    git reset -q --hard HEAD~1 && mkdir x && git mv berth.yaml x/ && git commit -qm moved
+    push 1 'there is one of that name: x/berth.yaml' main
+    # Back, byte for byte.
+    exits 0 here hook uninstall --repo ../infra.git
+    assert_eq "$(stat -c '%a %s' ../infra.git/hooks/pre-receive; md5sum <../infra.git/hooks/pre-receive)" "$was"
+    assert_eq "$(ls ../infra.git/hooks | grep -v sample | xargs)" pre-receive
+}
+
+@test "hooks in a work tree: what is staged, what is pushed, what is checked out" {
+    exits 0 here hook install --apply
+    local hooks='post-checkout post-merge pre-commit pre-push'
+    assert_eq "$(ls .git/hooks | grep -v sample | xargs)" "$hooks"
+    exits 0 git commit -q --allow-empty -m nothing
+    assert_eq "$stderr$output" ''
+    # What is staged counts, not what lies around.
+    echo '      bad: 10.99.0.1' >>berth.yaml
+    git add berth.yaml && git checkout -q HEAD -- berth.yaml 2>/dev/null; echo '      bad: 10.99.0.1' >>berth.yaml; git add berth.yaml; two >berth.yaml
+    exits 1 git commit -m bad
+    assert_match "$output$stderr" 'berth.yaml:8:12: error\[E012\]'
+    git add berth.yaml
+    echo '      three: {address: 10.9.0.30, runtime: netns}' >>berth.yaml
+    exits 0 git commit -am three
+    assert_match "$output$stderr" '\+ netns three'
+    git init -q --bare ../far.git && git remote add origin ../far.git
+    git -c core.hooksPath=/dev/null commit -q --allow-empty -m x
+    exits 0 git push origin main
+    assert_match "$output$stderr" '\+ netns three'
+    # Followed by the host: a merge of main.
+    git -c core.hooksPath=/dev/null checkout -q -b side
+    echo '      four: {address: 10.9.0.40, runtime: netns}' >>berth.yaml && git -c core.hooksPath=/dev/null commit -qam four
+    host sh -c "cd '$R' && HOME='$HOME' git checkout -q main"
+    exits 0 host ip netns exec three true
+    host sh -c "cd '$R' && HOME='$HOME' git merge -q side"
+    exits 0 host ip netns exec four true
+    # A folder of hooks set elsewhere.
+    git config core.hooksPath .githooks && mkdir .githooks
+    exits 0 here hook status
+    assert_match "$output" 'core.hooksPath'
+    exits 0 here hook install
+    assert_eq "$(ls .githooks | xargs)" 'pre-commit pre-push'
+    exits 0 here hook uninstall
+    assert_eq "$(ls .githooks)" ''
+    git config --unset core.hooksPath
+    # A hook that somebody has put in berth's place is not taken away.
+    echo '#!/bin/sh' >.git/hooks/pre-commit
+    exits 0 here hook uninstall
+    assert_eq "$(ls .git/hooks | grep -v sample | xargs)" pre-commit
+}
+
+@test "metrics are kept, and written only when they differ" {
+    exits 0 berth apply --git "$R" main:berth.yaml --metrics /run/berth.prom
+    local text
+    text=$(host cat /run/berth.prom)
+    assert_match "$text" 'berth_in_sync 1'
+    assert_match "$text" "berth_revision_info\{commit=\"$(git rev-parse HEAD)\",ref=\"refs/heads/main\"\} 1"
+    assert_match "$text" 'berth_last_change_steps\{kind="port"\} 2'
+    local before
+    before=$(host stat -c %i /run/berth.prom)
+    exits 0 berth apply --git "$R" main:berth.yaml --metrics /run/berth.prom
+    assert_eq "$(host stat -c %i /run/berth.prom)" "$before"
+    host ip link del vb-one
+    exits 0 berth apply --git "$R" main:berth.yaml --metrics /run/berth.prom
+    assert_match "$(host cat /run/berth.prom)" 'berth_last_change_steps\{kind="port"\} 1'
+    exits 0 berth destroy --yes
+}

@@ -243,7 +243,10 @@ static const char *reason_of(struct spec_arena *a, const struct differ *d)
         return "it is not running";
     if (d->from->kind == REC_RUN && !d->to->run.running)
         return "it shall be stopped";
-    return d->n == 1 ? spec_arena_printf(a, "%s differs", d->list[0].field)
+    const char *one = d->list[0].field;
+    size_t n = strlen(one);
+    bool plural = n > 1 && one[n - 1] == 's' && one[n - 2] != 's';
+    return d->n == 1 ? spec_arena_printf(a, plural ? "%s differ" : "%s differs", one)
                      : spec_arena_printf(a, "%s and %zu more differ", d->list[0].field, d->n - 1);
 }
 

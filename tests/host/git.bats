@@ -5,7 +5,18 @@ load ../lab/lib
 NAME=g${BATS_SUITE_TEST_NUMBER:-1}x$$
 BUILD=${BERTH%/cmd/berth}
 on() { "$LAB/host" exec "$NAME" "$@"; }
-as_git() { on setpriv --reuid git --regid git --clear-groups --reset-env sh -c "cd /home/git/work && $1" 2>&1; }
+as_git() { on setpriv --reuid git --regid git --clear-groups --reset-env env "$DATES" "${DATES/AUTHOR/COMMITTER}" sh -c "cd /home/git/work && $1" 2>&1; }
+DATES=GIT_AUTHOR_DATE='2026-05-01 10:00:00 +0000'
+
+# Every command that a reader of README sees, and its answer, as they were.
+tell() { printf '    $ %s\n' "$1"; sed -E 's/^/    /; s/ +$//' <<<"$2"; } >>"$BATS_TEST_TMPDIR/transcript"
+# What README's page shows happened here, in this order; `…` stands for what it leaves out.
+as_in_readme() {
+    awk '/^<!-- from-git -->$/ {on = 1; next} /^<!-- end -->$/ {on = 0} on && /^    / && !/^ *…/ && NF' "$REPO/README.md" >"$BATS_TEST_TMPDIR/page"
+    [[ -s $BATS_TEST_TMPDIR/page ]] || fail "README has no such page"
+    awk 'NR == FNR {page[++n] = $0; next} $0 == page[i + 1] {i++} END {if (i < n) {print "README says, and it was not so: " page[i + 1]; exit 1}}' \
+        "$BATS_TEST_TMPDIR/page" "$BATS_TEST_TMPDIR/transcript" >&2 || { cat "$BATS_TEST_TMPDIR/transcript" >&2; fail "README is not what happens"; }
+}
 
 setup() {
     need_berth
@@ -36,31 +47,37 @@ teardown() { "$LAB/host" down "$NAME"; }
     assert_match "$stderr" 'belongs to user [0-9]+, who is neither you nor root'
     exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply --deny delete
     assert_match "$output" 'berth-look.path listens'
+    tell 'berth hook install --repo /srv/git/infra.git --git-owner git --apply --deny delete' "$output"
     exits 0 on systemctl is-enabled berth-look.path
 
     # A good push is applied by root's unit, and the pusher sees how it ended.
     exits 0 as_git 'git add berth.yaml && git commit -qm "two containers" && git push origin main'
     assert_match "$output" 'remote: Applied [0-9]+ steps'
+    tell 'git push origin main' "$(sed -E 's/in 0\.[0-9]+ s/in 0.09 s/' <<<"$output")"
     exits 0 on berth run web -- ping -c1 -W2 db
     local first
     first=$(as_git 'git rev-parse HEAD')
     exits 0 on berth status --git /srv/git/infra.git --git-owner git main:berth.yaml
     assert_match "$output" "in sync with ${first:0:7} \(main\), applied [0-9]+s ago"
+    tell 'berth status --git /srv/git/infra.git --git-owner git main:berth.yaml' "$(sed -E 's/applied [0-9]+s/applied 1s/' <<<"$output")"
 
     # A bad one is refused, with the place; the host and the branch stay.
     as_git 'sed -i s/10.100.0.20/10.100.9.20/ berth.yaml && git commit -qam "a slip"'
     exits 1 as_git 'git push origin main'
     assert_match "$output" 'remote: berth.yaml:8:21: error\[E012\]'
+    tell 'git push origin main' "$output"
     assert_eq "$(as_git 'git ls-remote origin main' | cut -c1-40)" "$first"
 
     # One that takes a container away is refused, until a commit says that it is meant.
     as_git 'git reset -q --hard origin/main && sed -i /db:/d berth.yaml && git commit -qam "db has moved"'
     exits 1 as_git 'git push origin main'
     assert_match "$output" 'remote: Refused: this plan deletes netns db, which is denied'
+    tell 'git push origin main' "$output"
     exits 0 on test -e /run/netns/db
     as_git 'git commit -q --amend -m "db has moved" --trailer "Berth-Allow: delete"'
     exits 0 as_git 'git push origin main'
     assert_match "$output" 'remote: Applied [0-9]+ steps'
+    tell 'git commit --amend --trailer "Berth-Allow: delete" && git push origin main' "$(sed -E 's/in 0\.[0-9]+ s/in 0.01 s/' <<<"$output")"
     exits 1 on test -e /run/netns/db
 
     # Drift made by hand is mended by the timer, and the journal says what it was.
@@ -76,6 +93,7 @@ teardown() { "$LAB/host" down "$NAME"; }
     assert_eq "$(jq -r .BERTH_COMMIT <<<"$entry")" "$(as_git 'git rev-parse HEAD')"
     assert_eq "$(jq -r ._SYSTEMD_UNIT <<<"$entry")" berth.service
 
+    tell 'ip address del 10.100.0.1/24 dev br-containers; journalctl -o cat BERTH_REF=refs/heads/main' "$(jq -r .MESSAGE <<<"$entry")"
     # Runs with nothing to do say nothing.
     local marks
     marks=$(on journalctl -q -u berth.service _COMM=berth -o cat | wc -l)
@@ -96,6 +114,7 @@ teardown() { "$LAB/host" down "$NAME"; }
     exits 0 on machinectl show web -p State --value
     assert_eq "$output" running
 
+    as_in_readme
     # And away: hooks, units, what listened.
     exits 0 on berth hook uninstall --repo /srv/git/infra.git --git-owner git
     assert_eq "$(on sh -c 'ls /srv/git/infra.git/hooks | grep -v sample; ls /srv/git/infra.git/berth-look /etc/systemd/system/berth-look.path.d 2>/dev/null')" ""

@@ -380,3 +380,19 @@ hostile() {
     assert_match "$(host cat /run/berth.prom)" 'berth_last_change_steps\{kind="port"\} 1'
     exits 0 berth destroy --yes
 }
+
+# Each pair of states that the planner's golden cases know, as a change that somebody reviews. BERTH_GOLDEN=write renews.
+@test "golden: what a review of each known change reads" {
+    local case kept
+    for case in "$REPO"/tests/golden/plan/*/; do
+        kept=${case}review.md
+        cp "$case/have.yaml" berth.yaml && git add berth.yaml && git commit -q --allow-empty -m have
+        cp "$case/want.yaml" berth.yaml && git commit -q --allow-empty -am want
+        status=0
+        output=$(here plan --range HEAD~1..HEAD --markdown 2>&1) || status=$?
+        [[ $status == 0 || ($status == 4 && $output == *'**refused**'*) ]] || fail "$case: $output"
+        if [[ ${BERTH_GOLDEN-} == write ]]; then printf '%s\n' "$output" >"$kept"; fi
+        diff "$kept" <(printf '%s\n' "$output") >&2 || fail "$case"
+        ! grep -Ev '^(\||#|<details>|</details>|\*\*Refused|Cut to fit|> |…|$)' <<<"$output" >&2 || fail "$case: a line that is none of ours"
+    done
+}

@@ -101,7 +101,10 @@ static enum cmd_exit look(struct cmd *c, const char *format, struct view *v)
         return code;
     code = cmd_open(c, &err);
     if (code == CMD_OK) {
-        int r = rec_want(c->run, c->host, &v->want, &err);
+        struct rec_build build = {.plan = true};
+        int r = rec_build(c->run, c->host, &build, &err);
+        if (!r)
+            r = rec_want(c->run, c->host, &v->want, &err);
         if (!r)
             r = rec_read(c->run, &v->want, &v->have, &err);
         if (!r)

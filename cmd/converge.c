@@ -41,6 +41,16 @@ static void progress(void *arg, const struct rec_step *s, size_t done, size_t to
     cmd_out_flush(err);
 }
 
+static void building(void *arg, const char *container, const char *doing)
+{
+    struct cmd_converge *v = arg;
+    struct cmd_out *err = &v->cmd->err;
+    if (!err->terminal || v->cmd->args.quiet || v->cmd->args.json)
+        return;
+    cmd_printf(err, "%s %s\n", doing, container);
+    cmd_out_flush(err);
+}
+
 static size_t count_wanted(const struct cmd_converge *v, const struct rec_state *want)
 {
     size_t n = 0;
@@ -88,6 +98,11 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     v->cmd = c;
     if (code == CMD_OK && v->nothing)
         c->run->opt.source = NULL;      /* what is destroyed is no commit */
+    if (code == CMD_OK && !v->nothing) {
+        struct rec_build build = {.plan = v->dry, .evaluate = !v->only && !c->args.boot && !c->args.no_eval, .progress = building, .arg = v};
+        int r = rec_build(c->run, c->host, &build, &err);
+        code = r == -EINVAL ? CMD_BAD_SPEC : r ? cmd_exit_of_errno(-r) : CMD_OK;
+    }
     if (code == CMD_OK) {
         int r = rec_want(c->run, v->nothing ? NULL : c->host, &want, &err);
         code = r ? cmd_exit_of_errno(-r) : CMD_OK;

@@ -4,7 +4,9 @@
 #include "reconcile/enter.h"
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
+#include "reconcile/runtimes/nixos.h"
 #include "reconcile/runtimes/nspawn.h"
+#include "reconcile/runtimes/systemd.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -472,7 +474,7 @@ static int journal(struct rec_run *run, const char *container, bool follow, long
     const char *program = !access(programs[0], X_OK) ? programs[0] : programs[1];
     char count[32];
     snprintf(count, sizeof count, "%ld", lines);
-    const char *argv[] = {program, "--no-pager", "-u", spec_arena_printf(run->arena, "berth@%s.service", container), "-n",
+    const char *argv[] = {program, "--no-pager", "-u", systemd_unit(run->arena, nixos_ours(run, container) ? "container" : "berth", container), "-n",
                           lines < 0 ? "all" : count, follow ? "-f" : NULL, NULL};
     static char *const env[] = {"LC_ALL=C.UTF-8", "PATH=" REC_PROC_PATH, NULL};
     if (access(program, X_OK))
@@ -505,7 +507,7 @@ int rec_logs(struct rec_run *run, const char *container, bool follow, long lines
         return r;
     if (!run->facts.systemd)
         return log_file(run, container, follow, lines, out, err);
-    if (access(nspawn_unit_path(run->arena, container), F_OK))
+    if (access(nspawn_unit_path(run->arena, container), F_OK) && !nixos_ours(run, container))
         return rec_fail(err, ENOENT, "container '%s' has no log here: it has no process, or is not known", container);
     return journal(run, container, follow, lines, out, err);
 }

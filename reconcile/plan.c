@@ -276,6 +276,10 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         const char *why = k->conflict && !p->run->opt.adopt ? k->conflict(a, p->from, to, NULL, &hint) : NULL;
         return why ? conflict(p, NULL, to, why, hint) : step(p, REC_CREATE, NULL, to, NULL, "missing");
     }
+    if (from->kind == REC_UNIT && from->unit.foreign) {     /* not even with --adopt */
+        const char *why = k->conflict(a, p->from, to, from, &hint);
+        return conflict(p, from, to, why, hint);
+    }
     struct differ d = {.a = a, .kind = k, .from = from, .to = to};
     if (compare(p, &d))
         return -ENOMEM;
@@ -321,6 +325,12 @@ static void imply(struct rec_plan *q)
     }
 }
 
+/* What a deletion is counted by: one item a container, one a bridge. */
+static bool is_whole(const struct rec_item *i)
+{
+    return i->kind == REC_BRIDGE || i->kind == REC_NETNS || (i->kind == REC_UNIT && i->runtime == SPEC_RT_NIXOS);
+}
+
 static void count(struct planner *p)
 {
     struct rec_plan *q = p->plan;
@@ -343,7 +353,7 @@ static void count(struct planner *p)
             q->adopts++;
             break;
         }
-        bool whole = s->kind == REC_BRIDGE || s->kind == REC_NETNS;
+        bool whole = is_whole(s->from ? s->from : s->to);
         if (whole && s->action == REC_REMOVE && !(s->from->container && rec_in_spec(p->run, s->from->container)))
             q->deletes++;
         bool goes = s->action == REC_REPLACE ||
@@ -353,8 +363,7 @@ static void count(struct planner *p)
             q->protects = s->object;
     }
     for (size_t i = 0; i < p->from->n; i++)
-        q->ours += p->from->items[i]->ours &&
-                   (p->from->items[i]->kind == REC_BRIDGE || p->from->items[i]->kind == REC_NETNS);
+        q->ours += p->from->items[i]->ours && is_whole(p->from->items[i]);
 }
 
 static int collect_notes(struct planner *p)

@@ -1,5 +1,5 @@
 /* reconcile/runtime.h — one vtable, three rows: what makes a container's network into a running container.
- * Rows     netns (the namespace alone), nspawn (systemd unit, or detached), nixos (refused until it comes).
+ * Rows     netns (the namespace alone), nspawn (systemd unit, or detached), nixos (container@NAME as NixOS ships it).
  * Files    /run/berth/c/NAME/ (0755): resolv.conf, hostname, etc/ (nspawn with the host's root), unit (settings), run (pid, start
  *          time of a detached nspawn), log (its output). /var/lib/berth/roots/NAME: trees unpacked from tars; .NAME.berth beside it
  *          tells from which, and whether the tree goes with its container (on_remove). */
@@ -33,9 +33,19 @@ struct rec_runtime {
     /* Several at once, each with an error of its own (code 0: good). Started as the unit on the host says. */
     void (*start)(struct rec_run *run, const char *const *containers, size_t n, struct rec_error *err);     /* until they are up */
     void (*stop)(struct rec_run *run, const char *const *containers, size_t n, struct rec_error *err);      /* until they are gone */
+    void (*reload)(struct rec_run *run, const char *const *containers, size_t n, struct rec_error *err);    /* what runs takes the new system */
+    void (*mend)(struct rec_run *run, const struct rec_step *s, struct rec_error *err);     /* differences that cost nothing */
 };
 extern const struct rec_runtime *const rec_runtimes[];  /* ends in NULL */
 const struct rec_runtime *rec_runtime(enum spec_runtime id);
+/* Before the lock and before anything is read: builds that the host's nixos containers need. `evaluate`: ask nix even where the last
+ * apply's answer would do. `plan`: only find out what they would be. */
+struct rec_build {
+    bool  plan, evaluate;
+    void (*progress)(void *arg, const char *container, const char *doing);
+    void  *arg;
+};
+int rec_build(struct rec_run *run, const struct spec_host *h, const struct rec_build *b, struct rec_error *err);
 /* The leader of a running container (fds are the caller's), -ESRCH: it is not running. Checks that the pid is still that
  * process (start time) and lives in the namespace that bears the container's name. */
 int rec_leader_find(struct rec_run *run, const char *container, struct rec_leader *out, struct rec_error *err);

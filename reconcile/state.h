@@ -87,6 +87,7 @@ struct rec_names {
 struct rec_unit {
     const char        *text;    /* settings, canonical: what the process is started with */
     const char        *digest;  /* of text */
+    const char        *foreign; /* have: why it may never be taken over, or NULL */
 };
 struct rec_running {
     bool        running;
@@ -95,6 +96,10 @@ struct rec_running {
     bool        orphan;         /* have: processes without their nspawn */
     pid_t       leader;         /* have; 0: none */
     uint64_t    started_ms;     /* have: CLOCK_BOOTTIME */
+    const char *address;        /* nixos: what eth0 has in force: "10.0.0.2/24 via 10.0.0.1" */
+    const char *master;         /* nixos: the bridge that its port is on, "" none */
+    const char *system;         /* nixos: the store path that runs inside */
+    int         port;           /* have, nixos: index of the host's end, 0: none */
     const char *held;           /* want: stopped by hand until start or reboot: why; NULL: not held */
     bool        autostart;
 };
@@ -102,6 +107,8 @@ struct rec_system {
     const char *path;           /* of the root tree */
     const char *source;         /* the tar it is unpacked from */
     const char *on_remove;      /* "keep", "destroy" */
+    const char *profile;        /* nixos: the store path that the container's profile points to */
+    const char *flake;          /* nixos: where the system comes from, as the spec has it; compared offline alone */
 };
 
 struct rec_item {

@@ -4,6 +4,7 @@
  * address: what is forwarded is resolved from it alone (ndisc_solicit). It is made from the MAC, without waiting for DAD. */
 #include "netops/sysctl.h"
 #include "reconcile/kinds.h"
+#include "reconcile/runtimes/nixos.h"
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -83,7 +84,8 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
         }
         it->bridge.foreign = NULL;
         for (size_t k = 0; ours && k < links->n; k++)
-            if (links->link[k].master == l->index && !rec_group_ours(links->link[k].group))
+            if (links->link[k].master == l->index && !rec_group_ours(links->link[k].group) &&
+                !(!strncmp(links->link[k].name, "vb-", 3) && nixos_ours(run, links->link[k].name + 3)))
                 it->bridge.foreign = spec_arena_printf(out->arena, "%s is a port of it", links->link[k].name);
         for (size_t k = 0; bridge && k < links->n_address; k++) {
             const struct net_address *a = &links->address[k];

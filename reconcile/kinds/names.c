@@ -144,6 +144,8 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     }
     for (size_t i = 0; !r && i < h->n_containers; i++) {
         const struct spec_container *c = &h->containers[i];
+        if (rec_runtime_of(run, c) == SPEC_RT_NIXOS)
+            continue;           /* its flake writes its files */
         if (!h->names && rec_runtime_of(run, c) != SPEC_RT_NSPAWN)
             continue;
         struct rec_item *it = item(out, spec_arena_printf(out->arena, OWN_DIR "/%s", c->name), 1u << F_RESOLV | 1u << F_HOSTNAME | 1u << F_LINK);

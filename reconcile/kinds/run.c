@@ -14,6 +14,9 @@ static const struct rec_field fields[] = {
     {"settings in force", REC_T_STRING, AT(digest), REC_RESTART},
     {"in a lost network namespace", REC_T_BOOL, AT(stale), REC_RESTART},
     {"left without its nspawn", REC_T_BOOL, AT(orphan), REC_RESTART},
+    {"address in force", REC_T_STRING, AT(address), REC_RESTART},
+    {"master", REC_T_STRING, AT(master), REC_LIVE},
+    {"system in force", REC_T_STRING, AT(system), REC_RELOAD},
 };
 
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
@@ -38,22 +41,50 @@ static bool up(const struct rec_item *i)
     return i && i->run.running;
 }
 
+/* A container that goes on running through the step. */
+static bool stays(const struct rec_step *s)
+{
+    return s->action != REC_CREATE && s->action != REC_REMOVE && up(s->from) && up(s->to) && s->effect < REC_RESTART;
+}
+
+enum way { STOP, MEND, RELOAD, START };
+
+static bool goes(const struct rec_step *s, enum way way)
+{
+    switch (way) {
+    case STOP:
+        return up(s->from) && !stays(s);
+    case START:
+        return up(s->to) && !stays(s);
+    case RELOAD:
+        return stays(s) && s->effect == REC_RELOAD;
+    case MEND:
+        break;
+    }
+    return stays(s);
+}
+
 /* One way for all steps of one runtime that go it: those that failed before are left out. */
-static void go(struct rec_run *run, const struct rec_runtime *rt, struct rec_step *const *steps, size_t n, bool start, const char **names,
+static void go(struct rec_run *run, const struct rec_runtime *rt, struct rec_step *const *steps, size_t n, enum way way, const char **names,
                struct rec_error *err, size_t *at)
 {
     size_t k = 0;
     for (size_t i = 0; i < n; i++)
-        if (steps[i]->state == REC_PENDING && rec_runtime(item_of(steps[i])->runtime) == rt && up(start ? steps[i]->to : steps[i]->from)) {
+        if (steps[i]->state == REC_PENDING && rec_runtime(item_of(steps[i])->runtime) == rt && goes(steps[i], way)) {
             names[k] = item_of(steps[i])->container;
             at[k] = i;
-            err[k++] = (struct rec_error){0};
+            err[k] = (struct rec_error){0};
+            if (way == MEND && rt->mend)
+                rt->mend(run, steps[i], &err[k]);
+            k++;
         }
-    if (k)
-        (start ? rt->start : rt->stop)(run, names, k, err);
+    if (k && way == RELOAD && rt->reload)
+        rt->reload(run, names, k, err);
+    else if (k && (way == START || way == STOP))
+        (way == START ? rt->start : rt->stop)(run, names, k, err);
 }
 
-static int way(struct rec_run *run, struct rec_step *const *steps, size_t n, bool start, struct rec_report *report)
+static int way(struct rec_run *run, struct rec_step *const *steps, size_t n, enum way which, struct rec_report *report)
 {
     const char **names = spec_arena_alloc(run->arena, n * sizeof *names);
     size_t *at = spec_arena_alloc(run->arena, n * sizeof *at);
@@ -62,7 +93,7 @@ static int way(struct rec_run *run, struct rec_step *const *steps, size_t n, boo
     for (size_t t = 0; names && at && err && rec_runtimes[t]; t++) {
         memset(at, 0xff, n * sizeof *at);
         if (rec_runtimes[t]->start)
-            go(run, rec_runtimes[t], steps, n, start, names, err, at);
+            go(run, rec_runtimes[t], steps, n, which, names, err, at);
         for (size_t k = 0; k < n && at[k] != SIZE_MAX; k++) {
             if (!err[k].code)
                 continue;
@@ -76,12 +107,16 @@ static int way(struct rec_run *run, struct rec_step *const *steps, size_t n, boo
     return names && at && err ? bad : -ENOMEM;
 }
 
-/* A restart is a stop and a start; all that go down do so together, and all that come up. */
+/* A restart is a stop and a start; all that go down do so together, and all that come up. What does lighter goes on running. */
 static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
     struct rec_error e;
-    int down = way(run, steps, n, false, report), upward = down == -ENOMEM ? down : way(run, steps, n, true, report);
-    if (upward == -ENOMEM) {
+    int bad = 0;
+    for (enum way w = STOP; bad != -ENOMEM && w <= START; w++) {
+        int r = way(run, steps, n, w, report);
+        bad = r ? r : bad;
+    }
+    if (bad == -ENOMEM) {
         rec_fail(&e, ENOMEM, "out of memory");
         rec_report_failed(report, n ? steps[0] : NULL, &e);
         return -ENOMEM;
@@ -89,7 +124,7 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     for (size_t i = 0; i < n; i++)
         if (steps[i]->state == REC_PENDING)
             rec_report_done(report, steps[i]);
-    return down ? down : upward;
+    return bad;
 }
 
 const struct rec_kind rec_kind_run = {

@@ -7,6 +7,8 @@
 static const struct rec_field fields[] = {
     {"root", REC_T_STRING, offsetof(struct rec_item, system.path), REC_RESTART},
     {"on_remove", REC_T_STRING, offsetof(struct rec_item, system.on_remove), REC_LIVE},
+    {"system", REC_T_STRING, offsetof(struct rec_item, system.profile), REC_LIVE},      /* what runs is told by kind run */
+    {"flake", REC_T_STRING, offsetof(struct rec_item, system.flake), REC_LIVE},
 };
 
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
@@ -35,4 +37,4 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     return rec_each_step(run, steps, n, report, rec_runtime_system);
 }
 
-const struct rec_kind rec_kind_system = {.name = "root", .fields = fields, .n_fields = 2, .want = want, .read = read_system, .apply = apply};
+const struct rec_kind rec_kind_system = {.name = "root", .fields = fields, .n_fields = 4, .partial = true, .want = want, .read = read_system, .apply = apply};

@@ -29,4 +29,16 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     return r;
 }
 
-const struct rec_kind rec_kind_unit = {.name = "unit", .fields = fields, .n_fields = 1, .want = want, .read = read_unit, .apply = apply};
+static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w, const struct rec_item *have,
+                            const char **hint)
+{
+    (void)a, (void)from;
+    if (!w || !have || have->ours)
+        return NULL;
+    *hint = have->unit.foreign ? "choose another name, or take the container out of the host's configuration"
+                               : "give --adopt to take it over, or choose another name";
+    return have->unit.foreign ? have->unit.foreign : "a container of that name is here already, and berth did not make it";
+}
+
+const struct rec_kind rec_kind_unit = {.name = "unit", .fields = fields, .n_fields = 1, .want = want, .read = read_unit, .conflict = conflict,
+                                      .apply = apply};

@@ -4,6 +4,7 @@
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/nspawn.h"
+#include "reconcile/runtimes/systemd.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,32 +74,10 @@ const char *nspawn_unit_text(struct rec_run *run, const struct nspawn_words *w, 
     return text;
 }
 
-static const char *unit_name(struct spec_arena *a, const char *name)
-{
-    return spec_arena_printf(a, "berth@%s.service", name);
-}
-
-/* `verb` for the units of all of `names` in one go. */
 static int systemctl(struct rec_run *run, const char *verb, const char *const *names, size_t n, int deadline_ms, int *status,
                      struct rec_error *err)
 {
-    const char **argv = spec_arena_alloc(run->arena, (n + 4) * sizeof *argv);
-    char *output;
-    if (!argv)
-        return rec_fail(err, ENOMEM, "out of memory");
-    if (!run->facts.systemctl)
-        return rec_fail(err, ENOENT, "cannot %s units: no systemctl on this host", verb);
-    argv[0] = run->facts.systemctl;
-    argv[1] = verb;
-    argv[2] = "--";
-    for (size_t i = 0; i < n; i++)
-        argv[3 + i] = unit_name(run->arena, names[i]);
-    int r = rec_proc_run(run->arena, argv, deadline_ms, status, &output, err);
-    if (!r && *status) {
-        output[strcspn(output, "\n")] = 0;
-        rec_fail(err, EIO, "systemctl %s: %.300s", verb, output);
-    }
-    return r;
+    return systemd_call(run, "berth", verb, names, n, deadline_ms, status, err);
 }
 
 bool nspawn_unit_template(struct rec_run *run)
@@ -139,16 +118,10 @@ int nspawn_unit_remove(struct rec_run *run, const char *name, struct rec_error *
 
 int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found *out)
 {
-    char path[128], *text;
-    size_t len;
+    unsigned long long started;
     *out = (struct nspawn_found){0};
-    snprintf(path, sizeof path, "/run/systemd/machines/%.63s", name);
-    if (rec_file_read(run->arena, path, 65536, &text, &len, NULL))
-        return -ESRCH;
-    const char *p = !strncmp(text, "LEADER=", 7) ? text : strstr(text, "\nLEADER=");
-    pid_t leader = p ? (pid_t)strtol(strchr(p, '=') + 1, NULL, 10) : 0;
-    unsigned long long started = rec_proc_started(leader);
-    if (!started)
+    pid_t leader = systemd_leader(run, name, &started);
+    if (!leader)
         return -ESRCH;
     pid_t nspawn = rec_proc_parent(leader);
     const char *digest = rec_proc_env(run->arena, nspawn, "BERTH_UNIT");
@@ -156,24 +129,6 @@ int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found 
         return -ESRCH;      /* a machine of that name, but not of ours */
     *out = (struct nspawn_found){leader, nspawn, started, rec_proc_started(nspawn), digest};
     return 0;
-}
-
-/* The unit's latest journal lines: why it did not start. */
-static const char *journal(struct rec_run *run, const char *name)
-{
-    static const char *const programs[] = {"/usr/bin/journalctl", "/run/current-system/sw/bin/journalctl"};
-    char *output = "";
-    int status;
-    for (size_t i = 0; i < 2; i++) {
-        const char *argv[] = {programs[i], "-u", unit_name(run->arena, name), "-n", "4", "-o", "cat", "--no-pager", NULL};
-        if (access(programs[i], X_OK) || rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)
-            continue;
-        for (char *p = output; *p; p++)
-            if ((unsigned char)*p < ' ')
-                *p = p[1] ? *p == '\n' ? ';' : ' ' : 0;
-        return output;
-    }
-    return "its journal cannot be read";
 }
 
 void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
@@ -198,7 +153,7 @@ void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, 
             there = !rec_proc_wait(f.leader, f.leader_started, 1);
         if (there)
             continue;
-        const char *said = journal(run, names[i]);
+        const char *said = systemd_said(run, "berth", names[i]);
         rec_fail(&err[i], EIO, "cannot start container '%s': %.380s", names[i], *said ? said : e.code ? e.text : "it ended at once");
         rec_hint(&err[i], "all it said: berth logs %s", names[i]);
     }

@@ -2,6 +2,7 @@
 #include "reconcile/runtime.h"
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
+#include "reconcile/runtimes/nixos.h"
 #include "reconcile/runtimes/nspawn.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -23,12 +24,37 @@ const struct rec_runtime *rec_runtime(enum spec_runtime id)
     return NULL;
 }
 
+/* A NixOS container's namespace has no name: it is its leader's. -ENOENT: it is none. */
+static int nixos_find(struct rec_run *run, const char *container, struct rec_leader *out, struct rec_error *err)
+{
+    unsigned long long started;
+    if (!run->facts.systemd || !nixos_ours(run, container))
+        return -ENOENT;
+    pid_t leader = nixos_leader(run, container, &started);
+    if (!leader) {
+        rec_fail(err, ESRCH, "container '%s' is not running", container);
+        rec_hint(err, "start it: berth start %s; why it stopped: berth logs %s", container, container);
+        return -ESRCH;
+    }
+    *out = (struct rec_leader){.pid = leader, .pidfd = (int)syscall(SYS_pidfd_open, leader, 0)};
+    out->netns = open(spec_arena_printf(run->arena, "/proc/%d/ns/net", (int)leader), O_RDONLY | O_CLOEXEC);
+    if (out->pidfd >= 0 && out->netns >= 0 && rec_proc_started(leader) == started)
+        return 0;
+    if (out->pidfd >= 0)
+        close(out->pidfd);
+    if (out->netns >= 0)
+        close(out->netns);
+    return rec_fail(err, ESRCH, "container '%s' went away just now", container);
+}
+
 int rec_leader_find(struct rec_run *run, const char *container, struct rec_leader *out, struct rec_error *err)
 {
     struct nspawn_found f = {0};
     struct net_error e;
     int dir, r = rec_facts_read(run, err);
-    if (r)
+    if (!r)
+        r = nixos_find(run, container, out, err);
+    if (r != -ENOENT)
         return r;
     r = net_netns_dir(false, &dir, &e);
     if (r)

@@ -1,0 +1,308 @@
+/* Systems are built before anything on the host is touched, several at once, each with a root of nix's garbage collector; what fails
+ * refuses the apply with nix's own words. */
+#include "reconcile/files.h"
+#include "reconcile/kinds.h"
+#include "reconcile/proc.h"
+#include "reconcile/runtimes/nixos.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { AT_ONCE = 4, BUILD_MS = 3600000, EVAL_MS = 600000 };
+
+#define BESIDE(name) {"/run/current-system/sw/bin/" name, "/nix/var/nix/profiles/default/bin/" name, "/usr/bin/" name, "/usr/local/bin/" name}
+
+const char *nixos_program(const char *name)
+{
+    static const char *const paths[][4] = {BESIDE("nix"), BESIDE("nix-env"), BESIDE("nix-build")};
+    for (size_t k = 0; k < sizeof paths / sizeof *paths; k++)
+        for (size_t i = 0; !strcmp(strrchr(paths[k][0], '/') + 1, name) && i < 4; i++)
+            if (!access(paths[k][i], X_OK))
+                return paths[k][i];
+    return NULL;
+}
+
+const char *nixos_flake(struct rec_run *run, const struct spec_container *c)
+{
+    const char *ref = c->nixos.flake.text;
+    struct spec_arena *a = run->arena;
+    if (!ref)
+        return "";
+    bool path = !strncmp(ref, "path:", 5);
+    const char *rest = path ? ref + 5 : ref;
+    if (strcmp(rest, ".") && strncmp(rest, "./", 2) && strncmp(rest, "../", 3))
+        return ref;
+    while (!strncmp(rest, "./", 2))
+        rest += 2;
+    const struct rec_source *s = run->opt.source;
+    if (!s)
+        return spec_arena_printf(a, "%s%s%s%s", path ? "path:" : "", run->opt.spec_dir, strcmp(rest, ".") && *rest ? "/" : "",
+                                 strcmp(rest, ".") ? rest : "");
+    /* Beside the spec at that very commit, never the work tree. */
+    const char *slash = strrchr(s->path, '/');
+    size_t repo = strlen(s->repo);
+    while (repo > 1 && s->repo[repo - 1] == '/')
+        repo--;
+    const char *dir = slash ? spec_arena_strndup(a, s->path, (size_t)(slash - s->path)) : "";
+    const char *sub = !strcmp(rest, ".") || !*rest ? dir : *dir ? spec_arena_printf(a, "%s/%s", dir, rest) : rest;
+    return spec_arena_printf(a, "git+file://%.*s?rev=%s%s%s", (int)repo, s->repo, s->commit, *sub ? "&dir=" : "", sub);
+}
+
+const char *nixos_source(struct rec_run *run, const struct spec_container *c, struct rec_error *err)
+{
+    if (c->nixos.system.text)
+        return c->nixos.system.text;
+    const char *from = c->nixos.flake.text ? nixos_flake(run, c) : c->nixos.config.text;
+    if (!from) {
+        rec_fail(err, EINVAL, "container %s: runtime nixos needs a `nixos` map: a flake, a system or a config", c->name);
+        err->at = c->at;
+        return NULL;
+    }
+    if (c->nixos.config.text)
+        return spec_arena_printf(run->arena, "config %s%s%s", *from == '/' ? "" : run->opt.spec_dir ? run->opt.spec_dir : "",
+                                 *from == '/' ? "" : "/", from);
+    return spec_arena_printf(run->arena, "%s#%s", from, c->nixos.attr.text);
+}
+
+bool nixos_record_read(struct rec_run *run, const char *name, struct nixos_record *out)
+{
+    char *text, *save = NULL;
+    size_t len;
+    *out = (struct nixos_record){.source = "", .path = "", .on_remove = "keep"};
+    if (rec_file_read(run->arena, spec_arena_printf(run->arena, NIXOS_RECORDS "/%s", name), 65536, &text, &len, NULL))
+        return false;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char *value = strchr(line, ' ');
+        if (!value)
+            continue;
+        *value++ = 0;
+        if (!strcmp(line, "source"))
+            out->source = value;
+        else if (!strcmp(line, "path"))
+            out->path = value;
+        else if (!strcmp(line, "on_remove"))
+            out->on_remove = value;
+    }
+    return true;
+}
+
+int nixos_record_write(struct rec_run *run, const char *name, const struct nixos_record *r, struct rec_error *err)
+{
+    const char *text = spec_arena_printf(run->arena, "source %s\npath %s\non_remove %s\n", r->source, r->path, r->on_remove);
+    int rc = text ? rec_dir_make(REC_STATE_DIR, 0700, err) : rec_fail(err, ENOMEM, "out of memory");
+    if (!rc)
+        rc = rec_dir_make(NIXOS_RECORDS, 0755, err);
+    return rc ? rc : rec_file_write(spec_arena_printf(run->arena, NIXOS_RECORDS "/%s", name), text, strlen(text), 0600, err);
+}
+
+int nixos_profile_set(struct rec_run *run, const char *name, const char *path, struct rec_error *err)
+{
+    const char *dir = spec_arena_printf(run->arena, NIXOS_PROFILES "/%s", name);
+    const char *argv[] = {nixos_program("nix-env"), "-p", spec_arena_printf(run->arena, "%s/system", dir), "--set", path, NULL};
+    char *said;
+    int status;
+    if (!argv[0])
+        return rec_fail(err, ENOENT, "cannot set the profile of container %s: there is no nix-env on this host", name);
+    int r = rec_dir_make(NIXOS_PROFILES, 0700, err);
+    if (!r)
+        r = rec_dir_make(dir, 0755, err);
+    if (!r)
+        r = rec_proc_run(run->arena, argv, 60000, &status, &said, err);
+    if (!r && status) {
+        for (char *p = said; *p; p++)
+            *p = *p == '\n' ? ' ' : *p;
+        r = rec_fail(err, EIO, "cannot set the profile of container %s: %.400s", name, said);
+    }
+    return r;
+}
+
+/* What one container's system comes to. */
+struct job {
+    const struct spec_container *c;
+    const char        *source, *link;
+    struct spec_arena *arena;           /* of its thread's own */
+    bool               plan;
+    char               path[512];       /* "" : not known */
+    struct rec_error   error;
+};
+
+/* nix's last words, without the lines that only say where it looked. */
+static void last_words(char *said, char *out, size_t room)
+{
+    char *p = strstr(said, "error:");
+    p = p ? p : said;
+    size_t n = 0;
+    for (bool gap = true; *p && n + 1 < room; p++) {
+        bool b = (unsigned char)*p <= ' ';
+        if (!b || !gap)
+            out[n++] = b ? ' ' : *p;
+        gap = b;
+    }
+    while (n && out[n - 1] == ' ')
+        n--;
+    out[n] = 0;
+}
+
+static bool store_path(const char *p)
+{
+    return !strncmp(p, "/nix/store/", 11) && p[11] && !strchr(p + 11, '/') && strlen(p) < 500;
+}
+
+static void ask(struct job *j, const char *const *argv, int deadline_ms)
+{
+    char *said, words[420];
+    int status;
+    if (!argv[0]) {
+        rec_fail(&j->error, ENOENT, "cannot build container %s: there is no nix on this host", j->c->name);
+        rec_hint(&j->error, "install nix, or give `system: /nix/store/…` and have that path here");
+        return;
+    }
+    if (rec_proc_run(j->arena, argv, deadline_ms, &status, &said, &j->error))
+        return;
+    if (status) {
+        last_words(said, words, sizeof words);
+        rec_fail(&j->error, EIO, "cannot %s container %s: %s", j->plan ? "evaluate" : "build", j->c->name, words);
+        rec_hint(&j->error, "nothing was changed; all that nix says: nix build '%.150s'", j->source);
+        return;
+    }
+    if (!j->plan) {
+        ssize_t n = readlink(j->link, j->path, sizeof j->path - 1);
+        j->path[n > 0 ? n : 0] = 0;
+    } else {
+        /* The path is the last word; warnings come before it. */
+        char *at = strrchr(said, '/');
+        while (at && at > said && strncmp(at, "/nix/store/", 11))
+            at--;
+        snprintf(j->path, sizeof j->path, "%s", at ? at : "");
+        j->path[strcspn(j->path, " \n")] = 0;
+    }
+    if (!store_path(j->path))
+        rec_fail(&j->error, EIO, "cannot use what nix made for container %s: '%.200s' is no store path", j->c->name, j->path);
+}
+
+static void *work(void *arg)
+{
+    struct job *j = arg;
+    struct spec_arena *a = j->arena;
+    const char *nix = nixos_program("nix"), *hash = strrchr(j->source, '#');
+    if (!strncmp(j->source, "config ", 7)) {
+        const char *expression = spec_arena_printf(a,
+            "(import <nixpkgs/nixos> { configuration = { lib, ... }: { imports = [ %s ]; boot.isContainer = true; "
+            "networking.hostName = lib.mkDefault \"%s\"; networking.useDHCP = false; }; }).system", j->source + 7, j->c->name);
+        const char *build[] = {nixos_program("nix-build"), "--out-link", j->link, "-E", expression, NULL};
+        if (j->plan)
+            return NULL;        /* known after build */
+        ask(j, build, BUILD_MS);
+        return NULL;
+    }
+    const char *what = spec_arena_printf(a, "%.*s#nixosConfigurations.\"%s\".config.system.build.toplevel%s", (int)(hash - j->source),
+                                         j->source, hash + 1, j->plan ? ".outPath" : "");
+    const char *build[] = {nix, "--extra-experimental-features", "nix-command flakes", "build", "-o", j->link, "--", what, NULL};
+    const char *eval[] = {nix, "--extra-experimental-features", "nix-command flakes", "eval", "--raw", "--", what, NULL};
+    ask(j, j->plan ? eval : build, j->plan ? EVAL_MS : BUILD_MS);
+    return NULL;
+}
+
+/* Is there nothing to ask nix: a store path, or the answer that the last apply left. */
+static bool known(struct rec_run *run, const struct spec_container *c, const char *source, const struct rec_build *b, const char **path)
+{
+    struct nixos_record r;
+    if (c->nixos.system.text)
+        *path = c->nixos.system.text;
+    else if (!b->evaluate && nixos_record_read(run, c->name, &r) && !strcmp(r.source, source) && store_path(r.path) && !access(r.path, F_OK))
+        *path = r.path;
+    else
+        return false;
+    return true;
+}
+
+static int run_jobs(struct rec_run *run, const struct spec_host *h, struct job *jobs, size_t n, const struct rec_build *b,
+                    struct rec_error *err)
+{
+    int r = 0;
+    for (size_t at = 0; !r && at < n; at += AT_ONCE) {
+        pthread_t threads[AT_ONCE];
+        bool started[AT_ONCE] = {false};
+        size_t some = n - at < AT_ONCE ? n - at : AT_ONCE;
+        for (size_t i = 0; i < some; i++) {
+            if (b->progress)
+                b->progress(b->arg, jobs[at + i].c->name, b->plan ? "evaluating" : "building");
+            started[i] = !pthread_create(&threads[i], NULL, work, &jobs[at + i]);
+            if (!started[i])
+                work(&jobs[at + i]);
+        }
+        for (size_t i = 0; i < some; i++)
+            if (started[i])
+                pthread_join(threads[i], NULL);
+        for (size_t i = 0; i < some; i++) {
+            struct job *j = &jobs[at + i];
+            if (j->error.code && !r) {
+                *err = j->error;
+                err->at = j->c->nixos.flake.text ? j->c->nixos.flake.at : j->c->nixos.at;
+                r = -j->error.code;
+            }
+            run->built[j->c - h->containers] = *j->path ? spec_arena_strdup(run->arena, j->path) : NULL;
+        }
+    }
+    return r;
+}
+
+int rec_build(struct rec_run *run, const struct spec_host *h, const struct rec_build *b, struct rec_error *err)
+{
+    run->host = h;              /* what it asks for is what is read of the facts */
+    int r = rec_facts_read(run, err);
+    size_t n = 0;
+    if (r || !h)
+        return r;
+    struct job *jobs = NULL;
+    run->built = spec_arena_alloc(run->arena, (h->n_containers + 1) * sizeof *run->built);
+    if (!run->built)
+        return rec_fail(err, ENOMEM, "out of memory");
+    memset(run->built, 0, (h->n_containers + 1) * sizeof *run->built);
+    run->built_host = h;
+    for (size_t i = 0; !r && i < h->n_containers; i++) {
+        const struct spec_container *c = &h->containers[i];
+        if (rec_runtime_of(run, c) != SPEC_RT_NIXOS)
+            continue;
+        const char *why = rec_runtime(SPEC_RT_NIXOS)->refuse(run, c);
+        if (why)
+            continue;           /* rec_want says so */
+        const char *source = nixos_source(run, c, err);
+        if (!source)
+            r = -EINVAL;
+        else if (!known(run, c, source, b, &run->built[i]) && (!b->plan || b->evaluate)) {
+            jobs = jobs ? jobs : calloc(h->n_containers, sizeof *jobs);
+            struct spec_arena *own = spec_arena_new();
+            if (!jobs || !own) {
+                spec_arena_free(own);
+                r = rec_fail(err, ENOMEM, "out of memory");
+            } else {
+                jobs[n++] = (struct job){.c = c, .source = source, .arena = own, .plan = b->plan,
+                                         .link = spec_arena_printf(run->arena, NIXOS_RECORDS "/.root-%s", c->name)};
+            }
+        }
+    }
+    if (!r && n && !b->plan) {
+        r = rec_dir_make(REC_STATE_DIR, 0700, err);
+        if (!r)
+            r = rec_dir_make(NIXOS_RECORDS, 0755, err);
+    }
+    if (!r && n)
+        r = run_jobs(run, h, jobs, n, b, err);
+    for (size_t i = 0; i < n; i++) {
+        struct nixos_record record;
+        if (r && !b->plan && !nixos_record_read(run, jobs[i].c->name, &record))
+            unlink(jobs[i].link);
+        spec_arena_free(jobs[i].arena);
+    }
+    if (r && n && !b->plan) {   /* what has changed nothing leaves nothing */
+        rmdir(NIXOS_RECORDS);
+        rmdir(REC_STATE_DIR);
+    }
+    free(jobs);
+    return r;
+}

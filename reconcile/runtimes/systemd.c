@@ -1,0 +1,66 @@
+/* One call for many units: systemd starts and stops them side by side. */
+#include "reconcile/runtimes/systemd.h"
+#include "reconcile/files.h"
+#include "reconcile/proc.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *systemd_unit(struct spec_arena *a, const char *template, const char *name)
+{
+    return spec_arena_printf(a, "%s@%s.service", template, name);
+}
+
+int systemd_call(struct rec_run *run, const char *template, const char *verb, const char *const *names, size_t n, int deadline_ms,
+                 int *status, struct rec_error *err)
+{
+    const char **argv = spec_arena_alloc(run->arena, (n + 4) * sizeof *argv);
+    char *output;
+    if (!argv)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (!run->facts.systemctl)
+        return rec_fail(err, ENOENT, "cannot %s units: no systemctl on this host", verb);
+    argv[0] = run->facts.systemctl;
+    argv[1] = verb;
+    argv[2] = "--";
+    for (size_t i = 0; i < n; i++)
+        argv[3 + i] = systemd_unit(run->arena, template, names[i]);
+    int r = rec_proc_run(run->arena, argv, deadline_ms, status, &output, err);
+    if (!r && *status) {
+        output[strcspn(output, "\n")] = 0;
+        rec_fail(err, EIO, "systemctl %s: %.300s", verb, output);
+    }
+    return r;
+}
+
+const char *systemd_said(struct rec_run *run, const char *template, const char *name)
+{
+    static const char *const programs[] = {"/usr/bin/journalctl", "/run/current-system/sw/bin/journalctl"};
+    char *output = "";
+    int status;
+    for (size_t i = 0; i < 2; i++) {
+        const char *argv[] = {programs[i], "-u", systemd_unit(run->arena, template, name), "-n", "4", "-o", "cat", "--no-pager", NULL};
+        if (access(programs[i], X_OK) || rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)
+            continue;
+        for (char *p = output; *p; p++)
+            if ((unsigned char)*p < ' ')
+                *p = p[1] ? *p == '\n' ? ';' : ' ' : 0;
+        return output;
+    }
+    return "its journal cannot be read";
+}
+
+pid_t systemd_leader(struct rec_run *run, const char *name, unsigned long long *started)
+{
+    char path[128], *text;
+    size_t len;
+    snprintf(path, sizeof path, "/run/systemd/machines/%.63s", name);
+    if (rec_file_read(run->arena, path, 65536, &text, &len, NULL))
+        return 0;
+    const char *p = !strncmp(text, "LEADER=", 7) ? text : strstr(text, "\nLEADER=");
+    pid_t leader = p ? (pid_t)strtol(strchr(p, '=') + 1, NULL, 10) : 0;
+    *started = rec_proc_started(leader);
+    return *started ? leader : 0;
+}

@@ -1,0 +1,16 @@
+/* reconcile/runtimes/systemd.h — units of containers, by systemctl and journalctl: a template's instance for each name.
+ * Source   systemctl(1), journalctl(1). */
+#ifndef RECONCILE_RUNTIMES_SYSTEMD_H
+#define RECONCILE_RUNTIMES_SYSTEMD_H
+#include "reconcile/run.h"
+
+/* "berth@web.service" for template "berth". */
+const char *systemd_unit(struct spec_arena *a, const char *template, const char *name);
+/* `verb` for the units of all of `names` in one go; n 0: the verb alone. Not zero in *status: *err says what systemctl said. */
+int systemd_call(struct rec_run *run, const char *template, const char *verb, const char *const *names, size_t n, int deadline_ms,
+                 int *status, struct rec_error *err);
+/* The unit's latest journal lines on one line: why it did not start. */
+const char *systemd_said(struct rec_run *run, const char *template, const char *name);
+/* The leader that systemd-machined knows by that name, 0: none. */
+pid_t systemd_leader(struct rec_run *run, const char *name, unsigned long long *started);
+#endif

@@ -1,0 +1,174 @@
+#!/usr/bin/env bats
+# NixOS containers on a host with systemd, real nix and real systemd-nspawn; container@.service and the systems are stand-ins.
+load ../lab/lib
+
+NAME=n${BATS_SUITE_TEST_NUMBER:-1}x$$
+BUILD=${BERTH%/cmd/berth}
+on() { "$LAB/host" exec "$NAME" "$@"; }
+flake() { on sh -c "cat >/srv/flake/$1"; }
+
+# The spec of two; `address` of the first, and what else is to stand with the host.
+spec_of() { flake berth.json <<<'{"version": 1, "hosts": {"localhost": {"bridge": {"name": "br-containers", "address": "10.100.0.1/24"}, "nat": {"interface": "auto"},
+    "containers": {"container1": {"address": "'"${1:-10.100.0.10}"'", "runtime": "nixos", "nixos": {"flake": "./."}},
+                   "container2": {"address": "10.100.0.20", "runtime": "nixos", "nixos": {"flake": "./."}'"${2-}"'}'"${3-}"'}}}}'; }
+leader() { on machinectl show "$1" -p Leader --value; }
+profile() { on readlink -f "/nix/var/nix/profiles/per-container/$1/system"; }
+
+setup() {
+    need_berth
+    command -v cmake >/dev/null || skip "no cmake to install with"
+    [[ -f $BUILD/cmake_install.cmake ]] || skip "$BERTH is not in a build folder"
+    "$LAB/host" make >/dev/null 2>&1 || skip "no host with systemd could be made: mmdebstrap needs Debian's packages"
+    "$LAB/host" up "$NAME" --inet --install "$BUILD" >&2
+    on sh -c 'mkdir -p /opt/nixos /srv/flake /etc/nix; cp "$1"/pre "$1"/start "$1"/init "$1"/reload /bin/busybox /opt/nixos/
+        cp "$1"/container@.service /etc/systemd/system/; cp "$1"/flake.nix /srv/flake/; printf one >/srv/flake/stamp
+        printf "experimental-features = nix-command flakes\nsandbox = false\nbuild-users-group =\nsubstituters =\n" >/etc/nix/nix.conf; systemctl daemon-reload' sh "$LAB/nixos" >&2
+    spec_of
+}
+teardown() { "$LAB/host" down "$NAME"; }
+S=/srv/flake/berth.json
+
+@test "two from a flake: made, named, reached, in sync; each change goes its lightest way" {
+    exits 0 on berth apply $S
+    exits 0 on berth plan -e $S
+    assert_match "$output" 'Nothing to do'
+    exits 0 on systemctl is-active container@container1
+    assert_eq "$(on sh -c 'grep -v LOCAL_MAC /etc/nixos-containers/container1.conf')" "$(printf '%s\n' \
+        '# Made by berth; what is changed in here is changed back.' PRIVATE_NETWORK=1 HOST_BRIDGE=br-containers HOST_PORT= HOST_ADDRESS=10.100.0.1 \
+        LOCAL_ADDRESS=10.100.0.10/24 AUTO_START=1 FLAKE=/var/lib/berth/nixos/.flake-container1)"
+    exits 0 on berth run container1 -- ping -c1 -W2 container2
+    exits 0 on berth run container1 -- ping -c1 -W2 198.51.100.1
+    exits 3 on berth run container1 -- sh -c 'exit 3'
+    assert_match "$(on berth list -f $S)" 'container1 +nixos +running'
+    # What a bare `nixos-container update` builds is this very system.
+    assert_eq "$(on nix build -o /tmp/update "/var/lib/berth/nixos/.flake-container1#nixosConfigurations.\"container\".config.system.build.toplevel" 2>/dev/null; on readlink /tmp/update)" "$(profile container1)"
+
+    # The system alone: reloaded, the same process.
+    local first second before
+    first=$(leader container1) before=$(profile container1)
+    flake stamp <<<two
+    exits 2 on berth plan -e $S
+    assert_match "$output" '~ run container1 +system in force differs'
+    assert_match "$output" 'reload'
+    exits 0 on berth apply $S
+    assert_eq "$(leader container1)" "$first"
+    assert_eq "$(on berth run container1 -- cat /run/current-system/stamp)" two
+    [[ $(profile container1) != "$before" ]] || fail "the profile did not move"
+    assert_eq "$(on sh -c 'ls /nix/var/nix/profiles/per-container/container1 | grep -c system-')" 2
+    exits 0 on berth plan -e $S
+
+    # An address: restarted, the other one is left alone.
+    second=$(leader container2)
+    spec_of 10.100.0.11
+    flake stamp <<<two
+    exits 0 on berth apply $S
+    [[ $(leader container1) != "$first" ]] || fail "it was not restarted"
+    exits 0 on berth run container1 -- ping -c1 -W2 10.100.0.20
+    assert_match "$(on berth run container1 -- ip -4 addr show dev eth0)" '10.100.0.11/24'
+
+    # Stopped and started by the spec, and by hand.
+    exits 0 on berth stop container1 -f $S
+    exits 0 on berth apply $S
+    assert_eq "$(on systemctl is-active container@container1 || :)" inactive
+    exits 0 on berth start container1 -f $S
+    exits 0 on systemctl is-active container@container1
+    exits 0 on berth plan -e $S
+
+    # Gone from the spec: conf and profile go, its files stay.
+    local less
+    less=$(on cat $S | jq 'del(.hosts.localhost.containers.container2)')
+    flake berth.json <<<"$less"
+    exits 0 on berth apply $S
+    exits 1 on test -e /etc/nixos-containers/container2.conf
+    exits 1 on test -e /nix/var/nix/profiles/per-container/container2
+    exits 0 on test -d /var/lib/nixos-containers/container2/etc
+    exits 0 on berth destroy --yes $S
+    assert_eq "$(on sh -c 'machinectl list --no-legend; ls /etc/nixos-containers /var/lib/berth 2>/dev/null')" ""
+    exits 1 on ip link show br-containers
+}
+
+@test "what breaks by hand is seen, and mended" {
+    exits 0 on berth apply $S
+    local first second
+    mends() { exits 2 on berth plan -e --no-eval $S; assert_match "$output" "$1"; exits 0 on berth apply --no-eval $S; exits 0 on berth plan -e --no-eval $S; }
+    first=$(leader container1) second=$(leader container2)
+    # Nobody inside notices these.
+    on sed -i 's/AUTO_START=1/AUTO_START=0/' /etc/nixos-containers/container1.conf
+    mends '~ unit container1'
+    on sh -c ': >/etc/nixos-containers/container1.conf'
+    mends '~ unit container1'
+    on rm /etc/nixos-containers/container2.conf
+    mends '\+ unit container2'
+    on ip link set vb-container1 nomaster
+    mends '~ run container1 +master differs'
+    on rm /nix/var/nix/profiles/per-container/container1/system
+    mends '~ root container1 +system differs'
+    on ip link del br-containers
+    mends '\+ bridge br-containers'
+    assert_eq "$(leader container1) $(leader container2)" "$first $second" "nothing was restarted"
+    exits 0 on berth run container1 -- ping -c1 -W2 container2
+    # These need a restart, of that one alone.
+    on sh -c 'kill -9 $(machinectl show container1 -p Leader --value); timeout 10 sh -c "while systemctl is-active -q container@container1; do sleep 0.05; done"; systemctl stop container@container1'
+    mends '\+ run container1'
+    on berth run container1 -- ip addr flush dev eth0
+    mends '~ run container1 +address in force differs'
+    assert_eq "$(leader container2)" "$second"
+    # Settings that only the process shows.
+    on sh -c 'echo EXTRA_NSPAWN_FLAGS=--setenv=X=1 >>/etc/nixos-containers/container1.conf; systemctl restart container@container1'
+    mends '~ run container1 +settings in force differ'
+    exits 0 on berth run container1 -- ping -c1 -W2 container2
+}
+
+@test "a build that fails changes nothing; two applies at once; a reboot" {
+    flake stamp < <(printf broken)
+    on "$LAB/fingerprint" >"$BATS_TEST_TMPDIR/before"
+    exits 1 on berth apply $S
+    assert_match "$stderr" 'cannot build container container[12]: .*this system does not build|builder for .* failed'
+    assert_match "$stderr" 'berth.json:[0-9]+:'
+    on "$LAB/fingerprint" | diff "$BATS_TEST_TMPDIR/before" - >&2 || fail "something was changed"
+    assert_eq "$(on sh -c 'ls /etc/nixos-containers 2>/dev/null')" ""
+    flake stamp <<<one
+    on sh -c "berth apply $S & berth apply $S; wait" >&2
+    exits 0 on berth plan -e $S
+    on sh -c "mkdir -p /etc/berth; echo BERTH_SPEC=$S >/etc/berth/berth.env; systemctl enable berth.service" >&2
+    "$LAB/host" reboot "$NAME" >&2
+    on timeout 90 sh -c 'until [ "$(systemctl show berth.service -p ExecMainExitTimestampMonotonic --value)" != 0 ]; do sleep 0.05; done'
+    assert_eq "$(on systemctl show berth.service -p Result --value)" success
+    exits 0 on berth run container1 -- ping -c1 -W2 container2
+    exits 0 on berth plan -e $S
+}
+
+@test "made by hand, and taken over without a restart where nothing in force changes; declarative ones never" {
+    # The manual page's way: a bridge of the host's configuration, a conf of three lines, the profile set.
+    on sh -c 'ip link add br-containers type bridge; ip address add 10.100.0.1/24 dev br-containers; ip link set br-containers up
+        mkdir -p /etc/nixos-containers /nix/var/nix/profiles/per-container/container1
+        printf "PRIVATE_NETWORK=yes\nHOST_BRIDGE=br-containers\nHOST_ADDRESS=10.100.0.1\nLOCAL_ADDRESS=10.100.0.10/24\n" >/etc/nixos-containers/container1.conf
+        cd /srv/flake && nix build -o /tmp/one ".#nixosConfigurations.\"container1\".config.system.build.toplevel" && nix-env -p /nix/var/nix/profiles/per-container/container1/system --set $(readlink /tmp/one)
+        systemctl start container@container1' >&2
+    local first
+    first=$(leader container1)
+    exits 4 on berth apply $S
+    assert_match "$output$stderr" 'unit container1'
+    exits 0 on berth apply --adopt $S
+    assert_eq "$(leader container1)" "$first" "it was restarted"
+    exits 0 on berth plan -e $S
+    exits 0 on berth run container2 -- ping -c1 -W2 container1
+    # A store link in place of a conf.
+    on sh -c 'echo X=1 >/opt/declared.conf; ln -s /opt/declared.conf /etc/nixos-containers/declared.conf'
+    spec_of 10.100.0.10 '' ', "declared": {"address": "10.100.0.30", "runtime": "nixos", "nixos": {"flake": "./."}}'
+    exits 4 on berth apply --adopt $S
+    assert_match "$output$stderr" 'it is a declarative container'
+    assert_eq "$(on readlink /etc/nixos-containers/declared.conf)" /opt/declared.conf
+    exits 0 on berth destroy --yes
+    exits 0 on test -L /etc/nixos-containers/declared.conf
+}
+
+@test "its files go when the spec says so, and only they" {
+    spec_of 10.100.0.10 ', "on_remove": "destroy"'
+    exits 0 on berth apply $S
+    on sh -c 'mkdir -p /srv/kept; echo precious >/srv/kept/file; ln -s /srv/kept /var/lib/nixos-containers/container2/link'
+    exits 0 on berth destroy --yes $S
+    exits 1 on test -e /var/lib/nixos-containers/container2
+    exits 0 on test -d /var/lib/nixos-containers/container1
+    exits 0 on test -e /srv/kept/file
+}

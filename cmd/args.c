@@ -40,6 +40,10 @@ const struct cmd_verb cmd_verbs[] = {
      true},
     {"restart", cmd_restart, CMD_TAKES_NAMES, "NAME...", "stop and start the containers' processes",
      "A container with the runtime netns is a network namespace alone and has no process to restart.", "berth restart web", true},
+    {"update", cmd_update, CMD_TAKES_ANY_NAMES, "NAME...|--all", "build NixOS containers anew and switch them",
+     "Asks nix again for the systems of these containers, and takes the lightest way to each that has changed: a new system alone is "
+     "switched to inside, without a restart.",
+     "berth update web", true},
     {"run", cmd_run, CMD_TAKES_COMMAND, "NAME [--] CMD [ARG...]", "run a command inside a container",
      "The exit status is the command's: 126 when it cannot be executed, 127 when it is not found, 128+n when signal n killed it.",
      "berth run container1 -- ping -c1 container2", true},
@@ -61,7 +65,7 @@ const struct cmd_verb cmd_verbs[] = {
 const size_t cmd_n_verbs = sizeof cmd_verbs / sizeof *cmd_verbs;
 
 #define AT(member) offsetof(struct cmd_args, member)
-#define WITH_SPEC  "validate plan apply status destroy list start stop restart run login completion"
+#define WITH_SPEC  "validate plan apply status destroy list start stop restart update run login completion"
 const struct cmd_flag cmd_flags[] = {
     /* letter, name, value, type, where, verbs, environment, hidden, help */
     {'f', "file", "SPEC", CMD_TEXT, AT(spec), WITH_SPEC, NULL, false, "the spec file; - is standard input"},
@@ -92,12 +96,14 @@ const struct cmd_flag cmd_flags[] = {
     {0, "boot", NULL, CMD_SWITCH, AT(boot), "apply", NULL, true, "called by the boot unit: `autostart: false` stays stopped"},
     {0, "no-eval", NULL, CMD_SWITCH, AT(no_eval), "plan apply", "BERTH_NO_EVAL", false,
      "do not ask nix whether a system has changed: what the last apply built will do"},
+    {0, "eval", NULL, CMD_SWITCH, AT(eval), "validate", NULL, false, "evaluate the system of each NixOS container, too"},
+    {0, "all", NULL, CMD_SWITCH, AT(all), "update", NULL, false, "every NixOS container of the spec"},
     {0, "metrics", "FILE", CMD_TEXT, AT(metrics), "apply", "BERTH_METRICS", false,
      "keep FILE up to date for node_exporter's textfile collector"},
-    {0, "lock-timeout", "TIME", CMD_TIME, AT(lock_timeout_ms), "apply destroy start stop restart", "BERTH_LOCK_TIMEOUT", false,
+    {0, "lock-timeout", "TIME", CMD_TIME, AT(lock_timeout_ms), "apply destroy start stop restart update", "BERTH_LOCK_TIMEOUT", false,
      "how long to wait for another berth (30s)"},
     {0, "huge", NULL, CMD_SWITCH, AT(huge), WITH_SPEC, "BERTH_HUGE", false, "allow specs of up to 64 MiB (4 MiB)"},
-    {0, "json", NULL, CMD_SWITCH, AT(json), "validate plan apply status destroy list start stop restart hook version", "BERTH_JSON", false,
+    {0, "json", NULL, CMD_SWITCH, AT(json), "validate plan apply status destroy list start stop restart update hook version", "BERTH_JSON", false,
      "print the result as JSON"},
     {0, "man", NULL, CMD_SWITCH, AT(man), "help", NULL, true, "print the verbs and flags as a manual's sections"},
     {0, "color", "WHEN", CMD_COLOUR, AT(color), NULL, "BERTH_COLOR", false, "auto, always or never"},

@@ -21,7 +21,7 @@ struct cmd_args {
     const char    *deny;            /* "restart,delete": such plans are refused */
     bool           markdown, github;
     const char    *branch, *before; /* hook */
-    bool           no_eval;
+    bool           no_eval, eval, all;
     const char    *metrics;         /* a file; NULL: none */
     bool           apply;
     enum cmd_color color;

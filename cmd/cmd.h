@@ -84,6 +84,7 @@ int cmd_logs(struct cmd *c);
 int cmd_start(struct cmd *c);
 int cmd_stop(struct cmd *c);
 int cmd_restart(struct cmd *c);
+int cmd_update(struct cmd *c);
 int cmd_hook(struct cmd *c);
 int cmd_version(struct cmd *c);
 int cmd_help(struct cmd *c);

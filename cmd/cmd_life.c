@@ -142,3 +142,40 @@ int cmd_restart(struct cmd *c)
     code = converge(c, "berth.restart", "restart", "Stopped:", true, "it is being restarted", true);
     return code == CMD_OK || cmd_signals_seen() ? converge(c, "berth.restart", "restart", "Restarted:", false, NULL, false) : code;
 }
+
+int cmd_update(struct cmd *c)
+{
+    struct rec_error err = {0};
+    struct cmd_converge v = {.format = "berth.update", .verb = "update", .done = "Updated", .evaluate = true};
+    enum cmd_exit code = cmd_load(c, CMD_SPEC_NEEDED, v.format);
+    if (code == CMD_OK && !c->args.n_names == !c->args.all) {
+        rec_fail(&err, EINVAL, c->args.all ? "either names or --all, not both" : "berth update needs the name of a container, or --all");
+        return cmd_fail(c, v.format, CMD_USAGE, &err);
+    }
+    if (code == CMD_OK)
+        code = known(c, v.format);
+    if (code == CMD_OK)
+        code = cmd_open(c, &err);
+    if (code == CMD_OK && rec_facts_read(c->run, &err))
+        code = CMD_FAILED;
+    if (code != CMD_OK)
+        return err.code ? cmd_fail(c, v.format, code, &err) : code;
+    char **names = spec_arena_alloc(c->run->arena, (c->host->n_containers + 1) * sizeof *names);
+    for (size_t i = 0; names && i < c->host->n_containers; i++) {
+        const struct spec_container *k = &c->host->containers[i];
+        bool asked = c->args.all;
+        for (size_t n = 0; n < c->args.n_names && !asked; n++)
+            asked = !strcmp(c->args.names[n], k->name);
+        if (!asked)
+            continue;
+        if (rec_runtime_of(c->run, k) == SPEC_RT_NIXOS) {
+            names[v.n_only++] = (char *)k->name;
+        } else if (!c->args.all) {
+            rec_fail(&err, EINVAL, "container %s is no NixOS container: it has no system to build", k->name);
+            err.at = k->at;
+            return cmd_fail(c, v.format, CMD_USAGE, &err);
+        }
+    }
+    v.only = names;
+    return cmd_converge(c, &v);
+}

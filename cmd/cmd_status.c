@@ -177,6 +177,8 @@ static const char *address_of(struct spec_arena *a, const struct spec_container 
 
 static const char *root_of(struct spec_arena *a, enum spec_runtime rt, const struct spec_container *spec, const struct rec_item *system)
 {
+    if (rt == SPEC_RT_NIXOS && system && system->system.profile && *system->system.profile)
+        return spec_arena_strdup(a, system->system.profile);
     if (rt != SPEC_RT_NSPAWN)
         return NULL;
     if (spec && spec->nspawn.given && spec->nspawn.root != SPEC_ROOT_HOST)

@@ -1,10 +1,29 @@
 /* The verbs that only talk: validate, version, help, completion. */
 #include "cmd/cmd.h"
+#include "cmd/git.h"
 #include "cmd/render/render.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Every system of a host, as `nix flake check` would; needs no rights and not that host. */
+static enum cmd_exit evaluate(struct cmd *c, const struct spec_host *h)
+{
+    struct rec_options o = {.spec_name = c->file.name, .spec_dir = c->file.dir, .allow_deletes = -1, .offline = true};
+    const struct cmd_git *g = c->git;
+    struct rec_build build = {.plan = true, .evaluate = true};
+    struct rec_run *run;
+    struct rec_error err;
+    if (g)
+        c->source = (struct rec_source){g->commit, g->ref, g->path, g->subject, *g->work ? g->work : g->repo};
+    o.source = g ? &c->source : NULL;
+    if (rec_open(&run, &o, &err))
+        return cmd_fail(c, "berth.validate", CMD_FAILED, &err);
+    int r = rec_build(run, h, &build, &err);
+    rec_close(run);
+    return r ? cmd_fail(c, "berth.validate", CMD_BAD_SPEC, &err) : CMD_OK;
+}
 
 int cmd_validate(struct cmd *c)
 {
@@ -15,6 +34,14 @@ int cmd_validate(struct cmd *c)
     if (c->diags.n && (code == CMD_BAD_SPEC || !c->args.quiet)) {
         char *text = spec_diags_format(c->arena, &c->diags, c->file.name, c->file.text, c->file.len, c->err.color);
         cmd_put(&c->err, text ? text : "berth: out of memory\n");
+    }
+    if (code == CMD_OK && c->args.eval) {
+        for (size_t i = 0; i < c->doc->n_hosts; i++) {
+            enum cmd_exit one = evaluate(c, &c->doc->hosts[i]);
+            code = one == CMD_OK ? code : one;
+        }
+        if (code != CMD_OK)
+            return code;
     }
     if (c->args.json) {
         cmd_render_diags_json(&c->out, "berth.validate", c->file.name, &c->diags, c->file.text, c->file.len, c->doc);

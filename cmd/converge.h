@@ -13,6 +13,7 @@ struct cmd_converge {
     bool      (*confirm)(void *converge, const struct rec_plan *p);
     char *const *only;          /* containers; NULL: everything */
     size_t      n_only;
+    bool        evaluate;       /* with `only`: ask nix for these */
     bool        silent;         /* nothing is printed unless it fails (the first half of a restart) */
     /* Out. */
     struct cmd *cmd;

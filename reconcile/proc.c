@@ -22,9 +22,13 @@ static long now_ms(void)
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void child(const char *const *argv, int out)
+enum { MOST_ENV = 8 };
+
+static void child(const char *const *argv, const char *const *more, int out)
 {
-    static char *const env[] = {"LC_ALL=C", "PATH=" REC_PROC_PATH, NULL};
+    const char *env[MOST_ENV + 3] = {"LC_ALL=C", "PATH=" REC_PROC_PATH};
+    for (size_t i = 0; more && more[i] && i < MOST_ENV; i++)
+        env[2 + i] = more[i];
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -36,12 +40,18 @@ static void child(const char *const *argv, int out)
     if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
         _exit(126);
     syscall(SYS_close_range, 3, ~0u, 0);
-    execve(argv[0], (char *const *)argv, env);
+    execve(argv[0], (char *const *)argv, (char *const *)env);
     dprintf(2, "%s: %s\n", argv[0], strerror(errno));
     _exit(127);
 }
 
 int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms, int *status, char **output, struct rec_error *err)
+{
+    return rec_proc_run_env(a, argv, NULL, deadline_ms, status, output, err);
+}
+
+int rec_proc_run_env(struct spec_arena *a, const char *const *argv, const char *const *env, int deadline_ms, int *status, char **output,
+                     struct rec_error *err)
 {
     enum { MOST = 65536 };
     int pipe[2], st, r = 0;
@@ -54,7 +64,7 @@ int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms,
         return rec_fail(err, errno, "cannot run '%s': %s", argv[0], strerror(errno));
     pid_t pid = fork();
     if (!pid)
-        child(argv, pipe[1]);
+        child(argv, env, pipe[1]);
     close(pipe[1]);
     if (pid < 0) {
         close(pipe[0]);

@@ -13,6 +13,9 @@
 /* Exit status in *status (128+n: killed by n); its output, both streams, at most 64 KiB, in *output (may be NULL). -ETIMEDOUT: its
  * process group was killed. */
 int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms, int *status, char **output, struct rec_error *err);
+/* The same with more in the environment: NAME=VALUE, ends in NULL. */
+int rec_proc_run_env(struct spec_arena *a, const char *const *argv, const char *const *env, int deadline_ms, int *status, char **output,
+                     struct rec_error *err);
 /* Clock ticks since boot; 0: no such process (a zombie is none). */
 unsigned long long rec_proc_started(pid_t pid);
 pid_t rec_proc_parent(pid_t pid);                                       /* 0: no such process */

@@ -42,6 +42,8 @@ const struct rec_runtime *rec_runtime(enum spec_runtime id);
  * apply's answer would do. `plan`: only find out what they would be. */
 struct rec_build {
     bool  plan, evaluate;
+    char *const *only;          /* containers that are evaluated; NULL: all */
+    size_t n_only;
     void (*progress)(void *arg, const char *container, const char *doing);
     void  *arg;
 };

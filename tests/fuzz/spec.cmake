@@ -13,3 +13,4 @@ endfunction()
 berth_fuzz(spec spec ${PROJECT_SOURCE_DIR}/tests/golden/bad/*.yaml ${PROJECT_SOURCE_DIR}/tests/golden/good/*.yaml
            ${PROJECT_SOURCE_DIR}/examples/*.yaml)
 berth_fuzz(frame cmd)
+berth_fuzz(conf reconcile)

@@ -172,3 +172,59 @@ S=/srv/flake/berth.json
     exits 0 on test -d /var/lib/nixos-containers/container1
     exits 0 on test -e /srv/kept/file
 }
+
+@test "out of git: the flake beside the spec at that very commit, never the work tree; update, validate --eval" {
+    on sh -c 'useradd -m git && cd /srv/flake && git init -q -b main && git add . && git -c user.name=Ann -c user.email=a@example.org commit -qm one && chown -R git: .' >&2
+    exits 4 on berth apply --git /srv/flake main:berth.json
+    exits 0 on berth apply --git /srv/flake --git-owner git main:berth.json
+    assert_eq "$(on sed -n 's/^source //p' /var/lib/berth/nixos/container1)" \
+        "git+file:///srv/flake?rev=$(on git -c safe.directory=/srv/flake -C /srv/flake rev-parse HEAD)#container1"
+    assert_eq "$(on berth run container1 -- cat /run/current-system/stamp)" one
+    flake stamp <<<dirty
+    exits 0 on berth plan -e --git /srv/flake --git-owner git main:berth.json
+    # Only a new revision asks nix: with it out of the way, a run of the timer still heals.
+    on sh -c 'mv /usr/bin/nix /usr/bin/nix.away; ip link set vb-container1 nomaster'
+    exits 0 on berth apply --boot --git /srv/flake --git-owner git main:berth.json
+    on mv /usr/bin/nix.away /usr/bin/nix
+    exits 0 on berth run container1 -- ping -c1 -W2 container2
+    # From the work tree, one alone.
+    on chown -R root: /srv/flake
+    exits 0 on berth update container1 -f $S
+    assert_eq "$(on berth run container1 -- cat /run/current-system/stamp)" dirty
+    assert_eq "$(on berth run container2 -- cat /run/current-system/stamp)" one
+    exits 0 on berth update --all -f $S
+    assert_eq "$(on berth run container2 -- cat /run/current-system/stamp)" dirty
+    exits 64 on berth update -f $S
+    exits 0 on berth validate --eval $S
+    on sed -i 's/mapAttrs/mapAttr/' /srv/flake/flake.nix
+    exits 65 on berth validate --eval $S
+    assert_match "$stderr" "berth.json:2:[0-9]+: cannot evaluate container container1: error:"
+}
+
+@test "what cannot be had is refused before anything is done" {
+    on rm /etc/systemd/system/container@.service
+    exits 69 on berth apply $S
+    assert_match "$stderr" 'set .boot.enableContainers = true'
+    spec_of 10.100.0.10 '' ', "toolonganame": {"address": "10.100.0.30", "runtime": "nixos", "nixos": {"flake": "./."}}'
+    exits 65 on berth validate $S
+    spec_of 10.100.0.10 '' ', "quoted": {"address": "10.100.0.30", "runtime": "nixos", "nixos": {"flake": "./a b"}}'
+    exits 69 on berth apply $S
+    assert_match "$stderr" 'quotes|container@.service'
+}
+
+@test "the files for NixOS are nix, and their shared spec is a spec" {
+    local file
+    for file in "$REPO"/examples/nixos/*.nix "$REPO"/cmd/nix/*.nix "$REPO/flake.nix"; do
+        exits 0 on nix-instantiate --parse "$file"
+    done
+    exits 0 on berth validate "$REPO/examples/nixos/berth.json"
+    # The example's own expressions, over its own spec, without nixpkgs.
+    exits 0 on nix-instantiate --eval --strict --json -E "
+        let lib = { mkMerge = builtins.foldl' (a: b: a // b) {}; mkForce = x: x; optionalAttrs = c: a: if c then a else {};
+                    toList = x: if builtins.isList x then x else [ x ]; splitString = s: x: builtins.filter builtins.isString (builtins.split s x);
+                    nameValuePair = name: value: { inherit name value; };
+                    mapAttrs' = f: a: builtins.listToAttrs (map (n: f n a.\${n}) (builtins.attrNames a)); };
+            host = (builtins.fromJSON (builtins.readFile $REPO/examples/nixos/berth.json)).hosts.homelab;
+        in (import $REPO/examples/nixos/configuration.nix { inherit lib host; options.boot = {}; name = \"container1\"; }).networking.hosts"
+    assert_eq "$(jq -cS . <<<"$output")" '{"10.100.0.10":["container1"],"10.100.0.20":["container2"]}'
+}

@@ -1,0 +1,94 @@
+/* The conf of a NixOS container: what is written, and what others' files mean to systemd. */
+#include "reconcile/runtimes/nixos.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+static struct spec_arena *a;
+
+static void the_canonical_form(void **state)
+{
+    struct nixos_conf c = {.bridge = "br-containers", .gateway4 = "10.100.0.1", .address4 = "10.100.0.10/24", .mac = "02:00:00:00:00:01",
+                           .flake = "/srv/flake", .autostart = true};
+    (void)state;
+    assert_string_equal(nixos_conf_text(a, &c), NIXOS_MARK "\nPRIVATE_NETWORK=1\nHOST_BRIDGE=br-containers\nHOST_PORT=\n"
+                        "HOST_ADDRESS=10.100.0.1\nLOCAL_ADDRESS=10.100.0.10/24\nLOCAL_MAC_ADDRESS=02:00:00:00:00:01\nAUTO_START=1\n"
+                        "FLAKE=/srv/flake\n");
+    struct nixos_conf bare = {.bridge = "b", .address6 = "fd00::2/64", .gateway6 = "fd00::1"};
+    assert_string_equal(nixos_conf_text(a, &bare), NIXOS_MARK "\nPRIVATE_NETWORK=1\nHOST_BRIDGE=b\nHOST_PORT=\nHOST_ADDRESS6=fd00::1\n"
+                        "LOCAL_ADDRESS6=fd00::2/64\nAUTO_START=0\n");
+    assert_true(nixos_conf_ours(nixos_conf_text(a, &bare)));
+}
+
+static void as_systemd_reads_it(void **state)
+{
+    static const struct {
+        const char *text, *value;       /* of A */
+    } rows[] = {
+        {"A=1\n", "1"},
+        {"A=1", "1"},
+        {"A=1\nA=2\n", "2"},                   /* the last one wins */
+        {"  A=1  \n", "1"},
+        {"A=\"a b\"\n", "a b"},
+        {"A='x'\n", "x"},
+        {"A=\"\n", "\""},
+        {"#A=1\n", NULL},
+        {";A=1\n", NULL},
+        {"AB=1\n", NULL},
+        {"A\n", NULL},
+        {"A=\n", ""},
+        {"\r\nA=1\r\n", "1"},
+        {"B=A=1\n", NULL},
+        {"", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *v = nixos_conf_get(a, rows[i].text, "A");
+        if (!rows[i].value)
+            assert_null(v);
+        else
+            assert_string_equal(v, rows[i].value);
+    }
+}
+
+static void whose_it_is(void **state)
+{
+    (void)state;
+    assert_false(nixos_conf_ours(""));
+    assert_false(nixos_conf_ours("PRIVATE_NETWORK=yes\n"));
+    assert_false(nixos_conf_ours("X=1\n" NIXOS_MARK "\n"));
+    assert_true(nixos_conf_ours(NIXOS_MARK "\nX=1\n"));
+}
+
+static void what_needs_no_quotes(void **state)
+{
+    static const char *const bad[] = {"a b", "a\"b", "a'b", "a\\b", "a\nb", "a;b", "a#b", "$HOME", "`x`", "a\tb", "\xc3\xbc"};
+    (void)state;
+    assert_true(nixos_conf_plain("git+file:///srv/x?rev=0123&dir=a/b"));
+    assert_true(nixos_conf_plain("github:owner/repo/v1.2-3_4~5"));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(nixos_conf_plain(bad[i]));
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return !(a = spec_arena_new());
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    spec_arena_free(a);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_canonical_form, setup, teardown), cmocka_unit_test_setup_teardown(as_systemd_reads_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(whose_it_is, setup, teardown), cmocka_unit_test_setup_teardown(what_needs_no_quotes, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

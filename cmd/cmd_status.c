@@ -75,7 +75,8 @@ static int fill(struct spec_arena *a, struct view *v, bool spec)
         const struct cmd_render_resource *r = find(about, n_about, v->want.items[i]);
         v->list[v->n++] = r ? *r
                             : (struct cmd_render_resource){.item = v->want.items[i], .object = rec_item_object(a, v->want.items[i]),
-                                                       .sync = CMD_IN_SYNC};
+                                                       .sync = v->plan->unknown & 1u << v->want.items[i]->kind ? CMD_UNKNOWN
+                                                                                                               : CMD_IN_SYNC};
     }
     for (size_t i = 0; i < v->have.n; i++) {
         const struct rec_item *h = v->have.items[i];
@@ -132,7 +133,7 @@ int cmd_status(struct cmd *c)
         cmd_render_status_json(&c->out, &s);
     else
         cmd_render_status_text(&c->out, &s);
-    bool differs = c->host && (v.plan->n || v.plan->n_conflicts);
+    bool differs = c->host && (v.plan->n || v.plan->n_conflicts || v.plan->unknown);
     return differs && c->args.exit_code ? CMD_PENDING : CMD_OK;
 }
 
@@ -222,7 +223,9 @@ static struct cmd_render_container container(struct cmd *c, const struct view *v
         out.started_ms = run->run.started_ms;
         out.leader = run->run.leader;
     }
-    if (!c->host)
+    if (v->have.unknown)
+        out.state = out.sync = "unknown";
+    else if (!c->host)
         out.sync = NULL;
     else if (foreign)
         out.sync = "in the way";

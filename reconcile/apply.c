@@ -78,14 +78,25 @@ int rec_want(struct rec_run *run, const struct spec_host *host, struct rec_state
     return r;
 }
 
+/* Links, addresses and settings are for everybody to read. Tables, what is inside of namespaces, processes' environments and berth's own
+ * files are not. */
+static const uint32_t needs_root = 1u << REC_SYSTEM | 1u << REC_NAT | 1u << REC_NAMES | 1u << REC_NETNS | 1u << REC_PORT | 1u << REC_UNIT |
+                                   1u << REC_RUN;
+
 int rec_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
     rec_state_init(out, run->arena);
     int r = rec_facts_read(run, err);
     if (!r)
         r = rec_links_read(run, err);
+    if (!r && !run->facts.root) {
+        out->unknown = needs_root;
+        rec_state_note(out, "without root", "nft tables, names, namespaces and containers cannot be read: what of them is missing or differs is "
+                                            "not known");
+    }
     for (size_t k = 0; !r && k < REC_KINDS; k++)
-        r = rec_kinds[k]->read(run, wanted, out, err);
+        if (!(out->unknown & 1u << k))
+            r = rec_kinds[k]->read(run, wanted, out, err);
     if (!r)
         rec_state_sort(out);
     return r;

@@ -387,9 +387,13 @@ int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec
     struct planner p = {.run = run, .from = from, .to = to, .only = only, .arg = arg};
     p.plan = spec_arena_alloc(run->arena, sizeof *p.plan);
     int r = p.plan ? 0 : -ENOMEM;
+    if (p.plan)
+        p.plan->unknown = from->unknown | to->unknown;
     for (size_t i = 0, k = 0; !r && (i < from->n || k < to->n);) {
         int c = i == from->n ? 1 : k == to->n ? -1 : compare_keys(from->items[i], to->items[k]);
-        r = pair(&p, c <= 0 ? from->items[i] : NULL, c >= 0 ? to->items[k] : NULL);
+        const struct rec_item *f = c <= 0 ? from->items[i] : NULL, *t = c >= 0 ? to->items[k] : NULL;
+        if (!(p.plan->unknown & 1u << (f ? f : t)->kind))
+            r = pair(&p, f, t);
         i += c <= 0;
         k += c >= 0;
     }

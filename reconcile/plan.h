@@ -43,6 +43,7 @@ struct rec_plan {
     size_t               creates, changes, removes, replaces, adopts;
     size_t               deletes;       /* containers and bridges that go, for the guard */
     size_t               ours;          /* containers and bridges that are ours now */
+    uint32_t             unknown;       /* bit per kind that could not be read */
     const char          *protects;      /* a protected object that would go, or NULL */
 };
 /* `only`: plan just the items for which it says true; NULL: all. */

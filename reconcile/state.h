@@ -145,6 +145,7 @@ struct rec_state {
     size_t             n, room;
     struct rec_note   *notes;
     size_t             n_notes, room_notes;
+    uint32_t           unknown; /* bit per kind: not read, for want of rights; nothing is planned for it */
 };
 void rec_state_init(struct rec_state *s, struct spec_arena *a);
 /* A zeroed item, ours; NULL: out of memory. */

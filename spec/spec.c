@@ -3,6 +3,49 @@
 #include <errno.h>
 #include <string.h>
 
+static bool plain(const char *key)
+{
+    for (const char *p = key; *p; p++)
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '_' || *p == '-'))
+            return false;
+    return *key != 0;
+}
+
+/* The last of `n` nodes that begins at or before `byte`: they stand in the file's order. n: none does. */
+static size_t last_before(struct spec_node *const *nodes, size_t n, uint32_t byte)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (nodes[mid]->at.byte <= byte)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo ? lo - 1 : n;
+}
+
+/* "hosts.homelab.containers.web.ports[0]": the way to what stands at `byte`. */
+static const char *path_to(struct spec_arena *a, const struct spec_node *node, uint32_t byte)
+{
+    const char *path = "";
+    while (path && node && node->type != SPEC_SCALAR) {
+        bool map = node->type == SPEC_MAP;
+        size_t i = last_before(map ? node->keys : node->values, node->n, byte);
+        if (i == node->n)
+            break;
+        const char *dot = *path ? "." : "";
+        if (!map)
+            path = spec_arena_printf(a, "%s[%zu]", path, i);
+        else if (plain(node->keys[i]->text))
+            path = spec_arena_printf(a, "%s%s%s", path, dot, node->keys[i]->text);
+        else
+            path = spec_arena_printf(a, "%s[\"%s\"]", path, node->keys[i]->text);
+        node = node->values[i] && node->values[i]->at.byte <= byte ? node->values[i] : NULL;
+    }
+    return path ? path : "";
+}
+
 int spec_load(struct spec_arena *a, const char *text, size_t len, const struct spec_limits *limits, struct spec_doc **out,
               struct spec_diags *diags)
 {
@@ -20,6 +63,8 @@ int spec_load(struct spec_arena *a, const char *text, size_t len, const struct s
             doc = spec_build(&c, root);
         if (doc && !c.oom)
             spec_check(&c, doc);
+        for (size_t i = 0; root && i < diags->n; i++)
+            diags->list[i].path = path_to(a, root, diags->list[i].at.byte);
     }
     spec_diags_sort(diags);
     if (c.oom)

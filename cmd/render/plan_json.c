@@ -12,6 +12,15 @@ json_t *cmd_json_summary(const struct rec_plan *p)
     return j;
 }
 
+json_t *cmd_json_unknown(uint32_t kinds)
+{
+    json_t *list = json_array();
+    for (size_t k = 0; k < REC_KINDS; k++)
+        if (kinds & 1u << k)
+            json_array_append_new(list, cmd_json_text(rec_kinds[k]->name));
+    return list;
+}
+
 static json_t *steps(const char *file, const struct rec_plan *p)
 {
     json_t *list = json_array();
@@ -28,6 +37,7 @@ void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p)
     cmd_json_commit(j, p->git);
     json_object_set_new(j, "steps", steps(p->file, p->plan));
     json_object_set_new(j, "summary", cmd_json_summary(p->plan));
+    json_object_set_new(j, "unknown", cmd_json_unknown(p->plan ? p->plan->unknown : 0));
     json_object_set_new(j, "conflicts", cmd_json_conflicts(p->file, p->plan));
     json_object_set_new(j, "notes", cmd_json_notes(p->plan));
     json_object_set_new(j, "resources", json_integer((json_int_t)p->resources));

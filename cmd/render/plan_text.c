@@ -350,6 +350,10 @@ static void interrupted(struct cmd_out *o, const struct rec_plan *p)
 
 static void in_sync(struct cmd_out *o, const struct cmd_render_plan *p)
 {
+    if (p->plan && p->plan->unknown) {
+        cmd_put(o, "Nothing to do in what can be read without root; the rest is not known\n");
+        return;
+    }
     cmd_style(o, CMD_GREEN);
     if (p->resources)
         cmd_printf(o, "Nothing to do: %zu %s in sync", p->resources, p->resources == 1 ? "resource is" : "resources are");

@@ -28,7 +28,8 @@ void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p);
 void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const struct cmd_render_plan *p, const char *verb);
 
 /* Each resource that is wanted or ours, beside the step that it needs. */
-enum cmd_render_sync { CMD_IN_SYNC, CMD_MISSING, CMD_DIFFERS, CMD_FOREIGN /* a conflict */, CMD_UNWANTED, CMD_OURS };
+enum cmd_render_sync { CMD_IN_SYNC, CMD_MISSING, CMD_DIFFERS, CMD_FOREIGN /* a conflict */, CMD_UNWANTED, CMD_OURS,
+                       CMD_UNKNOWN /* not to be read without root */, CMD_SYNCS };
 struct cmd_render_resource {
     const struct rec_item     *item;
     const struct rec_step     *step;        /* NULL: none needed */

@@ -16,6 +16,7 @@ static const struct {
     [CMD_FOREIGN] = {"conflict", "not berth's", "!", "! ", CMD_RED},
     [CMD_UNWANTED] = {"unwanted", "not in the spec", "-", "- ", CMD_RED},
     [CMD_OURS] = {"ours", "berth's", "*", "* ", CMD_GREEN},
+    [CMD_UNKNOWN] = {"unknown", "not known", "?", "? ", CMD_DIM},
 };
 
 const char *cmd_render_sync_name(enum cmd_render_sync s)
@@ -78,9 +79,9 @@ static void line(struct cmd_out *o, const struct cmd_render_status *s, const str
     }
 }
 
-static void count(const struct cmd_render_status *s, size_t n[6])
+static void count(const struct cmd_render_status *s, size_t n[CMD_SYNCS])
 {
-    memset(n, 0, 6 * sizeof *n);
+    memset(n, 0, CMD_SYNCS * sizeof *n);
     for (size_t i = 0; i < s->n; i++)
         n[s->list[i].sync]++;
 }
@@ -116,7 +117,7 @@ static void applied(struct cmd_out *o, const struct cmd_render_status *s, bool t
 
 void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s)
 {
-    size_t width = 0, n[6];
+    size_t width = 0, n[CMD_SYNCS];
     count(s, n);
     for (size_t i = 0; i < s->n; i++) {
         size_t w = cmd_safe_width(o, s->list[i].object);
@@ -155,8 +156,8 @@ void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s
         cmd_printf(o, "All %zu resources are in sync", s->n);
     else
         cmd_printf(o, "%zu resources: %zu in sync", s->n, n[CMD_IN_SYNC]);
-    static const enum cmd_render_sync faults[] = {CMD_MISSING, CMD_DIFFERS, CMD_FOREIGN, CMD_UNWANTED};
-    for (int i = 0; i < 4; i++)
+    static const enum cmd_render_sync faults[] = {CMD_MISSING, CMD_DIFFERS, CMD_FOREIGN, CMD_UNWANTED, CMD_UNKNOWN};
+    for (int i = 0; i < 5; i++)
         if (n[faults[i]])
             cmd_printf(o, ", %zu %s", n[faults[i]], faults[i] == CMD_DIFFERS && n[faults[i]] > 1 ? "differ" : rows[faults[i]].text);
     if (good && s->git && s->n && n[CMD_OURS] != s->n) {
@@ -171,7 +172,7 @@ void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s
 
 void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s)
 {
-    size_t n[6];
+    size_t n[CMD_SYNCS];
     count(s, n);
     bool good = n[CMD_IN_SYNC] + n[CMD_OURS] == s->n;
     json_t *j = cmd_json_envelope("berth.status", s->host, s->file, n[CMD_FOREIGN] ? "conflict" : good ? "in_sync" : "pending");
@@ -189,7 +190,7 @@ void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s
         json_object_set_new(one, "spec", cmd_json_place(s->file, &r->item->at));
         json_array_append_new(list, one);
     }
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < CMD_SYNCS; i++)
         json_object_set_new(sum, rows[i].name, json_integer((json_int_t)n[i]));
     cmd_json_commit(j, s->git);
     if (s->applied && s->applied->commit) {

@@ -69,6 +69,10 @@ static int read_sysctls(struct rec_run *run, const struct rec_state *wanted, str
 {
     struct rec_records rec;
     int r = rec_records_read(run, &rec, err);
+    if (r == -EACCES && !run->facts.root) {
+        rec.n = 0;              /* what it was before is only for destroy */
+        r = 0;
+    }
     for (size_t i = 0; !r && i < wanted->n; i++)
         if (wanted->items[i]->kind == REC_SYSCTL)
             r = read_one(out, wanted->items[i]->key, &rec, err);

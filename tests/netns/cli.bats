@@ -123,3 +123,37 @@ verbs() { berth help | awk '/^Verbs/ {on = 1; next} on && /^ / {print $1} on && 
     exits 0 berth apply "$SPEC"
     exits 0 berth plan -e "$SPEC"
 }
+
+@test "without root: what everybody may read is planned, the rest is named as not known" {
+    workshop
+    local nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+    host cp "$SPEC" /tmp/w6.yaml
+    host cp "$BERTH" /tmp/berth
+    chmod 755 /tmp/berth 2>/dev/null || true
+    exits 2 host "${nobody[@]}" /tmp/berth plan -e --json /tmp/w6.yaml
+    assert_eq "$(json '.unknown | join(" ")')" 'root nat names netns port unit run'
+    assert_eq "$(json '[.steps[].kind] | unique | join(" ")')" 'address bridge sysctl'
+    exits 0 berth apply -q "$SPEC"
+    exits 0 host "${nobody[@]}" /tmp/berth plan /tmp/w6.yaml
+    assert_match "$output" 'Nothing to do in what can be read without root; the rest is not known'
+    host ip address del 10.100.0.1/24 dev br-containers
+    exits 0 host "${nobody[@]}" /tmp/berth status /tmp/w6.yaml
+    assert_match "$output" '\+ address br-containers 10.100.0.1/24 +missing'
+    assert_match "$output" "\? nat tables 'inet berth' and 'bridge berth' +not known"
+    assert_match "$output" '1 missing, [0-9]+ not known'
+    exits 77 host "${nobody[@]}" /tmp/berth apply /tmp/w6.yaml
+    exits 0 berth destroy --yes -q "$SPEC"
+}
+
+@test "a fault says its place in the document, too" {
+    exits 65 berth validate --json - <<'END'
+version: 1
+hosts:
+  h:
+    bridge: {address: 10.0.0.1/24}
+    containers:
+      web: {address: 10.0.0.2, ports: [80:80, 99999:1]}
+      db: 10.0.9.2
+END
+    assert_eq "$(json '[.errors[].path] | join(" ")')" 'hosts.h.containers.web.ports[1] hosts.h.containers.db'
+}

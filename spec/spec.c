@@ -32,7 +32,7 @@ static const char *path_to(struct spec_arena *a, const struct spec_node *node, u
     while (path && node && node->type != SPEC_SCALAR) {
         bool map = node->type == SPEC_MAP;
         size_t i = last_before(map ? node->keys : node->values, node->n, byte);
-        if (i == node->n)
+        if (i == node->n || (map && !node->keys[i]->text))     /* a key that is a map itself */
             break;
         const char *dot = *path ? "." : "";
         if (!map)

@@ -91,6 +91,8 @@ const struct cmd_flag cmd_flags[] = {
     {0, "adopt", NULL, CMD_SWITCH, AT(adopt), "plan apply", NULL, false, "take over what stands in the way and is not berth's"},
     {0, "allow-deletes", "N", CMD_NUMBER, AT(allow_deletes), "plan apply", NULL, false,
      "let a plan delete up to N containers and bridges"},
+    {0, "allow-own-connection", NULL, CMD_SWITCH, AT(own_connection), "plan apply destroy start stop restart update", NULL, false,
+     "let a plan cut the connection by which you are here"},
     {'y', "yes", NULL, CMD_SWITCH, AT(yes), "destroy", NULL, false, "do not ask"},
     {0, "files", NULL, CMD_SWITCH, AT(files), "destroy", NULL, false, "delete the containers' files too"},
     {0, "boot", NULL, CMD_SWITCH, AT(boot), "apply", NULL, true, "called by the boot unit: `autostart: false` stays stopped"},

@@ -217,6 +217,7 @@ enum cmd_exit cmd_open(struct cmd *c, struct rec_error *err)
         return CMD_USAGE;
     }
     struct rec_options o = {.deny = deny, .source = g ? &c->source : NULL, .spec_name = c->file.name ? c->file.name : "", .spec_dir = c->file.dir, .adopt = c->args.adopt,
+                            .own_connection = c->args.own_connection,
                             .allow_deletes = c->args.allow_deletes, .boot = c->args.boot, .destroy_files = c->args.files,
                             .lock_timeout_ms = c->args.lock_timeout_ms};
     int r = rec_open(&c->run, &o, err);

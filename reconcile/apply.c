@@ -1,6 +1,7 @@
 /* One run is one sentence: read, plan, guard, apply, read again; and if that fails, a plan back to what was read first. Success is
  * an empty second plan, never an acknowledgement. */
 #include "reconcile/apply.h"
+#include "reconcile/connection.h"
 #include "reconcile/guard.h"
 #include "reconcile/kinds.h"
 #include "reconcile/lock.h"
@@ -213,6 +214,8 @@ static bool refused(struct rec_run *run, const struct rec_apply_options *o, stru
         return true;
     }
     int r = o->exempt ? rec_guard_protected(run, p, &out->error) : rec_guard(run, p, &out->error);
+    if (!r)
+        r = rec_connection_guard(run, p, &out->error);
     if (!r && o->confirm && p->n && !o->confirm(o->arg, p))
         r = rec_fail(&out->error, ECANCELED, "not confirmed; nothing was changed");
     if (r)

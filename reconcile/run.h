@@ -20,6 +20,7 @@ struct rec_options {
     bool        adopt;
     long        allow_deletes;  /* -1: the default bound */
     uint32_t    deny;           /* bit per enum rec_deny: such plans are refused */
+    bool        own_connection; /* the operator's own connection may be cut */
     bool        offline;        /* two wishes are compared: nothing of this host is read, not even its memory of what was protected */
     bool        boot;           /* called by the boot unit: containers with autostart: false stay stopped */
     bool        destroy_files;  /* destroy: container files too */

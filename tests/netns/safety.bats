@@ -122,3 +122,40 @@ small() {
     exits 0 berth version
     refute_match "$(berth plan "$SPEC")" $'\e'
 }
+
+@test "the operator's own connection: a plan that cuts it is refused, with the connection and the step named" {
+    spec <<'END'
+version: 1
+hosts:
+  localhost:
+    bridge: {name: b0, address: 10.9.0.1/24}
+    containers:
+      jump: {address: 10.9.0.10, runtime: netns}
+      other: {address: 10.9.0.20, runtime: netns}
+END
+    exits 0 berth apply -q "$SPEC"
+    # Somebody is here from inside a container, by a connection that lives.
+    host_sh 'socat TCP-LISTEN:2222,reuseaddr PIPE >/dev/null 2>&1 </dev/null &
+        ip netns exec jump socat TCP:10.9.0.1:2222,retry=50,interval=0.1 EXEC:"sleep 60" >/dev/null 2>&1 </dev/null &
+        for i in $(seq 100); do ss -Htn state established "( sport = :2222 )" | grep -q . && exit; sleep 0.05; done; exit 1' 3>&- {LAB_LIFE}>&-
+    export SSH_CONNECTION='10.9.0.10 40000 10.9.0.1 2222'
+    local before
+    before=$(host_sh 'ip -o link | cut -d" " -f1,2; ls /run/netns; nft list ruleset')
+    exits 4 berth destroy --yes "$SPEC"
+    assert_match "$stderr" 'you are connected from 10.9.0.10 to 10.9.0.1, and this plan cuts that way: - (address b0|port jump|netns jump)'
+    sed -i '/jump/d' "$SPEC"
+    exits 4 berth apply --allow-deletes 9 "$SPEC"
+    assert_match "$stderr" 'allow-own-connection'
+    assert_eq "$(host_sh 'ip -o link | cut -d" " -f1,2; ls /run/netns; nft list ruleset')" "$before"
+    # What is not on the way goes.
+    sed -i 's/ other:.*/ jump: {address: 10.9.0.10, runtime: netns}/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    # The port of the connection, mapped away from the host. sudo forgets the variable; a parent has it still.
+    sed -i 's/10.9.0.10,/10.9.0.10, ports: [2200-2230:2200-2230],/' "$SPEC"
+    exits 4 host sh -c 'env -u SSH_CONNECTION "$@"; exit $?' sh "$BERTH" apply "$SPEC"
+    assert_match "$stderr" 'to port 2222 here, and container jump takes that port'
+    exits 0 berth apply --allow-own-connection "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    unset SSH_CONNECTION
+    exits 0 berth destroy --yes "$SPEC"
+}

@@ -127,7 +127,8 @@ static const char golden_json[] =
     "    \"create\": 0,\n"
     "    \"remove\": 0,\n"
     "    \"replace\": 1\n"
-    "  }\n"
+    "  },\n"
+    "  \"unknown\": []\n"
     "}\n";
 
 static void json(void **state)

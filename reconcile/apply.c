@@ -42,27 +42,11 @@ void rec_report_failed(struct rec_report *r, struct rec_step *s, const struct re
     list[r->n_failures++] = (struct rec_failure){s, *e};
 }
 
-/* A boot starts nothing that shall not start by itself: held until `berth start`. Only the first run of a boot is one. */
-static int hold_for_boot(struct rec_run *run, struct rec_error *err)
-{
-    if (!run->opt.boot || !run->host || !access(REC_RUN_DIR "/lock", F_OK))
-        return 0;
-    for (size_t i = 0; i < run->host->n_containers; i++) {
-        const struct spec_container *c = &run->host->containers[i];
-        int r = c->autostart ? 0 : rec_hold_set(c->name, "autostart: false", err);
-        if (r)
-            return r;
-    }
-    return 0;
-}
-
 int rec_want(struct rec_run *run, const struct spec_host *host, struct rec_state *out, struct rec_error *err)
 {
     rec_state_init(out, run->arena);
     run->host = host;
-    int r = run->opt.offline ? 0 : hold_for_boot(run, err);
-    if (!r)
-        r = rec_facts_read(run, err);
+    int r = rec_facts_read(run, err);
     for (size_t i = 0; !r && host && i < host->n_containers; i++) {
         const struct spec_container *c = &host->containers[i];
         const struct rec_runtime *rt = rec_runtime(rec_runtime_of(run, c));

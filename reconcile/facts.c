@@ -119,6 +119,20 @@ void rec_facts_offline(struct rec_run *run)
                                     .hostname = "", .machine_id = "", .uplink4 = "auto", .uplink6 = "auto", .ipv6 = true};
 }
 
+/* A boot starts nothing that shall not start by itself: held until `berth start`. Only the first run of a boot is one. */
+static int hold_for_boot(struct rec_run *run, struct rec_error *err)
+{
+    if (!run->opt.boot || !run->host || !access(REC_RUN_DIR "/lock", F_OK))
+        return 0;
+    for (size_t i = 0; i < run->host->n_containers; i++) {
+        const struct spec_container *c = &run->host->containers[i];
+        int r = c->autostart ? 0 : rec_hold_set(c->name, "autostart: false", err);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
 int rec_facts_read(struct rec_run *run, struct rec_error *err)
 {
     struct rec_facts *f = &run->facts;
@@ -140,7 +154,9 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
         ((char *)f->machine_id)[strcspn(f->machine_id, "\n")] = 0;
     char **held = NULL;
     size_t n = 0;
-    int r = rec_dir_list(run->arena, REC_RUN_DIR "/held", &held, &n, err);
+    int r = hold_for_boot(run, err);
+    if (!r)
+        r = rec_dir_list(run->arena, REC_RUN_DIR "/held", &held, &n, err);
     if (r && r != -ENOENT && !(r == -EACCES && !f->root))
         return r;
     f->held = held;

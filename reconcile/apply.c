@@ -154,6 +154,16 @@ static void drop_empty(void)
         rmdir(dirs[i]);
 }
 
+/* Nothing will be undone any more. What cannot be deleted now goes with the next apply that does something. */
+static int purge(struct rec_run *run, struct rec_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; !r && rec_runtimes[i]; i++)
+        if (rec_runtimes[i]->purge)
+            r = rec_runtimes[i]->purge(run, err);
+    return r;
+}
+
 /* Back to `before`: a plan like any other. What it leaves is told. */
 static void undo(struct rec_run *run, const struct rec_state *want, const struct rec_state *before,
                  bool (*only)(void *, const struct rec_item *), void *arg, struct rec_result *out)
@@ -275,8 +285,11 @@ record:
     if (!o->dry && !o->only &&
         ((run->host && rec_protected_write(run, run->host, &out->error)) || rec_applied_write(run, out->outcome == REC_APPLIED, &out->error)))
         out->outcome = REC_PARTIAL;
-    if (out->outcome == REC_APPLIED)
+    if (out->outcome == REC_APPLIED) {
+        if (purge(run, &out->error))
+            out->outcome = REC_PARTIAL;
         drop_empty();
+    }
 end:
     if (lock >= 0)
         close(lock);

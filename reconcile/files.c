@@ -272,6 +272,67 @@ int rec_dir_list(struct spec_arena *a, const char *path, char ***names, size_t *
     return 0;
 }
 
+/* "\\040" and its like of mountinfo(5), in place. */
+static void unescape(char *p)
+{
+    char *to = p;
+    for (; *p; p++)
+        if (*p == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' && p[3] >= '0' && p[3] <= '7') {
+            *to++ = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
+            p += 3;
+        } else {
+            *to++ = *p;
+        }
+    *to = 0;
+}
+
+/* Moving would carry along what is mounted below. */
+static int refuse_mounts(int dir, const char *path, struct rec_error *err)
+{
+    char link[32], real[4096], *line = NULL;
+    size_t room = 0;
+    int r = 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", dir);
+    ssize_t n = readlink(link, real, sizeof real);
+    FILE *f = n <= 0 || n == sizeof real ? NULL : fopen("/proc/self/mountinfo", "re");
+    if (!f)
+        return fail(err, n == sizeof real ? ENAMETOOLONG : errno, "move", path);
+    while (!r && getline(&line, &room, f) > 0) {
+        char *p = line;
+        for (int field = 0; p && field < 4; field++)
+            p = (p = strchr(p, ' ')) ? p + 1 : NULL;
+        if (!p)
+            continue;
+        p[strcspn(p, " \n")] = 0;
+        unescape(p);
+        if (!strncmp(p, real, (size_t)n) && (!p[n] || p[n] == '/'))
+            r = rec_fail(err, EBUSY, "cannot move '%s': something is mounted at '%.200s'", path, p);
+    }
+    if (r)
+        rec_hint(err, "berth reaches through no mount: unmount it first");
+    free(line);
+    fclose(f);
+    return r;
+}
+
+int rec_tree_move(const char *from, const char *to, struct rec_error *err)
+{
+    const char *name, *new_name;
+    scoped_fd up = parent(from, &name);
+    scoped_fd dir = up < 0 ? up : open_beneath(up, name, O_RDONLY | O_DIRECTORY, 0);
+    scoped_fd into = parent(to, &new_name);
+    if (up < 0 || dir < 0)
+        return fail(err, up < 0 ? -up : -dir, "move", from);
+    if (into < 0)
+        return fail(err, -into, "move to", to);
+    int r = refuse_mounts(dir, from, err);
+    if (!r && renameat2(up, name, into, new_name, RENAME_NOREPLACE))
+        r = rec_fail(err, errno, "cannot move '%s' to '%s': %s", from, to, strerror(errno));
+    if (!r && fsync(into) && errno != EINVAL)
+        r = fail(err, errno, "move to", to);
+    return r;
+}
+
 /* What is on another device, or is a mount, is not ours to delete. */
 static int remove_inside(int dir, dev_t dev, unsigned depth)
 {

@@ -18,6 +18,8 @@ int rec_link_write(const char *path, const char *target, struct rec_error *err);
 int rec_file_remove(const char *path, struct rec_error *err);                           /* gone already is fine */
 int rec_dir_make(const char *path, mode_t mode, struct rec_error *err);                 /* parents too; there already is fine */
 int rec_dir_list(struct spec_arena *a, const char *path, char ***names, size_t *n, struct rec_error *err); /* sorted; ENOENT: none */
+/* A directory to another name on its file system, where nothing may stand. -EBUSY: something is mounted at it or below. */
+int rec_tree_move(const char *from, const char *to, struct rec_error *err);
 /* Everything below and the directory itself, without crossing a mount or following a link. */
 int rec_tree_remove(const char *path, struct rec_error *err);
 #endif

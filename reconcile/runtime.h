@@ -1,8 +1,8 @@
 /* reconcile/runtime.h — one vtable, three rows: what makes a container's network into a running container.
  * Rows     netns (the namespace alone), nspawn (systemd unit, or detached), nixos (container@NAME as NixOS ships it).
  * Files    /run/berth/c/NAME/ (0755): resolv.conf, hostname, etc/ (nspawn with the host's root), unit (settings), run (pid, start
- *          time of a detached nspawn), log (its output). /var/lib/berth/roots/NAME: trees unpacked from tars; .NAME.berth beside it
- *          tells from which, and whether the tree goes with its container (on_remove). */
+ *          time of a detached nspawn), log (its output). /var/lib/berth/roots/NAME: trees unpacked from tars or backups; .NAME.berth beside it
+ *          tells from which, and whether the tree goes with its container (on_remove); .NAME.berth-gone: put aside. */
 #ifndef RECONCILE_RUNTIME_H
 #define RECONCILE_RUNTIME_H
 #include "reconcile/state.h"
@@ -29,6 +29,8 @@ struct rec_runtime {
     int (*read)(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err);
     int (*unit)(struct rec_run *run, const struct rec_step *s, struct rec_error *err);     /* write, or remove, the settings */
     int (*system)(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
+    /* What `system` put aside goes for good: the apply holds, and no undo will ask for it. May be NULL. */
+    int (*purge)(struct rec_run *run, struct rec_error *err);
     int (*units_done)(struct rec_run *run, struct rec_error *err);     /* after some `unit`; may be NULL */
     /* Several at once, each with an error of its own (code 0: good). Started as the unit on the host says. */
     void (*start)(struct rec_run *run, const char *const *containers, size_t n, struct rec_error *err);     /* until they are up */

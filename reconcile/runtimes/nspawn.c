@@ -5,7 +5,6 @@
 #include "reconcile/kinds.h"
 #include "reconcile/proc.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,14 +101,6 @@ static const char *lines(const struct nspawn_words *w)
     return text;
 }
 
-static const char *root_of(struct rec_run *run, const struct spec_container *c, struct spec_arena *a)
-{
-    if (c->nspawn.root == SPEC_ROOT_TAR)
-        return spec_arena_printf(a, NSPAWN_ROOTS "/%s", c->name);
-    const char *p = c->nspawn.path.text;
-    return *p == '/' ? p : spec_arena_printf(a, "%s/%s", run->opt.spec_dir, p + 2);
-}
-
 int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct nspawn_words *w)
 {
     const char *bridge = h->bridges[c->bridge].name;
@@ -123,7 +114,7 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
         host_root(run, c, w);
     } else {
         nspawn_word(w, "-D");
-        nspawn_word(w, root_of(run, c, w->a));
+        nspawn_word(w, nspawn_root_path(run, c, w->a));
     }
     nspawn_word(w, spec_arena_printf(w->a, "--network-namespace-path=" NET_NETNS_DIR "/%s", c->name));
     nspawn_word(w, "--resolv-conf=off");
@@ -205,11 +196,13 @@ int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, 
     return r ? r : rec_link_write(spec_arena_printf(a, "%s/os-release", etc), "../usr/lib/os-release", err);
 }
 
-/* Past nspawn's own stages, and no zombie: the command itself. Its death is looked for last, so that none slips through between. */
+/* Past nspawn's own stages, and no zombie: the command itself. Its death is looked for last, so that none slips through between; and
+ * one on its way out has no program before it is a zombie. */
 bool nspawn_payload_runs(struct rec_run *run, pid_t leader)
 {
     pid_t payload = rec_proc_runs(leader, run->facts.nspawn) ? rec_proc_child(leader) : leader;
-    return payload > 0 && !rec_proc_runs(payload, run->facts.nspawn) && rec_proc_started(payload);
+    return payload > 0 && !rec_proc_runs(payload, run->facts.nspawn) && rec_proc_runs_any(payload) &&
+           rec_proc_started(payload);
 }
 
 bool nspawn_ask_payload(struct rec_run *run, pid_t leader)
@@ -253,9 +246,10 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
 {
     struct nspawn_words w = {.a = out->arena};
     struct rec_item *unit = add(out, REC_UNIT, c), *it = add(out, REC_RUN, c), *system = NULL;
-    if (c->nspawn.root == SPEC_ROOT_TAR)
+    bool own = nspawn_root_own(run, c);
+    if (own)
         system = add(out, REC_SYSTEM, c);
-    if (!unit || !it || (c->nspawn.root == SPEC_ROOT_TAR && !system) || nspawn_arguments(run, h, c, &w))
+    if (!unit || !it || (own && !system) || nspawn_arguments(run, h, c, &w))
         return rec_fail(err, ENOMEM, "out of memory");
     const char *text = lines(&w);
     unit->unit.digest = text ? nspawn_digest(out->arena, text) : NULL;
@@ -265,8 +259,10 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     unit->stated = 1;
     if (system) {
         const char *p = c->nspawn.path.text;
-        system->system.path = root_of(run, c, out->arena);
-        system->system.source = *p == '/' ? p : spec_arena_printf(out->arena, "%s/%s", run->opt.spec_dir, p + 2);
+        system->system.path = nspawn_root_path(run, c, out->arena);
+        system->system.source = c->nspawn.root == SPEC_ROOT_DIR ? NSPAWN_RESTORED
+                                : *p == '/'                     ? p
+                                                                : spec_arena_printf(out->arena, "%s/%s", run->opt.spec_dir, p + 2);
         system->system.on_remove = c->destroy_files ? "destroy" : "keep";
         system->stated = 3;
         system->at = c->nspawn.path.at;
@@ -284,44 +280,6 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
 static int compare_names(const void *key, const void *entry)
 {
     return strcmp(key, *(char *const *)entry);
-}
-
-#define MANIFEST NSPAWN_ROOTS "/.%s.berth"
-
-/* Trees unpacked here: those that are wanted, and of the others those that shall go with their containers. */
-static int read_systems(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
-{
-    char **names;
-    size_t n;
-    int r = rec_dir_list(out->arena, NSPAWN_ROOTS, &names, &n, err);
-    for (size_t i = 0; !r && i < n; i++) {
-        char *text, source[SPEC_TEXT + 1] = "", on_remove[16] = "keep";
-        size_t len;
-        const struct rec_item *w = rec_state_find(wanted, REC_SYSTEM, names[i]);
-        if (*names[i] == '.')
-            continue;
-        r = rec_file_read(out->arena, spec_arena_printf(out->arena, MANIFEST, names[i]), 3 * SPEC_TEXT, &text, &len, err);
-        if (r && r != -ENOENT)
-            return r;
-        if (!r)
-            sscanf(text, "source %4096[^\n]\non_remove %15s", source, on_remove);
-        r = 0;
-        if (!w && strcmp(on_remove, "destroy") && !run->opt.destroy_files)
-            continue;
-        struct rec_item *it = rec_state_add(out, REC_SYSTEM, names[i]);
-        if (!it)
-            return rec_fail(err, ENOMEM, "out of memory");
-        it->container = names[i];
-        it->runtime = SPEC_RT_NSPAWN;
-        it->stated = 3;
-        it->system.path = spec_arena_printf(out->arena, NSPAWN_ROOTS "/%s", names[i]);
-        it->system.source = spec_arena_strdup(out->arena, source);
-        it->system.on_remove = spec_arena_strdup(out->arena, on_remove);
-        if (w && *source && strcmp(source, w->system.source))
-            rec_state_note(out, names[i], "its root was unpacked from '%.180s' and stays; remove '%s' to have it made from '%.180s'", source,
-                           it->system.path, w->system.source);
-    }
-    return r == -ENOENT ? 0 : r;
 }
 
 /* Names that may have settings or processes: what berth has a directory for. */
@@ -394,7 +352,7 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         it->runtime = SPEC_RT_NSPAWN;
         it->stated = 1u << RUN_RUNNING;
     }
-    return r ? r : read_systems(run, wanted, out, err);
+    return r ? r : nspawn_roots_read(run, wanted, out, err);
 }
 
 static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
@@ -407,90 +365,6 @@ static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error 
         return rec_file_remove(path, err);
     int r = rec_dir_make(spec_arena_printf(run->arena, NSPAWN_DIR "/%s", name), 0755, err);
     return r ? r : rec_file_write(path, s->to->unit.text, strlen(s->to->unit.text), 0644, err);
-}
-
-static int write_manifest(struct rec_run *run, const struct rec_item *w, const char *source, struct rec_error *err)
-{
-    const char *text = spec_arena_printf(run->arena, "source %s\non_remove %s\n", source, w->system.on_remove);
-    return rec_file_write(spec_arena_printf(run->arena, MANIFEST, w->key), text, strlen(text), 0600, err);
-}
-
-static const char *tar_program(void)
-{
-    static const char *const tars[] = {"/usr/bin/tar", "/bin/tar", "/run/current-system/sw/bin/tar"};
-    for (size_t i = 0; i < sizeof tars / sizeof *tars; i++)
-        if (!access(tars[i], X_OK))
-            return tars[i];
-    return NULL;
-}
-
-static int extract(struct rec_run *run, const char *source, const char *to, struct rec_error *err)
-{
-    const char *argv[] = {tar_program(),     "--extract", "--file",   source,   "--directory", to, "--numeric-owner",
-                          "--same-permissions", "--xattrs",  "--xattrs-include=*", "--acls", NULL};
-    char *output;
-    int status;
-    if (!argv[0])
-        return rec_fail(err, ENOENT, "cannot unpack '%s': no tar program on this host", source);
-    if (!exists(source, false))
-        return rec_fail(err, ENOENT, "cannot unpack '%s': no such file", source);
-    int r = rec_proc_run(run->arena, argv, 600000, &status, &output, err);
-    if (r)
-        return r;
-    output[strcspn(output, "\n")] = 0;
-    if (status)
-        return rec_fail(err, EIO, "cannot unpack '%s': %.200s", source, *output ? output : "tar failed");
-    if (!exists(spec_arena_printf(run->arena, "%s/usr", to), true) && !exists(spec_arena_printf(run->arena, "%s/bin", to), true))
-        return rec_fail(err, EINVAL, "cannot use '%s' as a root: there is no /usr and no /bin in it", source);
-    return 0;
-}
-
-/* Unpacked beside its place, then renamed into it: a root is there whole or not at all. */
-static int unpack(struct rec_run *run, const struct rec_item *w, struct rec_error *err)
-{
-    const char *staging = spec_arena_printf(run->arena, NSPAWN_ROOTS "/.%s.berth-new", w->key);
-    int r = rec_dir_make(REC_STATE_DIR, 0700, err);
-    if (!r)
-        r = rec_dir_make(NSPAWN_ROOTS, 0700, err);
-    if (!r)
-        r = rec_tree_remove(staging, err);
-    if (!r)
-        r = rec_dir_make(staging, 0755, err);
-    if (r)
-        return r;
-    r = extract(run, w->system.source, staging, err);
-    int fd = r ? -1 : open(staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0) {      /* after a power cut no half-written tree bears the name */
-        syncfs(fd);
-        close(fd);
-    }
-    if (!r)
-        r = write_manifest(run, w, w->system.source, err);
-    if (!r && rename(staging, w->system.path))
-        r = rec_fail(err, errno, "cannot put '%s' in place: %s", w->system.path, strerror(errno));
-    if (r)
-        rec_tree_remove(staging, NULL);
-    return r;
-}
-
-/* Out of its place first: what is left of a removal that was cut short is no root any more. */
-static int discard(struct rec_run *run, const struct rec_item *h, struct rec_error *err)
-{
-    const char *gone = spec_arena_printf(run->arena, NSPAWN_ROOTS "/.%s.berth-gone", h->key);
-    int r = rec_tree_remove(gone, err);
-    if (!r && rename(h->system.path, gone) && errno != ENOENT)
-        r = rec_fail(err, errno, "cannot remove '%s': %s", h->system.path, strerror(errno));
-    if (!r)
-        r = rec_file_remove(spec_arena_printf(run->arena, MANIFEST, h->key), err);
-    return r ? r : rec_tree_remove(gone, err);
-}
-
-static int system_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
-{
-    if (!s->to)
-        return discard(run, s->from, err);
-    return s->from ? write_manifest(run, s->to, *s->from->system.source ? s->from->system.source : s->to->system.source, err)
-                   : unpack(run, s->to, err);
 }
 
 static int units_done(struct rec_run *run, struct rec_error *err)
@@ -511,6 +385,7 @@ static void stop(struct rec_run *run, const char *const *names, size_t n, struct
 }
 
 const struct rec_runtime rec_runtime_nspawn = {
-    .name = "nspawn", .id = SPEC_RT_NSPAWN, .refuse = refuse, .want = want, .read = read_all, .unit = unit, .system = system_step,
+    .name = "nspawn", .id = SPEC_RT_NSPAWN, .refuse = refuse, .want = want, .read = read_all, .unit = unit, .system = nspawn_root_step,
+    .purge = nspawn_roots_purge,
     .units_done = units_done, .start = start, .stop = stop,
 };

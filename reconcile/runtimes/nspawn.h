@@ -8,6 +8,7 @@
 
 #define NSPAWN_DIR  REC_RUN_DIR "/c"
 #define NSPAWN_ROOTS REC_STATE_DIR "/roots"
+#define NSPAWN_RESTORED "-"     /* a tree's source: no tar */
 
 struct nspawn_words {           /* an argument vector, and the environment that goes into the container */
     struct spec_arena *a;
@@ -20,6 +21,12 @@ void nspawn_word(struct nspawn_words *w, const char *word);
 int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct nspawn_words *out);
 const char *nspawn_path(struct spec_arena *a, const char *container, const char *file);  /* /run/berth/c/NAME/FILE */
 const char *nspawn_digest(struct spec_arena *a, const char *text);
+/* Trees below NSPAWN_ROOTS. `own`: the container's root is one of them, wherever it came from. */
+const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c, struct spec_arena *a);
+bool nspawn_root_own(struct rec_run *run, const struct spec_container *c);
+int  nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err);
+int  nspawn_root_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
+int  nspawn_roots_purge(struct rec_run *run, struct rec_error *err);
 /* The host's root needs an /etc of the container's own (facts R1 to R4): made anew before each start. `settings`: the unit's text. */
 int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err);
 /* Under the stub the payload is the leader's child, and gets SIGTERM. false: there is none, an init runs or nothing. */

@@ -1,0 +1,193 @@
+/* Trees that berth keeps for containers: unpacked from a tar, or restored from a backup. Made beside their place and renamed into it,
+ * so a root is there whole or not at all. One that goes is put aside first, whole: an undo takes it back from there, and only once an
+ * apply holds is it deleted. */
+#include "reconcile/files.h"
+#include "reconcile/kinds.h"
+#include "reconcile/proc.h"
+#include "reconcile/runtimes/nspawn.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MANIFEST NSPAWN_ROOTS "/.%s.berth"
+#define STAGING  NSPAWN_ROOTS "/.%s.berth-new"
+#define ASIDE    NSPAWN_ROOTS "/.%s.berth-gone"         /* whole, and may come back */
+#define DOOMED   NSPAWN_ROOTS "/.%s.berth-purge"        /* perhaps half gone already */
+
+static bool is(const char *path, mode_t type)
+{
+    struct stat st;
+    return !lstat(path, &st) && (st.st_mode & S_IFMT) == type;
+}
+
+const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c, struct spec_arena *a)
+{
+    if (c->nspawn.root == SPEC_ROOT_TAR)
+        return spec_arena_printf(a, NSPAWN_ROOTS "/%s", c->name);
+    const char *p = c->nspawn.path.text;
+    return *p == '/' ? p : spec_arena_printf(a, "%s/%s", run->opt.spec_dir, p + 2);
+}
+
+bool nspawn_root_own(struct rec_run *run, const struct spec_container *c)
+{
+    if (c->nspawn.root != SPEC_ROOT_DIR)
+        return c->nspawn.root == SPEC_ROOT_TAR;
+    const char *p = nspawn_root_path(run, c, run->arena);
+    return p && !strncmp(p, NSPAWN_ROOTS "/", sizeof NSPAWN_ROOTS) && !strcmp(p + sizeof NSPAWN_ROOTS, c->name);
+}
+
+/* Trees here: those that are wanted, and of the others those that shall go with their containers. */
+int nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    char **names;
+    size_t n;
+    int r = rec_dir_list(out->arena, NSPAWN_ROOTS, &names, &n, err);
+    for (size_t i = 0; !r && i < n; i++) {
+        char *text, source[SPEC_TEXT + 1] = "", on_remove[16] = "keep";
+        size_t len;
+        const struct rec_item *w = rec_state_find(wanted, REC_SYSTEM, names[i]);
+        if (*names[i] == '.')
+            continue;
+        r = rec_file_read(out->arena, spec_arena_printf(out->arena, MANIFEST, names[i]), 3 * SPEC_TEXT, &text, &len, err);
+        if (r && r != -ENOENT)
+            return r;
+        if (!r)
+            sscanf(text, "source %4096[^\n]\non_remove %15s", source, on_remove);
+        r = 0;
+        if (!w && strcmp(on_remove, "destroy") && !run->opt.destroy_files)
+            continue;
+        struct rec_item *it = rec_state_add(out, REC_SYSTEM, names[i]);
+        if (!it)
+            return rec_fail(err, ENOMEM, "out of memory");
+        it->container = names[i];
+        it->runtime = SPEC_RT_NSPAWN;
+        it->stated = 3;
+        it->system.path = spec_arena_printf(out->arena, NSPAWN_ROOTS "/%s", names[i]);
+        it->system.source = spec_arena_strdup(out->arena, source);
+        it->system.on_remove = spec_arena_strdup(out->arena, on_remove);
+        if (w && *source && strcmp(source, w->system.source) && strcmp(source, NSPAWN_RESTORED) && strcmp(w->system.source, NSPAWN_RESTORED))
+            rec_state_note(out, names[i], "its root was unpacked from '%.180s' and stays; remove '%s' to have it made from '%.180s'", source,
+                           it->system.path, w->system.source);
+    }
+    return r == -ENOENT ? 0 : r;
+}
+
+static int write_manifest(struct rec_run *run, const struct rec_item *w, const char *source, struct rec_error *err)
+{
+    const char *text = spec_arena_printf(run->arena, "source %s\non_remove %s\n", source, w->system.on_remove);
+    return rec_file_write(spec_arena_printf(run->arena, MANIFEST, w->key), text, strlen(text), 0600, err);
+}
+
+static const char *tar_program(void)
+{
+    static const char *const tars[] = {"/usr/bin/tar", "/bin/tar", "/run/current-system/sw/bin/tar"};
+    for (size_t i = 0; i < sizeof tars / sizeof *tars; i++)
+        if (!access(tars[i], X_OK))
+            return tars[i];
+    return NULL;
+}
+
+static int extract(struct rec_run *run, const char *source, const char *to, struct rec_error *err)
+{
+    const char *argv[] = {tar_program(),     "--extract", "--file",   source,   "--directory", to, "--numeric-owner",
+                          "--same-permissions", "--xattrs",  "--xattrs-include=*", "--acls", NULL};
+    char *output;
+    int status;
+    struct stat st;
+    if (!argv[0])
+        return rec_fail(err, ENOENT, "cannot unpack '%s': no tar program on this host", source);
+    if (stat(source, &st) || !S_ISREG(st.st_mode))
+        return rec_fail(err, ENOENT, "cannot unpack '%s': no such file", source);
+    int r = rec_proc_run(run->arena, argv, 600000, &status, &output, err);
+    if (r)
+        return r;
+    output[strcspn(output, "\n")] = 0;
+    if (status)
+        return rec_fail(err, EIO, "cannot unpack '%s': %.200s", source, *output ? output : "tar failed");
+    if ((stat(spec_arena_printf(run->arena, "%s/usr", to), &st) || !S_ISDIR(st.st_mode)) &&
+        (stat(spec_arena_printf(run->arena, "%s/bin", to), &st) || !S_ISDIR(st.st_mode)))
+        return rec_fail(err, EINVAL, "cannot use '%s' as a root: there is no /usr and no /bin in it", source);
+    return 0;
+}
+
+static int unpack(struct rec_run *run, const struct rec_item *w, struct rec_error *err)
+{
+    const char *staging = spec_arena_printf(run->arena, STAGING, w->key);
+    const char *aside = spec_arena_printf(run->arena, ASIDE, w->key);
+    if (is(aside, S_IFDIR))         /* an undo, or the run that put it aside was killed: the very tree, not one like it */
+        return rec_tree_move(aside, w->system.path, err);
+    if (!strcmp(w->system.source, NSPAWN_RESTORED)) {
+        rec_fail(err, ENOENT, "the root of container '%s' is not there: '%s'", w->key, w->system.path);
+        rec_hint(err, "unpack it from a backup: berth restore FILE");
+        return -ENOENT;
+    }
+    int r = rec_dir_make(REC_STATE_DIR, 0700, err);
+    if (!r)
+        r = rec_dir_make(NSPAWN_ROOTS, 0700, err);
+    if (!r)
+        r = rec_tree_remove(staging, err);
+    if (!r)
+        r = rec_dir_make(staging, 0755, err);
+    if (r)
+        return r;
+    r = extract(run, w->system.source, staging, err);
+    int fd = r ? -1 : open(staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0) {      /* after a power cut no half-written tree bears the name */
+        syncfs(fd);
+        close(fd);
+    }
+    if (!r)
+        r = write_manifest(run, w, w->system.source, err);
+    if (!r)
+        r = rec_tree_move(staging, w->system.path, err);
+    if (r)
+        rec_tree_remove(staging, NULL);
+    return r;
+}
+
+/* What an earlier run put aside makes room: this one is the tree that an undo would want. */
+static int set_aside(struct rec_run *run, const struct rec_item *h, struct rec_error *err)
+{
+    const char *aside = spec_arena_printf(run->arena, ASIDE, h->key), *doomed = spec_arena_printf(run->arena, DOOMED, h->key);
+    int r = is(aside, S_IFDIR) ? rec_tree_remove(doomed, err) : 0;
+    if (!r && is(aside, S_IFDIR))
+        r = rec_tree_move(aside, doomed, err);
+    return r ? r : rec_tree_move(h->system.path, aside, err);
+}
+
+int nspawn_root_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
+{
+    if (!s->to)
+        return set_aside(run, s->from, err);
+    return s->from ? write_manifest(run, s->to, *s->from->system.source ? s->from->system.source : s->to->system.source, err)
+                   : unpack(run, s->to, err);
+}
+
+int nspawn_roots_purge(struct rec_run *run, struct rec_error *err)
+{
+    static const char gone[] = ".berth-gone", purge[] = ".berth-purge";
+    struct spec_arena *a = run->arena;
+    char **names;
+    size_t n;
+    int r = rec_dir_list(a, NSPAWN_ROOTS, &names, &n, err);
+    for (size_t i = 0; !r && i < n; i++) {
+        size_t len = strlen(names[i]);
+        bool whole = len > sizeof gone && !strcmp(names[i] + len - sizeof gone + 1, gone);
+        if (*names[i] != '.' || (!whole && !(len > sizeof purge && !strcmp(names[i] + len - sizeof purge + 1, purge))))
+            continue;
+        const char *key = spec_arena_strndup(a, names[i] + 1, len - (whole ? sizeof gone : sizeof purge));
+        const char *doomed = spec_arena_printf(a, DOOMED, key);
+        if (whole)
+            r = rec_tree_remove(doomed, err);
+        if (!r && whole)
+            r = rec_tree_move(spec_arena_printf(a, ASIDE, key), doomed, err);
+        if (!r && !is(spec_arena_printf(a, NSPAWN_ROOTS "/%s", key), S_IFDIR))
+            r = rec_file_remove(spec_arena_printf(a, MANIFEST, key), err);
+        if (!r)
+            r = rec_tree_remove(doomed, err);
+    }
+    return r == -ENOENT ? 0 : r;
+}

@@ -1,6 +1,7 @@
 /* run, login, logs: no spec is needed, the host knows its containers. If one is there all the same, it helps with a mistyped name. */
 #include "cmd/cmd.h"
 #include "reconcile/enter.h"
+#include "reconcile/logs.h"
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>

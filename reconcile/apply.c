@@ -5,6 +5,7 @@
 #include "reconcile/guard.h"
 #include "reconcile/kinds.h"
 #include "reconcile/lock.h"
+#include "reconcile/logs.h"
 #include "reconcile/record.h"
 #include "reconcile/runtime.h"
 #include <errno.h>
@@ -288,6 +289,8 @@ record:
     if (out->outcome == REC_APPLIED) {
         if (purge(run, &out->error))
             out->outcome = REC_PARTIAL;
+        if (!want->n)
+            rec_logs_forget(run->arena);
         drop_empty();
     }
 end:

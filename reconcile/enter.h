@@ -14,6 +14,4 @@ struct rec_enter {
 /* Runs it and waits. Exit status as a shell would give it (127: not found, 126: not executable, 128+n: killed by signal n) in *status;
  * signals that berth gets meanwhile (INT, TERM, HUP, QUIT, USR1, USR2, WINCH) are passed on. */
 int rec_enter(struct rec_run *run, const struct rec_enter *e, int *status, struct rec_error *err);
-/* Output of the container's process: the journal (systemd) or its log file, to `fd`; `follow`: until interrupted. */
-int rec_logs(struct rec_run *run, const char *container, bool follow, long lines, int fd, struct rec_error *err);
 #endif

@@ -627,7 +627,13 @@ static void mend(struct rec_run *run, const struct rec_step *s, struct rec_error
         rec_fail_net(err, &ne);
 }
 
+/* A container of somebody else has its lines in the journal too, but is not named by this. */
+static const char *journal(struct rec_run *run, const char *container, bool here)
+{
+    return run->facts.systemd && here && nixos_ours(run, container) ? systemd_unit(run->arena, "container", container) : NULL;
+}
+
 const struct rec_runtime rec_runtime_nixos = {
     .name = "nixos", .id = SPEC_RT_NIXOS, .refuse = refuse, .want = want, .read = read_all, .unit = unit, .system = system_step,
-    .start = start, .stop = stop, .reload = reload, .mend = mend,
+    .start = start, .stop = stop, .reload = reload, .mend = mend, .journal = journal,
 };

@@ -384,8 +384,15 @@ static void stop(struct rec_run *run, const char *const *names, size_t n, struct
     (run->facts.systemd ? nspawn_unit_stop : nspawn_detached_stop)(run, names, n, err);
 }
 
+static const char *journal(struct rec_run *run, const char *container, bool here)
+{
+    if (!run->facts.systemd || (here && access(nspawn_unit_path(run->arena, container), F_OK)))
+        return NULL;
+    return spec_arena_printf(run->arena, "berth@%.63s.service", container);
+}
+
 const struct rec_runtime rec_runtime_nspawn = {
     .name = "nspawn", .id = SPEC_RT_NSPAWN, .refuse = refuse, .want = want, .read = read_all, .unit = unit, .system = nspawn_root_step,
-    .purge = nspawn_roots_purge,
+    .purge = nspawn_roots_purge, .journal = journal,
     .units_done = units_done, .start = start, .stop = stop,
 };

@@ -3,6 +3,7 @@
  * container; where the file was lost, the cgroup or the network namespace leads to the processes. A killed nspawn leaves the
  * payload behind (facts R11): then the leader lives without it, and is an orphan. */
 #include "reconcile/files.h"
+#include "reconcile/logs.h"
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/nspawn.h"
 #include <errno.h>
@@ -415,8 +416,10 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
         int n = snprintf(line, sizeof line, "boot %s nspawn %d %llu leader %d %llu\n", rec_proc_boot(), (int)s->nspawn, s->started,
                          (int)s->leader, leader_started);
         int r = rec_file_write(nspawn_path(a, s->name, "run"), line, (size_t)n, 0644, err);
-        if (!r)
+        if (!r) {
+            rec_log_forget(s->name);
             return 0;
+        }
     }
     bool slow = !s->ready && !s->over;
     rec_proc_kill(s->nspawn, s->started, SIGKILL);
@@ -431,6 +434,7 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
                  log_tail(run, s));
     else
         rec_fail(err, EIO, "cannot start container '%s': %.380s", s->name, log_tail(run, s));
+    rec_log_keep(s->name, s->log_path);
     rec_hint(err, "all it said: berth logs %s", s->name);
     return -err->code;
 }

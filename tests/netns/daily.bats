@@ -81,3 +81,79 @@ tarred() {
     assert_match "$(<"$BATS_TEST_TMPDIR/out")" "symbolic link"
     assert_eq "$(host cat /srv/elsewhere/written)" mine
 }
+
+# ---- logs ----
+
+# A container that says a line for each that it reads from /ask.
+talker() {
+    root_dir
+    hosts_with <<-'END'
+	talk: {address: 10.100.0.20, nspawn: {root: /srv/root, command: [/bin/sh, -c, 'i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo line $i; done; exec sleep 9999']}}
+	END
+    exits 0 berth apply "$SPEC"
+}
+LOG=/run/berth/c/talk/log
+
+@test "logs: all, the last ones, and across a file that was put aside" {
+    talker
+    exits 0 berth logs talk
+    assert_match "$output" $'^line 1\n.*line 20$'
+    exits 0 berth logs -n 2 talk
+    assert_eq "$output" $'line 19\nline 20'
+    exits 0 berth logs -n 0 talk
+    assert_eq "$output" ""
+    host_sh "mv $LOG $LOG.old; echo 'line 21' >$LOG"
+    exits 0 berth logs -n 2 talk
+    assert_eq "$output" $'line 20\nline 21'
+    exits 0 berth logs talk
+    assert_match "$output" $'line 1\n.*line 20\nline 21$'
+    exits 1 berth logs tal
+    assert_match "$stderr" "no log here"
+}
+
+@test "logs -f: what is written, a file cut off, one put aside and begun anew; ends with its reader and with the container" {
+    talker
+    local out=$BATS_TEST_TMPDIR/out
+    host "$BERTH" logs -f -n 1 talk >"$out" 2>&1 3>&- {LAB_LIFE}>&- &
+    local pid=$!
+    wait_for grep -q 'line 20' "$out"
+    host_sh "echo more >>$LOG"
+    wait_for grep -q more "$out"
+    host_sh "echo last >>$LOG; mv $LOG $LOG.old; echo 'after the change' >$LOG"
+    wait_for grep -q 'after the change' "$out"
+    host_sh "echo again >>$LOG"
+    wait_for grep -q again "$out"
+    host_sh "echo 'cut off' >$LOG"
+    wait_for grep -q 'cut off' "$out"
+    assert_eq "$(grep -c . "$out")" 6
+    exits 0 berth destroy --yes "$SPEC"
+    wait "$pid" || fail "logs -f failed when its container went"
+    exits 0 berth apply "$SPEC"
+    exits 0 host_sh '"$1" logs -f talk | head -1' "$BERTH"
+    assert_eq "$output" "line 1"
+}
+
+@test "the log of a container whose first start failed outlives the undo, until it starts or all is destroyed" {
+    root_dir
+    hosts_with <<-'END'
+	talk: {address: 10.100.0.20, nspawn: {root: /srv/root, command: [/no/such]}}
+	END
+    exits 5 berth apply "$SPEC"
+    assert_match "$stderr" "berth logs talk"
+    assert_eq "$(host_sh 'ls /run/berth/c 2>/dev/null || :')" ""
+    exits 0 berth logs talk
+    assert_match "$output" "/no/such"
+    exits 0 berth logs -n1 talk
+    exits 0 berth plan "$SPEC"
+    sed -i 's|/no/such|/bin/sleep, "9999"|' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth logs talk
+    refute_match "$output" "/no/such"
+    exits 0 host test ! -e /run/berth/failed
+    sed -i 's|/bin/sleep, "9999"|/no/such|; s/talk:/other:/' "$SPEC"
+    exits 5 berth apply "$SPEC"
+    exits 0 berth logs other
+    exits 0 berth destroy --yes "$SPEC"
+    exits 1 berth logs other
+    exits 0 host test ! -e /run/berth/failed
+}

@@ -50,7 +50,17 @@ const struct cmd_verb cmd_verbs[] = {
     {"login", cmd_login, CMD_TAKES_NAME, "NAME", "open a root shell inside a container", "Ends with the shell; no password is asked.",
      "berth login container1", true},
     {"logs", cmd_logs, CMD_TAKES_NAME, "NAME", "show what a container's process printed",
-     "From the journal where systemd is PID 1, else from its log file.", "berth logs -f web", true},
+     "From the journal where systemd is PID 1, else from its log file. Of a container whose first start failed, what it said then.",
+     "berth logs -f web", true},
+    {"top", cmd_top, CMD_TAKES_ANY_NAMES, "[NAME...]", "show what the containers use",
+     "CPU and memory out of their cgroups, tasks, and the bytes that went over their links, as the container sees them: RX is what it "
+     "received. Rates come from two readings. On a terminal until q or Ctrl-C, else once. Where the kernel counts no memory for a cgroup, "
+     "the resident memory of its processes is added up, and shared pages count more than once.",
+     "berth top -i 2s", true},
+    {"capture", cmd_capture, CMD_TAKES_NAME_WORDS, "NAME [--] [FILTER...]", "show the packets of a container",
+     "Runs tcpdump on the host's end of the container's link; what follows -- goes to tcpdump, a filter or its flags. The exit status is "
+     "tcpdump's, 69 where it is not installed.",
+     "berth capture web -w web.pcap -- tcp port 80", true},
     {"hook", cmd_hook, CMD_TAKES_WORDS, "install|uninstall|status|EVENT", "have git validate, plan and apply the spec",
      "install writes small hooks into the repository around, or that of --repo: in a bare one pre-receive, which refuses bad specs and "
      "denied disruptions, and post-receive, which with --apply applies the branch's new tip; in a work tree pre-commit and pre-push, and "
@@ -87,6 +97,9 @@ const struct cmd_flag cmd_flags[] = {
     {'e', "exit-code", NULL, CMD_SWITCH, AT(exit_code), "plan status", NULL, false, "exit 2 when something differs"},
     {'n', "dry-run", NULL, CMD_SWITCH, AT(dry), "apply destroy", NULL, false, "show the plan, change nothing"},
     {'n', "lines", "LINES", CMD_NUMBER, AT(lines), "logs", NULL, false, "only the last LINES lines"},
+    {'w', "write", "FILE", CMD_TEXT, AT(write), "capture", NULL, false, "write the packets into FILE, for tcpdump -r and its kin"},
+    {'i', "interval", "TIME", CMD_TIME, AT(interval_ms), "top", NULL, false, "between two readings (1s)"},
+    {'n', "count", "N", CMD_NUMBER, AT(count), "top", NULL, false, "so many times, then end"},
     {'f', "follow", NULL, CMD_SWITCH, AT(follow), "logs", NULL, false, "go on until interrupted"},
     {0, "adopt", NULL, CMD_SWITCH, AT(adopt), "plan apply", NULL, false, "take over what stands in the way and is not berth's"},
     {0, "allow-deletes", "N", CMD_NUMBER, AT(allow_deletes), "plan apply", NULL, false,
@@ -105,7 +118,7 @@ const struct cmd_flag cmd_flags[] = {
     {0, "lock-timeout", "TIME", CMD_TIME, AT(lock_timeout_ms), "apply destroy start stop restart update", "BERTH_LOCK_TIMEOUT", false,
      "how long to wait for another berth (30s)"},
     {0, "huge", NULL, CMD_SWITCH, AT(huge), WITH_SPEC, "BERTH_HUGE", false, "allow specs of up to 64 MiB (4 MiB)"},
-    {0, "json", NULL, CMD_SWITCH, AT(json), "validate plan apply status destroy list start stop restart update hook version", "BERTH_JSON", false,
+    {0, "json", NULL, CMD_SWITCH, AT(json), "validate plan apply status destroy list start stop restart update top hook version", "BERTH_JSON", false,
      "print the result as JSON"},
     {0, "man", NULL, CMD_SWITCH, AT(man), "help", NULL, true, "print the verbs and flags as a manual's sections"},
     {0, "color", "WHEN", CMD_COLOUR, AT(color), NULL, "BERTH_COLOR", false, "auto, always or never"},
@@ -362,15 +375,21 @@ static int operand(struct cmd_args *a, char **argv, int i, struct cmd_complaint 
         return complain(why, "berth %s takes one spec, and '%s' is a second one", a->verb->name, argv[i]);
     case CMD_TAKES_NAME:
     case CMD_TAKES_WORD:
+    case CMD_TAKES_FILE:
         if (!a->n_names)
             break;
         return complain(why, "berth %s takes one argument, and '%s' is a second one", a->verb->name, argv[i]);
+    case CMD_TAKES_NAME_FILE:
+        if (a->n_names < 2)
+            break;
+        return complain(why, "berth %s takes a container and a file, and '%s' is a third argument", a->verb->name, argv[i]);
     case CMD_TAKES_NOTHING:
         return complain(why, "berth %s takes no argument, and '%s' is one", a->verb->name, argv[i]);
     case CMD_TAKES_COMMAND:
     case CMD_TAKES_NAMES:
     case CMD_TAKES_ANY_NAMES:
     case CMD_TAKES_WORDS:
+    case CMD_TAKES_NAME_WORDS:
         break;
     }
     /* Operands move to the front of argv, where they stand together. */
@@ -406,8 +425,17 @@ static int enough(struct cmd_args *a, struct cmd_complaint *why)
         break;
     case CMD_TAKES_NAME:
     case CMD_TAKES_NAMES:
+    case CMD_TAKES_NAME_WORDS:
         if (!a->n_names)
             return complain(why, "berth %s needs the name of a container", v);
+        break;
+    case CMD_TAKES_NAME_FILE:
+        if (a->n_names < 2)
+            return complain(why, a->n_names ? "berth %s needs a file to write to" : "berth %s needs the name of a container, and a file", v);
+        break;
+    case CMD_TAKES_FILE:
+        if (!a->n_names)
+            return complain(why, "berth %s needs a file", v);
         break;
     case CMD_TAKES_COMMAND:
         if (!a->n_names)
@@ -429,7 +457,7 @@ static int enough(struct cmd_args *a, struct cmd_complaint *why)
 
 int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why)
 {
-    *out = (struct cmd_args){.allow_deletes = -1, .lock_timeout_ms = 30000, .lines = -1};
+    *out = (struct cmd_args){.allow_deletes = -1, .lock_timeout_ms = 30000, .lines = -1, .interval_ms = -1, .count = -1};
     memset(why, 0, sizeof *why);
     int r = from_environment(out, env, why);
     bool only_operands = false;

@@ -34,6 +34,11 @@ struct cmd_args {
     long           allow_deletes;   /* -1: the default bound */
     long           lock_timeout_ms;
     long           lines;           /* -1: all */
+    const char    *write;           /* capture: into this file; NULL: to the terminal */
+    long           interval_ms;     /* top; -1: the default */
+    long           count;           /* top: readings; -1: the default */
+    bool           force;           /* backup, restore: over what is there */
+    const char    *name, *address, *root;   /* restore: under this name, at this address, to this directory; NULL: as it was */
     char         **names;           /* NAME…, in argv */
     size_t         n_names;
     char         **command;         /* run: CMD and its arguments, ends in NULL; in argv */
@@ -47,6 +52,9 @@ enum cmd_operands {
     CMD_TAKES_NAMES,                /* NAME… */
     CMD_TAKES_ANY_NAMES,            /* [NAME…] */
     CMD_TAKES_COMMAND,              /* NAME [--] CMD [ARG…] */
+    CMD_TAKES_NAME_WORDS,           /* NAME [--] [WORD…] */
+    CMD_TAKES_NAME_FILE,            /* NAME FILE */
+    CMD_TAKES_FILE,                 /* FILE */
     CMD_TAKES_WORD,                 /* [WORD] */
     CMD_TAKES_WORDS                 /* WORD [ARG…] */
 };

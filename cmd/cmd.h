@@ -63,6 +63,8 @@ void cmd_tell(struct cmd *c, const struct rec_error *e);
 enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, const struct rec_error *e);
 /* "there is no container …", with the nearest name there is. */
 enum cmd_exit cmd_no_container(struct cmd *c, const char *format, const char *name);
+/* args.names[0] is not here: *err tells so, and gets a hint out of the spec, if there is one. */
+enum cmd_exit cmd_absent(struct cmd *c, struct rec_error *err);
 /* The name nearest to `name` among the host's containers, or NULL. */
 const char *cmd_nearest_container(const struct cmd *c, const char *name);
 
@@ -81,6 +83,8 @@ int cmd_list(struct cmd *c);
 int cmd_run(struct cmd *c);
 int cmd_login(struct cmd *c);
 int cmd_logs(struct cmd *c);
+int cmd_top(struct cmd *c);
+int cmd_capture(struct cmd *c);
 int cmd_start(struct cmd *c);
 int cmd_stop(struct cmd *c);
 int cmd_restart(struct cmd *c);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 /* Not running, or never heard of? The spec, if there is a valid one, can tell a typing error. */
-static enum cmd_exit absent(struct cmd *c, struct rec_error *err)
+enum cmd_exit cmd_absent(struct cmd *c, struct rec_error *err)
 {
     const char *name = c->args.names[0];
     struct rec_error ignored;
@@ -30,7 +30,7 @@ static enum cmd_exit absent(struct cmd *c, struct rec_error *err)
 static enum cmd_exit failed(struct cmd *c, int r, struct rec_error *err)
 {
     if (r == -ESRCH || r == -ENOENT)
-        return absent(c, err);
+        return cmd_absent(c, err);
     return cmd_fail(c, NULL, cmd_exit_of_errno(-r), err);
 }
 

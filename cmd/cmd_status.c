@@ -137,21 +137,6 @@ int cmd_status(struct cmd *c)
     return differs && c->args.exit_code ? CMD_PENDING : CMD_OK;
 }
 
-static const char *runtime_name(enum spec_runtime r)
-{
-    switch (r) {
-    case SPEC_RT_NIXOS:
-        return "nixos";
-    case SPEC_RT_NSPAWN:
-        return "nspawn";
-    case SPEC_RT_NETNS:
-        return "netns";
-    case SPEC_RT_AUTO:
-        break;
-    }
-    return NULL;
-}
-
 static bool listed(const struct cmd *c, const char *name)
 {
     for (size_t i = 0; i < c->args.n_names; i++)
@@ -215,7 +200,7 @@ static struct cmd_render_container container(struct cmd *c, const struct view *v
     const char *held = rec_hold_find(a, name);
     bool alive = rt == SPEC_RT_NETNS ? netns && netns->ours : run && run->run.running;
     bool shall = rt == SPEC_RT_NETNS ? rec_state_find(&v->want, REC_NETNS, name) != NULL : wanted && wanted->run.running;
-    out.runtime = runtime_name(rt);
+    out.runtime = cmd_runtime_name(rt);
     out.state = alive ? "running" : held ? "held" : !shall ? "stopped" : netns || run ? "dead" : "missing";
     out.address = address_of(a, spec, rec_state_find(&v->have, REC_PORT, name));
     out.root = root_of(a, rt, spec, rec_state_find(&v->have, REC_SYSTEM, name));
@@ -275,7 +260,7 @@ int cmd_list(struct cmd *c)
             if (!strcmp(c->host->containers[k].name, list[i].name))
                 spec = &c->host->containers[k];
         enum spec_runtime rt = rec_runtime_of(c->run, spec);
-        list[i] = (struct cmd_render_container){.name = spec->name, .runtime = runtime_name(rt), .sync = "in sync",
+        list[i] = (struct cmd_render_container){.name = spec->name, .runtime = cmd_runtime_name(rt), .sync = "in sync",
                                             .state = rec_hold_find(c->run->arena, spec->name) ? "held" : "stopped",
                                             .address = address_of(c->run->arena, spec, NULL),
                                             .root = root_of(c->run->arena, rt, spec, NULL)};

@@ -145,14 +145,22 @@ static bool takes_names(const struct cmd_verb *v)
     case CMD_TAKES_NAMES:
     case CMD_TAKES_ANY_NAMES:
     case CMD_TAKES_COMMAND:
+    case CMD_TAKES_NAME_WORDS:
         return true;
     case CMD_TAKES_NOTHING:
     case CMD_TAKES_SPEC:
     case CMD_TAKES_WORD:
     case CMD_TAKES_WORDS:
+    case CMD_TAKES_NAME_FILE:
+    case CMD_TAKES_FILE:
         break;
     }
     return false;
+}
+
+static bool takes_file(const struct cmd_verb *v)
+{
+    return v->operands == CMD_TAKES_SPEC || v->operands == CMD_TAKES_FILE;
 }
 
 static void verb_words(struct cmd_out *o)
@@ -186,7 +194,10 @@ static void bash(struct cmd_out *o)
         cmd_put(o, "' -- \"$cur\"))\n");
         if (takes_names(v))
             cmd_put(o, "            else COMPREPLY=($(compgen -W \"$(berth completion names 2>/dev/null)\" -- \"$cur\")); fi ;;\n");
-        else if (v->operands == CMD_TAKES_SPEC)
+        else if (v->operands == CMD_TAKES_NAME_FILE)
+            cmd_put(o, "            else compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -W \"$(berth completion names 2>/dev/null)\" "
+                       "-- \"$cur\") $(compgen -f -- \"$cur\")); fi ;;\n");
+        else if (takes_file(v))
             cmd_put(o, "            else compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$cur\")); fi ;;\n");
         else if (v->run == cmd_completion)
             cmd_put(o, "            else COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$cur\")); fi ;;\n");
@@ -246,8 +257,10 @@ static void zsh(struct cmd_out *o)
         if (takes_names(v))
             cmd_put(o, v->operands == CMD_TAKES_COMMAND ? " \\\n            '1:container:_berth_names' '*::command:_normal'"
                                                         : " \\\n            '*:container:_berth_names'");
-        else if (v->operands == CMD_TAKES_SPEC)
-            cmd_put(o, " \\\n            '1:spec:_files'");
+        else if (v->operands == CMD_TAKES_NAME_FILE)
+            cmd_put(o, " \\\n            '1:container:_berth_names' '2:file:_files'");
+        else if (takes_file(v))
+            cmd_put(o, " \\\n            '1:file:_files'");
         else if (v->run == cmd_completion)
             cmd_put(o, " \\\n            '1:shell:(bash zsh fish)'");
         else if (v->run == cmd_help) {
@@ -285,7 +298,9 @@ static void fish(struct cmd_out *o)
         }
         if (takes_names(v))
             cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s' -a '(berth completion names 2>/dev/null)'\n", v->name);
-        else if (v->operands == CMD_TAKES_SPEC)
+        else if (v->operands == CMD_TAKES_NAME_FILE)
+            cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s' -F -a '(berth completion names 2>/dev/null)'\n", v->name);
+        else if (takes_file(v))
             cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s' -F\n", v->name);
         else if (v->run == cmd_completion)
             cmd_put(o, "complete -c berth -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n");

@@ -16,6 +16,21 @@ void cmd_render_duration(uint64_t ms, char out[32])
         snprintf(out, 32, "%llus", s);
 }
 
+const char *cmd_runtime_name(enum spec_runtime r)
+{
+    switch (r) {
+    case SPEC_RT_NIXOS:
+        return "nixos";
+    case SPEC_RT_NSPAWN:
+        return "nspawn";
+    case SPEC_RT_NETNS:
+        return "netns";
+    case SPEC_RT_AUTO:
+        break;
+    }
+    return NULL;
+}
+
 enum { COLUMNS = 7 };
 
 static void cells(const struct cmd_render_container *c, uint64_t now, char uptime[32], const char *cell[COLUMNS])

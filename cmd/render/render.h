@@ -4,6 +4,7 @@
 #ifndef CMD_RENDER_RENDER_H
 #define CMD_RENDER_RENDER_H
 #include "cmd/cmd.h"
+#include "reconcile/usage.h"
 
 #define CMD_WIDTH 80
 
@@ -64,6 +65,16 @@ struct cmd_render_list {
 };
 void cmd_render_list_text(struct cmd_out *o, const struct cmd_render_list *l);
 void cmd_render_list_json(struct cmd_out *o, const struct cmd_render_list *l);
+struct cmd_render_top {
+    const struct rec_usages *now, *before;  /* before NULL: no rates yet */
+    bool                     live;          /* on a terminal: the busiest first, each line up to its end, `rows` of them (0: all) */
+    size_t                   rows;
+};
+void cmd_render_top_text(struct cmd_out *o, const struct cmd_render_top *t);
+void cmd_render_top_json(struct cmd_out *o, const struct cmd_render_top *t);
+void cmd_render_bytes(uint64_t n, char out[24]);        /* "12.3M" */
+const char *cmd_runtime_name(enum spec_runtime r);      /* NULL: auto */
+
 /* "3d 4h", "12m 5s": at most two units. */
 void cmd_render_duration(uint64_t ms, char out[32]);
 

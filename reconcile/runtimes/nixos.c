@@ -627,10 +627,9 @@ static void mend(struct rec_run *run, const struct rec_step *s, struct rec_error
         rec_fail_net(err, &ne);
 }
 
-/* A container of somebody else has its lines in the journal too, but is not named by this. */
 static const char *journal(struct rec_run *run, const char *container, bool here)
 {
-    return run->facts.systemd && here && nixos_ours(run, container) ? systemd_unit(run->arena, "container", container) : NULL;
+    return run->facts.systemd && (!here || nixos_ours(run, container)) ? systemd_unit(run->arena, "container", container) : NULL;
 }
 
 const struct rec_runtime rec_runtime_nixos = {

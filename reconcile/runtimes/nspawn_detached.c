@@ -40,6 +40,18 @@ static int left_until(long deadline)
 
 /* ---- its cgroup ----------------------------------------------------------- */
 
+static void put(const char *dir, const char *file, const char *text)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t n = write(fd, text, strlen(text));
+    (void)n;    /* what it was for is looked at afterwards */
+    close(fd);
+}
+
 /* The container's cgroup directory, made if it can be; NULL: no cgroup2 here that we may write. */
 static const char *cgroup_of(struct spec_arena *a, const char *name, bool make)
 {
@@ -51,23 +63,16 @@ static const char *cgroup_of(struct spec_arena *a, const char *name, bool make)
         const char *top = spec_arena_printf(a, "%s/berth", mounts[i]), *dir = spec_arena_printf(a, "%s/berth/%s", mounts[i], name);
         if (!top || !dir)
             return NULL;
-        if (make && ((mkdir(top, 0755) && errno != EEXIST) || (mkdir(dir, 0755) && errno != EEXIST)))
+        if (make && !mkdir(top, 0755)) {        /* counted where the host counts; one that it does not have refuses only itself */
+            put(top, "cgroup.subtree_control", "+cpu");
+            put(top, "cgroup.subtree_control", "+memory");
+            put(top, "cgroup.subtree_control", "+pids");
+        }
+        if (make && mkdir(dir, 0755) && errno != EEXIST)
             return NULL;
         return make || !access(dir, F_OK) ? dir : NULL;
     }
     return NULL;
-}
-
-static void put(const char *dir, const char *file, const char *text)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", dir, file);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    ssize_t n = write(fd, text, strlen(text));
-    (void)n;    /* what it was for is looked at afterwards */
-    close(fd);
 }
 
 static void each_cgroup(struct spec_arena *a, const char *dir, int depth, void (*each)(void *arg, const char *dir), void *arg)

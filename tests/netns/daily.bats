@@ -157,3 +157,112 @@ LOG=/run/berth/c/talk/log
     exits 1 berth logs other
     exits 0 host test ! -e /run/berth/failed
 }
+
+# ---- top ----
+
+# One that idles, one that burns a processor, and a namespace alone.
+busy() {
+    root_dir
+    hosts_with <<-'END'
+	idle: 10.100.0.10
+	burn: {address: 10.100.0.20, nspawn: {root: /srv/root, command: [/bin/sh, -c, 'while :; do :; done']}}
+	bare: {address: 10.100.0.30, runtime: netns}
+	END
+    exits 0 berth apply "$SPEC"
+}
+link_bytes() { host ip -s -j link show vb-bare | jq -c '.[0].stats64 | [.tx.bytes, .rx.bytes, .tx.packets, .rx.packets]'; }
+cgroup_dir() { host_sh 'find /sys/fs/cgroup -type d -path "*/berth/$1" | head -1' "$1"; }
+of() { json ".containers[] | select(.name == \"$1\") | $2"; }
+
+@test "top: what cgroup files and ip's counters say, rates between two readings, names, JSON" {
+    busy
+    local dir low high
+    dir=$(cgroup_dir burn)
+    host ping -q -c3 -i0.01 -s 1000 10.100.0.30 >/dev/null
+    low=$(host awk '/^usage_usec/ {print $2}' "$dir/cpu.stat")
+    exits 0 berth top --json -i 200ms
+    high=$(host awk '/^usage_usec/ {print $2}' "$dir/cpu.stat")
+    assert_eq "$(json '[.containers[] | "\(.name) \(.runtime)"] | join(",")')" "bare netns,burn nspawn,idle nspawn"
+    (($(of burn .cpu_usec) >= low && $(of burn .cpu_usec) <= high))
+    # The table of processors is shared with others here: half of one is plenty more than what an idle one takes.
+    [[ $(of burn '.cpu_percent > 20') == true && $(of idle '.cpu_percent < 10') == true ]]
+    assert_eq "$(of idle .tasks)" "$(host_sh 'find "$1" -name cgroup.threads -exec cat {} + | wc -l' "$(cgroup_dir idle)")"
+    [[ $(of idle '.memory_bytes > 100000') == true ]]
+    assert_match "$(of idle .memory_from)" 'cgroup|processes'
+    assert_eq "$(json '.containers[] | select(.name == "bare") | [.cpu_usec, .memory_bytes, .tasks] | map(. == null) | all')" true
+    # What the host's end sends is what the container receives.
+    low=$(link_bytes)
+    exits 0 berth top --json -i 50ms bare
+    high=$(link_bytes)
+    jq -en --argjson low "$low" --argjson high "$high" --argjson now "$(jq -c '.containers[0].network | [.rx_bytes, .tx_bytes, .rx_packets, .tx_packets]' <<<"$output")" \
+        '[range(4)] | all(. as $i | $low[$i] > 0 and $low[$i] <= $now[$i] and $now[$i] <= $high[$i])' >/dev/null || fail "counters: $low, $output, $high"
+    exits 0 berth top -n1 -i 100ms burn
+    assert_match "$output" $'^NAME +RUNTIME +CPU .*\nburn +nspawn +[0-9.]+% '
+    refute_match "$output" 'idle|\x1b'
+    exits 1 berth top brun
+    assert_match "$stderr" "brun"
+    exits 0 berth top -n2 -i 100ms bare
+    assert_eq "$(grep -c '^NAME' <<<"$output")" 2
+}
+
+@test "top counts bytes as they go: the rate is that of the flow" {
+    busy
+    host_sh 'ping -q -f -s 1400 10.100.0.30 >/dev/null & echo $! >/run/flood'
+    exits 0 berth top --json -i 500ms bare
+    host_sh 'kill $(cat /run/flood)'
+    [[ $(of bare '.network.rx_bytes_per_second > 20000 and .network.tx_bytes_per_second > 20000') == true ]]
+}
+
+@test "top on a terminal: redrawn, ended by q and by Ctrl-C, the terminal as it was" {
+    busy
+    local out=$BATS_TEST_TMPDIR/screen
+    # A pty with the terminal's settings compared before and after; keys come from a pipe.
+    host_sh 'mkfifo /run/keys; exec 9<>/run/keys
+        script -qec "stty -g >/run/before; \"$1\" top -i 100ms; echo status \$? >/run/status; stty -g >/run/after" "$2" <&9 >/dev/null & p=$!
+        for i in $(seq 200); do [ "$(grep -c burn "$2" 2>/dev/null)" -ge 3 ] && break; read -rt 0.05 <>/run/none_$$ || :; done 2>/dev/null
+        printf q >&9; wait $p' "$BERTH" "$out"
+    assert_eq "$(host cat /run/status)" "status 0"
+    assert_eq "$(host cat /run/after)" "$(host cat /run/before)"
+    assert_match "$(<"$out")" $'\e\\[\\?1049h.*\e\\[H.*\e\\[\\?1049l'
+    host_sh 'exec 9<>/run/keys
+        script -qec "\"$1\" top -i 100ms; echo status \$? >/run/status" "$2" <&9 >/dev/null & p=$!
+        for i in $(seq 200); do [ "$(grep -c burn "$2" 2>/dev/null)" -ge 3 ] && break; read -rt 0.05 <>/run/none_$$ || :; done 2>/dev/null
+        printf "\003" >&9; wait $p' "$BERTH" "$out"
+    assert_eq "$(host cat /run/status)" "status 0"
+}
+
+# ---- capture ----
+
+need_tcpdump() { host_sh 'command -v tcpdump >/dev/null' || skip "tcpdump is not installed"; }
+
+@test "capture: the packets of that container alone, on a terminal and into a file; the filter, the status and the signal are tcpdump's" {
+    need_tcpdump
+    busy
+    host_sh 'rm -f /run/said; "$1" capture bare -- -c 2 icmp >/run/seen 2>/run/said & p=$!
+        until grep -qs "listening on vb-bare" /run/said; do kill -0 $p || exit 1; done
+        ping -q -c1 10.100.0.10 >/dev/null; ping -q -c1 10.100.0.30 >/dev/null; wait $p' "$BERTH"
+    assert_match "$(host cat /run/seen)" "10.100.0.1 > 10.100.0.30: ICMP echo request"
+    refute_match "$(host cat /run/seen)" "10.100.0.10"
+    host_sh 'mkdir -m 700 /run/private; rm -f /run/said; "$1" capture bare -w /run/private/p.pcap -- -c 2 icmp 2>/run/said & p=$!
+        until grep -qs "listening on vb-bare" /run/said; do kill -0 $p || exit 1; done
+        ping -q -c1 10.100.0.30 >/dev/null; wait $p' "$BERTH"
+    assert_eq "$(host tcpdump -n -r - < <(host cat /run/private/p.pcap) 2>/dev/null | grep -c ICMP)" 2
+    assert_eq "$(host stat -c %a /run/private/p.pcap)" 600
+    exits 137 host_sh 'rm -f /run/said; "$1" capture bare >/dev/null 2>/run/said & p=$!
+        until grep -qs "listening on vb-bare" /run/said; do kill -0 $p || exit 1; done
+        kill -KILL $p; wait $p' "$BERTH"
+    exits 1 berth capture bare -- no such filter
+    assert_match "$stderr" "syntax error"
+    exits 1 berth capture bra
+    assert_match "$stderr" "not here"
+    exits 64 berth capture
+}
+
+@test "capture where tcpdump is not installed says so, and 69" {
+    hosts_with <<<'bare: {address: 10.100.0.30, runtime: netns}'
+    exits 0 berth apply "$SPEC"
+    host_sh 'rm -f /usr/bin/tcpdump /usr/sbin/tcpdump'
+    exits 69 berth capture bare
+    assert_match "$stderr" "tcpdump is not installed"
+    assert_match "$stderr" "apt-get install tcpdump"
+}

@@ -1,0 +1,29 @@
+/* reconcile/cgroup.h — a container's cgroup: found by its leader, read, frozen.
+ * Files    cgroup2 at /sys/fs/cgroup, or at /sys/fs/cgroup/unified beside version 1.
+ * Source   the kernel's admin-guide/cgroup-v2. */
+#ifndef RECONCILE_CGROUP_H
+#define RECONCILE_CGROUP_H
+#include "reconcile/run.h"
+
+/* The directory of the whole container, not only of what its leader is in; NULL: it has none of its own. */
+const char *rec_cgroup_of(struct spec_arena *a, pid_t leader, const char *container);
+/* A file of one number; false: not there, or "max". */
+bool rec_cgroup_number(const char *dir, const char *file, uint64_t *out);
+/* The number that stands behind `key` in a file of "KEY NUMBER" lines. */
+bool rec_cgroup_field(const char *dir, const char *file, const char *key, uint64_t *out);
+/* What the kernel counts in it and below. What it does not count for this cgroup is added up over processes. */
+struct rec_cgroup_usage {
+    bool     has_cpu, has_memory, has_tasks, summed;    /* summed: resident memory of the processes */
+    uint64_t cpu_us, memory, memory_max, tasks;         /* memory_max 0: no bound */
+};
+void rec_cgroup_usage(const char *dir, struct rec_cgroup_usage *out);
+
+/* Stop all in it where it stands, and wait until it does. Whatever happens to this process meanwhile, it goes on afterwards: a child
+ * holds the thread. -EOPNOTSUPP: this kernel cannot; -ETIMEDOUT: it did not within 10 s (and goes on). */
+struct rec_frozen {
+    pid_t guard;
+    int   hold;
+};
+int  rec_cgroup_freeze(const char *dir, struct rec_frozen *out, struct rec_error *err);
+void rec_cgroup_thaw(struct rec_frozen *f);
+#endif

@@ -1,0 +1,132 @@
+/* From a tree to an archive, in one pass. */
+#include "cmd/archive/archive.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct pack {
+    struct archive *a;
+    struct text     manifest;
+};
+
+static void check(struct pack *p, int r)
+{
+    if (r != ARCHIVE_OK)
+        fail(ARCHIVE_IO, "cannot write the archive: %s", archive_error_string(p->a) ? archive_error_string(p->a) : strerror(errno));
+}
+
+static void put(void *arg, const void *bytes, size_t n)
+{
+    struct pack *p = arg;
+    if (archive_write_data(p->a, bytes, n) < 0)
+        check(p, ARCHIVE_FATAL);
+}
+
+/* Where the bytes are, if there are holes between them. */
+static void sparse(struct archive_entry *e, int fd, uint64_t size)
+{
+    uint64_t at = 0;
+    bool holes = false;
+    while (at < size) {
+        off_t data = lseek(fd, (off_t)at, SEEK_DATA), hole;
+        if (data < 0 && errno != ENXIO)
+            return;
+        holes |= data < 0 || (uint64_t)data > at;
+        if (data < 0 || (uint64_t)data >= size)
+            break;
+        hole = lseek(fd, data, SEEK_HOLE);
+        at = hole < 0 || (uint64_t)hole > size ? size : (uint64_t)hole;
+    }
+    for (at = 0; holes && at < size;) {
+        off_t data = lseek(fd, (off_t)at, SEEK_DATA), hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+        if (data < 0 || (uint64_t)data >= size)
+            break;
+        at = hole < 0 || (uint64_t)hole > size ? size : (uint64_t)hole;
+        archive_entry_sparse_add_entry(e, data, (la_int64_t)at - data);
+    }
+    if (holes && !archive_entry_sparse_count(e))
+        archive_entry_sparse_add_entry(e, 0, 0);
+}
+
+static void item(void *arg, struct item *i, int fd)
+{
+    struct pack *p = arg;
+    struct archive_entry *e = archive_entry_new();
+    if (!e)
+        fail(ARCHIVE_IO, "out of memory");
+    archive_entry_set_pathname(e, i->path);
+    archive_entry_set_mode(e, i->mode);
+    archive_entry_set_uid(e, i->uid);
+    archive_entry_set_gid(e, i->gid);
+    archive_entry_set_mtime(e, i->sec, i->nsec);
+    if (i->hard)
+        archive_entry_set_hardlink(e, i->target);
+    else if (S_ISLNK(i->mode))
+        archive_entry_set_symlink(e, i->target);
+    else if (S_ISREG(i->mode))
+        archive_entry_set_size(e, (la_int64_t)i->size);
+    else if (S_ISCHR(i->mode) || S_ISBLK(i->mode))
+        archive_entry_set_rdev(e, i->rdev);
+    for (size_t k = 0; k < i->xattrs.n; k++)
+        archive_entry_xattr_add_entry(e, i->xattrs.list[k].name, i->xattrs.list[k].value, i->xattrs.list[k].size);
+    if (fd >= 0)
+        sparse(e, fd, i->size);
+    check(p, archive_write_header(p->a, e));
+    archive_entry_free(e);
+    if (fd >= 0)
+        tree_data(i, fd, put, p);
+    manifest_item(&p->manifest, i);
+}
+
+static void own_file(struct pack *p, const char *name, const char *bytes, size_t n)
+{
+    struct archive_entry *e = archive_entry_new();
+    if (!e)
+        fail(ARCHIVE_IO, "out of memory");
+    archive_entry_set_pathname(e, name);
+    archive_entry_set_mode(e, S_IFREG | 0600);
+    archive_entry_set_size(e, (la_int64_t)n);
+    archive_entry_set_mtime(e, 0, 0);
+    check(p, archive_write_header(p->a, e));
+    archive_entry_free(e);
+    put(p, bytes, n);
+}
+
+static void read_head(int fd, struct text *out)
+{
+    char b[65536];
+    ssize_t n;
+    while ((n = read(fd, b, sizeof b)) != 0)
+        if (n > 0 && out->n + (size_t)n <= ARCHIVE_HEAD_MOST)
+            text_put(out, b, (size_t)n);
+        else if (n > 0 || errno != EINTR)
+            fail(ARCHIVE_IO, "cannot read what is to be said of the container");
+}
+
+void archive_create(int head, int root, int out)
+{
+    struct pack p = {.a = archive_write_new()};
+    struct text h = {0};
+    read_head(head, &h);
+    if (!p.a)
+        fail(ARCHIVE_IO, "out of memory");
+    check(&p, archive_write_set_format_pax(p.a));
+    check(&p, archive_write_add_filter_zstd(p.a));
+    /* Names are bytes, and attributes stand once, where GNU tar finds them too. */
+    check(&p, archive_write_set_options(p.a, "pax:hdrcharset=BINARY,pax:xattrheader=SCHILY"));
+    check(&p, archive_write_open_fd(p.a, out));
+    own_file(&p, ARCHIVE_HEAD, h.p ? h.p : "", h.n);
+    manifest_head(&p.manifest, h.p ? h.p : "", h.n);
+    if (root >= 0)
+        tree_walk(&(struct tree){.item = item, .arg = &p}, root);
+    own_file(&p, ARCHIVE_MANIFEST, p.manifest.p, p.manifest.n);
+    check(&p, archive_write_close(p.a));
+    if (fsync(out))
+        fail(ARCHIVE_IO, "cannot write the archive: %s", strerror(errno));
+    archive_write_free(p.a);
+    free(p.manifest.p);
+    free(h.p);
+}

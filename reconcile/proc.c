@@ -211,6 +211,14 @@ bool rec_proc_runs(pid_t pid, const char *program)
     return pid > 0 && program && !stat(path, &a) && !stat(program, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
+bool rec_proc_runs_any(pid_t pid)
+{
+    char path[48];
+    struct stat st;
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    return pid > 0 && !stat(path, &st);
+}
+
 const char *rec_proc_boot(void)
 {
     static char boot[40];

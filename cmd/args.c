@@ -61,6 +61,16 @@ const struct cmd_verb cmd_verbs[] = {
      "Runs tcpdump on the host's end of the container's link; what follows -- goes to tcpdump, a filter or its flags. The exit status is "
      "tcpdump's, 69 where it is not installed.",
      "berth capture web -w web.pcap -- tcp port 80", true},
+    {"backup", cmd_backup, CMD_TAKES_NAME_FILE, "NAME FILE", "write a container, with its files, into one file",
+     "A tar, compressed by zstd, of the container's root and what the spec says of it, with checksums of everything; of a NixOS container "
+     "its conf and its system's store path too, and with --closure the system itself. A container that runs stands still meanwhile. What "
+     "was written is read back and checked before the file gets its name. FILE may be -: standard output.",
+     "berth backup web web.tar.zst", true},
+    {"restore", cmd_restore, CMD_TAKES_FILE, "FILE", "put back what backup wrote, here or on another host",
+     "Checks all of FILE first, unpacks it beside the root's place, checks it again there, and then puts it into place in one step. A "
+     "container that runs is stopped for that and started again; one that does not start gets its old root back. Where the spec has no such "
+     "container, the lines for it are printed.",
+     "berth restore web.tar.zst --name web2 --address 10.100.0.50", true},
     {"hook", cmd_hook, CMD_TAKES_WORDS, "install|uninstall|status|EVENT", "have git validate, plan and apply the spec",
      "install writes small hooks into the repository around, or that of --repo: in a bare one pre-receive, which refuses bad specs and "
      "denied disruptions, and post-receive, which with --apply applies the branch's new tip; in a work tree pre-commit and pre-push, and "
@@ -75,7 +85,7 @@ const struct cmd_verb cmd_verbs[] = {
 const size_t cmd_n_verbs = sizeof cmd_verbs / sizeof *cmd_verbs;
 
 #define AT(member) offsetof(struct cmd_args, member)
-#define WITH_SPEC  "validate plan apply status destroy list start stop restart update run login completion"
+#define WITH_SPEC  "validate plan apply status destroy list start stop restart update run login backup restore completion"
 const struct cmd_flag cmd_flags[] = {
     /* letter, name, value, type, where, verbs, environment, hidden, help */
     {'f', "file", "SPEC", CMD_TEXT, AT(spec), WITH_SPEC, NULL, false, "the spec file; - is standard input"},
@@ -113,12 +123,17 @@ const struct cmd_flag cmd_flags[] = {
      "do not ask nix whether a system has changed: what the last apply built will do"},
     {0, "eval", NULL, CMD_SWITCH, AT(eval), "validate", NULL, false, "evaluate the system of each NixOS container, too"},
     {0, "all", NULL, CMD_SWITCH, AT(all), "update", NULL, false, "every NixOS container of the spec"},
+    {0, "closure", NULL, CMD_SWITCH, AT(closure), "backup", NULL, false, "put the NixOS system in, too, with all it needs"},
+    {0, "force", NULL, CMD_SWITCH, AT(force), "backup restore", NULL, false, "replace the file, or the root, that is there"},
+    {0, "name", "NAME", CMD_TEXT, AT(name), "restore", NULL, false, "restore it as the container of that name"},
+    {0, "address", "ADDRESS", CMD_TEXT, AT(address), "restore", NULL, false, "in the lines for the spec: its address here"},
     {0, "metrics", "FILE", CMD_TEXT, AT(metrics), "apply", "BERTH_METRICS", false,
      "keep FILE up to date for node_exporter's textfile collector"},
-    {0, "lock-timeout", "TIME", CMD_TIME, AT(lock_timeout_ms), "apply destroy start stop restart update", "BERTH_LOCK_TIMEOUT", false,
+    {0, "lock-timeout", "TIME", CMD_TIME, AT(lock_timeout_ms), "apply destroy start stop restart update backup restore", "BERTH_LOCK_TIMEOUT", false,
      "how long to wait for another berth (30s)"},
     {0, "huge", NULL, CMD_SWITCH, AT(huge), WITH_SPEC, "BERTH_HUGE", false, "allow specs of up to 64 MiB (4 MiB)"},
-    {0, "json", NULL, CMD_SWITCH, AT(json), "validate plan apply status destroy list start stop restart update top hook version", "BERTH_JSON", false,
+    {0, "json", NULL, CMD_SWITCH, AT(json), "validate plan apply status destroy list start stop restart update top backup restore hook version",
+     "BERTH_JSON", false,
      "print the result as JSON"},
     {0, "man", NULL, CMD_SWITCH, AT(man), "help", NULL, true, "print the verbs and flags as a manual's sections"},
     {0, "color", "WHEN", CMD_COLOUR, AT(color), NULL, "BERTH_COLOR", false, "auto, always or never"},

@@ -38,7 +38,8 @@ struct cmd_args {
     long           interval_ms;     /* top; -1: the default */
     long           count;           /* top: readings; -1: the default */
     bool           force;           /* backup, restore: over what is there */
-    const char    *name, *address, *root;   /* restore: under this name, at this address, to this directory; NULL: as it was */
+    bool           closure;         /* backup */
+    const char    *name, *address;  /* restore: under this name, at this address; NULL: as it was */
     char         **names;           /* NAME…, in argv */
     size_t         n_names;
     char         **command;         /* run: CMD and its arguments, ends in NULL; in argv */

@@ -85,6 +85,8 @@ int cmd_login(struct cmd *c);
 int cmd_logs(struct cmd *c);
 int cmd_top(struct cmd *c);
 int cmd_capture(struct cmd *c);
+int cmd_backup(struct cmd *c);
+int cmd_restore(struct cmd *c);
 int cmd_start(struct cmd *c);
 int cmd_stop(struct cmd *c);
 int cmd_restart(struct cmd *c);

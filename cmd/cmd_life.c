@@ -69,8 +69,8 @@ static enum cmd_exit begin(struct cmd *c, const char *format)
 }
 
 /* The hold is a fact that a run reads once: a fresh run for each converging. */
-static enum cmd_exit converge(struct cmd *c, const char *format, const char *verb, const char *done, bool stop, const char *why,
-                              bool silent)
+enum cmd_exit cmd_hold_converge(struct cmd *c, const char *format, const char *verb, const char *done, bool stop, const char *why,
+                                bool silent)
 {
     struct rec_error err;
     struct cmd_converge v = {.format = format, .verb = verb, .done = done, .only = c->args.names, .n_only = c->args.n_names,
@@ -110,13 +110,13 @@ int cmd_start(struct cmd *c)
         rec_hint(&err, "write state: running there, and apply it");
         return cmd_fail(c, "berth.start", CMD_REFUSED, &err);
     }
-    return converge(c, "berth.start", "start", "Started:", false, NULL, false);
+    return cmd_hold_converge(c, "berth.start", "start", "Started:", false, NULL, false);
 }
 
 int cmd_stop(struct cmd *c)
 {
     enum cmd_exit code = begin(c, "berth.stop");
-    return code == CMD_OK ? converge(c, "berth.stop", "stop", "Stopped:", true, "stopped by hand", false) : code;
+    return code == CMD_OK ? cmd_hold_converge(c, "berth.stop", "stop", "Stopped:", true, "stopped by hand", false) : code;
 }
 
 int cmd_restart(struct cmd *c)
@@ -139,8 +139,8 @@ int cmd_restart(struct cmd *c)
         err.at = s->at;
         return cmd_fail(c, "berth.restart", CMD_FAILED, &err);
     }
-    code = converge(c, "berth.restart", "restart", "Stopped:", true, "it is being restarted", true);
-    return code == CMD_OK || cmd_signals_seen() ? converge(c, "berth.restart", "restart", "Restarted:", false, NULL, false) : code;
+    code = cmd_hold_converge(c, "berth.restart", "restart", "Stopped:", true, "it is being restarted", true);
+    return code == CMD_OK || cmd_signals_seen() ? cmd_hold_converge(c, "berth.restart", "restart", "Restarted:", false, NULL, false) : code;
 }
 
 int cmd_update(struct cmd *c)

@@ -23,4 +23,7 @@ struct cmd_converge {
     uint64_t    started, told;  /* progress, in microseconds */
 };
 enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v);
+/* args.names are held (`stop`, with `why`) or let go, and those alone converged, in a fresh run. What failed leaves the holds as they were. */
+enum cmd_exit cmd_hold_converge(struct cmd *c, const char *format, const char *verb, const char *done, bool stop, const char *why,
+                                bool silent);
 #endif

@@ -333,6 +333,25 @@ int rec_tree_move(const char *from, const char *to, struct rec_error *err)
     return r;
 }
 
+int rec_tree_exchange(const char *a, const char *b, struct rec_error *err)
+{
+    const char *name_a, *name_b;
+    scoped_fd up_a = parent(a, &name_a);
+    scoped_fd up_b = parent(b, &name_b);
+    scoped_fd dir_a = up_a < 0 ? up_a : open_beneath(up_a, name_a, O_RDONLY | O_DIRECTORY, 0);
+    scoped_fd dir_b = up_b < 0 ? up_b : open_beneath(up_b, name_b, O_RDONLY | O_DIRECTORY, 0);
+    if (dir_a < 0 || dir_b < 0)
+        return fail(err, dir_a < 0 ? -dir_a : -dir_b, "move", dir_a < 0 ? a : b);
+    int r = refuse_mounts(dir_a, a, err);
+    if (!r)
+        r = refuse_mounts(dir_b, b, err);
+    if (!r && renameat2(up_a, name_a, up_b, name_b, RENAME_EXCHANGE))
+        r = rec_fail(err, errno, "cannot exchange '%s' and '%s': %s", a, b, strerror(errno));
+    if (!r && fsync(up_a) && errno != EINVAL)
+        r = fail(err, errno, "move", a);
+    return r;
+}
+
 /* What is on another device, or is a mount, is not ours to delete. */
 static int remove_inside(int dir, dev_t dev, unsigned depth)
 {

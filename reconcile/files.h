@@ -20,6 +20,8 @@ int rec_dir_make(const char *path, mode_t mode, struct rec_error *err);         
 int rec_dir_list(struct spec_arena *a, const char *path, char ***names, size_t *n, struct rec_error *err); /* sorted; ENOENT: none */
 /* A directory to another name on its file system, where nothing may stand. -EBUSY: something is mounted at it or below. */
 int rec_tree_move(const char *from, const char *to, struct rec_error *err);
+/* Two directories beside each other change their names with one another, at once. -EBUSY as above. */
+int rec_tree_exchange(const char *a, const char *b, struct rec_error *err);
 /* Everything below and the directory itself, without crossing a mount or following a link. */
 int rec_tree_remove(const char *path, struct rec_error *err);
 #endif

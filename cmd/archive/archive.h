@@ -1,6 +1,7 @@
 /* cmd/archive/archive.h — a backup: a tar, compressed by zstd, that proves itself.
- * Holds    berth.json (what was backed up, and its part of the spec), root/… (the tree; may be absent), berth.manifest.
- * Manifest one line for berth.json and for each entry of the tree, in their order, with all that is kept of it and the SHA-256 of its
+ * Holds    berth.json (what was backed up, and its part of the spec), closure.nix (what `nix-store --export` wrote; may be absent), root/…
+ *          (the tree; may be absent), berth.manifest.
+ * Manifest one line for berth.json, for closure.nix and for each entry of the tree, in their order, with all that is kept of it and the SHA-256 of its
  *          bytes and of its extended attributes. Whoever reads an archive writes the same text anew and compares; after an extraction it
  *          is written once more, from the disk.
  * Order    a directory before what is in it, names within one sorted by bytes: so each entry's directory is the one that was entered
@@ -17,6 +18,7 @@
 #include <sys/types.h>
 
 #define ARCHIVE_HEAD     "berth.json"
+#define ARCHIVE_CLOSURE  "closure.nix"
 #define ARCHIVE_ROOT     "root"
 #define ARCHIVE_MANIFEST "berth.manifest"
 #define ARCHIVE_DEPTH    500            /* directories in one another: each is held open */
@@ -67,6 +69,7 @@ struct item {
     char        digest[65];             /* of a regular file's bytes */
 };
 void manifest_head(struct text *m, const char *head, size_t size);
+void manifest_closure(struct text *m, uint64_t size, const char *digest);
 void manifest_item(struct text *m, const struct item *i);
 void hex(struct sha256_ctx *h, char out[65]);
 
@@ -81,6 +84,7 @@ void tree_walk(const struct tree *t, int dir);
 void tree_data(struct item *i, int fd, void (*each)(void *arg, const void *bytes, size_t n), void *arg);
 
 /* pack.c, unpack.c */
-void archive_create(int head, int root, int out);
-void archive_read_all(int in, int staging);     /* staging -1: only looked at, and told on stdout */
+void archive_create(int head, int root, int closure, int out);      /* root, closure -1: there is none */
+/* Looked at, told on stdout, and with `staging` made there; `closure`: goes into that file. -1: neither. */
+void archive_read_all(int in, int staging, int closure);
 #endif

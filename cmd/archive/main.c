@@ -1,8 +1,9 @@
 /* berth-archive: makes and reads backups for berth, in a program of its own, so that only it is linked to libarchive.
  *
- *   berth-archive create [tree]   descriptor 0: berth.json; 3: the tree; 4: the archive, written and synced
- *   berth-archive verify          descriptor 0: the archive; the verdict and berth.json to 1; as nobody, with no file and no socket
- *   berth-archive extract         descriptor 0: the archive; 3: an empty directory, which becomes the tree; else as verify
+ *   berth-archive create [tree] [closure]   descriptor 0: berth.json; 3: the tree; 4: the archive, written and synced; 5: the closure
+ *   berth-archive verify                    descriptor 0: the archive; the verdict and berth.json to 1; as nobody, with no file and no socket
+ *   berth-archive extract [closure]         descriptor 0: the archive; 3: an empty directory, which becomes the tree, if it is wanted; 5: a
+ *                                           file for the closure; else as verify
  */
 #include "cmd/archive/archive.h"
 #include "cmd/git/confine.h"
@@ -11,6 +12,7 @@
 #include <linux/landlock.h>
 #include <locale.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -43,18 +45,28 @@ int main(int argc, char **argv)
     setrlimit(RLIMIT_NOFILE, &files);
     setlocale(LC_CTYPE, "C.UTF-8");
     umask(0);
-    if (!strcmp(what, "create") && (argc == 2 || !strcmp(argv[2], "tree"))) {
-        archive_create(0, argc > 2 ? 3 : -1, 4);
+    bool tree = false, closure = false;
+    for (int i = 2; i < argc; i++) {
+        tree |= !strcmp(argv[i], "tree");
+        closure |= !strcmp(argv[i], "closure");
+    }
+    if (!strcmp(what, "create") && argc == 2 + tree + closure) {
+        archive_create(0, tree ? 3 : -1, closure ? 5 : -1, 4);
     } else if (!strcmp(what, "verify") && argc == 2) {
         int r = geteuid() ? 0 : git_confine_user(65534, 65534);
         if (!r)
             r = git_confine_files(NULL, 0);
         if (r)
             fail(ARCHIVE_IO, "cannot confine the reader: %s", strerror(-r));
-        archive_read_all(0, -1);
-    } else if (!strcmp(what, "extract") && argc == 2) {
-        only_below(3);
-        archive_read_all(0, 3);
+        archive_read_all(0, -1, -1);
+    } else if (!strcmp(what, "extract") && argc == 2 + closure) {
+        tree = fcntl(3, F_GETFD) >= 0;
+        int r = tree ? 0 : git_confine_files(NULL, 0);
+        if (r)
+            fail(ARCHIVE_IO, "cannot confine the reader: %s", strerror(-r));
+        if (tree)
+            only_below(3);
+        archive_read_all(0, tree ? 3 : -1, closure ? 5 : -1);
     } else {
         fail(64, "berth-archive is started by berth: see berth backup and berth restore\n");
     }

@@ -106,7 +106,26 @@ static void read_head(int fd, struct text *out)
             fail(ARCHIVE_IO, "cannot read what is to be said of the container");
 }
 
-void archive_create(int head, int root, int out)
+static void put_closure(struct pack *p, int fd)
+{
+    struct item i = {.mode = S_IFREG | 0600};
+    struct stat st;
+    struct archive_entry *e = archive_entry_new();
+    if (!e || fstat(fd, &st))
+        fail(ARCHIVE_IO, "cannot read the closure: %s", strerror(errno));
+    i.size = (uint64_t)st.st_size;
+    strcpy(i.path, ARCHIVE_CLOSURE);
+    archive_entry_set_pathname(e, i.path);
+    archive_entry_set_mode(e, i.mode);
+    archive_entry_set_size(e, st.st_size);
+    archive_entry_set_mtime(e, 0, 0);
+    check(p, archive_write_header(p->a, e));
+    archive_entry_free(e);
+    tree_data(&i, fd, put, p);
+    manifest_closure(&p->manifest, i.size, i.digest);
+}
+
+void archive_create(int head, int root, int closure, int out)
 {
     struct pack p = {.a = archive_write_new()};
     struct text h = {0};
@@ -117,14 +136,17 @@ void archive_create(int head, int root, int out)
     check(&p, archive_write_add_filter_zstd(p.a));
     /* Names are bytes, and attributes stand once, where GNU tar finds them too. */
     check(&p, archive_write_set_options(p.a, "pax:hdrcharset=BINARY,pax:xattrheader=SCHILY"));
+    check(&p, archive_write_set_bytes_in_last_block(p.a, 1));       /* a pipe would get zeros up to a tape's block */
     check(&p, archive_write_open_fd(p.a, out));
     own_file(&p, ARCHIVE_HEAD, h.p ? h.p : "", h.n);
     manifest_head(&p.manifest, h.p ? h.p : "", h.n);
+    if (closure >= 0)
+        put_closure(&p, closure);
     if (root >= 0)
         tree_walk(&(struct tree){.item = item, .arg = &p}, root);
     own_file(&p, ARCHIVE_MANIFEST, p.manifest.p, p.manifest.n);
     check(&p, archive_write_close(p.a));
-    if (fsync(out))
+    if (fsync(out) && errno != EINVAL)      /* a pipe */
         fail(ARCHIVE_IO, "cannot write the archive: %s", strerror(errno));
     archive_write_free(p.a);
     free(p.manifest.p);

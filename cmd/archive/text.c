@@ -89,6 +89,11 @@ void manifest_head(struct text *m, const char *head, size_t size)
     text_add(m, "berth.manifest 1\n%s %zu " ARCHIVE_HEAD "\n", digest, size);
 }
 
+void manifest_closure(struct text *m, uint64_t size, const char *digest)
+{
+    text_add(m, "%s %llu " ARCHIVE_CLOSURE "\n", digest, (unsigned long long)size);
+}
+
 static void xattrs_digest(const struct xattrs *x, char out[65])
 {
     struct sha256_ctx h;

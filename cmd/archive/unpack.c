@@ -314,6 +314,33 @@ static void own_file(struct unpack *u, struct archive_entry *e, size_t most, str
     }
 }
 
+/* Its bytes to `fd`, if it is wanted. Its line is true of what was written: each write is checked, and nix checks it all once more. */
+static void closure(struct unpack *u, struct archive_entry *e, int fd, struct text *line)
+{
+    char b[65536], digest[65];
+    struct sha256_ctx h;
+    uint64_t size = 0;
+    la_ssize_t n;
+    if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e) || u->count || line->n)
+        bad("the archive's closure is not where it belongs");
+    sha256_init(&h);
+    while ((n = archive_read_data(u->a, b, sizeof b)) != 0) {
+        if (n < 0)
+            bad("the archive is damaged: %s", archive_error_string(u->a));
+        sha256_update(&h, (size_t)n, (const uint8_t *)b);
+        size += (uint64_t)n;
+        for (la_ssize_t done = 0; fd >= 0 && done < n;) {
+            ssize_t k = write(fd, b + done, (size_t)(n - done));
+            if (k < 0 && errno != EINTR)
+                disk("write", ARCHIVE_CLOSURE);
+            done += k > 0 ? k : 0;
+        }
+    }
+    hex(&h, digest);
+    manifest_closure(line, size, digest);
+    text_put(&u->manifest, line->p, line->n);
+}
+
 static void differs(const struct text *want, const struct text *have, const char *what)
 {
     size_t line = 0, i = 0, end;
@@ -338,11 +365,10 @@ static void again(void *arg, struct item *i, int fd)
     manifest_item(arg, i);
 }
 
-
-void archive_read_all(int in, int staging)
+void archive_read_all(int in, int staging, int closure_out)
 {
     struct unpack u = {.a = archive_read_new(), .staging = staging, .levels = grow(NULL, (ARCHIVE_DEPTH + 2) * sizeof *u.levels)};
-    struct text stored = {0}, disk_text = {0};
+    struct text stored = {0}, disk_text = {0}, closure_line = {0};
     struct item *i = grow(NULL, sizeof *i);
     struct archive_entry *e;
     memset(i, 0, sizeof *i);
@@ -364,6 +390,8 @@ void archive_read_all(int in, int staging)
         if (path && !strcmp(path, ARCHIVE_MANIFEST)) {
             own_file(&u, e, u.manifest.n + (1 << 16), &stored);
             whole = true;
+        } else if (path && !strcmp(path, ARCHIVE_CLOSURE)) {
+            closure(&u, e, closure_out, &closure_line);
         } else {
             entry(&u, e, i);
         }
@@ -376,6 +404,8 @@ void archive_read_all(int in, int staging)
         leave(&u);
     if (staging >= 0 && tree) {
         manifest_head(&disk_text, u.head.p, u.head.n);
+        if (closure_line.n)
+            text_put(&disk_text, closure_line.p, closure_line.n);
         tree_walk(&(struct tree){.item = again, .arg = &disk_text}, staging);
         differs(&stored, &disk_text, "what was written to the disk is not what the archive holds");
         if (syncfs(staging))
@@ -386,7 +416,7 @@ void archive_read_all(int in, int staging)
     sha256_init(&h);
     sha256_update(&h, stored.n, (const uint8_t *)stored.p);
     hex(&h, digest);
-    dprintf(1, "%s %d %llu %llu\n", digest, tree, (unsigned long long)u.count, (unsigned long long)u.bytes);
+    dprintf(1, "%s %d %d %llu %llu\n", digest, tree, closure_line.n > 0, (unsigned long long)u.count, (unsigned long long)u.bytes);
     for (size_t at = 0; at < u.head.n;) {
         ssize_t n = write(1, u.head.p + at, u.head.n - at);
         if (n < 0 && errno != EINTR)

@@ -494,9 +494,9 @@ static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error 
 }
 
 /* NixOS makes /var/empty immutable. */
-static void make_mutable(const char *root)
+void nixos_make_mutable(const char *root)
 {
-    char path[512];
+    char path[4200];
     int flags;
     snprintf(path, sizeof path, "%s/var/empty", root);
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -522,7 +522,7 @@ static int discard_root(struct rec_run *run, const char *name, struct rec_error 
         rec_hint(err, "the container itself is gone; look at what is there, and remove it by hand");
         return -EXDEV;
     }
-    make_mutable(root);
+    nixos_make_mutable(root);
     if (rename(root, trash))
         return rec_fail(err, errno, "cannot move '%s' aside: %s", root, strerror(errno));
     return rec_tree_remove(trash, err);

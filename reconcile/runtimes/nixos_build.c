@@ -18,7 +18,7 @@ enum { AT_ONCE = 4, BUILD_MS = 3600000, EVAL_MS = 600000 };
 
 const char *nixos_program(const char *name)
 {
-    static const char *const paths[][4] = {BESIDE("nix"), BESIDE("nix-env"), BESIDE("nix-build")};
+    static const char *const paths[][4] = {BESIDE("nix"), BESIDE("nix-env"), BESIDE("nix-build"), BESIDE("nix-store")};
     for (size_t k = 0; k < sizeof paths / sizeof *paths; k++)
         for (size_t i = 0; !strcmp(strrchr(paths[k][0], '/') + 1, name) && i < 4; i++)
             if (!access(paths[k][i], X_OK))

@@ -56,6 +56,9 @@ host() (
 # host_sh SCRIPT [ARGS...]: the same for a piece of shell.
 host_sh() { local script=$1; shift; host bash -c "$script" bash "$@"; }
 
+# apart SCRIPT [ARGS...]: the same, where SCRIPT leaves processes behind: they hold nothing that bats or the host's end waits for.
+apart() ( exec 3>&- {LAB_LIFE}>&-; host_sh "$@" )
+
 # inet CMD...: on the internet's side of eth0.
 inet() { host nsenter --net=/run/lab/inet -- "$@"; }
 

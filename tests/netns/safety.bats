@@ -135,9 +135,9 @@ hosts:
 END
     exits 0 berth apply -q "$SPEC"
     # Somebody is here from inside a container, by a connection that lives.
-    host_sh 'socat TCP-LISTEN:2222,reuseaddr PIPE >/dev/null 2>&1 </dev/null &
+    apart 'socat TCP-LISTEN:2222,reuseaddr PIPE >/dev/null 2>&1 </dev/null &
         ip netns exec jump socat TCP:10.9.0.1:2222,retry=50,interval=0.1 EXEC:"sleep 60" >/dev/null 2>&1 </dev/null &
-        for i in $(seq 100); do ss -Htn state established "( sport = :2222 )" | grep -q . && exit; sleep 0.05; done; exit 1' 3>&- {LAB_LIFE}>&-
+        for i in $(seq 100); do ss -Htn state established "( sport = :2222 )" | grep -q . && exit; sleep 0.05; done; exit 1'
     export SSH_CONNECTION='10.9.0.10 40000 10.9.0.1 2222'
     local before
     before=$(host_sh 'ip -o link | cut -d" " -f1,2; ls /run/netns; nft list ruleset')

@@ -1,0 +1,353 @@
+/* restore: all of the file is checked before anything is made, and all that was made before anything is replaced. */
+#include "cmd/archive.h"
+#include "cmd/cmd.h"
+#include "cmd/converge.h"
+#include "cmd/render/fragment.h"
+#include "cmd/render/render.h"
+#include "reconcile/backup.h"
+#include "reconcile/files.h"
+#include "reconcile/lock.h"
+#include "reconcile/runtimes/nixos.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FORMAT "berth.restore"
+
+struct restore {
+    struct cmd                  *cmd;
+    struct spec_arena           *arena;
+    const char                  *file;
+    int                          fd, staging, closure;
+    struct cmd_archive_verdict   verdict;
+    json_t                      *head;
+    char                        *name;
+    const char                  *was;           /* its name in the backup */
+    enum spec_runtime            runtime;
+    const struct spec_container *container;     /* the spec's; NULL: it has none of that name */
+    struct rec_root              root;
+    bool                         ran, replaced, restarted, imported;
+};
+
+static const char *said(const struct restore *r, const char *key)
+{
+    return json_string_value(json_object_get(r->head, key));
+}
+
+static int bad(struct rec_error *err, const char *file, const char *why)
+{
+    return rec_fail(err, EINVAL, "cannot restore from '%s': %s", file, why);
+}
+
+/* A name and an address are tried on the spec's own reader. */
+static int fits(const char *name, struct rec_error *err)
+{
+    struct spec_arena *a = spec_arena_new();
+    struct spec_doc *doc;
+    struct spec_diags diags = {0};
+    struct spec_limits limits = {SPEC_BYTES};
+    json_t *o = json_pack("{s:i, s:{s:{s:{s:s}, s:{s:s}}}}", "version", 1, "hosts", "localhost", "bridge", "address", "10.0.0.1/24", "containers",
+                          name, "10.0.0.2");
+    char *text = o ? json_dumps(o, 0) : NULL;
+    int r = a && text ? spec_load(a, text, strlen(text), &limits, &doc, &diags) : -ENOMEM;
+    if (r == -EINVAL && diags.n)
+        rec_fail(err, EINVAL, "'%s' cannot be a container's name: %s", name, diags.list[0].text);
+    else if (r)
+        rec_fail(err, -r, "'%s' cannot be a container's name", name);
+    free(text);
+    json_decref(o);
+    spec_arena_free(a);
+    return r;
+}
+
+static int understand(struct restore *r, struct rec_error *err)
+{
+    struct cmd_args *args = &r->cmd->args;
+    json_error_t e;
+    r->head = json_loads(r->verdict.head, JSON_REJECT_DUPLICATES, &e);
+    json_t *version = json_object_get(r->head, "version");
+    const char *format = said(r, "format"), *runtime = said(r, "runtime");
+    if (!r->head || !format || strcmp(format, "berth.backup") || !runtime || !said(r, "name") || !json_is_object(json_object_get(r->head, "spec")))
+        return bad(err, r->file, "it does not say what it is a backup of");
+    if (json_integer_value(version) != 1)
+        return bad(err, r->file, "it was written by a later berth, whose backups this one cannot read");
+    for (r->runtime = SPEC_RT_NIXOS; r->runtime <= SPEC_RT_NETNS && strcmp(rec_runtime(r->runtime)->name, runtime); r->runtime++)
+        ;
+    if (r->runtime > SPEC_RT_NETNS)
+        return bad(err, r->file, "it is of a runtime that this berth does not know");
+    r->was = said(r, "name");
+    r->name = strdup(args->name ? args->name : r->was);
+    if (!r->name)
+        return rec_fail(err, ENOMEM, "out of memory");
+    int k = fits(r->name, err);
+    struct spec_addr address;
+    char why[128];
+    if (!k && args->address && spec_addr_parse(args->address, strlen(args->address), &address, why)) {
+        k = rec_fail(err, EINVAL, "--address: %s", why);
+        args->address = NULL;
+    }
+    return k;
+}
+
+/* Does what is in the file go where the spec has that container? */
+static enum cmd_exit place(struct restore *r, struct rec_error *err)
+{
+    struct cmd *c = r->cmd;
+    for (size_t i = 0; c->host && i < c->host->n_containers && !r->container; i++)
+        if (!strcmp(c->host->containers[i].name, r->name))
+            r->container = &c->host->containers[i];
+    const struct spec_container *s = r->container;
+    if (s && rec_runtime_of(c->run, s) != r->runtime) {
+        rec_fail(err, EPERM, "the backup is of a container of runtime %s, and the spec gives %s runtime %s", rec_runtime(r->runtime)->name, r->name,
+                 rec_runtime(rec_runtime_of(c->run, s))->name);
+        err->at = s->runtime_at.line ? s->runtime_at : s->at;
+        rec_hint(err, "change the spec, or restore it under another name: --name");
+        return CMD_REFUSED;
+    }
+    if (rec_root_of(c->run, r->name, r->runtime, s, &r->root, err))
+        return CMD_FAILED;
+    if (r->root.path) {         /* it outlives this run: to stop and to start are runs of their own */
+        r->root.path = spec_arena_strdup(r->arena, r->root.path);
+        r->root.staging = spec_arena_strdup(r->arena, r->root.staging);
+        if (!r->root.path || !r->root.staging) {
+            rec_fail(err, ENOMEM, "out of memory");
+            return CMD_FAILED;
+        }
+    }
+    if (r->verdict.tree && !r->root.path) {
+        rec_fail(err, EPERM, "the backup holds a root, and the spec gives container %s the host's", r->name);
+        err->at = s->nspawn.at.line ? s->nspawn.at : s->at;
+        rec_hint(err, "write there: nspawn: {root: /var/lib/berth/roots/%s}", r->name);
+        return CMD_REFUSED;
+    }
+    if (r->verdict.tree && r->root.there && !c->args.force) {
+        rec_fail(err, EEXIST, "container %s has a root already: '%s'", r->name, r->root.path);
+        rec_hint(err, "replace it (--force; back it up first), or restore beside it: --name");
+        return CMD_REFUSED;
+    }
+    return CMD_OK;
+}
+
+static int import(struct restore *r, struct rec_error *err)
+{
+    const char *store = nixos_program("nix-store"), *system = said(r, "system");
+    const char *argv[] = {store, "--import", NULL};
+    struct cmd_archive_call call = {.argv = argv, .fds = {r->closure, -1, -1, -1, -1, -1}};
+    if (!store || !system || strncmp(system, "/nix/store/", 11))
+        return rec_fail(err, EOPNOTSUPP, store ? "the backup has a closure, and does not say of what" : "the backup holds a NixOS system, and there is no nix on this host");
+    int k = lseek(r->closure, 0, SEEK_SET) < 0 ? -errno : cmd_archive_call(&call, err);
+    free(call.answer);
+    free(call.said);
+    if (!k)
+        k = rec_system_keep(r->cmd->run, r->name, system, err);
+    r->imported = !k;
+    return k;
+}
+
+static int extract(struct restore *r, struct rec_error *err)
+{
+    struct cmd_archive_verdict again = {0};
+    int k = 0;
+    if (r->verdict.tree)
+        k = rec_root_stage(r->cmd->run, &r->root, &r->staging, err);
+    if (!k && r->verdict.closure) {
+        r->closure = open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (r->closure < 0)
+            k = rec_fail(err, errno, "cannot make a file in '/var/tmp': %s", strerror(errno));
+    }
+    if (!k && (r->verdict.tree || r->verdict.closure))
+        k = cmd_archive_extract(r->fd, r->staging, r->closure, &again, err);
+    if (!k && again.text && strcmp(again.digest, r->verdict.digest))
+        k = bad(err, r->file, "it was changed while it was read");
+    free(again.text);
+    return k || !r->verdict.closure ? k : import(r, err);
+}
+
+/* With the lock held: nobody else looks at the tree while it changes. */
+static int swap(struct restore *r, struct rec_error *err)
+{
+    int lock, k = rec_lock("restore", r->cmd->run->opt.lock_timeout_ms, &lock, err);
+    if (k)
+        return k;
+    k = rec_root_swap(r->cmd->run, r->name, &r->root, r->container, err);
+    close(lock);
+    return k;
+}
+
+/* The cmd's names are what start and stop are about. */
+static enum cmd_exit turn(struct restore *r, bool stop)
+{
+    struct cmd *c = r->cmd;
+    char *names[] = {r->name, NULL}, **saved = c->args.names;
+    bool json = c->args.json;
+    size_t n = c->args.n_names;
+    c->args.names = names;
+    c->args.n_names = 1;
+    c->args.json = false;
+    enum cmd_exit code = stop ? cmd_hold_converge(c, FORMAT, "restore", "Stopped:", true, "it is being restored", true)
+                              : cmd_hold_converge(c, FORMAT, "restore", "Started:", false, NULL, true);
+    c->args.json = json;
+    c->args.names = saved;
+    c->args.n_names = n;
+    return code;
+}
+
+static enum cmd_exit replace(struct restore *r, struct rec_error *err)
+{
+    struct rec_leader leader;
+    enum cmd_exit code = CMD_OK;
+    int k = rec_leader_find(r->cmd->run, r->name, &leader, err);
+    if (!k) {
+        r->ran = leader.pid > 0;
+        close(leader.netns);
+        if (leader.pidfd >= 0)
+            close(leader.pidfd);
+    }
+    if (k && k != -ESRCH)
+        return CMD_FAILED;
+    *err = (struct rec_error){0};
+    if (r->ran && !r->container) {
+        rec_fail(err, EPERM, "container %s runs, and is not in the spec: nobody could start it again", r->name);
+        rec_hint(err, "stop it, or restore under another name: --name");
+        return CMD_REFUSED;
+    }
+    if (r->ran)
+        code = turn(r, true);
+    if (code != CMD_OK)
+        return code;
+    if (swap(r, err)) {
+        if (r->ran)
+            turn(r, false);
+        return CMD_FAILED;
+    }
+    r->replaced = r->root.there;
+    if (!r->ran)
+        return CMD_OK;
+    code = turn(r, false);
+    r->restarted = code == CMD_OK;
+    if (code == CMD_OK)
+        return code;
+    struct rec_error ignored;
+    if (swap(r, &ignored) || turn(r, false) != CMD_OK) {
+        rec_fail(err, EIO, "container %s does not start from the backup, and not from its old root either; the other one is at '%s'", r->name,
+                 r->root.staging);
+        return CMD_PARTIAL;
+    }
+    r->replaced = false;
+    rec_fail(err, EIO, "container %s does not start from the backup; its old root is in place again", r->name);
+    rec_hint(err, "its log: berth logs %s", r->name);
+    return CMD_ROLLED_BACK;
+}
+
+/* What the spec would have to say here. */
+static json_t *fragment(struct restore *r)
+{
+    json_t *f = json_deep_copy(json_object_get(r->head, "spec")), *map;
+    if (r->cmd->args.address)
+        json_object_set_new(f, "address", json_string(r->cmd->args.address));
+    if (strcmp(r->name, r->was))
+        json_object_del(f, "mac");
+    map = json_object_get(f, "nspawn");
+    if (r->runtime == SPEC_RT_NSPAWN && r->verdict.tree && r->root.path) {
+        if (!json_is_object(map)) {
+            json_object_set_new(f, "nspawn", json_object());
+            map = json_object_get(f, "nspawn");
+        }
+        json_object_set_new(map, "root", json_string(r->root.path));
+    }
+    map = json_object_get(f, "nixos");
+    if (r->runtime == SPEC_RT_NIXOS && r->imported && json_is_object(map)) {
+        json_object_clear(map);
+        json_object_set_new(map, "system", json_string(said(r, "system")));
+    }
+    return f;
+}
+
+static void tell(struct restore *r)
+{
+    struct cmd *c = r->cmd;
+    char bytes[24];
+    json_t *lines = r->container ? NULL : fragment(r);
+    cmd_render_bytes(r->verdict.bytes, bytes);
+    if (c->args.json) {
+        json_t *j = cmd_json_envelope(FORMAT, c->host ? c->host->name : NULL, c->file.name, "restored");
+        json_object_set_new(j, "container", cmd_json_text(r->name));
+        json_object_set_new(j, "backup", cmd_json_text(r->file));
+        json_object_set_new(j, "root", r->verdict.tree ? cmd_json_text(r->root.path) : json_null());
+        json_object_set_new(j, "entries", json_integer((json_int_t)r->verdict.entries));
+        json_object_set_new(j, "bytes", json_integer((json_int_t)r->verdict.bytes));
+        json_object_set_new(j, "manifest", cmd_json_text(r->verdict.digest));
+        json_object_set_new(j, "restarted", json_boolean(r->restarted));
+        json_object_set(j, "spec_lines", lines ? lines : json_null());
+        cmd_json_emit(&c->out, j);
+    } else if (!c->args.quiet) {
+        cmd_printf(&c->out, "Restored %s from ", r->name);
+        cmd_safe(&c->out, r->file);
+        if (r->verdict.tree)
+            cmd_printf(&c->out, ": %llu entries, %s, at %s", (unsigned long long)r->verdict.entries, bytes, r->root.path);
+        cmd_put(&c->out, r->restarted ? "; started again.\n" : ".\n");
+        if (strcmp(r->name, r->was) && r->verdict.tree)
+            cmd_printf(&c->out, "  its machine-id and host keys are still those of %s\n", r->was);
+        if (lines) {
+            cmd_printf(&c->out, "  %s. Below `containers:` it would be:\n\n", c->host ? "The spec does not have it yet" : "No spec was found");
+            cmd_fragment_put(&c->out, r->name, lines);
+            cmd_put(&c->out, "\n  Then: berth apply\n");
+        } else if (!r->ran) {
+            cmd_put(&c->out, "  To have it run: berth apply\n");
+        }
+    }
+    json_decref(lines);
+}
+
+int cmd_restore(struct cmd *c)
+{
+    struct rec_error err = {0}, later;
+    struct restore r = {.cmd = c, .arena = spec_arena_new(), .file = c->args.names[0], .fd = -1, .staging = -1, .closure = -1};
+    enum cmd_exit code = cmd_load(c, CMD_SPEC_IF_FOUND, FORMAT);
+    if (code != CMD_OK) {
+        spec_arena_free(r.arena);
+        return code;
+    }
+    code = cmd_open(c, &err);
+    if (code == CMD_OK && !r.arena) {
+        rec_fail(&err, ENOMEM, "out of memory");
+        code = CMD_FAILED;
+    }
+    r.fd = code == CMD_OK ? open(r.file, O_RDONLY | O_CLOEXEC | O_NOCTTY) : -1;
+    if (code == CMD_OK && r.fd < 0) {
+        rec_fail(&err, errno, "cannot read '%s': %s", r.file, strerror(errno));
+        code = CMD_FAILED;
+    }
+    if (code == CMD_OK && cmd_archive_verify(r.fd, &r.verdict, &err)) {
+        struct rec_error why = err;
+        bad(&err, r.file, why.text);
+        code = CMD_FAILED;
+    }
+    if (code == CMD_OK && (rec_facts_read(c->run, &err) || understand(&r, &err)))
+        code = err.code == EINVAL && (c->args.name || c->args.address) ? CMD_USAGE : CMD_FAILED;
+    if (code == CMD_OK)
+        code = place(&r, &err);
+    if (code == CMD_OK && extract(&r, &err))
+        code = CMD_FAILED;
+    if (code == CMD_OK && r.verdict.tree)
+        code = replace(&r, &err);
+    if (code == CMD_OK)
+        tell(&r);
+    /* What is left beside the place: the old root, or one that shall not be. Not where it is all that there is. */
+    if (r.staging >= 0 && code != CMD_PARTIAL && rec_root_discard(&r.root, &later))
+        cmd_tell(c, &later);
+    int fds[] = {r.fd, r.staging, r.closure};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    if (code != CMD_OK && err.code)
+        code = cmd_fail(c, FORMAT, code, &err);
+    json_decref(r.head);
+    free(r.name);
+    free(r.verdict.text);
+    spec_arena_free(r.arena);
+    return cmd_signals_exit(code);
+}

@@ -1,0 +1,188 @@
+#!/usr/bin/env bats
+# A container in a file, and out of it again: here, under another name, on a host that has never seen it.
+load ../lab/lib
+
+setup() {
+    need_berth
+    command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
+    lab_up --inet
+    B=$BATS_TEST_TMPDIR/web.tar.zst
+}
+teardown() { lab_down; }
+
+# A root of busybox with one of everything that a file system can hold.
+web() {
+    host_sh 'set -e; mkdir -p /srv/root/bin /srv/root/usr /srv/root/etc /srv/root/proc /srv/root/sys /srv/root/dev /srv/root/run /srv/root/tmp /srv/root/data
+        cd /srv/root
+        cp "$(command -v busybox)" bin/busybox && for a in sh sleep cat hostname ping date; do ln -sf busybox bin/$a; done
+        echo first >data/page
+        ln data/page data/same
+        ln -s ../../../etc/passwd data/away
+        mkfifo data/fifo
+        cp bin/busybox data/suid; chown 1000:33 data/suid; chmod 6755 data/suid
+        printf x >"data/$(printf "blank and \303\251 \n line")"
+        truncate -s 64M data/sparse; printf end >>data/sparse
+        setfattr -n user.mark -v yes data/page
+        setfattr -n trusted.deep -v no data
+        mkdir data/locked; chmod 000 data/locked
+        touch -d "2001-02-03 04:05:06.789012345" data/page data'
+    spec <<-'END'
+	version: 1
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    containers:
+	      other: {address: 10.100.0.20, runtime: nspawn}
+	      web:
+	        address: 10.100.0.10
+	        runtime: nspawn
+	        ports: ["8080-8082:80-82", "127.0.0.1:5353:53/udp"]
+	        nspawn: {root: /srv/root, command: [/bin/sh, -c, 'while :; do /bin/date >>/beat; /bin/sleep 0.05; done'], environment: {A: 'b "c"'}}
+	END
+    exits 0 berth apply "$SPEC"
+}
+
+# All that there is of a tree, seen by others: find(1), sha256sum(1), getfattr(1).
+tree() {
+    host_sh 'cd "$1" && find . -path ./beat -prune -o -not -path ./tmp -printf "%P|%y|%m|%U:%G|%s|%T@|%l|%n\n" | sort
+        find . -type f -not -name beat -exec sha256sum {} + | sort; getfattr -R -d -m - -h . 2>/dev/null; stat -c "%b" data/sparse' "$1"
+}
+
+@test "a container goes into a file, and comes out of it under another name: byte for byte, by the lines that are printed" {
+    web
+    exits 0 berth backup web "$B" -f "$SPEC"
+    assert_match "$output" 'Backed up web to .*web.tar.zst: [0-9]+ entries, .*; it stood still for [0-9.]+ s; read back and checked'
+    assert_eq "$(stat -c %a "$B")" 600
+    # GNU tar reads it, too.
+    assert_match "$(tar --zstd -tf "$B" | head -2 | xargs)" '^berth.json root'
+    exits 0 tar --zstd -xOf "$B" berth.json
+    assert_eq "$(json '.spec.nspawn.root + " " + .spec.ports[0]')" '/srv/root 8080-8082:80-82'
+    exits 0 berth restore "$B" --name copy --address 10.100.0.11 -f "$SPEC"
+    assert_match "$output" "its machine-id and host keys are still those of web"
+    # What was printed goes into the spec as it stands.
+    printf '%s\n' "$output" | sed -n '/^      copy:/,/^$/p' | sed 's/8080-8082/8090-8092/; s/5353:/5454:/' >>"$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    diff <(tree /srv/root) <(tree /var/lib/berth/roots/copy)
+    exits 0 berth run copy -- /bin/sh -c 'echo "$(/bin/cat /data/page)"; test -s /beat'
+    assert_eq "$output" first
+    exits 0 berth run copy -- /bin/ping -c1 -W2 web
+    # Out of the spec the tree stays, as any other does; --files takes it away.
+    sed -i '/^      copy:/,$d' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    host test -e /var/lib/berth/roots/copy/data/page
+    exits 0 berth destroy --yes --files "$SPEC"
+    assert_eq "$(host_sh 'ls -A /var/lib/berth 2>/dev/null || :')" ""
+    host test -e /srv/root/data/page
+}
+
+@test "in its place: nothing is replaced unasked; with --force it is, in one step, and only that container starts anew" {
+    web
+    exits 0 berth backup web "$B" -q -f "$SPEC"
+    local before other
+    before=$(tree /srv/root)
+    other=$(berth list --json -f "$SPEC" | jq '.containers[] | select(.name == "other") | .leader')
+    host_sh 'echo second >/srv/root/data/page; rm /srv/root/data/away; touch /srv/root/new'
+    exits 1 berth backup web "$B" -f "$SPEC"
+    assert_match "$stderr" "is there already"
+    exits 0 berth backup web "$B.2" -q -f "$SPEC"
+    exits 4 berth restore "$B" -f "$SPEC"
+    assert_match "$stderr" "container web has a root already: '/srv/root'"
+    assert_eq "$(host cat /srv/root/data/page)" second
+    exits 0 berth restore "$B" --force -f "$SPEC"
+    assert_match "$output" 'at /srv/root; started again'
+    diff <(echo "$before") <(tree /srv/root)
+    assert_eq "$(host_sh 'ls -A /srv | grep berth || :')" ""
+    assert_eq "$(berth list --json -f "$SPEC" | jq '.containers[] | select(.name == "other") | .leader')" "$other"
+    exits 0 berth plan -e "$SPEC"
+    # One that does not start: the old root is back, and runs.
+    host_sh 'rm /srv/root/bin/sh'
+    exits 0 berth stop web -f "$SPEC"
+    exits 0 berth backup web "$B.3" -f "$SPEC"
+    refute_match "$output" 'stood still'
+    exits 0 berth restore "$B.2" --force -q -f "$SPEC"
+    exits 0 berth start web -f "$SPEC"
+    exits 5 berth restore "$B.3" --force -f "$SPEC"
+    assert_match "$stderr" "does not start from the backup; its old root is in place again"
+    assert_eq "$(host cat /srv/root/data/page)" second
+    exits 0 berth plan -e "$SPEC"
+    assert_eq "$(host_sh 'ls -A /srv | grep berth || :')" ""
+}
+
+@test "it stands still while it is read, and goes on whatever happens to berth" {
+    web
+    # A reader that waits: berth can be looked at while the container is frozen, and killed.
+    host_sh 'dd if=/dev/urandom of=/srv/root/data/noise bs=1M count=8 status=none'
+    apart 'cd "$3"; mkfifo pipe; "$1" backup web - -f "$2" >pipe 2>said & exec 9<pipe; head -c 1000 <&9 >/dev/null
+        end=$((SECONDS + 10)); until grep -qs "frozen 1" /sys/fs/cgroup/{,unified/}berth/web/cgroup.events; do [ $SECONDS -lt $end ] || exit 2; done
+        a=$(stat -c %s /srv/root/beat); "$1" list -f "$2" >/dev/null; test "$a" = "$(stat -c %s /srv/root/beat)" || exit 3
+        kill -9 $!; exec 9<&-
+        end=$((SECONDS + 10)); until [ "$(stat -c %s /srv/root/beat)" -gt "$a" ]; do [ $SECONDS -lt $end ] || exit 4; done' "$BERTH" "$SPEC" "$BATS_TEST_TMPDIR"
+    exits 0 berth plan -e "$SPEC"
+    # Through a pipe, whole.
+    host_sh 'set -o pipefail; "$1" backup web - -f "$2" | cat >"$3"' "$BERTH" "$SPEC" "$B"
+    exits 0 berth restore "$B" --name w2 -f "$SPEC"
+}
+
+@test "what is damaged, cut off or not of ours is refused before anything is made" {
+    web
+    exits 0 berth backup web "$B" -q -f "$SPEC"
+    local size before dir=$BATS_TEST_TMPDIR i
+    size=$(stat -c %s "$B")
+    fingerprint >"$dir/before"
+    before=$(host_sh 'ls -A /srv /var/lib/berth; cat /srv/root/data/page')
+    refused() {
+        exits 1 berth restore "$1" --force -f "$SPEC"
+        assert_match "$stderr" "cannot restore from '[^']*': $2"
+        assert_eq "$(host_sh 'ls -A /srv /var/lib/berth; cat /srv/root/data/page')" "$before"
+    }
+    for i in 10 $((size / 3)) $((size / 2)) $((size - 20)); do
+        cp "$B" "$dir/bad"
+        printf '\x5a\xa5' | dd of="$dir/bad" bs=1 seek="$i" conv=notrunc status=none
+        refused "$dir/bad" .
+    done
+    for i in 0 1 1000 $((size / 2)) $((size - 1)); do
+        head -c "$i" "$B" >"$dir/bad"
+        refused "$dir/bad" .
+    done
+    refused /etc/passwd 'this is no backup'
+    # Made anew from the same entries: an entry more, one less, another mode.
+    mkdir "$dir/x"
+    tar --zstd -xf "$B" -C "$dir/x" --exclude='root/data/blank*' --exclude=root/data/fifo
+    again() { (cd "$dir/x" && tar --zstd --xattrs -cf "$dir/bad" berth.json "$@"); }
+    again root/ berth.manifest
+    refused "$dir/bad" .
+    printf 'x' >"$dir/x/passwd"
+    (cd "$dir/x" && tar --zstd -cPf "$dir/bad" berth.json --transform='s,^passwd,root/../../../etc/evil,' passwd berth.manifest)
+    refused "$dir/bad" .
+    (cd "$dir/x" && ln -s / up && mkdir -p real && echo hi >real/evil &&
+        tar --zstd -cPf "$dir/bad" berth.json --transform='s,^up,root/up,;s,^real,root/up,' up real/evil berth.manifest)
+    refused "$dir/bad" .
+    assert_eq "$(host_sh 'ls /etc/evil /evil 2>/dev/null || :')" ""
+    same_facts "$dir/before"
+}
+
+@test "a namespace alone is its spec; what is not here, or does not fit, is refused by name" {
+    spec <<-'END'
+	version: 1
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: [10.100.0.1/24, "fd00:1::1/64"]}
+	    containers:
+	      lone: {address: [10.100.0.10, "fd00:1::10"], runtime: netns, isolated: true}
+	      host: {address: 10.100.0.20, runtime: nspawn}
+	END
+    exits 0 berth apply "$SPEC"
+    exits 64 berth backup lon "$B" -f "$SPEC"
+    assert_match "$stderr" 'did you mean lone'
+    exits 0 berth backup lone "$B" -f "$SPEC"
+    assert_match "$output" 'it has no files of its own'
+    exits 0 berth restore "$B" --name twin --json -f "$SPEC"
+    assert_eq "$(json '.spec_lines.isolated, .spec_lines.address[1]' | xargs)" 'true fd00:1::10'
+    exits 64 berth restore "$B" --name 'Not_A_Name' -f "$SPEC"
+    exits 64 berth restore "$B" --name twin --address 10.300.0.1 -f "$SPEC"
+    exits 4 berth restore "$B" --name host -f "$SPEC"
+    assert_match "$stderr" "the backup is of a container of runtime netns, and the spec gives host runtime nspawn"
+    exits 64 berth backup lone
+    assert_eq "$(host_sh 'ls -A /var/lib/berth 2>/dev/null || :')" ""
+}

@@ -228,3 +228,49 @@ S=/srv/flake/berth.json
         in (import $REPO/examples/nixos/configuration.nix { inherit lib host; options.boot = {}; name = \"container1\"; }).networking.hosts"
     assert_eq "$(jq -cS . <<<"$output")" '{"10.100.0.10":["container1"],"10.100.0.20":["container2"]}'
 }
+
+@test "backup with its system; restored on a host that has neither flake nor store path, under another name" {
+    exits 0 on berth apply $S
+    exits 0 on berth run container1 -- sh -c 'echo mine >/etc/kept'
+    exits 0 on berth backup container1 /root/c1.tar.zst --closure -f $S
+    assert_match "$output" 'Backed up container1 to .*; it stood still for'
+    exits 0 on systemctl is-active container@container1
+    exits 0 on berth plan -e $S
+    on cat /root/c1.tar.zst >"$BATS_TEST_TMPDIR/c1"
+    exits 0 tar --zstd -xOf "$BATS_TEST_TMPDIR/c1" berth.json
+    assert_eq "$(json .system)" "$(profile container1)"
+    assert_match "$(json .conf)" 'LOCAL_ADDRESS=10.100.0.10/24'
+    exits 0 on berth backup container2 /root/c2.tar.zst -f $S
+    assert_match "$output" 'its system is in it by name only'
+
+    # The files were spoiled, and come back in place; the other one runs on.
+    local second first
+    second=$(leader container2)
+    on rm /var/lib/nixos-containers/container1/etc/kept
+    exits 4 on berth restore /root/c1.tar.zst -f $S
+    exits 0 on berth restore /root/c1.tar.zst --force -f $S
+    assert_match "$output" 'started again'
+    assert_eq "$(on berth run container1 -- cat /etc/kept)" mine
+    assert_eq "$(leader container2)" "$second"
+    exits 0 on berth plan -e $S
+
+    # Another machine.
+    first=$(profile container1)
+    "$LAB/host" down "$NAME"
+    "$LAB/host" up "$NAME" --inet --install "$BUILD" >&2
+    on sh -c 'mkdir -p /opt/nixos /etc/nix; cp "$1"/pre "$1"/start "$1"/init "$1"/reload /bin/busybox /opt/nixos/
+        cp "$1"/container@.service /etc/systemd/system/
+        printf "sandbox = false\nbuild-users-group =\nsubstituters =\n" >/etc/nix/nix.conf; systemctl daemon-reload' sh "$LAB/nixos" >&2
+    exits 1 on test -e "$first"
+    on sh -c 'cat >/root/c1' <"$BATS_TEST_TMPDIR/c1"
+    exits 0 on berth restore /root/c1 --name moved --address 10.100.0.40
+    { printf '%s\n' 'version: 1' 'hosts:' '  localhost:' '    bridge: {address: 10.100.0.1/24}' '    containers:'
+        sed -n '/^      moved:/,/^$/p' <<<"$output"; } | on sh -c 'mkdir -p /etc/berth; cat >/etc/berth/berth.yaml'
+    exits 0 on nix-collect-garbage
+    exits 0 on berth apply
+    exits 0 on berth plan -e
+    assert_eq "$(on berth run moved -- cat /etc/kept)" mine
+    assert_eq "$(profile moved)" "$first"
+    assert_match "$(on berth run moved -- ip -4 addr show dev eth0)" '10.100.0.40/24'
+    exits 0 on berth run moved -- ping -c1 -W2 10.100.0.1
+}

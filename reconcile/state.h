@@ -88,6 +88,7 @@ struct rec_unit {
     const char        *text;    /* settings, canonical: what the process is started with */
     const char        *digest;  /* of text */
     const char        *foreign; /* have: why it may never be taken over, or NULL */
+    const char        *foreign_hint;
 };
 struct rec_running {
     bool        running;

@@ -33,10 +33,9 @@ static const char *conflict(struct spec_arena *a, const struct rec_state *from, 
                             const char **hint)
 {
     (void)a, (void)from;
-    if (!w || !have || have->ours)
+    if (!w || !have || (have->ours && !have->unit.foreign))
         return NULL;
-    *hint = have->unit.foreign ? "choose another name, or take the container out of the host's configuration"
-                               : "give --adopt to take it over, or choose another name";
+    *hint = have->unit.foreign ? have->unit.foreign_hint : "give --adopt to take it over, or choose another name";
     return have->unit.foreign ? have->unit.foreign : "a container of that name is here already, and berth did not make it";
 }
 

@@ -57,11 +57,11 @@ static const char *conf_path(struct rec_run *run, const char *name)
     return spec_arena_printf(run->arena, "%s/%s.conf", nixos_conf_dir(run), name);
 }
 
-static bool of_unit(struct rec_run *run, pid_t pid, const char *name)
+static bool of_unit(struct rec_run *run, pid_t pid, const char *template, const char *name)
 {
     char *text;
     size_t len;
-    const char *unit = spec_arena_printf(run->arena, "/container@%s.service", name);
+    const char *unit = spec_arena_printf(run->arena, "/%s@%s.service", template, name);
     return !rec_file_read(run->arena, spec_arena_printf(run->arena, "/proc/%d/cgroup", (int)pid), 65536, &text, &len, NULL) &&
            strstr(text, unit);
 }
@@ -265,7 +265,7 @@ bool nixos_ours(struct rec_run *run, const char *name)
 pid_t nixos_leader(struct rec_run *run, const char *name, unsigned long long *started)
 {
     pid_t leader = systemd_leader(run, name, started);
-    return leader && of_unit(run, leader, name) ? leader : 0;
+    return leader && of_unit(run, leader, "container", name) ? leader : 0;
 }
 
 /* In a thread that enters a namespace and ends there. */
@@ -374,15 +374,25 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
     bool ours = recorded || (text && nixos_conf_ours(text));
     if (!ours && !wu)
         return 0;
-    if (text || declarative) {
+    unsigned long long started = 0;
+    pid_t leader = systemd_leader(run, name, &started);
+    bool stranger = leader && !of_unit(run, leader, "container", name);
+    /* container@NAME would end it before it starts. */
+    const char *machine = stranger && wr && wr->run.running && !of_unit(run, leader, "berth", name)
+                              ? spec_arena_printf(a, "a machine of that name runs already, and not as container@%s (its leader is process %d)", name,
+                                                  (int)leader)
+                              : NULL;
+    if (text || declarative || machine) {
         struct rec_item *unit = rec_state_add(out, REC_UNIT, name);
         if (!unit)
             return rec_fail(err, ENOMEM, "out of memory");
         unit->container = unit->key;
         unit->runtime = SPEC_RT_NIXOS;
         unit->ours = ours && !declarative;
-        unit->unit.text = declarative ? "" : text;
-        unit->unit.foreign = declarative ? "it is a declarative container, made by the host's own configuration" : NULL;
+        unit->unit.text = declarative || !text ? "" : text;
+        unit->unit.foreign = declarative ? "it is a declarative container, made by the host's own configuration" : machine;
+        unit->unit.foreign_hint = declarative ? "choose another name, or take the container out of the host's configuration"
+                                              : "choose another name, or end it: machinectl terminate NAME";
         unit->stated = 1;
     }
     snprintf(profile, sizeof profile, NIXOS_PROFILES "/%.63s/system", name);
@@ -401,9 +411,7 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
         system->stated = 1u << SYSTEM_PROFILE | (recorded ? 1u << SYSTEM_ON_REMOVE : 0);
     }
     free(target);
-    unsigned long long started = 0;
-    pid_t leader = systemd_leader(run, name, &started);
-    if (leader && !of_unit(run, leader, name))
+    if (stranger)
         leader = 0;
     if (!leader && !(wr && !wr->run.running))
         return 0;               /* not running: wanted, it is missing; not wanted, there is nothing */
@@ -419,6 +427,36 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* "a, b and 3 more": what is below `dir` and bears none of the `n` sorted names. */
+static const char *leftovers(struct rec_run *run, struct spec_arena *a, const char *dir, char *const *names, size_t n)
+{
+    char **here, *text = NULL;
+    size_t k, more = 0, listed = 0;
+    if (rec_dir_list(a, dir, &here, &k, NULL))
+        return NULL;
+    for (size_t i = 0; i < k; i++) {
+        struct stat st;
+        const char *name = here[i];
+        if (*name == '.' || strlen(name) > 63 || (n && bsearch(&name, names, n, sizeof *names, compare_names)) || !lstat(conf_path(run, name), &st))
+            continue;
+        if (listed++ < 5)
+            text = spec_arena_printf(a, "%s%s%s", text ? text : "", text ? ", " : "", name);
+        else
+            more++;
+    }
+    return more ? spec_arena_printf(a, "%s and %zu more", text, more) : text;
+}
+
+/* Roots are kept on purpose, and profiles are left by a create that failed or a conf that was deleted: both are told, neither is touched. */
+static void note_leftovers(struct rec_run *run, char *const *names, size_t n, struct rec_state *out)
+{
+    const char *roots = leftovers(run, out->arena, nixos_state_dir(run), names, n), *profiles = leftovers(run, out->arena, NIXOS_PROFILES, names, n);
+    if (roots)
+        rec_state_note(out, nixos_state_dir(run), "roots of containers that are no more: %s; in the spec again, each goes on with its own", roots);
+    if (profiles)
+        rec_state_note(out, NIXOS_PROFILES, "profiles without a container: %s; until they are deleted nix keeps what they hold", profiles);
 }
 
 /* Every name that may be ours: wanted, with a conf, or with a record. */
@@ -454,6 +492,8 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
     for (size_t i = 0; !r && i < n; i++)
         if (!i || strcmp(names[i], names[i - 1]))
             r = read_one(run, names[i], wanted, out, err);
+    if (!r && n)
+        note_leftovers(run, names, n, out);
     return r;
 }
 
@@ -559,6 +599,26 @@ static int system_step(struct rec_run *run, const struct rec_step *s, struct rec
     return r ? r : nixos_record_write(run, s->to->container, &record, err);
 }
 
+/* Two failures that a second try from a clean stop mends: a unit that never got beyond starting, and a name that machined still keeps for
+ * a machine whose leader is gone. */
+static void start_again(struct rec_run *run, const char *name)
+{
+    unsigned long long started;
+    int status;
+    pid_t leader = systemd_leader(run, name, &started);
+    if (leader)
+        return;
+    const char *said = systemd_said(run, TEMPLATE, name);
+    bool stuck = !strcmp(systemd_state(run, TEMPLATE, name), "activating"), kept = strstr(said, "already exists") != NULL;
+    if (!stuck && !kept)
+        return;
+    systemd_call(run, TEMPLATE, "stop", &name, 1, START_MS, &status, NULL);
+    if (kept)
+        systemd_machine_end(run, name);
+    systemd_call(run, TEMPLATE, "reset-failed", &name, 1, 10000, &status, NULL);
+    systemd_call(run, TEMPLATE, "start", &name, 1, START_MS, &status, NULL);
+}
+
 static void start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
 {
     int status;
@@ -566,9 +626,11 @@ static void start(struct rec_run *run, const char *const *names, size_t n, struc
     unsigned long long started;
     systemd_call(run, TEMPLATE, "reset-failed", names, n, 10000, &status, NULL);
     systemd_call(run, TEMPLATE, "start", names, n, START_MS, &status, &e);
+    for (size_t i = 0; i < n; i++)
+        start_again(run, names[i]);
     for (size_t i = 0; i < n; i++) {
         pid_t leader = systemd_leader(run, names[i], &started);
-        if (leader && of_unit(run, leader, names[i]))
+        if (leader && of_unit(run, leader, "container", names[i]))
             continue;
         const char *said = systemd_said(run, TEMPLATE, names[i]);
         rec_fail(&err[i], EIO, "cannot start container '%s': %.380s", names[i], *said ? said : e.code ? e.text : "it ended at once");

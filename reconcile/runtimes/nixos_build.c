@@ -152,6 +152,28 @@ static bool store_path(const char *p)
     return !strncmp(p, "/nix/store/", 11) && p[11] && !strchr(p + 11, '/') && strlen(p) < 500;
 }
 
+/* Where <nixpkgs> is: as the caller has it, else where NixOS keeps root's channel. */
+static const char *nix_path(struct spec_arena *a)
+{
+    static const char channel[] = "/nix/var/nix/profiles/per-user/root/channels/nixos";
+    const char *given = getenv("NIX_PATH");
+    return given && *given ? spec_arena_printf(a, "NIX_PATH=%s", given) : access(channel, F_OK) ? NULL : spec_arena_printf(a, "NIX_PATH=nixpkgs=%s", channel);
+}
+
+static int run_nix(struct job *j, const char *const *argv, int deadline_ms, int *status, char **said)
+{
+    /* git refuses a repository of another user's; who may own this one was asked when the spec was read out of it. */
+    static const char *const trusting[] = {"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"};
+    const char *env[5], *path = nix_path(j->arena);
+    size_t n = 0;
+    for (size_t i = 0; j->trusted && i < 3; i++)
+        env[n++] = trusting[i];
+    if (path)
+        env[n++] = path;
+    env[n] = NULL;
+    return rec_proc_run_env(j->arena, argv, env, deadline_ms, status, said, &j->error);
+}
+
 static void ask(struct job *j, const char *const *argv, int deadline_ms)
 {
     char *said, words[420];
@@ -161,9 +183,7 @@ static void ask(struct job *j, const char *const *argv, int deadline_ms)
         rec_hint(&j->error, "install nix, or give `system: /nix/store/…` and have that path here");
         return;
     }
-    /* git refuses a repository of another user's; who may own this one was asked when the spec was read out of it. */
-    static const char *const trusting[] = {"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*", NULL};
-    if (rec_proc_run_env(j->arena, argv, j->trusted ? trusting : NULL, deadline_ms, &status, &said, &j->error))
+    if (run_nix(j, argv, deadline_ms, &status, &said))
         return;
     if (status) {
         last_words(said, words, sizeof words);
@@ -186,6 +206,30 @@ static void ask(struct job *j, const char *const *argv, int deadline_ms)
         rec_fail(&j->error, EIO, "cannot use what nix made for container %s: '%.200s' is no store path", j->c->name, j->path);
 }
 
+/* From 25.11 on nixpkgs makes a container for nspawn of what sets this; boot.isContainer, which was enough before, is not. The option
+ * itself is asked; where there is none the release does not know it. */
+static bool misses_option(struct job *j, const char *nix, const char *hash)
+{
+    const char *option = spec_arena_printf(j->arena, "%.*s#nixosConfigurations.\"%s\".config.boot.isNspawnContainer", (int)(hash - j->source),
+                                           j->source, hash + 1);
+    const char *argv[] = {nix, "--extra-experimental-features", "nix-command flakes", "eval", "--json", "--", option, NULL};
+    char *said;
+    int status;
+    if (!nix || run_nix(j, argv, EVAL_MS, &status, &said) || status) {
+        j->error = (struct rec_error){0};       /* what is really wrong is told by the build */
+        return false;
+    }
+    size_t n = strlen(said);
+    while (n && said[n - 1] == '\n')
+        said[--n] = 0;
+    if (n < 5 || strcmp(said + n - 5, "false"))
+        return false;
+    rec_fail(&j->error, EIO, "the system of container %s is not made for systemd-nspawn: its nixpkgs has boot.isNspawnContainer, and it is false",
+             j->c->name);
+    rec_hint(&j->error, "write `boot.isNspawnContainer = true;` in its configuration; boot.isContainer alone was enough before 25.11");
+    return true;
+}
+
 static void *work(void *arg)
 {
     struct job *j = arg;
@@ -205,7 +249,8 @@ static void *work(void *arg)
                                          j->source, hash + 1, j->plan ? ".outPath" : "");
     const char *build[] = {nix, "--extra-experimental-features", "nix-command flakes", "build", "-o", j->link, "--", what, NULL};
     const char *eval[] = {nix, "--extra-experimental-features", "nix-command flakes", "eval", "--raw", "--", what, NULL};
-    ask(j, j->plan ? eval : build, j->plan ? EVAL_MS : BUILD_MS);
+    if (!misses_option(j, nix, hash))
+        ask(j, j->plan ? eval : build, j->plan ? EVAL_MS : BUILD_MS);
     return NULL;
 }
 

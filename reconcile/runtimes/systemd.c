@@ -52,6 +52,28 @@ const char *systemd_said(struct rec_run *run, const char *template, const char *
     return "its journal cannot be read";
 }
 
+const char *systemd_state(struct rec_run *run, const char *template, const char *name)
+{
+    const char *argv[] = {run->facts.systemctl, "show", "-P", "ActiveState", "--", systemd_unit(run->arena, template, name), NULL};
+    char *output;
+    int status;
+    if (!argv[0] || rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)
+        return "";
+    output[strcspn(output, "\n")] = 0;
+    return output;
+}
+
+void systemd_machine_end(struct rec_run *run, const char *name)
+{
+    static const char *const programs[] = {"/usr/bin/machinectl", "/run/current-system/sw/bin/machinectl"};
+    int status;
+    for (size_t i = 0; i < 2; i++) {
+        const char *argv[] = {programs[i], "terminate", name, NULL};
+        if (!access(programs[i], X_OK))
+            rec_proc_run(run->arena, argv, 10000, &status, NULL, NULL);
+    }
+}
+
 pid_t systemd_leader(struct rec_run *run, const char *name, unsigned long long *started)
 {
     char path[128], *text;

@@ -11,6 +11,10 @@ int systemd_call(struct rec_run *run, const char *template, const char *verb, co
                  int *status, struct rec_error *err);
 /* The unit's latest journal lines on one line: why it did not start. */
 const char *systemd_said(struct rec_run *run, const char *template, const char *name);
+/* Its ActiveState: "active", "activating", "failed", …; "" where it cannot be known. */
+const char *systemd_state(struct rec_run *run, const char *template, const char *name);
+/* machined forgets the machine of that name; whoever still runs in it ends. */
+void systemd_machine_end(struct rec_run *run, const char *name);
 /* The leader that systemd-machined knows by that name, 0: none. */
 pid_t systemd_leader(struct rec_run *run, const char *name, unsigned long long *started);
 #endif

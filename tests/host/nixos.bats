@@ -274,3 +274,74 @@ S=/srv/flake/berth.json
     assert_match "$(on berth run moved -- ip -4 addr show dev eth0)" '10.100.0.40/24'
     exits 0 on berth run moved -- ping -c1 -W2 10.100.0.1
 }
+
+@test "left over, half made, in the way, or failing: named, and mended where it is ours" {
+    on mkdir -p /var/lib/nixos-containers/old /nix/var/nix/profiles/per-container/older
+    exits 0 on berth apply $S
+    exits 0 on berth plan -e $S
+    assert_match "$output" 'roots of containers that are no more: old'
+    assert_match "$output" 'profiles without a container: older'
+    exits 0 on test -d /var/lib/nixos-containers/old -a -d /nix/var/nix/profiles/per-container/older
+
+    # What a failed create leaves: a conf without a profile.
+    on sh -c 'systemctl stop container@container2; rm -r /nix/var/nix/profiles/per-container/container2'
+    exits 0 on berth apply $S
+    exits 0 on berth run container2 -- id
+
+    # Why it does not start stands in its journal.
+    on sh -c 'mv /opt/nixos/start /opt/nixos/real; systemctl stop container@container1
+        printf "#!/bin/sh\necho there is no room for it >&2\nexit 7\n" >/opt/nixos/start; chmod 755 /opt/nixos/start'
+    exits 1 on berth apply $S
+    assert_match "$stderr" "cannot start container 'container1': .*there is no room for it"
+    assert_match "$(on berth logs container1)" 'there is no room for it'
+    exits 0 on systemctl is-active container@container2
+    # A name that machined has not let go: a second try.
+    on sh -c 'printf "#!/bin/sh\n[ -e /run/once ] || { : >/run/once; echo \"Machine container1 already exists\" >&2; exit 1; }\nexec /opt/nixos/real\n" >/opt/nixos/start
+        mkdir -p /run/systemd/system/container@.service.d; printf "[Service]\nRestart=no\n" >/run/systemd/system/container@.service.d/once.conf; systemctl daemon-reload'
+    exits 0 on berth apply $S
+    exits 0 on berth plan -e $S
+    exits 0 on test -e /run/once
+
+    # Somebody else's machine of that name: container@NAME would end it.
+    spec_of 10.100.0.10 '' ', "taken": {"address": "10.100.0.30", "runtime": "nixos", "nixos": {"flake": "./."}}'
+    on sh -c 'systemd-run -q --unit=stranger sleep 9999; busctl call org.freedesktop.machine1 /org/freedesktop/machine1 org.freedesktop.machine1.Manager \
+        RegisterMachine sayssus taken 0 lab container $(systemctl show -P MainPID stranger) ""' >&2
+    exits 4 on berth apply --adopt $S
+    assert_match "$output$stderr" 'a machine of that name runs already, and not as container@taken'
+    exits 0 on systemctl is-active stranger
+    on systemctl stop stranger
+    exits 0 on berth apply $S
+    exits 0 on berth run taken -- ping -c1 -W2 container1
+
+    # A system that its nixpkgs would not start under nspawn.
+    flake stamp < <(printf unmarked)
+    exits 1 on berth apply $S
+    assert_match "$stderr" 'boot.isNspawnContainer, and it is false'
+    assert_match "$stderr" 'write .boot.isNspawnContainer = true;'
+    exits 65 on berth validate --eval $S
+}
+
+@test "from a configuration.nix, as nixos-container --config-file takes it" {
+    on sh -c 'mkdir -p /srv/nixpkgs/nixos; echo "{ }" >/srv/flake/web.nix; cat >/srv/nixpkgs/nixos/default.nix' <<'END'
+{ configuration }:
+let c = configuration { lib.mkDefault = x: x; };
+in {
+  system = assert c.boot.isContainer && builtins.pathExists (builtins.head c.imports);
+    ((import /srv/flake/flake.nix).outputs { self = null; }).nixosConfigurations.${c.networking.hostName}.config.system.build.toplevel;
+}
+END
+    flake berth.json <<<'{"version": 1, "hosts": {"localhost": {"bridge": {"address": "10.100.0.1/24"}, "containers":
+        {"web": {"address": "10.100.0.10", "runtime": "nixos", "nixos": {"config": "./web.nix"}}}}}}'
+    exits 1 on berth apply $S
+    assert_match "$stderr" "cannot build container web: .*nixpkgs"
+    exits 0 on env NIX_PATH=nixpkgs=/srv/nixpkgs berth apply $S
+    exits 0 on berth run web -- cat /run/current-system/stamp
+    assert_match "$(profile web)" 'web$'
+    # Without it a run of the timer still heals, by what was built last.
+    on sh -c 'systemctl stop container@web'
+    exits 0 on berth apply --no-eval $S
+    exits 0 on env NIX_PATH=nixpkgs=/srv/nixpkgs berth plan -e $S
+    # NixOS's own place of the channel.
+    on sh -c 'mkdir -p /nix/var/nix/profiles/per-user/root/channels; mv /srv/nixpkgs /nix/var/nix/profiles/per-user/root/channels/nixos'
+    exits 0 on berth apply $S
+}

@@ -30,6 +30,8 @@
         args = [ "sh" "-c" ''eval "$script"'' ];
       };
     in {
-      nixosConfigurations = builtins.mapAttrs (n: _: { config.system.build.toplevel = system n; }) containers;
+      nixosConfigurations = builtins.mapAttrs (n: _: {
+        config = { system.build.toplevel = system n; } // (if stamp == "unmarked" then { boot.isNspawnContainer = false; } else { });
+      }) containers;
     };
 }

@@ -345,3 +345,26 @@ END
     on sh -c 'mkdir -p /nix/var/nix/profiles/per-user/root/channels; mv /srv/nixpkgs /nix/var/nix/profiles/per-user/root/channels/nixos'
     exits 0 on berth apply $S
 }
+
+@test "each command that the README puts in the manual page's place does its work" {
+    exits 0 on berth apply $S
+    local line ran=0 some
+    # Somebody to be heard.
+    on systemd-run -q --unit=pinging sh -c 'while :; do ping -c1 -W1 10.100.0.10; sleep 0.1; done'
+    mapfile -t some < <(awk '$0 == "<!-- twins -->" {on = 1} on && /^$/ {exit} on' "$REPO/README.md" | awk -F' [|] ' '{print $NF}' | grep -o '`berth [^`]*`' | tr -d '`' | grep -v 'destroy')
+    for line in "${some[@]}" 'berth destroy --yes'; do
+        # shellcheck disable=SC2086
+        exits 0 on env BERTH_SPEC=$S timeout 60 sh -c "cd /root; exec $line" </dev/null
+        case $line in
+        'berth list' | 'berth status' | 'berth top') assert_match "$output" container1 "$line" ;;
+        *hostname) assert_eq "$output" container1 ;;
+        'berth logs'*) assert_match "$output" 'is up' "$line" ;;
+        *capture*) assert_match "$output" 'ICMP|ARP' "$line" ;;
+        *restore*) assert_match "$output" 'started again' "$line" ;;
+        *apply) exits 0 on env BERTH_SPEC=$S berth plan -e ;;
+        esac
+        ran=$((ran + 1))
+    done
+    ((ran >= 20)) || fail "the table has only $ran commands"
+    assert_eq "$(on sh -c 'ls /etc/nixos-containers /sys/class/net 2>/dev/null | grep -E "container|br-" || :')" ""
+}

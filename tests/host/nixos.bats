@@ -144,13 +144,23 @@ S=/srv/flake/berth.json
         mkdir -p /etc/nixos-containers /nix/var/nix/profiles/per-container/container1
         printf "PRIVATE_NETWORK=yes\nHOST_BRIDGE=br-containers\nHOST_ADDRESS=10.100.0.1\nLOCAL_ADDRESS=10.100.0.10/24\n" >/etc/nixos-containers/container1.conf
         cd /srv/flake && nix build -o /tmp/one ".#nixosConfigurations.\"container1\".config.system.build.toplevel" && nix-env -p /nix/var/nix/profiles/per-container/container1/system --set $(readlink /tmp/one)
-        systemctl start container@container1' >&2
-    local first
-    first=$(leader container1)
+        systemctl start container@container1
+        # The other one as the page has it to the letter: no gateway.
+        mkdir -p /nix/var/nix/profiles/per-container/container2
+        printf "PRIVATE_NETWORK=yes\nHOST_BRIDGE=br-containers\nLOCAL_ADDRESS=10.100.0.20/24\n" >/etc/nixos-containers/container2.conf
+        nix build -o /tmp/two ".#nixosConfigurations.\"container2\".config.system.build.toplevel" && nix-env -p /nix/var/nix/profiles/per-container/container2/system --set $(readlink /tmp/two)
+        systemctl start container@container2' >&2
+    local first second
+    first=$(leader container1) second=$(leader container2)
     exits 4 on berth apply $S
     assert_match "$output$stderr" 'unit container1'
+    exits 0 on berth plan --adopt $S
+    assert_match "$output" 'run container2 .*restart|run container2 +(address|settings) in force differ'
+    refute_match "$output" 'run container1 .*restart'
     exits 0 on berth apply --adopt $S
     assert_eq "$(leader container1)" "$first" "it was restarted"
+    [[ $(leader container2) != "$second" ]] || fail "its gateway cannot be in force"
+    assert_match "$(on berth run container2 -- ip route)" 'default via 10.100.0.1'
     exits 0 on berth plan -e $S
     exits 0 on berth run container2 -- ping -c1 -W2 container1
     # A store link in place of a conf.

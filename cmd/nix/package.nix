@@ -1,4 +1,4 @@
-{ lib, stdenv, cmake, pkg-config, libyaml, libmnl, libnftnl, jansson, libgit2, src ? ../.. }:
+{ lib, stdenv, cmake, pkg-config, libyaml, libmnl, libnftnl, jansson, libgit2, libarchive, nettle, src ? ../.. }:
 
 stdenv.mkDerivation {
   pname = "berth";
@@ -6,7 +6,7 @@ stdenv.mkDerivation {
   inherit src;
 
   nativeBuildInputs = [ cmake pkg-config ];
-  buildInputs = [ libyaml libmnl libnftnl jansson libgit2 ];
+  buildInputs = [ libyaml libmnl libnftnl jansson libgit2 libarchive nettle ];
   cmakeFlags = [ "-DBUILD_TESTING=OFF" "-DBERTH_STATIC_LIBS=OFF" "-DCMAKE_BUILD_TYPE=RelWithDebInfo" ];
 
   meta = {

@@ -364,6 +364,47 @@ hostile() {
     assert_eq "$(ls .git/hooks | grep -v sample | xargs)" pre-commit
 }
 
+@test "hooks where names have blanks and letters of other alphabets; first push, packed refs, shallow clone, worktree, submodule" {
+    local dir="../m\303\266tley repos" bare
+    dir=$(printf "$dir") bare="$dir/infra one.git"
+    local name
+    name=$(printf 'h\303\266st files/the spec.yaml')
+    mkdir -p "$dir" && git init -q --bare -b main "$bare"
+    git init -q -b main "$dir/work" && mkdir "$dir/work/${name%/*}" && cp berth.yaml "$dir/work/$name"
+    exits 0 here hook install --repo "$bare" --spec "$name"
+    cd "$dir/work" || return 1
+    git remote add origin "$PWD/../infra one.git"
+    git add . && git commit -qm first
+    # Into an empty repository.
+    exits 0 git push origin main
+    assert_match "$stderr" '\+ netns'
+    git -C "../infra one.git" pack-refs --all && git -C "../infra one.git" gc -q
+    echo '      bad: 10.99.0.1' >>"$name" && git commit -qam bad
+    exits 1 git push origin main
+    assert_match "$stderr" 'the spec.yaml:8:12: error\[E012\]'
+    git reset -q --hard HEAD~1
+    # From a shallow clone, which has no more than a tip.
+    git commit -q --allow-empty -m second
+    exits 0 git push origin main
+    git clone -q --depth 1 "file://$PWD/../infra one.git" ../shallow
+    echo '      late: {address: 10.9.0.77, runtime: netns}' >>"../shallow/$name" && git -C ../shallow commit -qam late
+    exits 0 git -C ../shallow push origin main
+    assert_match "$stderr" '\+ netns late'
+    # In a work tree's second worktree, and inside a submodule.
+    exits 0 here hook install --spec "$name"
+    git worktree add -q "../tree two" -b other
+    echo '      bad: 10.99.0.1' >>"../tree two/$name"
+    exits 1 git -C "../tree two" commit -am bad
+    assert_match "$output$stderr" 'the spec.yaml:8:12: error\[E012\]'
+    git init -q "../super" && git -C ../super -c protocol.file.allow=always submodule --quiet add "$PWD/../infra one.git" inner
+    cd ../super/inner || return 1
+    exits 0 here hook install --spec "$name"
+    assert_match "$(ls ../.git/modules/inner/hooks | grep -v sample | xargs)" 'pre-commit pre-push'
+    echo '      bad: 10.99.0.1' >>"$name"
+    exits 1 git commit -am bad
+    assert_match "$output$stderr" 'error\[E012\]'
+}
+
 @test "metrics are kept, and written only when they differ" {
     exits 0 berth apply --git "$R" main:berth.yaml --metrics /run/berth.prom
     local text

@@ -78,7 +78,7 @@ static int export_closure(struct backup *b, struct rec_error *err)
     struct spec_arena *a = b->cmd->run->arena;
     const char *store = nixos_program("nix-store");
     if (!b->system)
-        return rec_fail(err, EINVAL, "--closure is for NixOS containers, and %s has no system", b->container->name);
+        return rec_fail(err, EINVAL, "container %s has no system yet: there is no closure to back up", b->container->name);
     if (!store)
         return rec_fail(err, EOPNOTSUPP, "cannot read the system's closure: there is no nix-store on this host");
     const char *query[] = {store, "--query", "--requisites", b->system, NULL};
@@ -272,7 +272,13 @@ int cmd_backup(struct cmd *c)
         rec_fail(&err, EINVAL, "standard output cannot take both the backup and --json");
         code = CMD_USAGE;
     }
-    if (code == CMD_OK && (rec_facts_read(c->run, &err) || make(&b, &err)))
+    if (code == CMD_OK && rec_facts_read(c->run, &err))
+        code = cmd_exit_of_errno(err.code);
+    if (code == CMD_OK && c->args.closure && rec_runtime_of(c->run, b.container) != SPEC_RT_NIXOS) {
+        rec_fail(&err, EINVAL, "--closure is for NixOS containers, and %s is none", b.container->name);
+        code = CMD_USAGE;
+    }
+    if (code == CMD_OK && make(&b, &err))
         code = cmd_exit_of_errno(err.code);
     if (b.temporary[0])
         unlink(b.temporary);

@@ -82,7 +82,9 @@ static int understand(struct restore *r, struct rec_error *err)
     r->name = strdup(args->name ? args->name : r->was);
     if (!r->name)
         return rec_fail(err, ENOMEM, "out of memory");
-    int k = fits(r->name, err);
+    int k = fits(r->was, err);
+    if (!k)
+        k = fits(r->name, err);
     struct spec_addr address;
     char why[128];
     if (!k && args->address && spec_addr_parse(args->address, strlen(args->address), &address, why)) {

@@ -77,7 +77,6 @@ void hex(struct sha256_ctx *h, char out[65]);
 struct tree {
     void (*item)(void *arg, struct item *i, int fd);
     void  *arg;
-    bool   sockets_told;
 };
 void tree_walk(const struct tree *t, int dir);
 /* All of `fd`, holes as zeros, to `each`; sets the digest. */

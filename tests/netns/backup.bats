@@ -185,5 +185,7 @@ tree() {
     exits 4 berth restore "$B" --name host -f "$SPEC"
     assert_match "$stderr" "the backup is of a container of runtime netns, and the spec gives host runtime nspawn"
     exits 64 berth backup lone
+    exits 64 berth backup lone "$B.2" --closure -f "$SPEC"
+    assert_match "$stderr" '--closure is for NixOS containers'
     assert_eq "$(host_sh 'ls -A /var/lib/berth 2>/dev/null || :')" ""
 }

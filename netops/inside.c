@@ -1,7 +1,10 @@
 /* One namespace in few system calls. A socket has one dump at a time (a second one in the same send is refused with EBUSY, seen
- * on 6.18): so both links and the addresses go out in the first send, the routes in a second. Both dumps ask for all families,
- * which works without IPv6 in the kernel too. What is not wanted is dropped here, so that no option need be set on a socket
- * that lives for two questions. */
+ * on 6.18): so what is no dump goes out with the first one, and a second send asks for the other. What is not wanted is dropped here,
+ * so that no option need be set on a socket that lives for two questions.
+ *
+ * The short way takes what a namespace in good order has: both links, eth0's addresses, and the routes that packets to nowhere in
+ * particular would take, which is a lookup and no dump of all tables. Whatever is not as it would be there (lo down, no default route,
+ * one of somebody else's, a rule that leads to another table) is read in full. */
 #include "netops/netns.h"
 #include "netops/attr.h"
 #include <errno.h>
@@ -14,7 +17,9 @@
 #endif
 
 enum { RETRIES = 10, ANSWER_MS = 10000, MOST_LOSSES = 1000 };
-enum question { LO, ETH0, ADDRESSES, ROUTES, QUESTIONS };
+enum question { LO, ETH0, VIA4, VIA6, ADDRESSES4, ADDRESSES6, ADDRESSES, ROUTES, QUESTIONS };
+#define BIT(question) (1u << (question))
+#define DUMPS (BIT(ADDRESSES4) | BIT(ADDRESSES6) | BIT(ADDRESSES) | BIT(ROUTES))
 
 struct asking {
     struct net_inside *out;
@@ -22,6 +27,7 @@ struct asking {
     bool               sent[QUESTIONS];
     bool               over[QUESTIONS];
     bool               torn;
+    bool               unclear;           /* the short way does not tell all */
     int                code;              /* the first refusal */
     enum question      refused;
     struct net_error   said;
@@ -56,16 +62,18 @@ static void keep_link(struct asking *q, enum question i, const struct nlmsghdr *
         q->out->has_eth0 = !strcmp(l->name, "eth0");
 }
 
-static void keep_address(struct asking *q, const struct nlmsghdr *m)
+static void keep_address(struct asking *q, enum question i, const struct nlmsghdr *m)
 {
     struct net_inside *in = q->out;
     struct net_address a;
     if (!ours(m))
         return;
     if (!net_address_decode(m, &a)) {
-        nonsense(q, ADDRESSES);
+        nonsense(q, i);
         return;
     }
+    if (i == ADDRESSES6 && a.family != AF_INET6) /* a kernel without IPv6 answers with all it has */
+        return;
     bool link_local = a.family == AF_INET6 ? a.scope == RT_SCOPE_LINK : a.bytes[0] == 169 && a.bytes[1] == 254;
     if (!in->has_eth0 || a.index != in->eth0.index || link_local)
         return;
@@ -92,6 +100,19 @@ static void keep_route(struct asking *q, const struct nlmsghdr *m)
     in->n_route++;
 }
 
+static void keep_via(struct asking *q, enum question i, const struct nlmsghdr *m)
+{
+    struct net_route r;
+    q->over[i] = true;
+    if (!net_route_decode(m, &r))
+        nonsense(q, i);
+    else if (r.prefix || !r.has_gateway || r.table != RT_TABLE_MAIN || r.type != RTN_UNICAST || r.protocol != NET_PROTO_BERTH ||
+             !q->out->has_eth0 || r.oif != q->out->eth0.index)
+        q->unclear = true;
+    else
+        q->out->route[q->out->n_route++] = r;
+}
+
 static void over(struct asking *q, enum question i, const struct nlmsghdr *m)
 {
     struct net_error said = {0};
@@ -102,6 +123,10 @@ static void over(struct asking *q, enum question i, const struct nlmsghdr *m)
         return;
     if (i <= ETH0 && code == ENODEV) /* no such link is an answer too */
         return;
+    if (i == VIA4 || i == VIA6) {    /* no way there, or one that is refused */
+        q->unclear |= i == VIA4 || (code != ENETUNREACH && code != EAFNOSUPPORT && code != EOPNOTSUPP);
+        return;
+    }
     if (i == ROUTES && code == ENOENT) /* "FIB table does not exist": there was never a route */
         return;
     if (code == EINTR || code == EAGAIN) {
@@ -137,8 +162,14 @@ static int hear(void *arg, const struct nlmsghdr *m)
     case ETH0:
         keep_link(q, i, m);
         break;
+    case VIA4:
+    case VIA6:
+        keep_via(q, i, m);
+        break;
+    case ADDRESSES4:
+    case ADDRESSES6:
     case ADDRESSES:
-        keep_address(q, m);
+        keep_address(q, i, m);
         break;
     case ROUTES:
         keep_route(q, m);
@@ -155,7 +186,7 @@ static void put(uint8_t *at, size_t *size, enum question i, uint32_t seq)
 {
     struct nlmsghdr *m = mnl_nlmsg_put_header(at + *size);
     m->nlmsg_seq = seq;
-    m->nlmsg_flags = NLM_F_REQUEST | (i >= ADDRESSES ? NLM_F_DUMP : 0);
+    m->nlmsg_flags = NLM_F_REQUEST | (BIT(i) & DUMPS ? NLM_F_DUMP : 0);
     switch (i) {
     case LO:
     case ETH0: {
@@ -168,10 +199,24 @@ static void put(uint8_t *at, size_t *size, enum question i, uint32_t seq)
         mnl_attr_put_u32(m, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
         break;
     }
+    case VIA4:
+    case VIA6: {
+        /* Addresses that RFC 5737 and RFC 3849 keep for examples: nobody's. */
+        static const uint8_t nobody4[4] = {203, 0, 113, 1}, nobody6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1};
+        struct rtmsg *t = mnl_nlmsg_put_extra_header(m, sizeof *t);
+        m->nlmsg_type = RTM_GETROUTE;
+        t->rtm_family = i == VIA4 ? AF_INET : AF_INET6;
+        t->rtm_dst_len = i == VIA4 ? 32 : 128;
+        t->rtm_flags = RTM_F_FIB_MATCH;
+        mnl_attr_put(m, RTA_DST, i == VIA4 ? sizeof nobody4 : sizeof nobody6, i == VIA4 ? nobody4 : nobody6);
+        break;
+    }
+    case ADDRESSES4:
+    case ADDRESSES6:
     case ADDRESSES: {
         struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(m, sizeof *a);
         m->nlmsg_type = RTM_GETADDR;
-        a->ifa_family = AF_UNSPEC;
+        a->ifa_family = i == ADDRESSES4 ? AF_INET : i == ADDRESSES6 ? AF_INET6 : AF_UNSPEC;
         break;
     }
     case ROUTES: {
@@ -187,8 +232,8 @@ static void put(uint8_t *at, size_t *size, enum question i, uint32_t seq)
     *size += NLMSG_ALIGN(m->nlmsg_len);
 }
 
-/* Send the questions from..to in one send and hear them to the end. */
-static int ask(struct net_port *p, struct asking *q, enum question from, enum question to, struct net_error *err)
+/* Send these questions in one send and hear them to the end. */
+static int ask(struct net_port *p, struct asking *q, unsigned questions, struct net_error *err)
 {
     _Alignas(8) uint8_t bytes[QUESTIONS * 64];
     size_t              size = 0;
@@ -199,7 +244,7 @@ static int ask(struct net_port *p, struct asking *q, enum question from, enum qu
         uint32_t seq = net_port_number(p);
         if (i == LO)
             first = seq;
-        q->sent[i] = i >= from && i <= to;
+        q->sent[i] = questions & BIT(i);
         q->over[i] = !q->sent[i];
         if (q->sent[i])
             put(bytes, &size, i, seq);
@@ -231,18 +276,44 @@ static int ask(struct net_port *p, struct asking *q, enum question from, enum qu
     return 0;
 }
 
+static bool in_order(const struct asking *q)
+{
+    return !q->torn && !q->unclear && !q->code && q->out->has_eth0 && q->out->has_lo && q->out->lo.flags & IFF_UP;
+}
+
+/* 1: all is told; 0: it is not; or -errno. */
+static int read_short(struct net_port *p, struct net_inside *out, struct net_error *err)
+{
+    struct asking q = {.out = out};
+    bool          v6 = false, way6 = false;
+    out->has_lo = out->has_eth0 = false;
+    out->n_address = out->n_route = 0;
+    int r = ask(p, &q, BIT(LO) | BIT(ETH0) | BIT(VIA4) | BIT(VIA6) | BIT(ADDRESSES4), err);
+    if (!r && in_order(&q))
+        r = ask(p, &q, BIT(ADDRESSES6), err);
+    if (r)
+        return r;
+    if (!in_order(&q))
+        return 0;
+    for (size_t i = 0; i < out->n_address && i < sizeof out->address / sizeof *out->address; i++)
+        v6 |= out->address[i].family == AF_INET6;
+    for (size_t i = 0; i < out->n_route; i++)
+        way6 |= out->route[i].family == AF_INET6;
+    return v6 == way6;
+}
+
 static int read_all(struct net_port *p, struct net_inside *out, struct net_error *err)
 {
-    static const char *const names[QUESTIONS] = {"link 'lo'", "link 'eth0'", "addresses", "routes"};
+    static const char *const names[QUESTIONS] = {"link 'lo'", "link 'eth0'", "a route", "a route", "addresses", "addresses", "addresses", "routes"};
 
     for (int tries = 0; tries <= RETRIES; tries++) {
         struct net_inside in; /* its arrays need no clearing: the counts say what of them is valid */
         struct asking     q = {.out = &in};
         in.has_lo = in.has_eth0 = false;
         in.n_address = in.n_route = 0;
-        int r = ask(p, &q, LO, ADDRESSES, err);
+        int r = ask(p, &q, BIT(LO) | BIT(ETH0) | BIT(ADDRESSES), err);
         if (!r && !q.torn && !q.code)
-            r = ask(p, &q, ROUTES, ROUTES, err);
+            r = ask(p, &q, BIT(ROUTES), err);
         if (r)
             return r;
         if (q.torn)
@@ -258,13 +329,18 @@ static int read_all(struct net_port *p, struct net_inside *out, struct net_error
     return net_fail(err, EINTR, "read", "what is in a namespace");
 }
 
-int net_inside_read(int fd, struct net_inside *out, struct net_error *err)
+int net_inside_read(int fd, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out, struct net_error *err)
 {
     scoped(net_port_closep) struct net_port *p = NULL;
     int r = net_netns_enter(fd, err);
     if (!r)
         r = net_port_open_quick(&p, err);
-    return r ? r : read_all(p, out, err);
+    if (r)
+        return r;
+    r = enough ? read_short(p, out, err) : 0;
+    if (r < 0)
+        return r;
+    return r && enough(arg, out) ? 0 : read_all(p, out, err);
 }
 
 int net_inside_read_port(struct net_port *p, struct net_inside *out, struct net_error *err)

@@ -21,8 +21,9 @@ int net_netns_unshare(int *fd, struct net_error *err);  /* the calling thread is
 int net_netns_name(int dir, const char *name, int fd, struct net_error *err); /* EXCL; a name with nothing behind it is taken */
 int net_netns_unname(int dir, const char *name, struct net_error *err);       /* lazy unmount and unlink */
 
-/* What is inside one namespace, for a thread that may wander: enters `fd` and stays there. Ten system calls at most with
- * opening and closing: links lo and eth0 and all addresses in one send, routes in a second. */
+/* What is inside one namespace, for a thread that may wander: enters `fd` and stays there. Ten system calls with opening and closing.
+ * `enough`: a first reading, of a namespace in good order, has of the routes only the default ones by way of eth0; if it says that
+ * this will do, nothing more is read. NULL: all is read. */
 struct net_inside {
     bool               has_lo, has_eth0;
     struct net_link    lo, eth0;
@@ -31,7 +32,8 @@ struct net_inside {
     struct net_route   route[16];    /* main table, unicast, all links; kernel-made (RTPROT_KERNEL) left out */
     size_t             n_route;
 };
-int net_inside_read(int fd, struct net_inside *out, struct net_error *err);
+int net_inside_read(int fd, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out,
+                    struct net_error *err);
 /* The reading alone, on a port of that namespace that is kept open (as `watch` does). */
 int net_inside_read_port(struct net_port *p, struct net_inside *out, struct net_error *err);
 #endif

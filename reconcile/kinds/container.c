@@ -58,6 +58,7 @@ struct found {
 };
 
 struct pass {
+    const struct rec_links *links;
     int           dir;
     struct found *list;
     size_t        n, stride, first;
@@ -96,6 +97,21 @@ static void take_inside(struct found *f, const struct net_inside *in)
     }
 }
 
+struct glance {
+    const struct rec_links *links;
+    const char             *name;
+};
+
+/* The host's end bears the name that the container's port has, our group, and is the other end of this very eth0. */
+static bool enough(void *arg, const struct net_inside *in)
+{
+    const struct glance *g = arg;
+    char name[16];
+    spec_link_name(g->name, name);
+    const struct net_link *l = rec_link_named(g->links, name);
+    return l && rec_group_ours(l->group) && !strcmp(l->kind, "veth") && in->eth0.link == l->index && l->link == in->eth0.index;
+}
+
 static void *wander(void *arg)
 {
     struct pass *p = arg;
@@ -107,7 +123,8 @@ static void *wander(void *arg)
             f->failed = r == -EINVAL || r == -ENOENT ? 0 : r;
             continue;
         }
-        r = net_inside_read(fd, &in, &f->error);
+        struct glance g = {p->links, f->name};
+        r = net_inside_read(fd, enough, &g, &in, &f->error);
         close(fd);
         f->failed = r;
         if (!r)
@@ -116,13 +133,13 @@ static void *wander(void *arg)
     return NULL;
 }
 
-static int look_inside(int dir, struct found *list, size_t n, struct rec_error *err)
+static int look_inside(const struct rec_links *links, int dir, struct found *list, size_t n, struct rec_error *err)
 {
     struct pass pass[2];
     pthread_t thread[2];
     size_t threads = n >= 50 && sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1, started = 0;
     for (size_t i = 0; n && i < threads; i++) {
-        pass[i] = (struct pass){dir, list, n, threads, i};
+        pass[i] = (struct pass){links, dir, list, n, threads, i};
         int r = pthread_create(&thread[i], NULL, wander, &pass[i]);
         if (r) {
             for (size_t k = 0; k < started; k++)
@@ -228,7 +245,7 @@ static int read_netns(struct rec_run *run, const struct rec_state *wanted, struc
         return rec_fail(err, ENOMEM, "out of memory");
     for (size_t i = 0; i < n; i++)
         list[i].name = names[i];
-    r = look_inside(dir, list, n, err);
+    r = look_inside(run->links, dir, list, n, err);
     if (r)
         return r;
     for (size_t i = 0; i < n; i++) {

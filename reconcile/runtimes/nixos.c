@@ -279,7 +279,7 @@ struct look {
 static void *look_inside(void *arg)
 {
     struct look *l = arg;
-    l->failed = net_inside_read(l->fd, &l->in, &l->error);
+    l->failed = net_inside_read(l->fd, NULL, NULL, &l->in, &l->error);
     return NULL;
 }
 

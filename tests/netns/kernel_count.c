@@ -64,7 +64,7 @@ int main(int argc, char **argv)
         int  fd;
         snprintf(name, sizeof name, "c%d", i);
         DO(net_netns_open(dir, name, &fd, err));
-        DO(net_inside_read(fd, &in, err));
+        DO(net_inside_read(fd, NULL, NULL, &in, err));
         close(fd);
         CHECK(in.n_address == 1 && in.n_route == 1 && in.eth0.flags & IFF_UP);
     }

@@ -23,7 +23,7 @@ static void *work(void *arg)
         CHECK(!net_batch_address_new(b, &a, "lo", last));
         struct net_error e;
         CHECK(net_batch_send(b, NULL, NULL, &e) == -EEXIST && e.tag == last);
-        DO(net_inside_read(ns, &in, err));
+        DO(net_inside_read(ns, NULL, NULL, &in, err));
         CHECK(in.has_lo && in.lo.flags & IFF_UP && !in.has_eth0);
         close(ns);
     }

@@ -289,11 +289,32 @@ static enum cmd_exit stream(struct cmd_out *o, pid_t pid, int fd, int seconds)
     return WIFEXITED(status) ? (enum cmd_exit)WEXITSTATUS(status) : CMD_FAILED;
 }
 
-/* One runs, one waits; whoever comes while one waits is served by that one, which reads the tip when its turn comes. */
-static enum cmd_exit apply_in_turn(struct cmd *c, const struct target *t, int seconds)
+/* The commit that somebody asked for, as they wrote it into the repository: only a name for the answer, never what is applied. */
+static bool asked_commit(const char *git, char out[65])
+{
+    char path[PATH_MAX + 32], text[80] = "";
+    *out = 0;
+    snprintf(path, sizeof path, "%s/" CMD_LOOK_FILE, git);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return false;
+    text[strspn(text, "0123456789abcdef")] = 0;
+    size_t len = strlen(text);
+    strcpy(out, len == 40 || len == 64 ? text : "");
+    return *out != 0;
+}
+
+/* One runs, one waits; whoever comes while one waits is served by that one, which reads the tip when its turn comes. `asked`: the
+ * commit that was asked for by then, so that whoever asked finds the answer under it; "" if none was. */
+static enum cmd_exit apply_in_turn(struct cmd *c, const struct target *t, int seconds, char asked[65])
 {
     struct rec_error err;
     int waiting = lock("hook.waiting", true);
+    if (asked)
+        asked_commit(t->git, asked);
     if (waiting < 0 && errno == EWOULDBLOCK) {
         cmd_put(&c->out, "berth: an apply is waiting already and will take this commit along\n");
         return CMD_OK;
@@ -304,6 +325,8 @@ static enum cmd_exit apply_in_turn(struct cmd *c, const struct target *t, int se
         return cmd_fail(c, NULL, cmd_exit_of_errno(err.code), &err);
     }
     close(waiting);
+    if (asked)
+        asked_commit(t->git, asked); /* a later one may have come meanwhile */
     int pipe[2];
     bool deletes = deletes_allowed(c, t);
     if (pipe2(pipe, O_CLOEXEC)) {
@@ -364,23 +387,6 @@ static bool outcome(struct cmd *c, const char *commit, enum cmd_exit *code)
     return true;
 }
 
-/* The commit that somebody asked for, as they wrote it into the repository: only a name for the answer, never what is applied. */
-static bool asked_commit(const char *git, char out[65])
-{
-    char path[PATH_MAX + 32], text[80] = "";
-    snprintf(path, sizeof path, "%s/" CMD_LOOK_FILE, git);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
-        return false;
-    text[strspn(text, "0123456789abcdef")] = 0;
-    size_t len = strlen(text);
-    strcpy(out, len == 40 || len == 64 ? text : "");
-    return *out != 0;
-}
-
 static enum cmd_exit say_look(struct cmd *c, const char *commit)
 {
     const char *git = c->args.git ? c->args.git : getenv("GIT_DIR");
@@ -421,7 +427,7 @@ static int post_receive(struct cmd *c, char *input)
         const char *dir = c->args.git ? c->args.git : getenv("GIT_DIR");
         snprintf(spec, sizeof spec, "%s:%.1000s", mine, path_of(c));
         struct target t = {.git = realpath(dir && *dir ? dir : ".", git), .owner = c->args.git_owner, .spec = spec, .host = c->args.host};
-        return apply_in_turn(c, &t, OUTCOME_SECONDS);
+        return apply_in_turn(c, &t, OUTCOME_SECONDS, NULL);
     }
     return CMD_OK;
 }
@@ -498,7 +504,7 @@ static int moved(struct cmd *c, const char *old)
         return CMD_OK;
     }
     struct target t = {.git = a.repo, .owner = c->args.git_owner, .spec = spec, .host = c->args.host};
-    return apply_in_turn(c, &t, OUTCOME_SECONDS);
+    return apply_in_turn(c, &t, OUTCOME_SECONDS, NULL);
 }
 
 static int post_merge(struct cmd *c, char *input)
@@ -615,18 +621,18 @@ static void forget_old(void)
 }
 
 /* All of it is said once here, for the journal, and once in a file, for whoever pushed. */
-static enum cmd_exit look_once(struct cmd *c, const struct target *t, const char *commit)
+static enum cmd_exit look_once(struct cmd *c, const struct target *t, char commit[65])
 {
     struct cmd_out said = {.fd = -1}, journal = c->out;
     struct rec_error err;
     char path[200];
     c->out = said;
-    enum cmd_exit code = apply_in_turn(c, t, INT_MAX / 1000);
+    enum cmd_exit code = apply_in_turn(c, t, INT_MAX / 1000, commit);
     said = c->out;
     c->out = journal;
     cmd_putn(&c->out, said.text ? said.text : "", said.n);
     cmd_printf(&said, "\nexit %d\n", (int)code);
-    if (commit && said.n < 30000 && !rec_dir_make(CMD_LOOK_DIR, 0755, &err)) {
+    if (*commit && said.n < 30000 && !rec_dir_make(CMD_LOOK_DIR, 0755, &err)) {
         chmod(CMD_LOOK_DIR, 0755);
         snprintf(path, sizeof path, CMD_LOOK_DIR "/%s", commit);
         if (rec_file_write(path, said.text, said.n, 0644, &err))
@@ -649,10 +655,9 @@ int cmd_hook_look(struct cmd *c)
     enum cmd_exit code;
     bool again;
     do {
-        bool asked = asked_commit(t.git, commit);
-        code = look_once(c, &t, asked ? commit : NULL);
+        code = look_once(c, &t, commit);
         /* Who asked while we were at work may not have been heard by the path unit. */
-        again = asked_commit(t.git, now) && (!asked || strcmp(now, commit));
+        again = asked_commit(t.git, now) && strcmp(now, commit);
     } while (again);
     return code;
 }

@@ -121,18 +121,28 @@ teardown() { "$LAB/host" down "$NAME"; }
     exits 3 on systemctl is-active -q berth-look.path
 }
 
-@test "fifty pushes in a row: few applies, and the last wins" {
+@test "fifty pushes while one apply runs: one more apply, and the last wins" {
     exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply
     as_git 'git add berth.yaml && git commit -qm "two containers" && git push -q origin main' >&2
     as_git 'for i in $(seq 1 50); do printf "      c$i: {address: 10.100.0.$((100+i)), runtime: netns}\n" >>berth.yaml; git commit -qam "c$i"; git update-ref refs/heads/step$i HEAD; done'
-    # At once, each from a process of its own; git lets through those that win the race for the ref.
-    as_git 'for i in $(seq 1 50); do git push -q origin step$i:main >/dev/null 2>&1 & done; wait; git push -q origin main' >&2
-    local tip
-    tip=$(as_git 'git rev-parse HEAD')
-    on timeout 60 sh -c 'until berth status --git /srv/git/infra.git --git-owner git main:berth.yaml 2>/dev/null | grep -q "with '"${tip:0:7}"' (main), applied"; do sleep 0.1; done'
+    applies() { on journalctl -q -u berth-look.service -o cat _COMM=berth | grep -cE '^(Applied|Nothing to do)'; }
+    assert_eq "$(applies)" 1
+    # As if an apply were at work for all that time.
+    on sh -c 'mkfifo -m 666 /run/go; setsid flock /run/berth/hook.running sh -c "echo >/run/held; read x </run/go" </dev/null >/dev/null 2>&1 &
+        until [ -e /run/held ]; do sleep 0.05; done'
+    # The next goes as soon as the one before has moved the branch: none waits for an outcome but the last.
+    as_git 'for i in $(seq 1 50); do
+            git push -q origin step$i:main >/tmp/push$i 2>&1 &
+            until [ "$(git ls-remote origin refs/heads/main | cut -c1-40)" = "$(git rev-parse step$i)" ]; do :; done
+        done
+        echo >/run/go; wait' >&2
+    assert_eq "$(on sh -c 'grep -l "takes this one along" /tmp/push* | wc -l')" 49
+    exits 0 on cat /tmp/push50
+    assert_match "$output" 'remote: Applied [0-9]+ steps'
     exits 0 on test -e /run/netns/c50
-    local runs
-    runs=$(on journalctl -q -u berth-look.service -o cat _COMM=berth | grep -cE '^(Applied|Nothing to do)')
-    ((runs >= 1 && runs <= 52)) || fail "$runs applies"
+    exits 0 on berth status --git /srv/git/infra.git --git-owner git main:berth.yaml
+    assert_match "$output" "with $(as_git 'git rev-parse --short=7 HEAD') \(main\), applied"
+    on timeout 20 sh -c 'while systemctl is-active -q berth-look.service; do sleep 0.05; done'
+    assert_eq "$(applies)" 2
     exits 0 on systemctl is-failed berth-look.service || assert_eq "$output" inactive
 }

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SCREEN = 24, MOST_INPUT = 4 << 20, OUTCOME_SECONDS = 60, OUTCOMES_KEPT = 16, DELETES_ALLOWED = 1000000 };
+enum { SCREEN = 24, MOST_INPUT = 4 << 20, OUTCOME_SECONDS = 60, OUTCOMES_KEPT = 16, OUTCOME_BYTES = 32768, DELETES_ALLOWED = 1000000 };
 
 static bool is_zero(const char *id)
 {
@@ -77,7 +77,10 @@ static enum cmd_exit look_at(struct cmd *c, const char *ref, const char *old, co
     uint32_t deny = 0, allow = 0;
     cmd_out_init(&one.out, -1, CMD_COLOR_NEVER);
     snprintf(title, sizeof title, "%.400s: %.7s..%.7s", ref, old ? old : "nothing", new ? new : "staged");
-    snprintf(range, sizeof range, "berth plan --range %.7s..%.7s", old ? old : new, new ? new : "");
+    if (old)
+        snprintf(range, sizeof range, "berth plan --range %.7s..%.7s", old, new ? new : "");
+    else
+        snprintf(range, sizeof range, "berth plan %.7s:%.150s", new ? new : "", path_of(c));
     struct cmd_range r = {.title = title};
     if (branch && c->args.deny && !cmd_deny_parse(c->args.deny, &deny, bad)) {
         rec_fail(&err, EINVAL, "--deny knows reload, restart, recreate and delete, not '%s'", bad);
@@ -362,15 +365,31 @@ static bool listening(void)
     return pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
-/* The outcome of our commit, or of a later one that took it along. false: not there yet. */
-static bool outcome(struct cmd *c, const char *commit, enum cmd_exit *code)
+/* Which file tells the outcome of a commit; all 0: none does. Each answer is a file of its own, so a branch that goes back to a commit
+ * that was applied once is not answered with what came of it then. */
+static struct stat outcome_file(const char *commit)
 {
-    char path[200], text[32768], last[80] = "";
+    char path[200];
+    struct stat st = {0};
+    snprintf(path, sizeof path, CMD_LOOK_DIR "/%.64s", commit);
+    return lstat(path, &st) ? (struct stat){0} : st;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* The outcome of our commit, if it is another than was there before. false: not there yet. */
+static bool outcome(struct cmd *c, const char *commit, const struct stat *before, enum cmd_exit *code)
+{
+    char path[200], text[OUTCOME_BYTES + 64], last[80] = "";
+    struct stat st;
     snprintf(path, sizeof path, CMD_LOOK_DIR "/%.64s", commit);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return false;
-    ssize_t n = read(fd, text, sizeof text - 1);
+    ssize_t n = fstat(fd, &st) || same_file(&st, before) ? -1 : read(fd, text, sizeof text - 1);
     close(fd);
     if (n < 0)
         return false;
@@ -392,6 +411,7 @@ static enum cmd_exit say_look(struct cmd *c, const char *commit)
     const char *git = c->args.git ? c->args.git : getenv("GIT_DIR");
     char file[PATH_MAX + 32], now[65];
     enum cmd_exit code;
+    struct stat before = outcome_file(commit);
     snprintf(file, sizeof file, "%s/" CMD_LOOK_FILE, git && *git ? git : ".");
     if (!listening()) {
         cmd_put(&c->out, "berth: accepted, but nobody applies it: root has to run `berth hook install --apply` for this repository\n");
@@ -405,7 +425,7 @@ static enum cmd_exit say_look(struct cmd *c, const char *commit)
     close(fd);
     struct timespec tick = {.tv_nsec = 50000000};
     for (long long end = now_s() + OUTCOME_SECONDS; now_s() < end; nanosleep(&tick, NULL))
-        if (outcome(c, commit, &code)) {
+        if (outcome(c, commit, &before, &code)) {
             return code;
         } else if (asked_commit(git && *git ? git : ".", now) && strcmp(now, commit)) {
             cmd_printf(&c->out, "berth: a later push (%.7s) takes this one along\n", now);
@@ -620,7 +640,23 @@ static void forget_old(void)
         free(list);
 }
 
-/* All of it is said once here, for the journal, and once in a file, for whoever pushed. */
+/* The end of what was said, from the beginning of a line: how it came out stands last, and whoever pushed has seen the plan. */
+static void last_of(struct cmd_out *to, const struct cmd_out *said)
+{
+    const char *text = said->text ? said->text : "", *from = text + said->n;
+    size_t lines = 0;
+    while (from > text && (from[-1] != '\n' || lines++ < SCREEN) && text + said->n - from < OUTCOME_BYTES / 2)
+        from--;
+    if (from > text) {
+        if (from[-1] != '\n')
+            from += strcspn(from, "\n") + 1;
+        cmd_put(to, "… the end of it; all: journalctl -u berth-look.service\n");
+    }
+    if (from < text + said->n)
+        cmd_putn(to, from, (size_t)(text + said->n - from));
+}
+
+/* All of it is said once here, for the journal, and its end in a file, for whoever pushed. */
 static enum cmd_exit look_once(struct cmd *c, const struct target *t, char commit[65])
 {
     struct cmd_out said = {.fd = -1}, journal = c->out;
@@ -631,12 +667,15 @@ static enum cmd_exit look_once(struct cmd *c, const struct target *t, char commi
     said = c->out;
     c->out = journal;
     cmd_putn(&c->out, said.text ? said.text : "", said.n);
-    cmd_printf(&said, "\nexit %d\n", (int)code);
-    if (*commit && said.n < 30000 && !rec_dir_make(CMD_LOOK_DIR, 0755, &err)) {
+    if (*commit && !rec_dir_make(CMD_LOOK_DIR, 0755, &err)) {
+        struct cmd_out kept = {.fd = -1};
         chmod(CMD_LOOK_DIR, 0755);
         snprintf(path, sizeof path, CMD_LOOK_DIR "/%s", commit);
-        if (rec_file_write(path, said.text, said.n, 0644, &err))
+        last_of(&kept, &said);
+        cmd_printf(&kept, "\nexit %d\n", (int)code);
+        if (rec_file_write(path, kept.text, kept.n, 0644, &err))
             cmd_tell(c, &err);
+        cmd_out_done(&kept);
         forget_old();
     }
     cmd_out_done(&said);

@@ -96,9 +96,11 @@ teardown() { "$LAB/host" down "$NAME"; }
     tell 'ip address del 10.100.0.1/24 dev br-containers; journalctl -o cat BERTH_REF=refs/heads/main' "$(jq -r .MESSAGE <<<"$entry")"
     # Runs with nothing to do say nothing.
     local marks
-    marks=$(on journalctl -q -u berth.service _COMM=berth -o cat | wc -l)
+    entries() { on journalctl --sync; on journalctl -q -u berth.service SYSLOG_IDENTIFIER=berth -o cat | wc -l; }
+    marks=$(entries)
+    ((marks)) || fail "the witness itself sees an entry"
     on sh -c 'for i in 1 2 3; do systemctl start berth.service; done'
-    assert_eq "$(on journalctl -q -u berth.service _COMM=berth -o cat | wc -l)" "$marks"
+    assert_eq "$(entries)" "$marks"
 
     # A failing run leaves its reason with the unit.
     on sh -c 'mv /srv/git/infra.git /srv/git/away'
@@ -125,7 +127,8 @@ teardown() { "$LAB/host" down "$NAME"; }
     exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply
     as_git 'git add berth.yaml && git commit -qm "two containers" && git push -q origin main' >&2
     as_git 'for i in $(seq 1 50); do printf "      c$i: {address: 10.100.0.$((100+i)), runtime: netns}\n" >>berth.yaml; git commit -qam "c$i"; git update-ref refs/heads/step$i HEAD; done'
-    applies() { on journalctl -q -u berth-look.service -o cat _COMM=berth | grep -cE '^(Applied|Nothing to do)'; }
+    # What the program said is in the journal once the journal says that it has all.
+    applies() { on journalctl --sync; on journalctl -q -u berth-look.service -o cat SYSLOG_IDENTIFIER=berth | grep -cE '^(Applied|Nothing to do)'; }
     assert_eq "$(applies)" 1
     # As if an apply were at work for all that time.
     on sh -c 'mkfifo -m 666 /run/go; setsid flock /run/berth/hook.running sh -c "echo >/run/held; read x </run/go" </dev/null >/dev/null 2>&1 &
@@ -135,6 +138,8 @@ teardown() { "$LAB/host" down "$NAME"; }
             git push -q origin step$i:main >/tmp/push$i 2>&1 &
             until [ "$(git ls-remote origin refs/heads/main | cut -c1-40)" = "$(git rev-parse step$i)" ]; do :; done
         done
+        # The branch has moved before the last one says so.
+        until grep -qx "$(git rev-parse step50)" /srv/git/infra.git/berth-look; do :; done
         echo >/run/go; wait' >&2
     assert_eq "$(on sh -c 'grep -l "takes this one along" /tmp/push* | wc -l')" 49
     exits 0 on cat /tmp/push50
@@ -145,4 +150,19 @@ teardown() { "$LAB/host" down "$NAME"; }
     on timeout 20 sh -c 'while systemctl is-active -q berth-look.service; do sleep 0.05; done'
     assert_eq "$(applies)" 2
     exits 0 on systemctl is-failed berth-look.service || assert_eq "$output" inactive
+}
+
+@test "each push is told its own outcome: the end of a long one, and not an old one where the branch goes back" {
+    exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply
+    as_git 'for i in $(seq 1 30); do printf "      c$i: {address: 10.100.0.$((100+i)), runtime: netns}\n"; done >>berth.yaml; git add berth.yaml; git commit -qm many' >&2
+    exits 0 as_git 'git push origin main'
+    assert_match "$output" 'remote: … the end of it; all: journalctl -u berth-look.service'
+    assert_match "$output" 'remote: Applied 1[0-9]{2} steps'
+    (($(grep -c 'remote: *+ port c\|✓ + port c' <<<"$output") < 40)) || fail "that is more than two screens"
+    as_git 'printf "      more: {address: 10.100.0.200, runtime: netns}\n" >>berth.yaml; git commit -qam more' >&2
+    exits 0 as_git 'git push origin main'
+    exits 0 on test -e /run/netns/more
+    exits 0 as_git 'git push -f origin HEAD~1:main'
+    assert_match "$output" 'remote: Applied [0-9] steps'
+    exits 1 on test -e /run/netns/more
 }

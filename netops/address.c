@@ -137,12 +137,17 @@ int net_batch_address_new(struct net_batch *b, const struct net_address *a, cons
     return queue(b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add", a, link, NET_PROTO_BERTH, tag);
 }
 
+int net_batch_address_back(struct net_batch *b, const struct net_address *a, const char *link, uint32_t tag)
+{
+    return queue(b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add", a, link, a->proto, tag);
+}
+
 int net_batch_address_del(struct net_batch *b, const struct net_address *a, const char *link, uint32_t tag)
 {
     return queue(b, RTM_DELADDR, 0, "remove", a, link, 0, tag);
 }
 
-int net_batch_address_mark(struct net_batch *b, const struct net_address *a, const char *link, bool ours, uint32_t tag)
+int net_batch_address_mark(struct net_batch *b, const struct net_address *a, const char *link, uint8_t proto, uint32_t tag)
 {
-    return queue(b, RTM_NEWADDR, NLM_F_REPLACE, ours ? "mark" : "unmark", a, link, ours ? NET_PROTO_BERTH : 0, tag);
+    return queue(b, RTM_NEWADDR, NLM_F_REPLACE, proto == NET_PROTO_BERTH ? "mark" : "unmark", a, link, proto, tag);
 }

@@ -21,7 +21,9 @@ int  net_address_dump(struct net_port *p, net_address_fn each, void (*restart)(v
 bool net_address_decode(const struct nlmsghdr *m, struct net_address *out);
 /* Queue: EXCL; IPv6 with IFA_F_NODAD (facts M4); IFA_PROTO 190; IPv4 broadcast address as `ip addr add … brd +` does not. */
 int  net_batch_address_new(struct net_batch *b, const struct net_address *a, const char *link, uint32_t tag);
-/* Queue: the address stays as it is, and bears our protocol number, or none. */
-int  net_batch_address_mark(struct net_batch *b, const struct net_address *a, const char *link, bool ours, uint32_t tag);
+/* Queue: the same for one that was there before, with the protocol number that it had (0: none). */
+int  net_batch_address_back(struct net_batch *b, const struct net_address *a, const char *link, uint32_t tag);
+/* Queue: the address stays as it is, and bears this protocol number: 190, or 0 for none. */
+int  net_batch_address_mark(struct net_batch *b, const struct net_address *a, const char *link, uint8_t proto, uint32_t tag);
 int  net_batch_address_del(struct net_batch *b, const struct net_address *a, const char *link, uint32_t tag);
 #endif

@@ -50,6 +50,28 @@ static void nonsense(struct asking *q, enum question i)
     }
 }
 
+static void no_memory(struct asking *q, enum question i)
+{
+    if (!q->code) {
+        q->code = ENOMEM;
+        q->refused = i;
+    }
+}
+
+/* For one more. A container's root may have given itself any number: what berth looks for must not be lost among them. */
+static bool room(void **list, size_t n, size_t *room, size_t each)
+{
+    if (n < *room)
+        return true;
+    size_t more = *room ? *room * 2 : 4;
+    void  *p = realloc(*list, more * each);
+    if (!p)
+        return false;
+    *list = p;
+    *room = more;
+    return true;
+}
+
 static void keep_link(struct asking *q, enum question i, const struct nlmsghdr *m)
 {
     struct net_link *l = i == LO ? &q->out->lo : &q->out->eth0;
@@ -77,9 +99,10 @@ static void keep_address(struct asking *q, enum question i, const struct nlmsghd
     bool link_local = a.family == AF_INET6 ? a.scope == RT_SCOPE_LINK : a.bytes[0] == 169 && a.bytes[1] == 254;
     if (!in->has_eth0 || a.index != in->eth0.index || link_local)
         return;
-    if (in->n_address < sizeof in->address / sizeof in->address[0])
-        in->address[in->n_address] = a;
-    in->n_address++;
+    if (!room((void **)&in->address, in->n_address, &in->room_address, sizeof a))
+        no_memory(q, i);
+    else
+        in->address[in->n_address++] = a;
 }
 
 static void keep_route(struct asking *q, const struct nlmsghdr *m)
@@ -93,11 +116,12 @@ static void keep_route(struct asking *q, const struct nlmsghdr *m)
         return;
     }
     const struct rtmsg *t = mnl_nlmsg_get_payload(m);
-    if (r.table != RT_TABLE_MAIN || r.type != RTN_UNICAST || r.protocol == RTPROT_KERNEL || t->rtm_flags & RTM_F_CLONED)
+    if (r.prefix || r.table != RT_TABLE_MAIN || r.protocol == RTPROT_KERNEL || t->rtm_flags & RTM_F_CLONED)
         return;
-    if (in->n_route < sizeof in->route / sizeof in->route[0])
-        in->route[in->n_route] = r;
-    in->n_route++;
+    if (!room((void **)&in->route, in->n_route, &in->room_route, sizeof r))
+        no_memory(q, ROUTES);
+    else
+        in->route[in->n_route++] = r;
 }
 
 static void keep_via(struct asking *q, enum question i, const struct nlmsghdr *m)
@@ -109,6 +133,8 @@ static void keep_via(struct asking *q, enum question i, const struct nlmsghdr *m
     else if (r.prefix || !r.has_gateway || r.table != RT_TABLE_MAIN || r.type != RTN_UNICAST || r.protocol != NET_PROTO_BERTH ||
              !q->out->has_eth0 || r.oif != q->out->eth0.index)
         q->unclear = true;
+    else if (!room((void **)&q->out->route, q->out->n_route, &q->out->room_route, sizeof r))
+        no_memory(q, i);
     else
         q->out->route[q->out->n_route++] = r;
 }
@@ -232,6 +258,12 @@ static void put(uint8_t *at, size_t *size, enum question i, uint32_t seq)
     *size += NLMSG_ALIGN(m->nlmsg_len);
 }
 
+static void start(struct net_inside *in)
+{
+    in->has_lo = in->has_eth0 = false;
+    in->n_address = in->n_route = 0;
+}
+
 /* Send these questions in one send and hear them to the end. */
 static int ask(struct net_port *p, struct asking *q, unsigned questions, struct net_error *err)
 {
@@ -286,8 +318,7 @@ static int read_short(struct net_port *p, struct net_inside *out, struct net_err
 {
     struct asking q = {.out = out};
     bool          v6 = false, way6 = false;
-    out->has_lo = out->has_eth0 = false;
-    out->n_address = out->n_route = 0;
+    start(out);
     int r = ask(p, &q, BIT(LO) | BIT(ETH0) | BIT(VIA4) | BIT(VIA6) | BIT(ADDRESSES4), err);
     if (!r && in_order(&q))
         r = ask(p, &q, BIT(ADDRESSES6), err);
@@ -295,7 +326,7 @@ static int read_short(struct net_port *p, struct net_inside *out, struct net_err
         return r;
     if (!in_order(&q))
         return 0;
-    for (size_t i = 0; i < out->n_address && i < sizeof out->address / sizeof *out->address; i++)
+    for (size_t i = 0; i < out->n_address; i++)
         v6 |= out->address[i].family == AF_INET6;
     for (size_t i = 0; i < out->n_route; i++)
         way6 |= out->route[i].family == AF_INET6;
@@ -307,10 +338,8 @@ static int read_all(struct net_port *p, struct net_inside *out, struct net_error
     static const char *const names[QUESTIONS] = {"link 'lo'", "link 'eth0'", "a route", "a route", "addresses", "addresses", "addresses", "routes"};
 
     for (int tries = 0; tries <= RETRIES; tries++) {
-        struct net_inside in; /* its arrays need no clearing: the counts say what of them is valid */
-        struct asking     q = {.out = &in};
-        in.has_lo = in.has_eth0 = false;
-        in.n_address = in.n_route = 0;
+        struct asking q = {.out = out};
+        start(out);
         int r = ask(p, &q, BIT(LO) | BIT(ETH0) | BIT(ADDRESSES), err);
         if (!r && !q.torn && !q.code)
             r = ask(p, &q, BIT(ROUTES), err);
@@ -318,10 +347,8 @@ static int read_all(struct net_port *p, struct net_inside *out, struct net_error
             return r;
         if (q.torn)
             continue;
-        if (!q.code) {
-            *out = in;
+        if (!q.code)
             return 0;
-        }
         net_fail(err, q.code, "read", "%s in a namespace", names[q.refused]);
         net_error_kernel(err, q.said.kernel, strlen(q.said.kernel));
         return -q.code;
@@ -329,22 +356,36 @@ static int read_all(struct net_port *p, struct net_inside *out, struct net_error
     return net_fail(err, EINTR, "read", "what is in a namespace");
 }
 
+void net_inside_done(struct net_inside *in)
+{
+    free(in->address);
+    free(in->route);
+    *in = (struct net_inside){0};
+}
+
 int net_inside_read(int fd, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out, struct net_error *err)
 {
     scoped(net_port_closep) struct net_port *p = NULL;
+    *out = (struct net_inside){0};
     int r = net_netns_enter(fd, err);
     if (!r)
         r = net_port_open_quick(&p, err);
     if (r)
         return r;
     r = enough ? read_short(p, out, err) : 0;
+    if (!r || (r > 0 && !enough(arg, out)))
+        r = read_all(p, out, err);
     if (r < 0)
-        return r;
-    return r && enough(arg, out) ? 0 : read_all(p, out, err);
+        net_inside_done(out);
+    return r < 0 ? r : 0;
 }
 
 int net_inside_read_port(struct net_port *p, struct net_inside *out, struct net_error *err)
 {
     net_port_strict(p);
-    return read_all(p, out, err);
+    *out = (struct net_inside){0};
+    int r = read_all(p, out, err);
+    if (r)
+        net_inside_done(out);
+    return r;
 }

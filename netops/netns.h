@@ -22,16 +22,18 @@ int net_netns_name(int dir, const char *name, int fd, struct net_error *err); /*
 int net_netns_unname(int dir, const char *name, struct net_error *err);       /* lazy unmount and unlink */
 
 /* What is inside one namespace, for a thread that may wander: enters `fd` and stays there. Ten system calls with opening and closing.
+ * On success the caller frees what was found: net_inside_done.
  * `enough`: a first reading, of a namespace in good order, has of the routes only the default ones by way of eth0; if it says that
  * this will do, nothing more is read. NULL: all is read. */
 struct net_inside {
     bool               has_lo, has_eth0;
     struct net_link    lo, eth0;
-    struct net_address address[16];  /* of eth0, link-local ones left out; n_address may be more than is kept */
-    size_t             n_address;
-    struct net_route   route[16];    /* main table, unicast, all links; kernel-made (RTPROT_KERNEL) left out */
-    size_t             n_route;
+    struct net_address *address;     /* of eth0, link-local ones left out */
+    size_t              n_address, room_address;
+    struct net_route   *route;       /* default routes of the main table, whatever link and type; kernel-made ones left out */
+    size_t              n_route, room_route;
 };
+void net_inside_done(struct net_inside *in);
 int net_inside_read(int fd, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out,
                     struct net_error *err);
 /* The reading alone, on a port of that namespace that is kept open (as `watch` does). */

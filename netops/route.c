@@ -164,10 +164,11 @@ static int queue(struct net_batch *b, struct rtmsg *body, uint16_t type, uint16_
 int net_batch_route_new(struct net_batch *b, const struct net_route *r, const char *link, uint32_t tag)
 {
     struct rtmsg body = {.rtm_family = r->family, .rtm_dst_len = r->prefix, .rtm_table = RT_TABLE_MAIN,
-                         .rtm_protocol = NET_PROTO_BERTH, .rtm_type = RTN_UNICAST, .rtm_scope = RT_SCOPE_UNIVERSE};
-    if (!r->has_gateway && !r->oif)
+                         .rtm_protocol = r->protocol ? r->protocol : NET_PROTO_BERTH, .rtm_type = r->type ? r->type : RTN_UNICAST,
+                         .rtm_scope = RT_SCOPE_UNIVERSE};
+    if (!r->has_gateway && !r->oif && body.rtm_type == RTN_UNICAST)
         return -EINVAL;
-    if (r->family == AF_INET && !r->has_gateway) /* on the link alone: as `ip route add NET dev LINK` */
+    if (r->family == AF_INET && !r->has_gateway && body.rtm_type == RTN_UNICAST) /* on the link alone: as `ip route add NET dev LINK` */
         body.rtm_scope = RT_SCOPE_LINK;
     return queue(b, &body, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, "add", r, link, tag);
 }

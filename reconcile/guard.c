@@ -86,8 +86,14 @@ int rec_guard(struct rec_run *run, const struct rec_plan *p, struct rec_error *e
     size_t bound = p->ours / 4 > 3 ? p->ours / 4 : 3;
     if (run->opt.allow_deletes >= 0)
         bound = (size_t)run->opt.allow_deletes;
-    else if (p->deletes && run->host && !run->host->n_containers && !run->host->n_bridges)
-        bound = 0;      /* an empty host is more often a mistake than a wish */
+    else if (p->deleted_containers && run->host && !run->host->n_containers) {
+        /* An empty host is more often a mistake than a wish. */
+        rec_fail(err, EPERM, "the spec leaves host %s without a container, and this plan deletes all %zu", run->host->name,
+                 p->deleted_containers);
+        err->at = run->host->containers_at.line ? run->host->containers_at : run->host->at;
+        rec_hint(err, "if that is what you want: --allow-deletes %zu", p->deletes);
+        return -EPERM;
+    }
     if (p->deletes <= bound)
         return 0;
     rec_fail(err, EPERM, "this plan deletes %zu containers and bridges of %zu; without a flag %zu may go at once", p->deletes,

@@ -45,6 +45,8 @@ int rec_runtime_unit(struct rec_run *run, const struct rec_step *s, struct rec_e
 #define REC_ETH0_INDEX 64
 /* kinds/pipeline.c: namespaces and ports together. */
 /* `a` is one of the addresses of `p`, prefix included; `only_ours`: and bears our mark. */
+/* A default route that one of ours cannot be added beside: of the metric that ours has (IPv6: what the kernel makes of none). */
+bool rec_route_collides(const struct net_route *r);
 bool rec_port_has(const struct rec_port *p, const struct net_address *a, bool only_ours);
 int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
 int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);

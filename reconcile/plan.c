@@ -283,7 +283,7 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
     struct differ d = {.a = a, .kind = k, .from = from, .to = to};
     if (compare(p, &d))
         return -ENOMEM;
-    if (from->ours && !to->ours && k->marks) {
+    if (from->ours && !to->ours && k->marks && d.effect < REC_RECREATE) {
         int r = step(p, REC_ADOPT, from, to, &d, "it was not ours before");
         if (!r)
             p->plan->steps[p->plan->n - 1]->unmark = true;
@@ -354,9 +354,12 @@ static void count(struct planner *p)
             break;
         }
         bool whole = is_whole(s->from ? s->from : s->to);
-        if (whole && s->action == REC_REMOVE && !(s->from->container && rec_in_spec(p->run, s->from->container)))
+        if (whole && s->action == REC_REMOVE && !(s->from->container && rec_in_spec(p->run, s->from->container))) {
             q->deletes++;
-        bool goes = s->action == REC_REPLACE ||
+            q->deleted_containers += s->from->container != NULL;
+        }
+        /* A port that is made anew is a repair: what is protected is the container, not its cable. */
+        bool goes = (s->action == REC_REPLACE && s->kind != REC_PORT) ||
                     (s->action == REC_REMOVE && (s->kind == REC_NETNS || s->kind == REC_RUN));
         /* What a host is read to have protects nothing: then the record of the last apply is asked (guard.c). */
         if (goes && (s->to ? s->to->protect : s->from->protect && !rec_in_spec(p->run, s->from->container)))

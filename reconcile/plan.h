@@ -42,6 +42,7 @@ struct rec_plan {
     size_t               n_notes;
     size_t               creates, changes, removes, replaces, adopts;
     size_t               deletes;       /* containers and bridges that go, for the guard */
+    size_t               deleted_containers;
     size_t               ours;          /* containers and bridges that are ours now */
     uint32_t             unknown;       /* bit per kind that could not be read */
     const char          *protects;      /* a protected object that would go, or NULL */

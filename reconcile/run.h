@@ -27,7 +27,8 @@ struct rec_options {
     long        lock_timeout_ms;
 };
 struct rec_facts {              /* what only the host knows; read once a run, lazily by rec_facts_read */
-    bool        known;
+    bool        known_host;     /* those of rec_facts_host */
+    bool        known;          /* and all others */
     bool        root;           /* may change things */
     bool        systemd;        /* is PID 1 (/run/systemd/system) */
     bool        nixos;          /* /etc/NIXOS */
@@ -52,7 +53,10 @@ struct rec_run {
     struct net_batch        *net;       /* host's namespace; opened by rec_net */
     struct net_port         *nft;       /* opened by rec_nft */
     int                      netns_dir; /* -1: not open */
+    bool                     netns_shared;  /* the directory is a shared mount, as `ip netns` has it */
     int                      host_netns;/* -1: not open */
+    int                      lock;      /* -1: not held */
+    bool                     first;     /* nobody had taken the lock since the host booted */
     struct net_nft_have     *nft_have[8];       /* closed with the run */
     size_t                   n_nft_have;
     const char             **built;     /* beside the host's containers: store paths that rec_build found; NULL: none, or not known */
@@ -61,9 +65,15 @@ struct rec_run {
 };
 int  rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_error *err);
 void rec_close(struct rec_run *run);    /* NULL is fine */
+/* The lock, unless this run has it; a run waits for it as long as its options say. What apply acts on is read after it: facts that were
+ * read before are forgotten. `verb`: for those who wait. rec_close lets it go, too. */
+int  rec_run_lock(struct rec_run *run, const char *verb, struct rec_error *err);
+void rec_run_unlock(struct rec_run *run);
 int  rec_net(struct rec_run *run, struct net_batch **out, struct rec_error *err);
 int  rec_nft(struct rec_run *run, struct net_port **out, struct rec_error *err);
 int  rec_facts_read(struct rec_run *run, struct rec_error *err);
+/* Only what stays as long as the host is up: who it is and what it runs with. For this no spec's host need be chosen. */
+int  rec_facts_host(struct rec_run *run, struct rec_error *err);
 /* Facts of no host: what is `auto` stays so by name. */
 void rec_facts_offline(struct rec_run *run);
 /* The runtime that `auto` means here. */

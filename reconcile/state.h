@@ -5,6 +5,7 @@
 #define RECONCILE_STATE_H
 #include "netops/netns.h"
 #include "netops/nft.h"
+#include "netops/route.h"
 #include "spec/spec.h"
 
 /* "bert": the link group of every link that berth made, and of `lo` in every namespace that it made. */
@@ -40,6 +41,7 @@ struct rec_bridge {
     bool        doomed;         /* a run that was killed had marked it for deletion: wanted, it gets its mark back */
     bool        link_local;     /* has an IPv6 link-local address */
     int         index;          /* have only */
+    uint32_t    group;          /* have only: what an adoption that is undone gives back */
     bool        other_kind;     /* have: a link of that name that is no bridge */
     const char *foreign;        /* have: what would go with it and is not ours, or NULL */
 };
@@ -60,6 +62,7 @@ struct rec_sysctl {
 struct rec_netns {
     bool   lo_up;
     ino_t  ino;                 /* have only */
+    uint32_t group;             /* have only: of lo */
 };
 struct rec_port {
     const char *link;           /* the host's end: spec_link_name() */
@@ -67,12 +70,14 @@ struct rec_port {
     uint8_t     mac[6];         /* of eth0 */
     uint32_t    mtu;
     bool        up, inside_up, hairpin, autoconf;      /* autoconf: IPv6 link-local addresses are made on the host's end or eth0 */
-    struct net_address address[4];      /* of eth0; have: global ones; proto tells whose */
+    struct net_address *address;        /* of eth0; have: global ones; proto tells whose */
     size_t      n_address;
-    uint8_t     gw4[4], gw6[16];
+    uint8_t     gw4[4], gw6[16];        /* all 0: a default route that leads to none by way of eth0 */
     bool        has_gw4, has_gw6;
     bool        gw4_ours, gw6_ours;
+    struct net_route via4, via6;        /* have: that route, whole */
     int         index, peer_index, master;              /* have only */
+    uint32_t    group, inside_group;                    /* have only */
     bool        doomed;         /* as a bridge's */
     bool        whole;          /* both ends are there and belong together */
     const char *taken;          /* have: what stands in the way of the link's name, or NULL */

@@ -51,7 +51,7 @@ static int read_addresses(struct rec_run *run, const struct rec_state *wanted, s
         struct rec_item *it = name ? add(out, name, &s) : NULL;
         if (!it)
             return rec_fail(err, ENOMEM, "out of memory");
-        it->address.addr.index = a->index;
+        it->address.addr = *a;
         it->ours = ours;
         if (!ours && our_link && !rec_state_find(wanted, REC_ADDRESS, it->key)) {
             char text[SPEC_ADDR_TEXT];
@@ -87,7 +87,8 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
         if (s->implied)
             continue;
         if (s->action == REC_ADOPT) {
-            net_batch_address_mark(b, &s->from->address.addr, s->from->address.link, !s->unmark, REC_TAG(i, REC_PART_LINK));
+            net_batch_address_mark(b, &s->from->address.addr, s->from->address.link, s->unmark ? s->to->address.addr.proto : NET_PROTO_BERTH,
+                                   REC_TAG(i, REC_PART_LINK));
             continue;
         }
         if (s->from)
@@ -105,7 +106,10 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
         }
         struct net_address a = s->to->address.addr;
         a.index = index;
-        net_batch_address_new(b, &a, link, REC_TAG(i, REC_PART_LINK));
+        if (s->to->ours)
+            net_batch_address_new(b, &a, link, REC_TAG(i, REC_PART_LINK));
+        else
+            net_batch_address_back(b, &a, link, REC_TAG(i, REC_PART_LINK));
     }
     struct rec_outcomes o = {steps, n, report};
     struct net_error ne;

@@ -75,7 +75,7 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
             return rec_fail(err, ENOMEM, "out of memory");
         it->ours = ours;
         it->bridge = (struct rec_bridge){.mtu = l->mtu, .up = l->flags & IFF_UP, .index = l->index, .other_kind = !bridge,
-                                         .doomed = l->group == REC_GROUP_GONE};
+                                         .doomed = l->group == REC_GROUP_GONE, .group = l->group};
         memcpy(it->bridge.mac, l->mac, 6);
         it->stated = (1u << F_UP) * 2 - 1;
         if (bridge) {
@@ -139,11 +139,16 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
         if (s->changed & 1u << F_DOOMED)
             net_batch_link_group(b, l, REC_GROUP, REC_TAG(i, REC_PART_LINK));
         if (s->action == REC_ADOPT)
-            net_batch_link_group(b, l, s->unmark ? 0 : REC_GROUP, REC_TAG(i, REC_PART_LINK));
+            net_batch_link_group(b, l, s->unmark ? t->bridge.group : REC_GROUP, REC_TAG(i, REC_PART_LINK));
         if (s->changed & 1u << F_MAC)
             net_batch_link_mac(b, l, t->bridge.mac, REC_TAG(i, REC_PART_MAC));
         if (s->changed & 1u << F_MTU)
             net_batch_link_mtu(b, l, t->bridge.mtu, REC_TAG(i, REC_PART_MTU));
+        for (size_t k = 0; s->changed & 1u << F_LINK_LOCAL && !t->bridge.link_local && k < run->links->n_address; k++) {
+            const struct net_address *a = &run->links->address[k];
+            if (a->index == l.index && a->scope == RT_SCOPE_LINK && a->proto == NET_PROTO_BERTH)
+                net_batch_address_del(b, a, t->key, REC_TAG(i, REC_PART_LINK));
+        }
         if (s->changed & 1u << F_LOOPBACK && !t->bridge.loopback && set("ipv4", t->key, "route_localnet", false, &e))
             rec_report_failed(report, steps[i], &e);
     }

@@ -16,10 +16,15 @@ static const struct rec_field fields[] = {
 int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *err)
 {
     struct net_error e;
-    if (run->netns_dir < 0) {
-        int r = net_netns_dir(create, &run->netns_dir, &e);
+    if (run->netns_dir < 0 || (create && !run->netns_shared)) {
+        int dir, r = net_netns_dir(create, &dir, &e);
         if (r)
             return r == -ENOENT && !create ? r : rec_fail_net(err, &e);
+        /* Opened anew once it is shared: a descriptor from before it was mounted on itself leads below the mount. */
+        if (run->netns_dir >= 0)
+            close(run->netns_dir);
+        run->netns_dir = dir;
+        run->netns_shared |= create;
     }
     *fd = run->netns_dir;
     return 0;
@@ -53,6 +58,7 @@ struct found {
     int               eth0_link, eth0_netnsid;
     uint32_t          eth0_group;
     struct rec_item   netns, port;
+    struct net_inside inside;   /* its addresses, until the run's own thread has copied them */
     struct net_error  error;
     int               failed;
 };
@@ -64,37 +70,42 @@ struct pass {
     size_t        n, stride, first;
 };
 
+/* Of several default routes ours is the one; else one that ours could not be added beside; else any. */
+static void take_route(struct rec_port *p, const struct net_route *r, int eth0)
+{
+    bool v6 = r->family == AF_INET6, by_eth0 = r->has_gateway && r->oif == eth0 && r->type == RTN_UNICAST;
+    bool ours = by_eth0 && r->protocol == NET_PROTO_BERTH;
+    bool *has = v6 ? &p->has_gw6 : &p->has_gw4, *mine = v6 ? &p->gw6_ours : &p->gw4_ours;
+    struct net_route *via = v6 ? &p->via6 : &p->via4;
+    if (*has && (*mine || (!ours && (rec_route_collides(via) || !rec_route_collides(r)))))
+        return;
+    *has = true;
+    *mine = ours;
+    *via = *r;
+    memset(v6 ? p->gw6 : p->gw4, 0, v6 ? 16 : 4);
+    if (by_eth0)
+        memcpy(v6 ? p->gw6 : p->gw4, r->gateway, v6 ? 16 : 4);
+}
+
 static void take_inside(struct found *f, const struct net_inside *in)
 {
     struct rec_port *p = &f->port.port;
     f->there = true;
     f->marked = in->has_lo && in->lo.group == REC_GROUP;
+    f->netns.netns.group = in->has_lo ? in->lo.group : 0;
     f->netns.netns.lo_up = in->has_lo && in->lo.flags & IFF_UP;
     f->has_eth0 = in->has_eth0;
     if (!in->has_eth0)
         return;
     f->eth0_link = in->eth0.link;
-    f->eth0_group = in->eth0.group;
+    f->eth0_group = p->inside_group = in->eth0.group;
     memcpy(p->mac, in->eth0.mac, 6);
     p->mtu = in->eth0.mtu;
     p->inside_up = in->eth0.flags & IFF_UP;
     p->autoconf = in->eth0.addrgen != IN6_ADDR_GEN_MODE_NONE;
     p->peer_index = in->eth0.index;
-    size_t kept = sizeof in->address / sizeof *in->address;
-    for (size_t i = 0; i < in->n_address && i < kept; i++)
-        if (p->n_address < sizeof p->address / sizeof *p->address)
-            p->address[p->n_address++] = in->address[i];
-    kept = sizeof in->route / sizeof *in->route;
-    for (size_t i = 0; i < in->n_route && i < kept; i++) {
-        const struct net_route *r = &in->route[i];
-        bool v6 = r->family == AF_INET6, ours = r->protocol == NET_PROTO_BERTH;
-        bool *has = v6 ? &p->has_gw6 : &p->has_gw4, *mine = v6 ? &p->gw6_ours : &p->gw4_ours;
-        if (r->prefix || !r->has_gateway || r->oif != in->eth0.index || (*has && !ours))
-            continue;
-        *has = true;
-        *mine = ours;
-        memcpy(v6 ? p->gw6 : p->gw4, r->gateway, v6 ? 16 : 4);
-    }
+    for (size_t i = 0; i < in->n_route; i++)
+        take_route(p, &in->route[i], in->eth0.index);
 }
 
 struct glance {
@@ -117,23 +128,36 @@ static void *wander(void *arg)
     struct pass *p = arg;
     for (size_t i = p->first; i < p->n; i += p->stride) {
         struct found *f = &p->list[i];
-        struct net_inside in;
         int fd, r = net_netns_open(p->dir, f->name, &fd, &f->error);
         if (r) {
             f->failed = r == -EINVAL || r == -ENOENT ? 0 : r;
             continue;
         }
         struct glance g = {p->links, f->name};
-        r = net_inside_read(fd, enough, &g, &in, &f->error);
+        r = net_inside_read(fd, enough, &g, &f->inside, &f->error);
         close(fd);
         f->failed = r;
         if (!r)
-            take_inside(f, &in);
+            take_inside(f, &f->inside);
     }
     return NULL;
 }
 
-static int look_inside(const struct rec_links *links, int dir, struct found *list, size_t n, struct rec_error *err)
+/* Threads share no arena: what they found is copied by the run's own, and theirs is freed. */
+static int keep_addresses(struct spec_arena *a, struct found *f)
+{
+    struct rec_port *p = &f->port.port;
+    size_t n = f->has_eth0 ? f->inside.n_address : 0;
+    p->address = n ? spec_arena_alloc(a, n * sizeof *p->address) : NULL;
+    if (p->address) {
+        memcpy(p->address, f->inside.address, n * sizeof *p->address);
+        p->n_address = n;
+    }
+    net_inside_done(&f->inside);
+    return n && !p->address ? -ENOMEM : 0;
+}
+
+static int look_inside(struct spec_arena *a, const struct rec_links *links, int dir, struct found *list, size_t n, struct rec_error *err)
 {
     struct pass pass[2];
     pthread_t thread[2];
@@ -144,16 +168,22 @@ static int look_inside(const struct rec_links *links, int dir, struct found *lis
         if (r) {
             for (size_t k = 0; k < started; k++)
                 pthread_join(thread[k], NULL);
+            for (size_t k = 0; k < n; k++)
+                net_inside_done(&list[k].inside);
             return rec_fail(err, r, "cannot start a thread to look into namespaces: %s", strerror(r));
         }
         started++;
     }
     for (size_t i = 0; i < started; i++)
         pthread_join(thread[i], NULL);
+    int bad = 0;
     for (size_t i = 0; i < n; i++)
+        if (keep_addresses(a, &list[i]) && !bad)
+            bad = rec_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < n && !bad; i++)
         if (list[i].failed)
-            return rec_fail_net(err, &list[i].error);
-    return 0;
+            bad = rec_fail_net(err, &list[i].error);
+    return bad;
 }
 
 /* One item of kind port from its two ends, either of which may be missing. */
@@ -166,6 +196,7 @@ static void pair_ends(struct rec_run *run, struct found *f, const struct net_lin
         const struct net_link *master = l->master ? rec_link_indexed(run->links, l->master) : NULL;
         p->index = l->index;
         p->master = l->master;
+        p->group = l->group;
         p->bridge = master ? spec_arena_strdup(run->arena, master->name) : "";
         p->doomed = l->group == REC_GROUP_GONE;
         p->up = l->flags & IFF_UP;
@@ -245,7 +276,7 @@ static int read_netns(struct rec_run *run, const struct rec_state *wanted, struc
         return rec_fail(err, ENOMEM, "out of memory");
     for (size_t i = 0; i < n; i++)
         list[i].name = names[i];
-    r = look_inside(run->links, dir, list, n, err);
+    r = look_inside(out->arena, run->links, dir, list, n, err);
     if (r)
         return r;
     for (size_t i = 0; i < n; i++) {

@@ -153,7 +153,7 @@ static void queue_host(struct group *g, struct job *j)
         net_batch_veth_new(g->host, &v, REC_TAG(j->port_i, REC_PART_LINK));
     }
     if (s->action == REC_ADOPT && s->from->port.index)
-        net_batch_link_group(g->host, l, s->unmark ? 0 : REC_GROUP, REC_TAG(j->port_i, REC_PART_LINK));
+        net_batch_link_group(g->host, l, s->unmark ? w->group : REC_GROUP, REC_TAG(j->port_i, REC_PART_LINK));
     if (changed & 1u << REC_PORT_DOOMED)
         net_batch_link_group(g->host, l, REC_GROUP, REC_TAG(j->port_i, REC_PART_LINK));
     if (changed & 1u << REC_PORT_BRIDGE)
@@ -168,15 +168,15 @@ static void queue_host(struct group *g, struct job *j)
         net_batch_link_up(g->host, l, w->up, REC_TAG(j->port_i, REC_PART_LINK));
 }
 
-static void queue_route(struct job *j, int family, const uint8_t *gw, int index, bool add)
+/* Our default route, or, on the way back, the one that was there. */
+static void queue_route(struct job *j, const struct rec_port *w, bool v6, int index)
 {
-    struct net_route r = {.family = (uint8_t)family, .type = RTN_UNICAST, .scope = RT_SCOPE_UNIVERSE,
-                          .protocol = NET_PROTO_BERTH, .has_gateway = true, .oif = index, .table = RT_TABLE_MAIN};
-    memcpy(r.gateway, gw, family == AF_INET6 ? 16 : 4);
-    if (add)
-        net_batch_route_new(j->inside, &r, "eth0", REC_TAG(j->port_i, REC_PART_GATEWAY));
-    else
-        net_batch_route_del(j->inside, &r, "eth0", REC_TAG(j->port_i, REC_PART_GATEWAY));
+    struct net_route r = v6 ? w->via6 : w->via4;
+    if (v6 ? w->gw6_ours : w->gw4_ours) {
+        r = (struct net_route){.family = v6 ? AF_INET6 : AF_INET, .has_gateway = true, .oif = index};
+        memcpy(r.gateway, v6 ? w->gw6 : w->gw4, v6 ? 16 : 4);
+    }
+    net_batch_route_new(j->inside, &r, "eth0", REC_TAG(j->port_i, REC_PART_GATEWAY));
 }
 
 /* In the way of a wanted one: ours and not wanted, or, in IPv6, the same address with another prefix (facts K9). */
@@ -206,12 +206,12 @@ static void queue_addresses(struct job *j, int index)
             redo[h->address[i].family == AF_INET6] = true;
     for (int f = 0; f < 2; f++) {
         bool have = h && (f ? h->has_gw6 : h->has_gw4), want = f ? w->has_gw6 : w->has_gw4;
-        bool equal = have && want && !memcmp(f ? h->gw6 : h->gw4, f ? w->gw6 : w->gw4, f ? 16 : 4);
-        if (have && !equal && (want || (f ? h->gw6_ours : h->gw4_ours)))
-            redo[f] = true;
-        if (have && redo[f])
-            queue_route(j, f ? AF_INET6 : AF_INET, f ? h->gw6 : h->gw4, index, false);
-        redo[f] |= want && !have;
+        bool ours = h && (f ? h->gw6_ours : h->gw4_ours), to_be_ours = f ? w->gw6_ours : w->gw4_ours;
+        bool equal = have && want && !memcmp(f ? h->gw6 : h->gw4, f ? w->gw6 : w->gw4, f ? 16 : 4) && (to_be_ours || !ours);
+        bool goes = have && !equal && (ours || (want && rec_route_collides(f ? &h->via6 : &h->via4)));
+        if (have && (goes || redo[f]))
+            net_batch_route_del(j->inside, f ? &h->via6 : &h->via4, "eth0", REC_TAG(j->port_i, REC_PART_GATEWAY));
+        redo[f] |= want && !equal;
     }
     for (size_t i = 0; h && i < h->n_address; i++) {
         struct net_address a = h->address[i];
@@ -225,12 +225,12 @@ static void queue_addresses(struct job *j, int index)
         a.index = index;
         a.flags = 0;
         if (!h || !rec_port_has(h, &a, false))
-            net_batch_address_new(j->inside, &a, "eth0",
-                                  REC_TAG(j->port_i, a.family == AF_INET6 ? REC_PART_ADDRESS6 : REC_PART_ADDRESS4));
+            net_batch_address_back(j->inside, &a, "eth0",
+                                   REC_TAG(j->port_i, a.family == AF_INET6 ? REC_PART_ADDRESS6 : REC_PART_ADDRESS4));
     }
     for (int f = 0; f < 2; f++)
         if (redo[f] && (f ? w->has_gw6 : w->has_gw4))
-            queue_route(j, f ? AF_INET6 : AF_INET, f ? w->gw6 : w->gw4, index, true);
+            queue_route(j, w, f, index);
 }
 
 static void queue_inside(struct job *j)
@@ -242,7 +242,7 @@ static void queue_inside(struct job *j)
         if (j->new_netns && w->lo_up)
             net_batch_link_group_up(j->inside, lo, REC_GROUP, tag);
         else if (j->new_netns || j->netns->action == REC_ADOPT)
-            net_batch_link_group(j->inside, lo, j->netns->unmark ? 0 : REC_GROUP, tag);
+            net_batch_link_group(j->inside, lo, j->netns->unmark ? w->group : REC_GROUP, tag);
         if (!j->new_netns && j->netns->changed & 1u << REC_NETNS_LO)
             net_batch_link_up(j->inside, lo, w->lo_up, tag);
     }
@@ -253,7 +253,7 @@ static void queue_inside(struct job *j)
     int index = j->new_pair ? REC_ETH0_INDEX : j->port->from->port.peer_index;
     struct net_link_ref eth0 = {index, "eth0"};
     if (j->port->action == REC_ADOPT && j->port->from->port.peer_index)
-        net_batch_link_group(j->inside, eth0, j->port->unmark ? 0 : REC_GROUP, tag);
+        net_batch_link_group(j->inside, eth0, j->port->unmark ? w->inside_group : REC_GROUP, tag);
     if (changed & 1u << REC_PORT_MAC)
         net_batch_link_mac(j->inside, eth0, w->mac, REC_TAG(j->port_i, REC_PART_MAC));
     if (changed & 1u << REC_PORT_MTU)
@@ -414,6 +414,20 @@ int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n
     return report->n_failures > before ? -EIO : 0;
 }
 
+/* Of the link that goes with an item; 0: none. */
+static int index_of(const struct rec_item *i)
+{
+    return i->kind == REC_PORT ? i->port.index : i->kind == REC_BRIDGE ? i->bridge.index : 0;
+}
+
+static bool removes(struct rec_step *const *steps, size_t n, int index)
+{
+    for (size_t i = 0; i < n; i++)
+        if (index_of(steps[i]->from) == index)
+            return true;
+    return false;
+}
+
 int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
     struct rec_outcomes o = {steps, n, report};
@@ -428,12 +442,19 @@ int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t 
         return rc;
     }
     size_t first = n, failures = report->n_failures;
+    for (size_t i = 0; i < n && first == n; i++)
+        first = index_of(steps[i]->from) ? i : n;
+    /* A run that was killed may have left this mark on links that are to stay. */
+    for (size_t i = 0; first < n && i < run->links->n; i++) {
+        const struct net_link *l = &run->links->link[i];
+        if (l->group == REC_GROUP_GONE && !removes(steps, n, l->index))
+            net_batch_link_group(host, (struct net_link_ref){l->index, l->name}, REC_GROUP, REC_TAG(first, REC_PART_LINK));
+    }
     for (size_t i = 0; i < n; i++) {
         const struct rec_item *f = steps[i]->from;
-        int index = f->kind == REC_PORT ? f->port.index : f->kind == REC_BRIDGE ? f->bridge.index : 0;
+        int index = index_of(f);
         if (!index)
             continue;
-        first = first == n ? i : first;
         net_batch_link_group(host, (struct net_link_ref){index, f->kind == REC_PORT ? f->port.link : f->key}, REC_GROUP_GONE,
                              REC_TAG(i, REC_PART_LINK));
     }

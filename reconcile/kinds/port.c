@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { IP6_RT_PRIO_USER = 1024 };      /* net/ip6_route.h: the metric of an IPv6 route that was given none */
 #define AT(member) offsetof(struct rec_item, port.member)
 static const struct rec_field fields[] = {
     /*                       name           type            where           a change costs */
@@ -70,6 +71,9 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
             memcpy(p->mac, c->mac, 6);
         else
             rec_derive_mac(h->name, "container", c->name, p->mac);
+        p->address = spec_arena_alloc(out->arena, 2 * sizeof *p->address);
+        if (!p->address)
+            return rec_fail(err, ENOMEM, "out of memory");
         for (int f = 0; f < 2; f++)
             if (c->address[f].addr.family)
                 p->address[p->n_address++] = rec_net_address(&c->address[f].addr);
@@ -108,13 +112,25 @@ bool rec_port_has(const struct rec_port *p, const struct net_address *a, bool on
     return false;
 }
 
+bool rec_route_collides(const struct net_route *r)
+{
+    return r->metric == (r->family == AF_INET6 ? IP6_RT_PRIO_USER : 0);
+}
+
+static const char *route_text(struct spec_arena *a, const struct spec_addr *gw, char *buffer)
+{
+    static const uint8_t none[16];
+    return memcmp(gw->bytes, none, sizeof none) ? spec_arena_strdup(a, spec_addr_format(gw, false, buffer)) : "one that eth0 has no part in";
+}
+
 static void compare_gateway(struct spec_arena *a, const struct rec_port *w, const struct rec_port *h, int family,
                             rec_differs_fn differs, void *arg)
 {
     bool v6 = family == 6, want_it = v6 ? w->has_gw6 : w->has_gw4, have_it = v6 ? h->has_gw6 : h->has_gw4;
-    bool ours = v6 ? h->gw6_ours : h->gw4_ours;
+    bool ours = v6 ? h->gw6_ours : h->gw4_ours, to_be_ours = v6 ? w->gw6_ours : w->gw4_ours;
     const uint8_t *x = v6 ? w->gw6 : w->gw4, *y = v6 ? h->gw6 : h->gw4;
-    if (want_it && have_it && !memcmp(x, y, v6 ? 16 : 4))
+    /* Ours where somebody else's was before is a difference on the way back. */
+    if (want_it && have_it && !memcmp(x, y, v6 ? 16 : 4) && (to_be_ours || !ours))
         return;
     if (!want_it && !(have_it && ours))
         return;
@@ -122,8 +138,7 @@ static void compare_gateway(struct spec_arena *a, const struct rec_port *w, cons
     char from[SPEC_ADDR_TEXT], to[SPEC_ADDR_TEXT];
     memcpy(s.bytes, y, v6 ? 16 : 4);
     memcpy(t.bytes, x, v6 ? 16 : 4);
-    differs(arg, REC_PORT_GATEWAY, have_it ? spec_arena_strdup(a, spec_addr_format(&s, false, from)) : NULL,
-            want_it ? spec_arena_strdup(a, spec_addr_format(&t, false, to)) : NULL);
+    differs(arg, REC_PORT_GATEWAY, have_it ? route_text(a, &s, from) : NULL, want_it ? route_text(a, &t, to) : NULL);
 }
 
 static void compare(struct spec_arena *a, const struct rec_item *want_item, const struct rec_item *have_item,

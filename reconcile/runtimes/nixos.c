@@ -288,7 +288,7 @@ static struct in_force found_in_force(const struct net_inside *in, const struct 
 {
     struct in_force f = {.has_mac = c && c->has_mac};
     memcpy(f.mac, in->eth0.mac, 6);
-    for (size_t i = 0; i < in->n_address && i < sizeof in->address / sizeof *in->address; i++) {
+    for (size_t i = 0; i < in->n_address; i++) {
         struct spec_addr s = rec_spec_address(&in->address[i]);
         int k = s.family == 6;
         s.has_prefix = true;
@@ -298,11 +298,11 @@ static struct in_force found_in_force(const struct net_inside *in, const struct 
         if (w && !w->address[k].family)
             f.address[k] = (struct spec_addr){0};       /* a family that the spec does not speak of is the guest's own matter */
     }
-    for (size_t i = 0; i < in->n_route && i < sizeof in->route / sizeof *in->route; i++) {
+    for (size_t i = 0; i < in->n_route; i++) {
         const struct net_route *r = &in->route[i];
         int k = r->family == AF_INET6;
         struct spec_addr s = {.family = k ? 6 : 4};
-        if (r->prefix || !r->has_gateway || r->oif != in->eth0.index || !f.address[k].family)
+        if (!r->has_gateway || r->type != RTN_UNICAST || r->oif != in->eth0.index || !f.address[k].family)
             continue;
         memcpy(s.bytes, r->gateway, k ? 16 : 4);
         if (w && !w->gateway[k].family)
@@ -337,6 +337,7 @@ static int read_running(struct rec_run *run, const char *name, pid_t leader, uns
     if (compares)
         want_f = wanted_in_force(run->host, w->spec);
     f = found_in_force(&l.in, compares ? w->spec : NULL, compares ? &want_f : NULL);
+    net_inside_done(&l.in);
     it->run.running = true;
     it->run.leader = leader;
     it->run.started_ms = started * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);

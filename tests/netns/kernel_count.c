@@ -67,6 +67,7 @@ int main(int argc, char **argv)
         DO(net_inside_read(fd, NULL, NULL, &in, err));
         close(fd);
         CHECK(in.n_address == 1 && in.n_route == 1 && in.eth0.flags & IFF_UP);
+        net_inside_done(&in);
     }
     return 0;
 }

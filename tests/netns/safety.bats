@@ -93,6 +93,17 @@ small() {
     sed -i '/c1:/d' "$SPEC"
     exits 4 berth apply "$SPEC"
     assert_match "$stderr" "c1 is protected"
+    sed 's/, protect: true//' "$SPEC.all" >"$SPEC"
+    exits 0 berth apply "$SPEC"
+    sed -i '/c[0-9]:/d; s/containers:/containers: {}/' "$SPEC"
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" "berth.yaml:[0-9]+:.*leaves host localhost without a container"
+    assert_match "$stderr" "--allow-deletes 8"
+    sed -i '/containers:/d' "$SPEC"
+    exits 4 berth apply "$SPEC"
+    cp "$SPEC.all" "$SPEC"
+    sed -i 's/c1: 10.100.0.11/c1: {address: 10.100.0.11, protect: true}/' "$SPEC"
+    exits 0 berth apply "$SPEC"
     exits 4 berth destroy --yes "$SPEC"
 }
 

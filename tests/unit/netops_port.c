@@ -333,6 +333,7 @@ static void test_inside(void **state)
         assert_int_equal(in.has_eth0, rows[i].eth0);
         assert_int_equal(in.n_address, rows[i].addresses);
         assert_int_equal(in.n_route, 0);
+        net_inside_done(&in);
     }
     w->k.sends = w->k.receives = 0;
     int mode = 0;
@@ -340,6 +341,7 @@ static void test_inside(void **state)
     assert_int_equal(net_inside_read_port(w->p, &in, &w->err), 0);
     assert_int_equal(w->k.sends, 2);
     assert_int_equal(w->k.receives, 2);
+    net_inside_done(&in);
 }
 
 /* ---- events ---- */

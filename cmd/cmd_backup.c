@@ -272,7 +272,7 @@ int cmd_backup(struct cmd *c)
         rec_fail(&err, EINVAL, "standard output cannot take both the backup and --json");
         code = CMD_USAGE;
     }
-    if (code == CMD_OK && rec_facts_read(c->run, &err))
+    if (code == CMD_OK && rec_facts_host(c->run, &err))
         code = cmd_exit_of_errno(err.code);
     if (code == CMD_OK && c->args.closure && rec_runtime_of(c->run, b.container) != SPEC_RT_NIXOS) {
         rec_fail(&err, EINVAL, "--closure is for NixOS containers, and %s is none", b.container->name);

@@ -4,6 +4,7 @@
 #include "cmd/converge.h"
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 enum cmd_exit cmd_no_container(struct cmd *c, const char *format, const char *name)
 {
@@ -36,12 +37,12 @@ static enum cmd_exit known(struct cmd *c, const char *format)
 }
 
 /* `held`: what each hold said before, so that it can be put back. */
-static enum cmd_exit hold(struct cmd *c, bool on, const char *why, const char **held)
+static enum cmd_exit hold(struct cmd *c, bool on, const char *why, bool for_now, const char **held)
 {
     struct rec_error err;
     for (size_t i = 0; i < c->args.n_names; i++) {
         held[i] = rec_hold_find(c->run->arena, c->args.names[i]);
-        int r = on ? rec_hold_set(c->args.names[i], why, &err) : rec_hold_clear(c->args.names[i], &err);
+        int r = on ? rec_hold_set(c->args.names[i], why, for_now, &err) : rec_hold_clear(c->args.names[i], &err);
         if (r)
             return cmd_fail(c, NULL, cmd_exit_of_errno(-r), &err);
     }
@@ -52,7 +53,7 @@ static void put_back(struct cmd *c, const char *const *held)
 {
     struct rec_error err;
     for (size_t i = 0; i < c->args.n_names; i++)
-        if ((held[i] ? rec_hold_set(c->args.names[i], held[i], &err) : rec_hold_clear(c->args.names[i], &err)))
+        if ((held[i] ? rec_hold_set(c->args.names[i], held[i], false, &err) : rec_hold_clear(c->args.names[i], &err)))
             cmd_tell(c, &err);
 }
 
@@ -68,24 +69,34 @@ static enum cmd_exit begin(struct cmd *c, const char *format)
     return code == CMD_OK ? code : cmd_fail(c, format, code, &err);
 }
 
-/* The hold is a fact that a run reads once: a fresh run for each converging. */
-enum cmd_exit cmd_hold_converge(struct cmd *c, const char *format, const char *verb, const char *done, bool stop, const char *why,
+/* The hold is a fact that a run reads once: a fresh run for each converging. The lock goes from one to the next. */
+enum cmd_exit cmd_hold_converge(struct cmd *c, const char *format, const char *verb, const char *done, enum cmd_hold to, const char *why,
                                 bool silent)
 {
     struct rec_error err;
     struct cmd_converge v = {.format = format, .verb = verb, .done = done, .only = c->args.names, .n_only = c->args.n_names,
                              .silent = silent};
+    int lock = c->run ? c->run->lock : -1;
+    if (c->run)
+        c->run->lock = -1;
     rec_close(c->run);
     c->run = NULL;
     enum cmd_exit code = cmd_open(c, &err);
+    if (code == CMD_OK)
+        c->run->lock = lock;
+    else if (lock >= 0)
+        close(lock);
+    if (code == CMD_OK && rec_run_lock(c->run, verb, &err))
+        code = cmd_exit_of_errno(err.code);
     if (code != CMD_OK)
         return cmd_fail(c, format, code, &err);
+    cmd_signals_hold();
     const char **held = spec_arena_alloc(c->run->arena, (c->args.n_names + 1) * sizeof *held);
     if (!held) {
         rec_fail(&err, ENOMEM, "out of memory");
         return cmd_fail(c, format, CMD_FAILED, &err);
     }
-    code = hold(c, stop, why, held);
+    code = hold(c, to != CMD_LET_GO, why, to == CMD_HOLD_FOR_NOW, held);
     if (code == CMD_OK) {
         code = cmd_converge(c, &v);
         if (v.outcome == REC_IN_SYNC || v.outcome == REC_APPLIED)
@@ -110,13 +121,13 @@ int cmd_start(struct cmd *c)
         rec_hint(&err, "write state: running there, and apply it");
         return cmd_fail(c, "berth.start", CMD_REFUSED, &err);
     }
-    return cmd_hold_converge(c, "berth.start", "start", "Started:", false, NULL, false);
+    return cmd_hold_converge(c, "berth.start", "start", "Started:", CMD_LET_GO, NULL, false);
 }
 
 int cmd_stop(struct cmd *c)
 {
     enum cmd_exit code = begin(c, "berth.stop");
-    return code == CMD_OK ? cmd_hold_converge(c, "berth.stop", "stop", "Stopped:", true, "stopped by hand", false) : code;
+    return code == CMD_OK ? cmd_hold_converge(c, "berth.stop", "stop", "Stopped:", CMD_HOLD, "stopped by hand", false) : code;
 }
 
 int cmd_restart(struct cmd *c)
@@ -125,7 +136,7 @@ int cmd_restart(struct cmd *c)
     struct rec_error err;
     if (code != CMD_OK)
         return code;
-    int r = rec_facts_read(c->run, &err);
+    int r = rec_facts_host(c->run, &err);
     if (r)
         return cmd_fail(c, "berth.restart", cmd_exit_of_errno(-r), &err);
     for (size_t i = 0; i < c->args.n_names; i++) {
@@ -139,8 +150,8 @@ int cmd_restart(struct cmd *c)
         err.at = s->at;
         return cmd_fail(c, "berth.restart", CMD_FAILED, &err);
     }
-    code = cmd_hold_converge(c, "berth.restart", "restart", "Stopped:", true, "it is being restarted", true);
-    return code == CMD_OK || cmd_signals_seen() ? cmd_hold_converge(c, "berth.restart", "restart", "Restarted:", false, NULL, false) : code;
+    code = cmd_hold_converge(c, "berth.restart", "restart", "Stopped:", CMD_HOLD_FOR_NOW, "it is being restarted", true);
+    return code == CMD_OK || cmd_signals_seen() ? cmd_hold_converge(c, "berth.restart", "restart", "Restarted:", CMD_LET_GO, NULL, false) : code;
 }
 
 int cmd_update(struct cmd *c)
@@ -156,7 +167,7 @@ int cmd_update(struct cmd *c)
         code = known(c, v.format);
     if (code == CMD_OK)
         code = cmd_open(c, &err);
-    if (code == CMD_OK && rec_facts_read(c->run, &err))
+    if (code == CMD_OK && rec_facts_host(c->run, &err))
         code = CMD_FAILED;
     if (code != CMD_OK)
         return err.code ? cmd_fail(c, v.format, code, &err) : code;

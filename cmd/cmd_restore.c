@@ -6,7 +6,6 @@
 #include "cmd/render/render.h"
 #include "reconcile/backup.h"
 #include "reconcile/files.h"
-#include "reconcile/lock.h"
 #include "reconcile/runtimes/nixos.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -171,12 +170,8 @@ static int extract(struct restore *r, struct rec_error *err)
 /* With the lock held: nobody else looks at the tree while it changes. */
 static int swap(struct restore *r, struct rec_error *err)
 {
-    int lock, k = rec_lock("restore", r->cmd->run->opt.lock_timeout_ms, &lock, err);
-    if (k)
-        return k;
-    k = rec_root_swap(r->cmd->run, r->name, &r->root, r->container, err);
-    close(lock);
-    return k;
+    int k = rec_run_lock(r->cmd->run, "restore", err);
+    return k ? k : rec_root_swap(r->cmd->run, r->name, &r->root, r->container, err);
 }
 
 /* The cmd's names are what start and stop are about. */
@@ -189,8 +184,8 @@ static enum cmd_exit turn(struct restore *r, bool stop)
     c->args.names = names;
     c->args.n_names = 1;
     c->args.json = false;
-    enum cmd_exit code = stop ? cmd_hold_converge(c, FORMAT, "restore", "Stopped:", true, "it is being restored", true)
-                              : cmd_hold_converge(c, FORMAT, "restore", "Started:", false, NULL, true);
+    enum cmd_exit code = stop ? cmd_hold_converge(c, FORMAT, "restore", "Stopped:", CMD_HOLD_FOR_NOW, "it is being restored", true)
+                              : cmd_hold_converge(c, FORMAT, "restore", "Started:", CMD_LET_GO, NULL, true);
     c->args.json = json;
     c->args.names = saved;
     c->args.n_names = n;
@@ -328,7 +323,7 @@ int cmd_restore(struct cmd *c)
         bad(&err, r.file, why.text);
         code = CMD_FAILED;
     }
-    if (code == CMD_OK && (rec_facts_read(c->run, &err) || understand(&r, &err)))
+    if (code == CMD_OK && (rec_facts_host(c->run, &err) || understand(&r, &err)))
         code = err.code == EINVAL && (c->args.name || c->args.address) ? CMD_USAGE : CMD_FAILED;
     if (code == CMD_OK)
         code = place(&r, &err);

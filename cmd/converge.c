@@ -51,6 +51,12 @@ static void building(void *arg, const char *container, const char *doing)
     cmd_out_flush(err);
 }
 
+static bool cancelled(void *arg)
+{
+    (void)arg;
+    return cmd_signals_seen();
+}
+
 static size_t count_wanted(const struct cmd_converge *v, const struct rec_state *want)
 {
     size_t n = 0;
@@ -104,6 +110,12 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
         int r = rec_build(c->run, c->host, &build, &err);
         code = r == -EINVAL ? CMD_BAD_SPEC : r ? cmd_exit_of_errno(-r) : CMD_OK;
     }
+    /* After the builds, which take their time, and before all that the plan goes by. Until it is there a signal ends berth at once. */
+    bool locked = c->run && c->run->lock >= 0;
+    if (code == CMD_OK && !v->dry) {
+        int r = rec_run_lock(c->run, v->verb, &err);
+        code = r ? cmd_exit_of_errno(-r) : CMD_OK;
+    }
     if (code == CMD_OK) {
         int r = rec_want(c->run, v->nothing ? NULL : c->host, &want, &err);
         code = r ? cmd_exit_of_errno(-r) : CMD_OK;
@@ -111,11 +123,13 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     if (code != CMD_OK)
         return cmd_fail(c, v->format, code, &err);
     struct rec_apply_options o = {.dry = v->dry, .exempt = v->exempt, .verb = v->verb, .confirm = v->confirm, .arg = v,
-                                  .progress = c->err.terminal && !c->args.quiet ? progress : NULL, .only = v->only ? only : NULL};
+                                  .progress = c->err.terminal && !c->args.quiet ? progress : NULL, .cancelled = cancelled, .only = v->only ? only : NULL};
     v->started = now_us();
     if (!v->dry)
         cmd_signals_hold();
     rec_converge(c->run, &want, &o, &result);
+    if (!locked)
+        rec_run_unlock(c->run);
     if (v->told) {
         cmd_put(&c->err, "\r\033[K");
         cmd_out_flush(&c->err);

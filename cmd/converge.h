@@ -23,7 +23,8 @@ struct cmd_converge {
     uint64_t    started, told;  /* progress, in microseconds */
 };
 enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v);
-/* args.names are held (`stop`, with `why`) or let go, and those alone converged, in a fresh run. What failed leaves the holds as they were. */
-enum cmd_exit cmd_hold_converge(struct cmd *c, const char *format, const char *verb, const char *done, bool stop, const char *why,
+/* args.names are held (with `why`) or let go, and those alone converged, in a fresh run. What failed leaves the holds as they were. */
+enum cmd_hold { CMD_LET_GO, CMD_HOLD, CMD_HOLD_FOR_NOW /* until this process ends, however it ends */ };
+enum cmd_exit cmd_hold_converge(struct cmd *c, const char *format, const char *verb, const char *done, enum cmd_hold to, const char *why,
                                 bool silent);
 #endif

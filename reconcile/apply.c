@@ -4,11 +4,11 @@
 #include "reconcile/connection.h"
 #include "reconcile/guard.h"
 #include "reconcile/kinds.h"
-#include "reconcile/lock.h"
 #include "reconcile/logs.h"
 #include "reconcile/record.h"
 #include "reconcile/runtime.h"
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,6 +41,11 @@ void rec_report_failed(struct rec_report *r, struct rec_step *s, const struct re
     }
     r->failures = list;
     list[r->n_failures++] = (struct rec_failure){s, *e};
+}
+
+bool rec_step_interrupted(const struct rec_step *s)
+{
+    return *s->blinks && (s->state == REC_DONE || s->state == REC_FAILED);
 }
 
 int rec_want(struct rec_run *run, const struct spec_host *host, struct rec_state *out, struct rec_error *err)
@@ -104,16 +109,16 @@ static void finish(struct rec_run *run, struct rec_step **steps, size_t *n, stru
     *n = 0;
 }
 
-/* The plan's steps, group after group, until one fails: what comes later may build on it. */
-static void apply_plan(struct rec_run *run, struct rec_plan *p, struct rec_report *report)
+/* The plan's steps from `first` up to `end`, group after group, until one fails: what comes later may build on it. */
+static void apply_steps(struct rec_run *run, struct rec_plan *p, size_t first, size_t end, struct rec_report *report)
 {
     size_t waiting = 0, n_waiting = 0;
     size_t failed = report->n_failures;
     report->total = p->n;
-    for (size_t i = 0; i < p->n && report->n_failures == failed;) {
+    for (size_t i = first; i < end && report->n_failures == failed;) {
         int rank = rec_step_rank(p->steps[i]);
         size_t n = 1;
-        while (i + n < p->n && rec_step_rank(p->steps[i + n]) == rank && way_of(p->steps[i + n]) == way_of(p->steps[i]))
+        while (i + n < end && rec_step_rank(p->steps[i + n]) == rank && way_of(p->steps[i + n]) == way_of(p->steps[i]))
             n++;
         if (n_waiting && rank > rec_finish_rank)
             finish(run, p->steps + waiting, &n_waiting, report);
@@ -175,9 +180,14 @@ static void undo(struct rec_run *run, const struct rec_state *want, const struct
     struct rec_report report = {.arena = run->arena};
     bool adopt = run->opt.adopt;
     run->opt.adopt = false;
+    for (size_t i = 0; i < before->n; i++)      /* what a killed run had doomed is not to be doomed again */
+        if (before->items[i]->kind == REC_BRIDGE)
+            before->items[i]->bridge.doomed = false;
+        else if (before->items[i]->kind == REC_PORT)
+            before->items[i]->port.doomed = false;
     bool failed = rec_read(run, want, &now, &e) || rec_plan(run, &now, before, only, arg, &back, &e);
     if (!failed && back->n) {
-        apply_plan(run, back, &report);
+        apply_steps(run, back, 0, back->n, &report);
         failed = rec_read(run, want, &after, &e) || rec_plan(run, &after, before, only, arg, &left, &e);
     } else {
         left = back;
@@ -189,7 +199,7 @@ static void undo(struct rec_run *run, const struct rec_state *want, const struct
     if (failed)
         rec_report_failed(&out->report, NULL, &e);
     bool touched = back && back->n;
-    bool clean = !failed && left && !left->n;
+    bool clean = !failed && left && !left->n && !left->n_conflicts;
     out->left = clean ? NULL : left;
     out->outcome = clean ? (touched ? REC_ROLLED_BACK : REC_UNTOUCHED) : REC_PARTIAL;
     if (clean && !touched && outcome_of(out->error.code) != REC_LOCKED)
@@ -218,8 +228,26 @@ static bool refused(struct rec_run *run, const struct rec_apply_options *o, stru
     return r != 0;
 }
 
-/* Nothing may be left, and what is left of our own making is no longer a failure of reading but of the apply. */
-static bool holds(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_result *out)
+/* Of a running process: it is ended, and another one begun. */
+static bool interrupts(const struct rec_step *s)
+{
+    return s->kind == REC_RUN && s->action == REC_CHANGE && s->effect >= REC_RESTART && s->from->run.running;
+}
+
+/* Where the steps begin that interrupt a process, and all that come after; p->n: none does. */
+static size_t first_interruption(const struct rec_plan *p)
+{
+    size_t first = 0;
+    while (first < p->n && !interrupts(p->steps[first]))
+        first++;
+    while (first && first < p->n && rec_step_rank(p->steps[first - 1]) == rec_step_rank(p->steps[first]))
+        first--;
+    return first;
+}
+
+/* Nothing may be left but steps that are still to come, and what is left of our own making is no longer a failure of reading but of the
+ * apply. */
+static bool holds(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, int to_come, struct rec_result *out)
 {
     struct rec_state after;
     struct rec_plan *left = NULL;
@@ -228,9 +256,11 @@ static bool holds(struct rec_run *run, const struct rec_state *want, const struc
         rec_report_failed(&out->report, NULL, &e);
         return false;
     }
-    if (!left->n && !left->n_conflicts)
+    const struct rec_step *s = NULL;
+    for (size_t i = 0; i < left->n && !s; i++)
+        s = rec_step_rank(left->steps[i]) >= to_come ? NULL : left->steps[i];
+    if (!s && !left->n_conflicts)
         return true;
-    const struct rec_step *s = left->n ? left->steps[0] : NULL;
     rec_fail(&e, EIO, "%s is not as wanted after the apply: %s", s ? s->object : left->conflicts[0].object,
              s ? s->reason : left->conflicts[0].text);
     e.at = s ? s->at : left->conflicts[0].at;
@@ -246,12 +276,13 @@ static bool holds(struct rec_run *run, const struct rec_state *want, const struc
 int rec_converge(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_result *out)
 {
     struct rec_state have;
-    int lock = -1, r = 0;
+    bool locked = run->lock >= 0;
+    int r = 0;
     uint64_t start = now_us();
     memset(out, 0, sizeof *out);
     out->report = (struct rec_report){.arena = run->arena, .progress = o->progress, .arg = o->arg};
     if (!o->dry)
-        r = rec_lock(o->verb ? o->verb : "apply", run->opt.lock_timeout_ms, &lock, &out->error);
+        r = rec_run_lock(run, o->verb ? o->verb : "apply", &out->error);
     if (!r)
         r = rec_read(run, want, &have, &out->error);
     if (!r)
@@ -269,11 +300,24 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
         out->outcome = REC_IN_SYNC;
         goto record;
     }
+    if (o->cancelled && o->cancelled(o->arg)) {
+        rec_fail(&out->error, ECANCELED, "interrupted before the first step; nothing was changed");
+        out->outcome = REC_UNTOUCHED;
+        goto end;
+    }
     start = now_us();
-    apply_plan(run, out->plan, &out->report);
+    size_t last = first_interruption(out->plan);
+    apply_steps(run, out->plan, 0, last, &out->report);
+    /* No process is ended for a network that does not hold. */
+    bool good = !out->report.n_failures;
+    if (good && last < out->plan->n) {
+        good = holds(run, want, o, rec_step_rank(out->plan->steps[last]), out);
+        if (good)
+            apply_steps(run, out->plan, last, out->plan->n, &out->report);
+    }
     out->us_apply = now_us() - start;
     start = now_us();
-    bool good = !out->report.n_failures && holds(run, want, o, out);
+    good = good && !out->report.n_failures && holds(run, want, o, INT_MAX, out);
     out->us_check = now_us() - start;
     if (!good) {
         if (out->report.n_failures)
@@ -294,8 +338,8 @@ record:
         drop_empty();
     }
 end:
-    if (lock >= 0)
-        close(lock);
+    if (!locked)
+        rec_run_unlock(run);
     if (out->outcome != REC_IN_SYNC && out->outcome != REC_APPLIED)
         return -1;
     out->error = (struct rec_error){0};

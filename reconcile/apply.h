@@ -31,6 +31,8 @@ enum rec_outcome {
     REC_LOCKED,         /* 75 */
     REC_DENIED          /* 77 */
 };
+/* The process or the traffic of this step's container was interrupted, by a step that was done or begun. */
+bool rec_step_interrupted(const struct rec_step *s);
 struct rec_result {
     enum rec_outcome  outcome;
     struct rec_plan  *plan;             /* what was to be done; NULL: not that far */
@@ -46,6 +48,7 @@ struct rec_apply_options {
     const char *verb;                   /* for the lock's holder line: "apply" */
     void (*planned)(void *arg, const struct rec_plan *p);       /* called once the plan is made, before it is applied */
     bool (*confirm)(void *arg, const struct rec_plan *p);       /* destroy asks; NULL: yes */
+    bool (*cancelled)(void *arg);       /* asked before the first step: nothing is begun then; may be NULL */
     void (*progress)(void *arg, const struct rec_step *s, size_t done, size_t total);
     void *arg;
     /* Only items for which this says true are planned (start, stop NAME); NULL: all. */

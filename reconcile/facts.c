@@ -99,7 +99,10 @@ static int read_uplinks(struct rec_run *run, struct rec_error *err)
         return rec_fail_net(err, &e);
     for (int f = 0; f < 2; f++) {
         struct net_link l;
-        if (u.oif[f] && !net_link_get(net_batch_port(b), NULL, u.oif[f], &l, &e))
+        int k = u.oif[f] ? net_link_get(net_batch_port(b), NULL, u.oif[f], &l, &e) : -ENODEV;
+        if (k && k != -ENODEV)
+            return rec_fail_net(err, &e);
+        if (!k)
             snprintf(f ? run->facts.uplink6 : run->facts.uplink4, sizeof run->facts.uplink4, "%s", l.name);
     }
     return 0;
@@ -115,28 +118,46 @@ static bool wants_auto(const struct spec_host *h)
 
 void rec_facts_offline(struct rec_run *run)
 {
-    run->facts = (struct rec_facts){.known = true, .root = true, .systemd = true, .nspawn = "systemd-nspawn", .systemctl = "systemctl",
+    run->facts = (struct rec_facts){.known_host = true, .known = true, .root = true, .systemd = true, .nspawn = "systemd-nspawn", .systemctl = "systemctl",
                                     .hostname = "", .machine_id = "", .uplink4 = "auto", .uplink6 = "auto", .ipv6 = true};
 }
 
 /* A boot starts nothing that shall not start by itself: held until `berth start`. Only the first run of a boot is one. */
 static int hold_for_boot(struct rec_run *run, struct rec_error *err)
 {
-    if (!run->opt.boot || !run->host || !access(REC_RUN_DIR "/lock", F_OK))
+    if (!run->opt.boot || !run->host || run->lock < 0 || !run->first)
         return 0;
     for (size_t i = 0; i < run->host->n_containers; i++) {
         const struct spec_container *c = &run->host->containers[i];
-        int r = c->autostart ? 0 : rec_hold_set(c->name, "autostart: false", err);
+        int r = c->autostart ? 0 : rec_hold_set(c->name, "autostart: false", false, err);
         if (r)
             return r;
     }
     return 0;
 }
 
-int rec_facts_read(struct rec_run *run, struct rec_error *err)
+static int read_holds(struct rec_run *run, struct rec_error *err)
+{
+    char **held = NULL;
+    size_t n = 0, kept = 0;
+    int r = rec_dir_list(run->arena, REC_RUN_DIR "/held", &held, &n, err);
+    if (r == -ENOENT || (r == -EACCES && !run->facts.root))
+        return 0;
+    for (size_t i = 0; !r && i < n; i++) {
+        if (rec_hold_find(run->arena, held[i]))
+            held[kept++] = held[i];
+        else if (run->lock >= 0)
+            r = rec_hold_clear(held[i], err);
+    }
+    run->facts.held = held;
+    run->facts.n_held = kept;
+    return r;
+}
+
+int rec_facts_host(struct rec_run *run, struct rec_error *err)
 {
     struct rec_facts *f = &run->facts;
-    if (f->known)
+    if (f->known_host)
         return 0;
     static const char *const nspawn[] = {"/usr/bin/systemd-nspawn", "/run/current-system/sw/bin/systemd-nspawn", NULL};
     static const char *const systemctl[] = {"/usr/bin/systemctl", "/bin/systemctl",
@@ -152,15 +173,23 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
     f->machine_id = slurp(run->arena, "/etc/machine-id", 64);
     if (f->machine_id)
         ((char *)f->machine_id)[strcspn(f->machine_id, "\n")] = 0;
-    char **held = NULL;
-    size_t n = 0;
-    int r = hold_for_boot(run, err);
+    f->known_host = true;
+    return f->hostname && f->machine_id ? 0 : rec_fail(err, ENOMEM, "out of memory");
+}
+
+int rec_facts_read(struct rec_run *run, struct rec_error *err)
+{
+    struct rec_facts *f = &run->facts;
+    if (f->known)
+        return 0;
+    int r = rec_facts_host(run, err);
+    f->uplink4[0] = f->uplink6[0] = f->uplink6_ra[0] = 0;
     if (!r)
-        r = rec_dir_list(run->arena, REC_RUN_DIR "/held", &held, &n, err);
-    if (r && r != -ENOENT && !(r == -EACCES && !f->root))
+        r = hold_for_boot(run, err);
+    if (!r)
+        r = read_holds(run, err);
+    if (r)
         return r;
-    f->held = held;
-    f->n_held = n;
     const struct spec_host *h = run->host;
     if (h && !h->nameservers_given && (r = read_nameservers(run)))
         return rec_fail(err, ENOMEM, "out of memory");

@@ -182,7 +182,7 @@ static bool remembered(struct rec_run *run, const char *unit)
 
 int rec_logs(struct rec_run *run, const char *container, bool follow, long lines, int out, struct rec_error *err)
 {
-    int r = rec_facts_read(run, err);
+    int r = rec_facts_host(run, err);
     const char *unit = NULL;
     if (r)
         return r;

@@ -1,6 +1,8 @@
 /* A run opens what it needs when it is first asked for, so that `validate` and an offline plan touch no socket. */
 #include "reconcile/run.h"
 #include "reconcile/kinds/links.h"
+#include "reconcile/lock.h"
+#include "reconcile/runtime.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -13,7 +15,7 @@ int rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_err
         return rec_fail(err, ENOMEM, "out of memory");
     }
     r->opt = *opt;
-    r->netns_dir = r->host_netns = -1;
+    r->netns_dir = r->host_netns = r->lock = -1;
     *out = r;
     return 0;
 }
@@ -34,7 +36,24 @@ void rec_close(struct rec_run *r)
         close(r->host_netns);
     rec_links_free(r->links);
     spec_arena_free(r->arena);
+    rec_run_unlock(r);
     free(r);
+}
+
+int rec_run_lock(struct rec_run *r, const char *verb, struct rec_error *err)
+{
+    if (r->lock >= 0)
+        return 0;
+    r->first = access(REC_RUN_DIR "/lock", F_OK) != 0;
+    r->facts.known = false;
+    return rec_lock(verb, r->opt.lock_timeout_ms, &r->lock, err);
+}
+
+void rec_run_unlock(struct rec_run *r)
+{
+    if (r->lock >= 0)
+        close(r->lock);
+    r->lock = -1;
 }
 
 int rec_net(struct rec_run *r, struct net_batch **out, struct rec_error *err)

@@ -56,8 +56,9 @@ int rec_build(struct rec_run *run, const struct spec_host *h, const struct rec_b
  * process (start time) and lives in the namespace that bears the container's name. */
 int rec_leader_find(struct rec_run *run, const char *container, struct rec_leader *out, struct rec_error *err);
 
-/* Holds: `berth stop` holds a container until `berth start` or a reboot. /run/berth/held/NAME: one line, why. */
-int rec_hold_set(const char *container, const char *why, struct rec_error *err);
+/* Holds: `berth stop` holds a container until `berth start` or a reboot. /run/berth/held/NAME: a line that says why, and, where it
+ * is to end with the process that set it (`while_running`), one that names that process. */
+int rec_hold_set(const char *container, const char *why, bool while_running, struct rec_error *err);
 int rec_hold_clear(const char *container, struct rec_error *err);
 const char *rec_hold_find(struct spec_arena *a, const char *container);         /* NULL: not held */
 #endif

@@ -45,7 +45,7 @@ static int look(struct rec_run *run, struct rec_state *have, struct rec_error *e
     struct rec_state nothing;
     rec_state_init(&nothing, run->arena);
     rec_state_init(have, run->arena);
-    int r = rec_facts_read(run, err);
+    int r = rec_facts_host(run, err);
     if (!r)
         r = rec_links_read(run, err);
     if (!r)

@@ -324,23 +324,23 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* "interrupts a, b, c and 9 more" */
-static void interrupted(struct cmd_out *o, const struct rec_plan *p)
+/* "; interrupts a, b, c and 9 more". `past`: those that were. */
+static void interrupted(struct cmd_out *o, const struct rec_plan *p, bool past)
 {
     const char **names = malloc((p->n + 1) * sizeof *names);
     size_t n = 0, m = 0;
     for (size_t i = 0; names && i < p->n; i++)
-        if (p->steps[i]->blinks && *p->steps[i]->blinks)
+        if (past ? rec_step_interrupted(p->steps[i]) : p->steps[i]->blinks && *p->steps[i]->blinks)
             names[n++] = p->steps[i]->blinks;
     if (n)
         qsort(names, n, sizeof *names, compare_names);
     for (size_t i = 0; i < n; i++)
         if (!m || strcmp(names[m - 1], names[i]))
             names[m++] = names[i];
-    if (!m)
+    if (!m && !past)
         cmd_put(o, "; nothing is interrupted");
     for (size_t i = 0; i < m && i < 4; i++) {
-        cmd_put(o, i ? ", " : "; interrupts ");
+        cmd_put(o, i ? ", " : past ? "; meanwhile interrupted: " : "; interrupts ");
         cmd_safe(o, names[i]);
     }
     if (m > 4)
@@ -378,7 +378,7 @@ static void summary(struct cmd_out *o, const struct cmd_render_plan *p)
         cmd_printf(o, ", %zu to adopt", q->adopts);
     if (q->n_conflicts)
         cmd_printf(o, "; %zu in the way", q->n_conflicts);
-    interrupted(o, q);
+    interrupted(o, q, false);
     cmd_style(o, CMD_PLAIN);
     cmd_put(o, "\n");
 }
@@ -500,8 +500,11 @@ void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const stru
         return;
     case REC_ROLLED_BACK:
         failures(err, p);
-        cmd_printf(err, "Failed; %zu %s done and undone: the host is as it was before.\n", r->report.done,
+        cmd_printf(err, "Failed; %zu %s done and undone: the host is as it was before", r->report.done,
                    r->report.done == 1 ? "step was" : "steps were");
+        if (r->plan)
+            interrupted(err, r->plan, true);
+        cmd_put(err, ".\n");
         next(err, p, "once the cause is gone, begin with");
         return;
     case REC_PARTIAL:

@@ -311,7 +311,7 @@ int rec_build(struct rec_run *run, const struct spec_host *h, const struct rec_b
     if (run->opt.offline && !run->facts.known)
         rec_facts_offline(run);
     run->host = h;              /* what it asks for is what is read of the facts */
-    int r = rec_facts_read(run, err);
+    int r = rec_facts_host(run, err);
     size_t n = 0;
     if (r || !h)
         return r;

@@ -51,7 +51,7 @@ int rec_leader_find(struct rec_run *run, const char *container, struct rec_leade
 {
     struct nspawn_found f = {0};
     struct net_error e;
-    int dir, r = rec_facts_read(run, err);
+    int dir, r = rec_facts_host(run, err);
     if (!r)
         r = nixos_find(run, container, out, err);
     if (r != -ENOENT)
@@ -101,11 +101,13 @@ int rec_leader_find(struct rec_run *run, const char *container, struct rec_leade
 
 #define HELD REC_RUN_DIR "/held/"
 
-int rec_hold_set(const char *container, const char *why, struct rec_error *err)
+int rec_hold_set(const char *container, const char *why, bool while_running, struct rec_error *err)
 {
-    char path[128], line[200];
+    char path[128], line[280];
     snprintf(path, sizeof path, HELD "%.63s", container);
     int n = snprintf(line, sizeof line, "%.190s\n", why);
+    if (while_running)
+        n += snprintf(line + n, sizeof line - (size_t)n, "pid %d %llu\n", (int)getpid(), rec_proc_started(getpid()));
     int r = rec_dir_make(REC_RUN_DIR, 0700, err);
     if (!r)
         r = rec_dir_make(REC_RUN_DIR "/held", 0755, err);
@@ -125,6 +127,12 @@ const char *rec_hold_find(struct spec_arena *a, const char *container)
     size_t len;
     snprintf(path, sizeof path, HELD "%.63s", container);
     if (rec_file_read(a, path, 4096, &text, &len, NULL))
+        return NULL;
+    /* One that ends with a process, and that process has ended: it was killed. */
+    int pid;
+    unsigned long long started;
+    char *owner = strchr(text, '\n');
+    if (owner && sscanf(owner + 1, "pid %d %llu", &pid, &started) == 2 && rec_proc_started(pid) != started)
         return NULL;
     text[strcspn(text, "\n")] = 0;
     return text;

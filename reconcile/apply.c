@@ -189,6 +189,8 @@ static void undo(struct rec_run *run, const struct rec_state *want, const struct
     if (!failed && back->n) {
         apply_steps(run, back, 0, back->n, &report);
         failed = rec_read(run, want, &after, &e) || rec_plan(run, &after, before, only, arg, &left, &e);
+        if (!failed)
+            rec_announce(run, back);
     } else {
         left = back;
     }
@@ -319,6 +321,8 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     start = now_us();
     good = good && !out->report.n_failures && holds(run, want, o, INT_MAX, out);
     out->us_check = now_us() - start;
+    if (good)
+        rec_announce(run, out->plan);
     if (!good) {
         if (out->report.n_failures)
             out->error = out->report.failures[0].error;

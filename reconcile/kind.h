@@ -37,6 +37,8 @@ struct rec_kind {
      * Asked for every step of what is not a plain in-sync; the text lives in `a`. */
     const char *(*conflict)(struct spec_arena *a, const struct rec_state *from, const struct rec_item *want,
                             const struct rec_item *have, const char **hint);
+    /* What is had may not even be taken over with --adopt: the conflict's text then says why. NULL: it may. */
+    bool (*never)(const struct rec_item *want, const struct rec_item *have);
     bool shared;        /* a setting that has one value for all (sysctl): changed and given back, never a conflict */
     bool partial;       /* what is had may not state all fields: what it does not state is no difference */
     bool marks;         /* the kernel or file keeps a mark of ours: --adopt sets it on what is equal */

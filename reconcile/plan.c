@@ -276,7 +276,7 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         const char *why = k->conflict && !p->run->opt.adopt ? k->conflict(a, p->from, to, NULL, &hint) : NULL;
         return why ? conflict(p, NULL, to, why, hint) : step(p, REC_CREATE, NULL, to, NULL, "missing");
     }
-    if (from->kind == REC_UNIT && from->unit.foreign) {     /* not even with --adopt */
+    if (k->never && k->never(to, from)) {
         const char *why = k->conflict(a, p->from, to, from, &hint);
         return conflict(p, from, to, why, hint);
     }

@@ -62,6 +62,7 @@ struct rec_sysctl {
 struct rec_netns {
     bool   lo_up;
     ino_t  ino;                 /* have only */
+    bool   taken;               /* have only: something that is no namespace bears the name */
     uint32_t group;             /* have only: of lo */
 };
 struct rec_port {

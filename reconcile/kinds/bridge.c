@@ -1,4 +1,5 @@
-/* Bridges: made down, with owner and MAC in the creating message; brought up in `finish`, after their ports and after the filters.
+/* Bridges: made down, with owner and MAC in the creating message; brought up in `finish`, after their ports and after the filters, but
+ * for those with IPv6 (early).
  * Two settings of the bridge's own belong to it: accept_ra (a container's root shall not become the host's router) and
  * route_localnet (mapped ports answer on 127.0.0.1; the guard chain must be in place before). With IPv6 a bridge needs a link-local
  * address: what is forwarded is resolved from it alone (ndisc_solicit). It is made from the MAC, without waiting for DAD. */
@@ -116,6 +117,19 @@ static const char *conflict(struct spec_arena *a, const struct rec_state *from, 
     return NULL;
 }
 
+/* IPv6 hears of a bridge's carrier up to a second late where its ports were up before it, and until then the bridge answers no
+ * neighbour. Such a bridge goes up while it has no port; its filters still come before its ports. */
+static bool early(const struct rec_step *s)
+{
+    return s->action == REC_CREATE && s->to->bridge.up && s->to->bridge.link_local && s->to->stated & 1u << F_LINK_LOCAL;
+}
+
+static bool never(const struct rec_item *w, const struct rec_item *have)
+{
+    (void)w;
+    return have->bridge.other_kind;
+}
+
 static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
     struct rec_error e;
@@ -129,9 +143,11 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
         struct net_link_ref l = {s->from ? s->from->bridge.index : 0, t->key};
         if (s->action == REC_CREATE) {
             struct net_bridge_new new = {.name = t->key, .group = REC_GROUP,
-                                         .mac = t->stated & 1u << F_MAC ? t->bridge.mac : NULL,
-                                         .mtu = t->stated & 1u << F_MTU ? t->bridge.mtu : 0};
+                                         .mac = t->stated & 1u << F_MAC ? t->bridge.mac : NULL};
             net_batch_bridge_new(b, &new, REC_TAG(i, REC_PART_LINK));
+            /* Apart from its creation: only a change tells the kernel that the bridge is not to follow its ports. */
+            if (t->stated & 1u << F_MTU)
+                net_batch_link_mtu(b, (struct net_link_ref){0, t->key}, t->bridge.mtu, REC_TAG(i, REC_PART_MTU));
             if (run->facts.ipv6)
                 net_batch_link_no_autoconf(b, (struct net_link_ref){0, t->key}, REC_TAG(i, REC_PART_LINK));
             continue;
@@ -154,7 +170,15 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     }
     struct rec_outcomes o = {steps, n, report};
     struct net_error ne;
-    return net_batch_send(b, rec_refused, &o, &ne);
+    r = net_batch_send(b, rec_refused, &o, &ne);
+    for (size_t i = 0; i < n; i++)
+        if (early(steps[i]) && steps[i]->state == REC_PENDING) {
+            if (set("ipv6", steps[i]->to->key, "accept_ra", false, &e))
+                rec_report_failed(report, steps[i], &e);
+            else
+                net_batch_link_up(b, (struct net_link_ref){0, steps[i]->to->key}, true, REC_TAG(i, REC_PART_LINK));
+        }
+    return r || !net_batch_count(b) ? r : net_batch_send(b, rec_refused, &o, &ne);
 }
 
 /* fe80::/64 and the MAC as EUI-64 (RFC 4291, appendix A). */
@@ -182,7 +206,7 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
         r = 0;
         if (s->state != REC_PENDING)
             continue;
-        if ((new && t->stated & 1u << F_ACCEPT_RA && !t->bridge.accept_ra) || s->changed & 1u << F_ACCEPT_RA)
+        if ((new && !early(s) && t->stated & 1u << F_ACCEPT_RA && !t->bridge.accept_ra) || s->changed & 1u << F_ACCEPT_RA)
             r = set("ipv6", t->key, "accept_ra", t->bridge.accept_ra, &e);
         /* Without it, deleting our address would take another's of the same subnet along. */
         if (!r && new)
@@ -193,7 +217,7 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
             r = add_link_local(run, b, t, REC_TAG(i, REC_PART_LINK), &e);
         if (r)
             rec_report_failed(report, steps[i], &e);
-        else if (new ? t->bridge.up : (s->changed & 1u << F_UP) != 0)
+        else if (new ? t->bridge.up && !early(s) : (s->changed & 1u << F_UP) != 0)
             net_batch_link_up(b, (struct net_link_ref){s->from ? s->from->bridge.index : 0, t->key}, t->bridge.up,
                               REC_TAG(i, REC_PART_LINK));
     }
@@ -206,6 +230,6 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
 
 const struct rec_kind rec_kind_bridge = {
     .name = "bridge", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_bridges,
-    .conflict = conflict, .marks = true, .apply = apply,
+    .conflict = conflict, .never = never, .marks = true, .apply = apply,
     .remove = rec_links_remove, .finish = finish,
 };

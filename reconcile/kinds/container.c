@@ -3,10 +3,12 @@
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const struct rec_field fields[] = {
@@ -130,7 +132,11 @@ static void *wander(void *arg)
         struct found *f = &p->list[i];
         int fd, r = net_netns_open(p->dir, f->name, &fd, &f->error);
         if (r) {
-            f->failed = r == -EINVAL || r == -ENOENT ? 0 : r;
+            struct stat st;
+            f->failed = r == -EINVAL || r == -ELOOP || r == -ENOENT ? 0 : r;
+            /* An empty file is what a dead `ip netns` leaves behind, and is taken (net_netns_name); a link or a device is somebody's. */
+            f->netns.netns.taken = !f->failed && r != -ENOENT && !fstatat(p->dir, f->name, &st, AT_SYMLINK_NOFOLLOW) &&
+                                   !(S_ISREG(st.st_mode) && !st.st_size);
             continue;
         }
         struct glance g = {p->links, f->name};
@@ -284,6 +290,13 @@ static int read_netns(struct rec_run *run, const struct rec_state *wanted, struc
         const struct rec_item *w = rec_state_find(wanted, REC_NETNS, f->name);
         const struct rec_item *wp = rec_state_find(wanted, REC_PORT, f->name);
         char link[16];
+        if (!f->there && f->netns.netns.taken && w) {
+            f->netns.kind = REC_NETNS;
+            f->netns.key = f->netns.container = f->name;
+            f->netns.ours = false;
+            if (rec_state_push(out, &f->netns))
+                return rec_fail(err, ENOMEM, "out of memory");
+        }
         if (!f->there)
             continue;
         spec_link_name(f->name, link);
@@ -305,11 +318,21 @@ static const char *conflict(struct spec_arena *a, const struct rec_state *from, 
                             const struct rec_item *have, const char **hint)
 {
     (void)from;
-    (void)hint;
-    return w && have ? spec_arena_printf(a, "a network namespace of that name exists, and berth did not make it") : NULL;
+    if (!w || !have)
+        return NULL;
+    if (!have->netns.taken)
+        return "a network namespace of that name exists, and berth did not make it";
+    *hint = "take it away, or choose another name for the container";
+    return spec_arena_printf(a, "'" NET_NETNS_DIR "/%s' is there, and is no network namespace", have->key);
+}
+
+static bool never(const struct rec_item *w, const struct rec_item *have)
+{
+    (void)w;
+    return have->netns.taken;
 }
 
 const struct rec_kind rec_kind_netns = {
     .name = "netns", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_netns,
-    .conflict = conflict, .marks = true, .apply = rec_links_apply, .remove = rec_links_remove,
+    .conflict = conflict, .never = never, .marks = true, .apply = rec_links_apply, .remove = rec_links_remove,
 };

@@ -160,7 +160,8 @@ static void queue_host(struct group *g, struct job *j)
         net_batch_link_master(g->host, l, master, REC_TAG(j->port_i, REC_PART_LINK));
     if (changed & 1u << REC_PORT_MTU)
         net_batch_link_mtu(g->host, l, mtu, REC_TAG(j->port_i, REC_PART_MTU));
-    if (j->new_pair ? w->hairpin : (changed & 1u << REC_PORT_HAIRPIN) != 0)
+    /* A port that comes to another bridge begins anew with the kernel's defaults. */
+    if (j->new_pair || changed & 1u << REC_PORT_BRIDGE ? w->hairpin : (changed & 1u << REC_PORT_HAIRPIN) != 0)
         net_batch_link_hairpin(g->host, l, w->hairpin, REC_TAG(j->port_i, REC_PART_LINK));
     if (quiet && (j->new_pair || changed & 1u << REC_PORT_AUTOCONF))
         net_batch_link_no_autoconf(g->host, l, REC_TAG(j->port_i, REC_PART_LINK));

@@ -166,13 +166,20 @@ static const char *conflict(struct spec_arena *a, const struct rec_state *from, 
     (void)from;
     if (!w || !have || have->ours)
         return NULL;
-    *hint = "rename that link, or the container";
+    *hint = "rename that link, or the container: not even --adopt would take it, since it would have to be deleted";
     if (have->port.taken)
         return have->port.taken;
     return have->port.whole ? NULL : spec_arena_printf(a, "link '%s' or eth0 in the namespace exists, and berth did not make it", have->port.link);
 }
 
+/* A pair of the host's link and this container's eth0 can be taken over; half of something else would have to be deleted. */
+static bool never(const struct rec_item *w, const struct rec_item *have)
+{
+    (void)w;
+    return !have->ours && (have->port.taken || !have->port.whole);
+}
+
 const struct rec_kind rec_kind_port = {
     .name = "port", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_none,
-    .compare = compare, .conflict = conflict, .marks = true, .apply = rec_links_apply, .remove = rec_links_remove,
+    .compare = compare, .conflict = conflict, .never = never, .marks = true, .apply = rec_links_apply, .remove = rec_links_remove,
 };

@@ -39,5 +39,11 @@ static const char *conflict(struct spec_arena *a, const struct rec_state *from, 
     return have->unit.foreign ? have->unit.foreign : "a container of that name is here already, and berth did not make it";
 }
 
+static bool never(const struct rec_item *w, const struct rec_item *have)
+{
+    (void)w;
+    return have->unit.foreign != NULL;
+}
+
 const struct rec_kind rec_kind_unit = {.name = "unit", .fields = fields, .n_fields = 1, .want = want, .read = read_unit, .conflict = conflict,
-                                      .apply = apply};
+                                      .never = never, .apply = apply};

@@ -157,6 +157,25 @@ $port"
     assert_eq "$(host ip netns list | awk '{print $1}')" container1
 }
 
+@test "a bridge keeps its mtu when its last port goes, and follows none" {
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: netns}}
+	hosts: {localhost: {bridge: {name: br0, address: 10.100.0.1/24, mtu: 9000}, containers: {web: 10.100.0.10}}}
+	END
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(inside web ip -j link show eth0 | jq -r ".[0].mtu")" 9000
+    exits 0 berth stop -f "$SPEC" web
+    exits 0 berth plan -e "$SPEC"
+    sed -i 's/, containers.*}}}/}}/' "$SPEC"
+    exits 0 berth apply --allow-deletes 1 "$SPEC"
+    assert_eq "$(host cat /sys/class/net/br0/mtu)" 9000
+    sed -i 's/9000/1400/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    host_sh 'ip link add p0 type veth peer name p1 && ip link set p0 master br0 && ip link set p0 nomaster && ip link del p0'
+    exits 0 berth plan -e "$SPEC"
+}
+
 @test "fifty namespaces, as in the example; then ten more bridges" {
     exits 0 berth apply "$REPO/examples/lab-50.yaml"
     assert_eq "$(host ip netns list | wc -l)" 50

@@ -83,6 +83,48 @@ zoo() {
     exits 0 berth apply "$SPEC"
 }
 
+@test "--adopt takes over what can be taken over, and deletes nothing: a link that is no bridge, half a pair, another's eth0" {
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: netns}}
+	hosts: {localhost: {bridge: {name: up0, address: 10.100.0.1/24}, containers: {web: 10.100.0.10}}}
+	END
+    host_sh 'ip link add up0 type veth peer name up0p; ip link set up0 up; ip link set up0p up; ip addr add 192.0.2.1/24 dev up0'
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    exits 4 berth apply --adopt "$SPEC"
+    assert_match "$stderr" "bridge up0: a link of that name exists and is no bridge"
+    same_facts "$BATS_TEST_TMPDIR/before"
+    host ip link del up0
+    host ip link add vb-web type veth peer name p1
+    host ip addr add 192.0.2.1/24 dev p1
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    exits 4 berth apply --adopt "$SPEC"
+    assert_match "$stderr" "link 'vb-web'.*did not make it"
+    same_facts "$BATS_TEST_TMPDIR/before"
+    host_sh 'ip link del vb-web; ip link add vb-web type bridge'
+    exits 4 berth apply --adopt "$SPEC"
+    host ip -br link show type bridge | grep -q vb-web
+    host_sh 'ip link del vb-web; ip netns add web; ip link add other type veth peer name eth0 netns web'
+    exits 4 berth apply --adopt "$SPEC"
+    host ip link show other >/dev/null
+}
+
+@test "names in /run/netns that are no namespaces are in nobody's way, but under a name that is wanted" {
+    exits 0 berth apply "$SPEC"
+    host_sh 'ln -s /proc/1/ns/net /run/netns/link; ln -s nowhere /run/netns/dangling; ln -s /dev/null /run/netns/null; mkdir /run/netns/dir
+        echo text >/run/netns/file; mkfifo /run/netns/fifo'
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth status -e "$SPEC"
+    exits 0 berth list -f "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    assert_eq "$(host_sh 'cd /run/netns; echo *')" "dangling dir fifo file link null"
+    sed 's/container1:/link:/; s/container2:/dir:/' "$SPEC" | spec wanted.yaml
+    exits 4 berth apply "$BATS_TEST_TMPDIR/wanted.yaml"
+    assert_match "$stderr" "'/run/netns/(link|dir)' is there, and is no network namespace"
+    exits 4 berth apply --adopt "$BATS_TEST_TMPDIR/wanted.yaml"
+    exits 0 host test -L /run/netns/link
+}
+
 @test "a route and an address that a container was given by hand stay" {
     exits 0 berth apply "$SPEC"
     inside container1 ip addr add 192.0.2.50/32 dev eth0

@@ -43,6 +43,61 @@ both_families() {
     pings "inside web" 2001:db8:ffff::1
 }
 
+@test "a container's first packet to its gateway over IPv6 is answered, not the second" {
+    both_families
+    # A lost solicitation is sent again after a second (RFC 4861 10).
+    inside web ping -q -c1 -W0.9 fd00:100::1 >/dev/null
+}
+
+# Everybody pings everybody, by both families.
+all_reach_all() {
+    local from to
+    for from in "$@"; do
+        for to in 10.100.0.1 10.100.0.20 10.100.0.30 10.100.0.50 fd00:100::1 fd00:100::20 fd00:100::30 fd00:100::50; do
+            inside "$from" ping -q -c1 -W2 "$to" >/dev/null || fail "$from does not reach $to"
+        done
+    done
+    for to in 10.100.0.20 10.100.0.30 10.100.0.50 fd00:100::20; do pings host "$to" || fail "the host does not reach $to"; done
+}
+
+@test "an address that comes to another container, another MAC or another bridge is reached there at once" {
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: netns}}
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: [10.100.0.1/24, "fd00:100::1/64"]}
+	    containers:
+	      db: {address: [10.100.0.20, "fd00:100::20"]}
+	      c3: {address: [10.100.0.30, "fd00:100::30"]}
+	      c5: {address: [10.100.0.50, "fd00:100::50"], mac: "02:00:00:00:00:05"}
+	END
+    exits 0 berth apply "$SPEC"
+    all_reach_all db c3 c5
+    sed -i 's/c3:/c4:/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    all_reach_all db c4 c5
+    sed -i 's/10.100.0.20, "fd00:100::20"/A/; s/10.100.0.50, "fd00:100::50"/10.100.0.20, "fd00:100::20"/; s/A/10.100.0.50, "fd00:100::50"/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    all_reach_all db c4 c5
+    sed -i 's/00:05"/00:06"/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    all_reach_all db c4 c5
+    sed -i 's/br0/br1/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    all_reach_all db c4 c5
+}
+
+@test "a container with mapped ports moves to another bridge, and its ports go with it" {
+    both_families
+    sed -i 's/\(bridge: {name: \)[^,]*/\1elsewhere/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    echo_server "inside web" tcp 10.100.0.10 80 four
+    assert_match "$(ask inet tcp 203.0.113.2 8080)" four
+    assert_match "$(ask "inside web" tcp 203.0.113.2 8080)" four "itself"
+}
+
 @test "udp ranges map port by port" {
     both_families
     echo_server "inside web" udp 10.100.0.10 6001 udp

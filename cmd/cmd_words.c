@@ -16,7 +16,7 @@ static enum cmd_exit evaluate(struct cmd *c, const struct spec_host *h)
     struct rec_run *run;
     struct rec_error err;
     if (g)
-        c->source = (struct rec_source){g->commit, g->ref, g->path, g->subject, *g->work ? g->work : g->repo};
+        c->source = cmd_git_source(g);
     o.source = g ? &c->source : NULL;
     if (rec_open(&run, &o, &err))
         return cmd_fail(c, "berth.validate", CMD_FAILED, &err);

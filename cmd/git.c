@@ -37,6 +37,11 @@ const char *cmd_git_short_ref(const struct cmd_git *g)
     return g->ref;
 }
 
+struct rec_source cmd_git_source(const struct cmd_git *g)
+{
+    return (struct rec_source){g->commit, g->ref, g->path, g->subject, *g->work ? g->work : g->repo, g->via};
+}
+
 static long now_ms(void)
 {
     struct timespec t;
@@ -232,6 +237,7 @@ static int take(const struct git_frame *f, const struct cmd_git_ask *ask, struct
     *out = (struct cmd_git){0};
     git_frame_text(f, "commit", out->commit, sizeof out->commit);
     git_frame_text(f, "ref", out->ref, sizeof out->ref);
+    git_frame_text(f, "via", out->via, sizeof out->via);
     git_frame_text(f, "author", out->author, sizeof out->author);
     git_frame_text(f, "email", out->email, sizeof out->email);
     git_frame_text(f, "subject", out->subject, sizeof out->subject);

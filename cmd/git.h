@@ -21,6 +21,7 @@ struct cmd_git_ask {
 struct cmd_git {
     char commit[65];            /* "" : staged */
     char ref[256];              /* "refs/heads/main", or "" */
+    char via[256];              /* a ref that leads to the commit, for who can only fetch by one, or "" */
     char author[128], email[128], subject[256], path[1024];
     char repo[1024], work[1024];        /* work: "" in a bare repository */
     char allow[4096];           /* "delete,restart,": values of Berth-Allow trailers */
@@ -39,6 +40,8 @@ struct cmd_git_about {
     char hooks_set[1024];       /* core.hooksPath as it is set, or "" */
 };
 enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_about *out, struct rec_error *err);
+/* The commit as a run takes it; borrows `g`. */
+struct rec_source cmd_git_source(const struct cmd_git *g);
 /* "main", "v1.2", or "" */
 const char *cmd_git_short_ref(const struct cmd_git *g);
 #endif

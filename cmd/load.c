@@ -209,7 +209,7 @@ enum cmd_exit cmd_open(struct cmd *c, struct rec_error *err)
 {
     const struct cmd_git *g = c->git;
     if (g)
-        c->source = (struct rec_source){g->commit, g->ref, g->path, g->subject, *g->work ? g->work : g->repo};
+        c->source = cmd_git_source(g);
     uint32_t deny = 0;
     char bad[32];
     if (c->args.deny && !cmd_deny_parse(c->args.deny, &deny, bad)) {

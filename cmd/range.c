@@ -78,7 +78,7 @@ static enum cmd_exit plan_host(struct cmd *c, struct cmd_range *r, struct cmd_ra
     struct rec_options o = {.spec_name = c->file.name, .spec_dir = r->to.commit[0] ? NULL : r->to.work, .adopt = true,
                             .allow_deletes = c->args.allow_deletes, .deny = deny, .offline = true};
     struct rec_state have, want;
-    c->source = (struct rec_source){r->to.commit, r->to.ref, r->to.path, r->to.subject, *r->to.work ? r->to.work : r->to.repo};
+    c->source = cmd_git_source(&r->to);
     o.source = r->to.commit[0] ? &c->source : NULL;
     if (rec_open(&h->run, &o, err))
         return CMD_FAILED;

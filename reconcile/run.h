@@ -12,6 +12,7 @@ enum rec_deny { REC_DENY_RELOAD, REC_DENY_RESTART, REC_DENY_RECREATE, REC_DENY_D
 struct rec_source {             /* the commit that a spec was read at */
     const char *commit, *ref, *path, *subject;  /* ref: "refs/heads/main", or "" */
     const char *repo;           /* its folder; where there is a work tree, that one's */
+    const char *via;            /* a ref that leads to the commit, or "" */
 };
 struct rec_options {
     const char *spec_name;      /* as the user wrote it: "spec.yaml" */

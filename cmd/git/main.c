@@ -26,7 +26,7 @@ const char *__asan_default_options(void)
 }
 #endif
 
-enum { MOST_OWNERS = 8, MOST_DIRS = 16, MOST_COMMITS = 1000, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
+enum { MOST_OWNERS = 8, MOST_DIRS = 16, MOST_COMMITS = 1000, MOST_WALKED = 20000, MOST_REFS = 500, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
 
 struct asked {
     const char *git, *about, *rev, *index, *path, *objects, *since;
@@ -389,7 +389,51 @@ static void allowed(git_repository *repo, git_commit *tip, const char *since)
     text("allow", out);
 }
 
-static void tell_commit(git_repository *repo, git_commit *c, git_reference *ref)
+/* Is `id` the tip, or with some `most` left to look at, among the commits that it is made of? */
+static bool leads(git_repository *repo, const git_reference *ref, const git_oid *id, size_t *most)
+{
+    git_object *tip;
+    git_revwalk *w = NULL;
+    git_oid one;
+    if (git_reference_peel(&tip, ref, GIT_OBJECT_COMMIT))
+        return false;
+    bool found = git_oid_equal(git_object_id(tip), id);
+    if (!found && *most && !git_revwalk_new(&w, repo) && !git_revwalk_push(w, git_object_id(tip)))
+        for (; !found && *most && !git_revwalk_next(&one, w); --*most)
+            found = git_oid_equal(&one, id);
+    git_revwalk_free(w);
+    git_object_free(tip);
+    return found;
+}
+
+/* A ref that leads to the commit, for who can only fetch by one: the one that was named, HEAD's, or the first that does. A push that is
+ * not accepted yet has none. */
+static void tell_way(const struct asked *a, git_repository *repo, const git_oid *id, git_reference *named)
+{
+    git_strarray names = {0};
+    git_reference *head = NULL, *ref;
+    size_t none = 0, most = MOST_WALKED;
+    const char *way = NULL;
+    if (a->objects)
+        return;
+    git_repository_head(&head, repo);
+    git_reference_list(&names, repo);
+    for (int round = 0; !way && round < 2; round++) {
+        size_t *left = round ? &most : &none;
+        if (named && leads(repo, named, id, left))
+            way = git_reference_name(named);
+        else if (head && leads(repo, head, id, left))
+            way = git_reference_name(head);
+        for (size_t i = 0; !way && i < names.count && i < MOST_REFS; i++)
+            if (!git_reference_lookup(&ref, repo, names.strings[i])) {
+                way = leads(repo, ref, id, left) ? names.strings[i] : NULL;
+                git_reference_free(ref);
+            }
+    }
+    text("via", way);
+}
+
+static void tell_commit(const struct asked *a, git_repository *repo, git_commit *c, git_reference *ref)
 {
     char id[GIT_OID_HEXSZ + 1], number[32];
     const git_signature *by = git_commit_author(c);
@@ -402,6 +446,7 @@ static void tell_commit(git_repository *repo, git_commit *c, git_reference *ref)
     text("subject", git_commit_summary(c));
     if (ref && !git_reference_resolve(&direct, ref))
         text("ref", git_reference_name(direct));
+    tell_way(a, repo, git_commit_id(c), direct);
     text("repo", git_repository_path(repo));
     text("work", git_repository_workdir(repo));
 }
@@ -494,7 +539,7 @@ int main(int argc, char **argv)
     begin();
     text("path", path);
     if (c)
-        tell_commit(repo, c, ref);
+        tell_commit(&a, repo, c, ref);
     if (c && a.since)
         allowed(repo, c, a.since);
     record("blob", git_odb_object_data(file), git_odb_object_size(file));

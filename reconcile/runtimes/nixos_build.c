@@ -49,7 +49,9 @@ const char *nixos_flake(struct rec_run *run, const struct spec_container *c)
         repo--;
     const char *dir = slash ? spec_arena_strndup(a, s->path, (size_t)(slash - s->path)) : "";
     const char *sub = !strcmp(rest, ".") || !*rest ? dir : *dir ? spec_arena_printf(a, "%s/%s", dir, rest) : rest;
-    return spec_arena_printf(a, "git+file://%.*s?rev=%s%s%s", (int)repo, s->repo, s->commit, *sub ? "&dir=" : "", sub);
+    /* A bare repository is fetched from, by a ref, and nix takes it for master's if it is not told. */
+    return spec_arena_printf(a, "git+file://%.*s?rev=%s&%s%s%s%s", (int)repo, s->repo, s->commit, *s->via ? "ref=" : "allRefs=1", s->via,
+                             *sub ? "&dir=" : "", sub);
 }
 
 const char *nixos_source(struct rec_run *run, const struct spec_container *c, struct rec_error *err)

@@ -188,7 +188,7 @@ S=/srv/flake/berth.json
     exits 4 on berth apply --git /srv/flake main:berth.json
     exits 0 on berth apply --git /srv/flake --git-owner git main:berth.json
     assert_eq "$(on sed -n 's/^source //p' /var/lib/berth/nixos/container1)" \
-        "git+file:///srv/flake?rev=$(on git -c safe.directory=/srv/flake -C /srv/flake rev-parse HEAD)#container1"
+        "git+file:///srv/flake?rev=$(on git -c safe.directory=/srv/flake -C /srv/flake rev-parse HEAD)&ref=refs/heads/main#container1"
     assert_eq "$(on berth run container1 -- cat /run/current-system/stamp)" one
     flake stamp <<<dirty
     exits 0 on berth plan -e --git /srv/flake --git-owner git main:berth.json
@@ -209,6 +209,23 @@ S=/srv/flake/berth.json
     on sed -i 's/mapAttrs/mapAttr/' /srv/flake/flake.nix
     exits 65 on berth validate --eval $S
     assert_match "$stderr" "berth.json:2:[0-9]+: cannot evaluate container container1: error:"
+}
+
+@test "out of a bare repository: a commit that nix has not seen, on a branch that is not master" {
+    on sh -c 'mkdir /srv/flake/flakes && cd /srv/flake && mv flake.nix stamp flakes && sed "s|\"./\.\"|\"./flakes\"|g" berth.json >new && mv new berth.json
+        cp berth.json flakes && git init -q -b main && git add . && git -c user.name=Ann -c user.email=a@example.org commit -qm one
+        git init -q --bare -b main /srv/bare.git && git push -q /srv/bare.git main' >&2
+    exits 0 on berth validate --eval --git /srv/bare.git main:berth.json
+    exits 0 on berth apply --git /srv/bare.git main:berth.json
+    assert_eq "$(on sed -n 's/^source //p' /var/lib/berth/nixos/container1)" \
+        "git+file:///srv/bare.git?rev=$(on git -C /srv/bare.git rev-parse main)&ref=refs/heads/main&dir=flakes#container1"
+    # By its id, and one that no ref names: both lead there by one that has it.
+    on sh -c 'cd /srv/flake && printf two >flakes/stamp && git -c user.name=Ann -c user.email=a@example.org commit -qam two && git push -q /srv/bare.git main:side
+        git -C /srv/bare.git symbolic-ref HEAD refs/heads/none; rm -r /root/.cache/nix' >&2
+    exits 0 on berth validate --eval --git /srv/bare.git "$(on git -C /srv/bare.git rev-parse side~1):berth.json"
+    on git -C /srv/bare.git update-ref -d refs/heads/main
+    on rm -r /root/.cache/nix
+    exits 0 on berth validate --eval --git /srv/bare.git "$(on git -C /srv/bare.git rev-parse side~1):berth.json"
 }
 
 @test "what cannot be had is refused before anything is done" {

@@ -26,6 +26,22 @@ const char *nixos_program(const char *name)
     return NULL;
 }
 
+/* As a part of a URL (RFC 3986 2.3): what is neither unreserved nor a slash is %XX. */
+static const char *encoded(struct spec_arena *a, const char *text)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/", hex[] = "0123456789ABCDEF";
+    char *out = spec_arena_alloc(a, 3 * strlen(text) + 1), *to = out;
+    for (; out && *text; text++) {
+        bool as_it_is = strchr(plain, *text) != NULL;
+        *to++ = as_it_is ? *text : '%';
+        if (as_it_is)
+            continue;
+        *to++ = hex[(unsigned char)*text >> 4];
+        *to++ = hex[*text & 15];
+    }
+    return out;
+}
+
 const char *nixos_flake(struct rec_run *run, const struct spec_container *c)
 {
     const char *ref = c->nixos.flake.text;
@@ -44,14 +60,17 @@ const char *nixos_flake(struct rec_run *run, const struct spec_container *c)
                                  strcmp(rest, ".") ? rest : "");
     /* Beside the spec at that very commit, never the work tree. */
     const char *slash = strrchr(s->path, '/');
-    size_t repo = strlen(s->repo);
-    while (repo > 1 && s->repo[repo - 1] == '/')
-        repo--;
+    size_t n = strlen(s->repo);
+    while (n > 1 && s->repo[n - 1] == '/')
+        n--;
+    const char *repo = spec_arena_strndup(a, s->repo, n);
     const char *dir = slash ? spec_arena_strndup(a, s->path, (size_t)(slash - s->path)) : "";
     const char *sub = !strcmp(rest, ".") || !*rest ? dir : *dir ? spec_arena_printf(a, "%s/%s", dir, rest) : rest;
     /* A bare repository is fetched from, by a ref, and nix takes it for master's if it is not told. */
-    return spec_arena_printf(a, "git+file://%.*s?rev=%s&%s%s%s%s", (int)repo, s->repo, s->commit, *s->via ? "ref=" : "allRefs=1", s->via,
-                             *sub ? "&dir=" : "", sub);
+    const char *via = encoded(a, s->via);
+    if (!repo || !sub || !via || !(repo = encoded(a, repo)) || !(sub = encoded(a, sub)))
+        return NULL;
+    return spec_arena_printf(a, "git+file://%s?rev=%s&%s%s%s%s", repo, s->commit, *via ? "ref=" : "allRefs=1", via, *sub ? "&dir=" : "", sub);
 }
 
 const char *nixos_source(struct rec_run *run, const struct spec_container *c, struct rec_error *err)

@@ -228,6 +228,19 @@ S=/srv/flake/berth.json
     exits 0 on berth validate --eval --git /srv/bare.git "$(on git -C /srv/bare.git rev-parse side~1):berth.json"
 }
 
+@test "out of repositories with blanks and letters of other alphabets in their paths" {
+    on sh -c 'd="/srv/the host/tülpe #1&2+3"; git init -q -b "wörk&more" "$d" && mkdir -p "$d/a b/ö?" && cp /srv/flake/* "$d/a b/ö?" && cd "$d" && git add . &&
+        git -c user.name=Ann -c user.email=a@example.org commit -qm one && mkdir /srv/n && git clone -q --bare . "/srv/n/a b" && git clone -q --bare . /srv/n/ö' >&2
+    local repo
+    for repo in '/srv/the host/tülpe #1&2+3' '/srv/n/a b' /srv/n/ö; do
+        on rm -rf /root/.cache/nix
+        exits 0 on berth validate --eval --git "$repo" 'HEAD:a b/ö?/berth.json'
+    done
+    exits 0 on berth apply --git '/srv/n/a b' 'HEAD:a b/ö?/berth.json'
+    assert_eq "$(on sh -c 'nix build -o /tmp/update "/var/lib/berth/nixos/.flake-container1#nixosConfigurations.\"container\".config.system.build.toplevel" && readlink /tmp/update' 2>/dev/null)" \
+        "$(profile container1)"
+}
+
 @test "what cannot be had is refused before anything is done" {
     on rm /etc/systemd/system/container@.service
     exits 69 on berth apply $S

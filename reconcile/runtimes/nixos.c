@@ -93,6 +93,8 @@ static const char *refuse(const struct rec_run *run, const struct spec_container
     bool relative = path && (*path == '.' || !strncmp(path, "path:.", 6) || (c->nixos.config.text && *path != '/'));
     if (relative && !run->opt.spec_dir && !(run->opt.source && c->nixos.flake.text))
         return "its path is a relative one, and this spec has no directory of its own";
+    if (c->nixos.flake.text && run->opt.source && !nixos_folder(run->arena, run->opt.source->path, path))
+        return "its flake leads out of the repository, and a spec out of git has nothing around that";
     if (run->opt.offline)
         return NULL;
     if (!run->facts.systemd)

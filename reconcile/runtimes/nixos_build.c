@@ -42,35 +42,64 @@ static const char *encoded(struct spec_arena *a, const char *text)
     return out;
 }
 
+/* Is it a place beside the spec; `rest`: without "path:" and the dots in front. */
+static bool relative(const char *ref, const char **rest)
+{
+    ref += strncmp(ref, "path:", 5) ? 0 : 5;
+    if (strcmp(ref, ".") && strncmp(ref, "./", 2) && strcmp(ref, "..") && strncmp(ref, "../", 3))
+        return false;
+    while (!strncmp(ref, "./", 2))
+        ref += 2;
+    *rest = strcmp(ref, ".") ? ref : "";
+    return true;
+}
+
+const char *nixos_folder(struct spec_arena *a, const char *path, const char *ref)
+{
+    const char *slash = strrchr(path, '/'), *rest;
+    if (!relative(ref, &rest))
+        return "";
+    char *whole = spec_arena_printf(a, "%.*s/%s", (int)(slash ? slash - path : 0), path, rest), *to = whole;
+    for (const char *p = whole, *next; p && *p; p = next) {
+        size_t n = strcspn(p, "/");
+        next = p + n + (p[n] == '/');
+        if (n == 2 && !memcmp(p, "..", 2)) {
+            if (to == whole)
+                return NULL;
+            while (to > whole && *--to != '/')
+                ;
+        } else if (n && !(n == 1 && *p == '.')) {
+            if (to > whole)
+                *to++ = '/';
+            memmove(to, p, n);
+            to += n;
+        }
+    }
+    if (whole)
+        *to = 0;
+    return whole;
+}
+
 const char *nixos_flake(struct rec_run *run, const struct spec_container *c)
 {
-    const char *ref = c->nixos.flake.text;
+    const char *ref = c->nixos.flake.text, *rest;
     struct spec_arena *a = run->arena;
     if (!ref)
         return "";
-    bool path = !strncmp(ref, "path:", 5);
-    const char *rest = path ? ref + 5 : ref;
-    if (strcmp(rest, ".") && strncmp(rest, "./", 2) && strncmp(rest, "../", 3))
+    if (!relative(ref, &rest))
         return ref;
-    while (!strncmp(rest, "./", 2))
-        rest += 2;
     const struct rec_source *s = run->opt.source;
     if (!s)
-        return spec_arena_printf(a, "%s%s%s%s", path ? "path:" : "", run->opt.spec_dir, strcmp(rest, ".") && *rest ? "/" : "",
-                                 strcmp(rest, ".") ? rest : "");
+        return spec_arena_printf(a, "%s%s%s%s", strncmp(ref, "path:", 5) ? "" : "path:", run->opt.spec_dir, *rest ? "/" : "", rest);
     /* Beside the spec at that very commit, never the work tree. */
-    const char *slash = strrchr(s->path, '/');
     size_t n = strlen(s->repo);
     while (n > 1 && s->repo[n - 1] == '/')
         n--;
-    const char *repo = spec_arena_strndup(a, s->repo, n);
-    const char *dir = slash ? spec_arena_strndup(a, s->path, (size_t)(slash - s->path)) : "";
-    const char *sub = !strcmp(rest, ".") || !*rest ? dir : *dir ? spec_arena_printf(a, "%s/%s", dir, rest) : rest;
-    /* A bare repository is fetched from, by a ref, and nix takes it for master's if it is not told. */
-    const char *via = encoded(a, s->via);
-    if (!repo || !sub || !via || !(repo = encoded(a, repo)) || !(sub = encoded(a, sub)))
+    const char *repo = spec_arena_strndup(a, s->repo, n), *folder = nixos_folder(a, s->path, ref), *via = encoded(a, s->via);
+    if (!repo || !folder || !via || !(repo = encoded(a, repo)) || !(folder = encoded(a, folder)))
         return NULL;
-    return spec_arena_printf(a, "git+file://%s?rev=%s&%s%s%s%s", repo, s->commit, *via ? "ref=" : "allRefs=1", via, *sub ? "&dir=" : "", sub);
+    /* A bare repository is fetched from, by a ref, and nix takes it for master's if it is not told. */
+    return spec_arena_printf(a, "git+file://%s?rev=%s&%s%s%s%s", repo, s->commit, *via ? "ref=" : "allRefs=1", via, *folder ? "&dir=" : "", folder);
 }
 
 const char *nixos_source(struct rec_run *run, const struct spec_container *c, struct rec_error *err)
@@ -347,10 +376,13 @@ int rec_build(struct rec_run *run, const struct spec_host *h, const struct rec_b
         if (rec_runtime_of(run, c) != SPEC_RT_NIXOS)
             continue;
         const char *why = rec_runtime(SPEC_RT_NIXOS)->refuse(run, c);
-        if (why)
+        if (why && !run->opt.offline)
             continue;           /* rec_want says so */
         const char *source = nixos_source(run, c, err);
-        if (!source)
+        if (why) {
+            r = rec_fail(err, EINVAL, "container %s cannot be had with runtime nixos: %s", c->name, why);
+            err->at = c->nixos.flake.text ? c->nixos.flake.at : c->at;
+        } else if (!source)
             r = -EINVAL;
         else if (!known(run, c, source, b, &run->built[i]) && (!b->plan || b->evaluate) && chosen(b, c->name)) {
             jobs = jobs ? jobs : calloc(h->n_containers, sizeof *jobs);

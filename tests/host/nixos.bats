@@ -213,12 +213,13 @@ S=/srv/flake/berth.json
 
 @test "out of a bare repository: a commit that nix has not seen, on a branch that is not master" {
     on sh -c 'mkdir /srv/flake/flakes && cd /srv/flake && mv flake.nix stamp flakes && sed "s|\"./\.\"|\"./flakes\"|g" berth.json >new && mv new berth.json
-        cp berth.json flakes && git init -q -b main && git add . && git -c user.name=Ann -c user.email=a@example.org commit -qm one
+        mkdir deep && sed "s|\"./flakes\"|\".././flakes\"|g" berth.json >deep/berth.json && cp berth.json flakes && git init -q -b main && git add . && git -c user.name=Ann -c user.email=a@example.org commit -qm one
         git init -q --bare -b main /srv/bare.git && git push -q /srv/bare.git main' >&2
     exits 0 on berth validate --eval --git /srv/bare.git main:berth.json
     exits 0 on berth apply --git /srv/bare.git main:berth.json
     assert_eq "$(on sed -n 's/^source //p' /var/lib/berth/nixos/container1)" \
         "git+file:///srv/bare.git?rev=$(on git -C /srv/bare.git rev-parse main)&ref=refs/heads/main&dir=flakes#container1"
+    exits 0 on berth plan -e --git /srv/bare.git main:deep/berth.json
     # By its id, and one that no ref names: both lead there by one that has it.
     on sh -c 'cd /srv/flake && printf two >flakes/stamp && git -c user.name=Ann -c user.email=a@example.org commit -qam two && git push -q /srv/bare.git main:side
         git -C /srv/bare.git symbolic-ref HEAD refs/heads/none; rm -r /root/.cache/nix' >&2

@@ -247,6 +247,22 @@ hostile() {
     assert_match "$output" 'localhost is no longer in the spec'
 }
 
+@test "a flake beside the spec stays in the repository" {
+    mkdir deep
+    sed 's/one:.*/one: {address: 10.9.0.10, runtime: nixos, nixos: {flake: ..\/flakes#container}}/' berth.yaml >deep/in.yaml
+    sed 's/\.\./..\/../' deep/in.yaml >deep/out.yaml
+    sed 's/\.\.\/flakes/../' deep/in.yaml >deep/top.yaml
+    git add . && git commit -qm deep
+    exits 0 here plan --range HEAD~1..HEAD deep/in.yaml
+    exits 65 here plan --range HEAD~1..HEAD deep/out.yaml --json
+    assert_match "$stderr" 'deep/out.yaml:6:.*its flake leads out of the repository'
+    exits 65 here validate --eval HEAD:deep/out.yaml
+    assert_match "$stderr" 'out.yaml:6:.*its flake leads out of the repository'
+    exits 0 here plan --range HEAD~1..HEAD deep/top.yaml
+    exits 69 berth plan --git "$R" HEAD:deep/out.yaml
+    assert_match "$stderr" 'its flake leads out of the repository'
+}
+
 @test "markdown for a pull request: stable, short, nothing in it that the author could turn into markup" {
     sed -i 's/      two:.*/      three: {address: 10.9.0.30, runtime: nspawn, nspawn: {root: host, command: [sh, -c, "x"], environment: {A: "<script>|`@x`"}}}/' berth.yaml
     git commit -qam three

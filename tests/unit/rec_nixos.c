@@ -71,6 +71,34 @@ static void what_needs_no_quotes(void **state)
         assert_false(nixos_conf_plain(bad[i]));
 }
 
+static void a_folder_stays_in_its_repository(void **state)
+{
+    static const struct {
+        const char *path, *ref, *folder;
+    } rows[] = {
+        {"berth.yaml", ".", ""},
+        {"berth.yaml", "./flakes", "flakes"},
+        {"berth.yaml", "./flakes/../x/./y//", "x/y"},
+        {"berth.yaml", "..", NULL},
+        {"berth.yaml", "./a/../../a", NULL},
+        {"deep/berth.yaml", "./.", "deep"},
+        {"deep/berth.yaml", "..", ""},
+        {"deep/berth.yaml", "../flakes", "flakes"},
+        {"deep/berth.yaml", "../../flakes", NULL},
+        {"deep/er/berth.yaml", "path:../x", "deep/x"},
+        {"deep/er/berth.yaml", "./../../...", "..."},
+        {"berth.yaml", "github:a/b", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *folder = nixos_folder(a, rows[i].path, rows[i].ref);
+        if (!rows[i].folder)
+            assert_null(folder);
+        else
+            assert_string_equal(folder, rows[i].folder);
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -89,6 +117,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_canonical_form, setup, teardown), cmocka_unit_test_setup_teardown(as_systemd_reads_it, setup, teardown),
         cmocka_unit_test_setup_teardown(whose_it_is, setup, teardown), cmocka_unit_test_setup_teardown(what_needs_no_quotes, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_folder_stays_in_its_repository, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

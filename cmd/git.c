@@ -18,7 +18,7 @@
 #define BERTH_LIBEXEC "/usr/libexec"
 #endif
 
-enum { MOST_ARGS = 40, FRAME_ROOM = 65536 };
+enum { MOST_ARGS = 40, FRAME_ROOM = 65536, MOST_TREES = 100000 };
 
 int cmd_git_split(const char *spec)
 {
@@ -39,7 +39,7 @@ const char *cmd_git_short_ref(const struct cmd_git *g)
 
 struct rec_source cmd_git_source(const struct cmd_git *g)
 {
-    return (struct rec_source){g->commit, g->ref, g->path, g->subject, *g->work ? g->work : g->repo, g->via};
+    return (struct rec_source){g->commit, g->ref, g->path, g->subject, *g->work ? g->work : g->repo, g->via, NULL, 0};
 }
 
 static long now_ms(void)
@@ -285,6 +285,57 @@ enum cmd_exit cmd_git_read(const struct cmd_git_ask *ask, char **text, size_t *l
         free(*text);
         *text = NULL;
     }
+    return code;
+}
+
+/* One id a line, an empty line where there is none. */
+static int take_trees(const struct git_record *r, struct rec_tree *trees, size_t n)
+{
+    const char *p = r ? r->bytes : NULL, *end = r ? p + r->len : NULL;
+    for (size_t i = 0; i < n; i++) {
+        const char *line = p ? memchr(p, '\n', (size_t)(end - p)) : NULL;
+        if (!line || (size_t)(line - p) >= sizeof trees[i].id)
+            return -EINVAL;
+        snprintf(trees[i].id, sizeof trees[i].id, "%.*s", (int)(line - p), p);
+        if (*trees[i].id && !hex(trees[i].id))
+            return -EINVAL;
+        p = line + 1;
+    }
+    return p == end ? 0 : -EINVAL;
+}
+
+enum cmd_exit cmd_git_trees(const struct cmd_git_ask *ask, struct rec_tree *trees, size_t n, struct rec_error *err)
+{
+    struct words w = {.n = 1};
+    struct git_frame f;
+    struct cmd_git ignored;
+    size_t room = 1, len;
+    char *text;
+    for (size_t i = 0; i < n; i++)
+        room += strlen(trees[i].folder) + 2;
+    char *list = room < MOST_TREES ? malloc(room) : NULL, *to = list;
+    if (!list) {
+        rec_fail(err, ENOMEM, room < MOST_TREES ? "out of memory" : "the flakes of this spec are in more folders than can be looked at");
+        return CMD_FAILED;
+    }
+    for (size_t i = 0; i < n; i++)
+        to = stpcpy(stpcpy(to, trees[i].folder), "//");
+    word(&w, "--git", ask->git);
+    word(&w, "--rev", ask->rev);
+    word(&w, "--index", ask->rev ? NULL : ask->index ? ask->index : "");
+    word(&w, "--objects", ask->objects);
+    word(&w, "--trees", list);
+    enum cmd_exit code = owners(&w, ask->owner, err) ? CMD_USAGE : run(&w, FRAME_ROOM + n * sizeof trees->id, &text, &len, err) ? CMD_FAILED : CMD_OK;
+    free(list);
+    if (code != CMD_OK)
+        return code;
+    if (git_frame_parse(text, len, &f) || (!git_frame_find(&f, "error") && take_trees(git_frame_find(&f, "trees"), trees, n))) {
+        rec_fail(err, EIO, "reading the repository failed: its reader gave no sound answer");
+        code = CMD_FAILED;
+    } else if (git_frame_find(&f, "error")) {
+        code = refusal(&f, &ignored, err);
+    }
+    free(text);
     return code;
 }
 

@@ -33,6 +33,8 @@ struct cmd_git {
 int cmd_git_split(const char *spec);
 /* CMD_OK, or the exit code with *err. */
 enum cmd_exit cmd_git_read(const struct cmd_git_ask *ask, char **text, size_t *len, struct cmd_git *out, struct rec_error *err);
+/* The ids of folders at the revision (or of what is staged): equal ids hold the same files. */
+enum cmd_exit cmd_git_trees(const struct cmd_git_ask *ask, struct rec_tree *trees, size_t n, struct rec_error *err);
 /* A repository itself. `ref` is what HEAD names. */
 struct cmd_git_about {
     char repo[1024], work[1024], common[1024], ref[256];

@@ -452,21 +452,6 @@ static int post_receive(struct cmd *c, char *input)
     return CMD_OK;
 }
 
-static bool same(const struct cmd_git_ask *a, const struct cmd_git_ask *b)
-{
-    char *one = NULL, *two = NULL;
-    size_t n, m;
-    struct cmd_git g;
-    struct rec_error ignored;
-    enum cmd_exit first = cmd_git_read(a, &one, &n, &g, &ignored);
-    bool absent = g.absent || g.no_revision;
-    enum cmd_exit second = cmd_git_read(b, &two, &m, &g, &ignored);
-    bool equal = first == CMD_OK && second == CMD_OK ? n == m && !memcmp(one, two, n) : absent && g.absent;
-    free(one);
-    free(two);
-    return equal;
-}
-
 static int pre_commit(struct cmd *c, char *input)
 {
     struct cmd_git_ask head = ask_of(c, "HEAD"), staged = ask_of(c, NULL);
@@ -475,7 +460,7 @@ static int pre_commit(struct cmd *c, char *input)
     char *text = NULL;
     size_t len;
     (void)input;
-    if (same(&head, &staged))
+    if (cmd_range_same(&head, &staged))
         return CMD_OK;
     bool first = cmd_git_read(&head, &text, &len, &g, &ignored) != CMD_OK;
     free(text);
@@ -496,7 +481,7 @@ static int pre_push(struct cmd *c, char *input)
         size_t len;
         bool known = !is_zero(w[3]) && (cmd_git_read(&theirs, &text, &len, &g, &ignored) == CMD_OK || g.absent);
         free(text);
-        if (known && same(&theirs, &ours))
+        if (known && cmd_range_same(&theirs, &ours))
             continue;
         enum cmd_exit code = look_at(c, w[2], known ? w[3] : NULL, w[1], false);
         worst = code != CMD_OK && worst == CMD_OK ? code : worst;
@@ -512,7 +497,7 @@ static int moved(struct cmd *c, const char *old)
     struct rec_error err;
     char spec[1400];
     if (!c->args.apply || cmd_git_about(head.git, head.owner, &a, &err) != CMD_OK || strncmp(a.ref, "refs/heads/", 11) ||
-        strcmp(a.ref + 11, branch_of(c)) || same(&before, &head))
+        strcmp(a.ref + 11, branch_of(c)) || cmd_range_same(&before, &head))
         return CMD_OK;
     snprintf(spec, sizeof spec, "%.300s:%.1000s", a.ref, path_of(c));
     if (geteuid()) {

@@ -1,6 +1,7 @@
 /* Two wishes and the planner that apply uses: nothing of this host is asked. */
 #include "cmd/range.h"
 #include "reconcile/guard.h"
+#include "reconcile/runtimes/nixos.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,27 +74,106 @@ static const struct spec_host *host_of(const struct spec_doc *doc, const char *n
     return NULL;
 }
 
+/* The folders that flakes beside the spec stand in, each once. */
+static size_t folders(struct spec_arena *a, const char *path, const struct spec_doc *doc, struct rec_tree **out)
+{
+    size_t n = 0, most = 0;
+    for (size_t i = 0; doc && i < doc->n_hosts; i++)
+        most += doc->hosts[i].n_containers;
+    struct rec_tree *trees = *out = spec_arena_alloc(a, (most + 1) * sizeof *trees);
+    for (size_t i = 0; trees && doc && i < doc->n_hosts; i++)
+        for (size_t k = 0; k < doc->hosts[i].n_containers; k++) {
+            const char *ref = doc->hosts[i].containers[k].nixos.flake.text;
+            const char *folder = ref && nixos_relative(ref) ? nixos_folder(a, path, ref) : NULL;
+            bool seen = !folder;
+            for (size_t m = 0; !seen && m < n; m++)
+                seen = !strcmp(trees[m].folder, folder);
+            if (!seen)
+                trees[n++].folder = folder;
+        }
+    return n;
+}
+
+/* What a flake beside the spec holds at that commit decides its systems; what else the commit changes does not. */
+static enum cmd_exit read_trees(struct cmd_range *r, const struct cmd_git_ask *ask, const struct cmd_git *g, const struct spec_doc *doc,
+                                struct rec_source *out, struct rec_error *err)
+{
+    struct rec_tree *trees;
+    *out = cmd_git_source(g);
+    out->n_trees = folders(r->arena, g->path, doc, &trees);
+    out->trees = trees;
+    return out->n_trees ? cmd_git_trees(ask, trees, out->n_trees, err) : CMD_OK;
+}
+
+static bool same_trees(const struct cmd_git_ask *a, const struct cmd_git_ask *b, const char *path, const char *text, size_t len)
+{
+    struct spec_arena *arena = spec_arena_new();
+    struct spec_limits limits = {b->limit};
+    struct spec_diags diags;
+    struct spec_doc *doc;
+    struct rec_tree *one, *two;
+    struct rec_error ignored;
+    bool equal = true;
+    if (arena && !spec_load(arena, text, len, &limits, &doc, &diags)) {
+        size_t n = folders(arena, path, doc, &one);
+        folders(arena, path, doc, &two);
+        equal = !n || (cmd_git_trees(a, one, n, &ignored) == CMD_OK && cmd_git_trees(b, two, n, &ignored) == CMD_OK);
+        for (size_t i = 0; equal && i < n; i++)
+            equal = !strcmp(one[i].id, two[i].id);
+    }
+    spec_arena_free(arena);
+    return equal;
+}
+
+bool cmd_range_same(const struct cmd_git_ask *a, const struct cmd_git_ask *b)
+{
+    char *one = NULL, *two = NULL;
+    size_t n, m;
+    struct cmd_git g;
+    struct rec_error ignored;
+    enum cmd_exit first = cmd_git_read(a, &one, &n, &g, &ignored);
+    bool absent = g.absent || g.no_revision;
+    enum cmd_exit second = cmd_git_read(b, &two, &m, &g, &ignored);
+    bool equal = first == CMD_OK && second == CMD_OK ? n == m && !memcmp(one, two, n) && same_trees(a, b, g.path, one, n) : absent && g.absent;
+    free(one);
+    free(two);
+    return equal;
+}
+
+/* Whether another flake makes another system is known to who builds it. */
+static void say_what_is_unknown(struct rec_plan *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        struct rec_step *s = p->steps[i];
+        if (s->kind == REC_SYSTEM && s->from && s->to && s->from->system.flake && s->to->system.flake && !*s->to->system.profile &&
+            strcmp(s->from->system.flake, s->to->system.flake))
+            s->reason = "system known after build";
+    }
+}
+
 static enum cmd_exit plan_host(struct cmd *c, struct cmd_range *r, struct cmd_range_host *h, uint32_t deny, struct rec_error *err)
 {
     struct rec_options o = {.spec_name = c->file.name, .spec_dir = r->to.commit[0] ? NULL : r->to.work, .adopt = true,
                             .allow_deletes = c->args.allow_deletes, .deny = deny, .offline = true};
     struct rec_state have, want;
-    c->source = cmd_git_source(&r->to);
-    o.source = r->to.commit[0] ? &c->source : NULL;
+    o.source = &r->sources[1];
     if (rec_open(&h->run, &o, err))
         return CMD_FAILED;
     rec_facts_offline(h->run);
     /* What the earlier side asks for is taken as applied, whatever would be said of it today. */
     struct rec_error ignored;
-    h->run->opt.spec_dir = "/";
+    h->run->opt.spec_dir = o.spec_dir ? o.spec_dir : "/";
+    h->run->opt.source = &r->sources[0];
     if (rec_want(h->run, r->from_nothing ? NULL : host_of(r->doc, h->name), &have, &ignored) && rec_want(h->run, NULL, &have, err))
         return CMD_FAILED;
     h->run->opt.spec_dir = o.spec_dir;
+    h->run->opt.source = o.source;
     if (rec_want(h->run, host_of(c->doc, h->name), &want, err))
         return CMD_BAD_SPEC;
     h->resources = want.n;
     if (rec_plan(h->run, &have, &want, NULL, NULL, &h->plan, err))
         return CMD_FAILED;
+    say_what_is_unknown(h->plan);
     rec_guard(h->run, h->plan, &h->refusal);
     for (size_t i = 0; i < h->plan->n; i++)
         if (!h->plan->steps[i]->to)
@@ -112,6 +192,10 @@ enum cmd_exit cmd_range_read(struct cmd *c, const struct cmd_git_ask *from, cons
     enum cmd_exit code = read_from(c, from, out, err);
     if (code == CMD_OK)
         code = read_to(c, to, out, err);
+    if (code == CMD_OK && !out->from_nothing)
+        code = read_trees(out, from, &out->from, out->doc, &out->sources[0], err);
+    if (code == CMD_OK)
+        code = read_trees(out, to, &out->to, c->doc, &out->sources[1], err);
     if (code != CMD_OK)
         return code;
     size_t most = c->doc->n_hosts + (out->doc ? out->doc->n_hosts : 0);

@@ -16,6 +16,7 @@ struct cmd_range_host {
 struct cmd_range {
     const char            *title;       /* "main..feature" */
     struct cmd_git         from, to;
+    struct rec_source      sources[2];  /* the same, for the runs */
     bool                   from_nothing;
     char                   note[300];   /* why the earlier side is taken as nothing, or "" */
     char                  *text;        /* of the earlier side */
@@ -28,6 +29,8 @@ struct cmd_range {
  * `from` NULL: nothing. */
 enum cmd_exit cmd_range_read(struct cmd *c, const struct cmd_git_ask *from, const struct cmd_git_ask *to, uint32_t deny,
                              struct cmd_range *out, struct rec_error *err);
+/* Do both ask for the same: one text, and one content of the flakes beside it? Two that have no spec do. */
+bool          cmd_range_same(const struct cmd_git_ask *a, const struct cmd_git_ask *b);
 void          cmd_range_done(struct cmd_range *r);
 /* CMD_REFUSED where a host's plan is, CMD_PENDING with steps, else CMD_OK. */
 enum cmd_exit cmd_range_verdict(const struct cmd_range *r);

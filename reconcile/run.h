@@ -9,10 +9,16 @@
 
 struct rec_links;
 enum rec_deny { REC_DENY_RELOAD, REC_DENY_RESTART, REC_DENY_RECREATE, REC_DENY_DELETE, REC_DENIES };
-struct rec_source {             /* the commit that a spec was read at */
+struct rec_tree {               /* a folder of a repository at a commit */
+    const char *folder;         /* from the top: "", "a/b" */
+    char        id[65];         /* "" : there is none */
+};
+struct rec_source {             /* the commit that a spec was read at; offline also what is staged, with commit "" */
     const char *commit, *ref, *path, *subject;  /* ref: "refs/heads/main", or "" */
     const char *repo;           /* its folder; where there is a work tree, that one's */
     const char *via;            /* a ref that leads to the commit, or "" */
+    const struct rec_tree *trees;       /* offline: those that relative flakes stand in */
+    size_t      n_trees;
 };
 struct rec_options {
     const char *spec_name;      /* as the user wrote it: "spec.yaml" */

@@ -3,12 +3,15 @@
  * message to berth and nothing more, and so that starting berth does not wait for the library.
  *
  *   berth-git-read [--git DIR] [--rev REV | --index FILE] --path PATH --limit BYTES --owner UID... [--objects DIR] [--since REV]
+ *   berth-git-read [--git DIR] [--rev REV | --index FILE] --trees FOLDER//... --owner UID... [--objects DIR]      what folders hold
  *   berth-git-read [--git DIR] --about HOME --owner UID...      the repository itself: its folders, its hooks, its HEAD
  *
  * Without --git, the repository around the working directory. --objects: more objects, those of a push that is not yet accepted. */
 #include "cmd/git/confine.h"
 #include <errno.h>
 #include <git2.h>
+#include <git2/sys/mempack.h>
+#include <git2/sys/odb_backend.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -29,7 +32,7 @@ const char *__asan_default_options(void)
 enum { MOST_OWNERS = 8, MOST_DIRS = 16, MOST_COMMITS = 1000, MOST_WALKED = 20000, MOST_REFS = 500, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
 
 struct asked {
-    const char *git, *about, *rev, *index, *path, *objects, *since;
+    const char *git, *about, *rev, *index, *path, *objects, *since, *trees;
     size_t      limit;
     uid_t       owners[MOST_OWNERS];
     size_t      n_owners;
@@ -278,11 +281,17 @@ static git_oid walk(git_repository *repo, git_tree *root, const char *path, cons
     return id;
 }
 
-static git_oid staged(git_repository *repo, const char *file, const char *path)
+static git_index *index_of(git_repository *repo, const char *file)
 {
     git_index *index;
     if (file && *file ? git_index_open(&index, file) : git_repository_index(&index, repo))
         fail("failed", NULL, "cannot read the index: %s", why());
+    return index;
+}
+
+static git_oid staged(git_repository *repo, const char *file, const char *path)
+{
+    git_index *index = index_of(repo, file);
     const git_index_entry *e = git_index_get_bypath(index, path, 0);
     if (!e && git_index_get_bypath(index, path, 2))
         fail("spec", "end the merge first", "'%s' has a merge conflict", path);
@@ -355,6 +364,40 @@ static char *from_top(git_repository *repo, const char *path)
     if (!*out)
         fail("spec", "name the spec file", "'%s' names no file", path);
     return out;
+}
+
+/* What is staged, as the tree that a commit would make of it; its objects are kept in memory. */
+static git_tree *staged_tree(git_repository *repo, const char *file)
+{
+    git_odb_backend *memory;
+    git_odb *odb;
+    git_oid id;
+    git_tree *tree;
+    if (git_repository_odb(&odb, repo) || git_mempack_new(&memory) || git_odb_add_backend(odb, memory, 1000) ||
+        git_index_write_tree_to(&id, index_of(repo, file), repo) || git_tree_lookup(&tree, repo, &id))
+        fail("failed", "end a merge first, if there is one", "cannot read what is staged: %s", why());
+    return tree;
+}
+
+/* An id for each of the folders, which are told apart by "//": equal ids hold the same files. */
+static void trees(git_tree *root, const char *list)
+{
+    char folder[PATH_MAX], *out = malloc(strlen(list) / 2 * (GIT_OID_HEXSZ + 1) + 1), *to = out;
+    if (!out)
+        abort();
+    for (const char *p = list, *stop; (stop = strstr(p, "//")); p = stop + 2) {
+        git_tree_entry *e = NULL;
+        snprintf(folder, sizeof folder, "%.*s", (int)(stop - p), p);
+        const git_oid *id = !*folder ? git_tree_id(root) : git_tree_entry_bypath(&e, root, folder) ? NULL : git_tree_entry_id(e);
+        if (id)
+            git_oid_tostr(to, GIT_OID_HEXSZ + 1, id);
+        to += id ? GIT_OID_HEXSZ : 0;
+        *to++ = '\n';
+        git_tree_entry_free(e);
+    }
+    begin();
+    record("trees", out, (size_t)(to - out));
+    end();
 }
 
 static void trailers(git_commit *c, char *out)
@@ -490,6 +533,8 @@ static bool flag(struct asked *a, const char *name, const char *value)
         a->path = value;
     else if (!strcmp(name, "--objects"))
         a->objects = value;
+    else if (!strcmp(name, "--trees"))
+        a->trees = value;
     else if (!strcmp(name, "--since"))
         a->since = value;
     else if (!strcmp(name, "--limit"))
@@ -507,7 +552,7 @@ int main(int argc, char **argv)
     for (int i = 1; i + 1 < argc; i += 2)
         if (!flag(&a, argv[i], argv[i + 1]))
             fail("failed", NULL, "berth-git-read has no flag '%s'", argv[i]);
-    if (!a.about && (!a.path || (!a.rev && !a.index)))
+    if (!a.about && ((!a.path && !a.trees) || (!a.rev && !a.index)))
         fail("failed", NULL, "berth-git-read is for berth to call");
     git_confine_limits();
     if (git_libgit2_init() < 0)
@@ -522,19 +567,15 @@ int main(int argc, char **argv)
     git_repository *repo = repository(&a);
     if (a.about)
         about(repo);
-    char *path = from_top(repo, a.path);
     git_reference *ref = NULL;
-    git_tree *tree;
-    git_oid id;
-    git_commit *c = NULL;
-    if (a.index) {
-        id = staged(repo, a.index, path);
-    } else {
-        c = commit_of(repo, a.rev, &ref);
-        if (git_commit_tree(&tree, c))
-            fail("failed", "git fsck tells more", "cannot read the tree of '%s': %s", a.rev, why());
-        id = walk(repo, tree, path, a.rev);
-    }
+    git_tree *tree = NULL;
+    git_commit *c = a.index ? NULL : commit_of(repo, a.rev, &ref);
+    if (c && git_commit_tree(&tree, c))
+        fail("failed", "git fsck tells more", "cannot read the tree of '%s': %s", a.rev, why());
+    if (a.trees)
+        trees(c ? tree : staged_tree(repo, a.index), a.trees);
+    char *path = from_top(repo, a.path);
+    git_oid id = c ? walk(repo, tree, path, a.rev) : staged(repo, a.index, path);
     git_odb_object *file = blob(repo, &id, &a, path);
     begin();
     text("path", path);

@@ -215,7 +215,9 @@ static const char *conf_of(struct rec_run *run, const struct spec_host *h, const
     };
     /* A bare `nixos-container update` builds the attribute `container` of FLAKE: another name needs a flake that calls it so. */
     if (c->nixos.flake.text)
-        conf.flake = !strcmp(c->nixos.attr.text, "container") ? nixos_flake(run, c) : spec_arena_printf(a, OWN_FLAKE "%s", c->name);
+        conf.flake = strcmp(c->nixos.attr.text, "container") ? spec_arena_printf(a, OWN_FLAKE "%s", c->name)
+                     : run->opt.offline                            ? c->nixos.flake.text      /* its commit is always another */
+                                                                   : nixos_flake(run, c);
     return nixos_conf_text(a, &conf);
 }
 
@@ -230,7 +232,7 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     if (!system || !unit || !it || !(unit->unit.text = conf_of(run, h, c, a)))
         return rec_fail(err, ENOMEM, "out of memory");
     system->system.source = source;
-    system->system.flake = source;
+    system->system.flake = run->opt.offline ? nixos_compared(run, c, source) : source;
     system->system.profile = built ? built : "";
     system->system.on_remove = c->destroy_files ? "destroy" : "keep";
     system->stated = 1u << SYSTEM_ON_REMOVE | (built ? 1u << SYSTEM_PROFILE : 0) | (run->opt.offline ? 1u << SYSTEM_FLAKE : 0);

@@ -45,6 +45,9 @@ bool        nixos_conf_plain(const char *value);
 const char *nixos_source(struct rec_run *run, const struct spec_container *c, struct rec_error *err);
 /* REF alone, as it goes into FLAKE=; "" for what is no flake. */
 const char *nixos_flake(struct rec_run *run, const struct spec_container *c);
+/* The same for who compares two commits: a flake beside the spec is what its folder holds, not the commit that it is taken from. */
+const char *nixos_compared(struct rec_run *run, const struct spec_container *c, const char *source);
+bool        nixos_relative(const char *ref);    /* ".", "./x", "path:../x" */
 /* The folder of a flake beside the spec at `path` of a repository, from the repository's top: "", "a/b". NULL: it leads out. */
 const char *nixos_folder(struct spec_arena *a, const char *path, const char *ref);
 /* What was built for `name`; NULL: nothing is recorded. */

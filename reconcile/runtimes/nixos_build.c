@@ -102,6 +102,25 @@ const char *nixos_flake(struct rec_run *run, const struct spec_container *c)
     return spec_arena_printf(a, "git+file://%s?rev=%s&%s%s%s%s", repo, s->commit, *via ? "ref=" : "allRefs=1", via, *folder ? "&dir=" : "", folder);
 }
 
+bool nixos_relative(const char *ref)
+{
+    return relative(ref, &(const char *){NULL});
+}
+
+const char *nixos_compared(struct rec_run *run, const struct spec_container *c, const char *source)
+{
+    const char *ref = c->nixos.flake.text, *folder;
+    const struct rec_source *s = run->opt.source;
+    if (!ref || !s || !nixos_relative(ref) || !(folder = nixos_folder(run->arena, s->path, ref)))
+        return source;
+    const char *name = *folder ? folder : ".";
+    for (size_t i = 0; i < s->n_trees; i++)
+        if (!strcmp(s->trees[i].folder, folder))
+            return *s->trees[i].id ? spec_arena_printf(run->arena, "%s#%s, tree %.12s", name, c->nixos.attr.text, s->trees[i].id)
+                                   : spec_arena_printf(run->arena, "%s#%s, not there", name, c->nixos.attr.text);
+    return spec_arena_printf(run->arena, "%s#%s", name, c->nixos.attr.text);
+}
+
 const char *nixos_source(struct rec_run *run, const struct spec_container *c, struct rec_error *err)
 {
     if (c->nixos.system.text)

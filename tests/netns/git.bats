@@ -247,6 +247,49 @@ hostile() {
     assert_match "$output" 'localhost is no longer in the spec'
 }
 
+@test "what a flake beside the spec holds tells whether a change makes another system" {
+    mkdir flakes other
+    sed -i 's/one:.*/one: {address: 10.9.0.10, runtime: nixos, nixos: {flake: .\/flakes}}/; s/two:.*/two: {address: 10.9.0.20, runtime: nixos, nixos: {flake: .\/flakes\/b#container}}/' berth.yaml
+    mkdir flakes/b && echo one | tee flakes/flake.nix flakes/b/flake.nix >other/flake.nix
+    git add . && git commit -qm flakes
+    echo more >README && git add . && git commit -qm unrelated
+    exits 0 here plan -e --range HEAD~1..HEAD
+    assert_match "$output" 'localhost: nothing changes'
+    # Both are told, the first one alone, and one that moves elsewhere.
+    local range=HEAD~1..HEAD
+    echo two >flakes/b/flake.nix && git commit -qam b
+    exits 2 here plan -e --range $range
+    assert_match "$output" '~ root one +system known after build'
+    assert_match "$output" "flakes#one, tree $(git rev-parse HEAD~1:flakes | cut -c1-12) → flakes#one, tree $(git rev-parse HEAD:flakes | cut -c1-12)"
+    assert_match "$output" '~ root two +system known after build'
+    refute_match "$output" 'unit'
+    echo two >flakes/flake.nix && git commit -qam a
+    exits 0 here plan --range $range --json
+    assert_eq "$(json '.hosts[0].steps[] | "\(.object), \(.reason)"')" 'root one, system known after build'
+    exits 0 here plan --range $range --markdown
+    assert_match "$output" '~ \| <code>root one</code> \| <code>system known after build</code>'
+    refute_match "$output" 'root two'
+    sed -i 's/flakes}/other}/' berth.yaml && git commit -qam moved
+    exits 0 here plan --range $range
+    assert_match "$output" '~ root one +system known after build'
+    git rm -rq other && git commit -qm gone
+    exits 0 here plan --range $range
+    assert_match "$output" 'other#one, not there'
+    # What is staged, as a commit would have it.
+    exits 0 here hook install
+    echo again >>README && git add README
+    exits 0 git commit -qm unrelated
+    assert_eq "$stderr$output" ''
+    echo three >flakes/b/flake.nix && git add flakes && echo four >flakes/b/flake.nix
+    exits 0 git commit -m staged
+    assert_match "$(tr -s ' \n' ' ' <<<"$output$stderr")" "flakes/b#container, tree $(git rev-parse HEAD~1:flakes/b | cut -c1-12) → flakes/b#container, tree $(git rev-parse HEAD:flakes/b | cut -c1-12)"
+    # On a server, before it is accepted.
+    git clone -q --bare . ../far.git && exits 0 here hook install --repo ../far.git
+    git checkout -q . && echo five >flakes/b/flake.nix && git -c core.hooksPath=/dev/null commit -qam five
+    exits 0 git -c core.hooksPath=/dev/null push ../far.git main
+    assert_match "$stderr" 'root two +system known after build'
+}
+
 @test "a flake beside the spec stays in the repository" {
     mkdir deep
     sed 's/one:.*/one: {address: 10.9.0.10, runtime: nixos, nixos: {flake: ..\/flakes#container}}/' berth.yaml >deep/in.yaml

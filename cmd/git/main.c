@@ -29,7 +29,7 @@ const char *__asan_default_options(void)
 }
 #endif
 
-enum { MOST_OWNERS = 8, MOST_DIRS = 16, MOST_COMMITS = 1000, MOST_WALKED = 20000, MOST_REFS = 500, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
+enum { MOST_OWNERS = 8, MOST_DIRS = 32, DIRS_BESIDE = 6, MOST_DEPTH = 5, MOST_COMMITS = 1000, MOST_WALKED = 20000, MOST_REFS = 500, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
 
 struct asked {
     const char *git, *about, *rev, *index, *path, *objects, *since, *trees;
@@ -126,43 +126,60 @@ static char *resolved(const char *base, const char *path)
     return realpath(whole, NULL);
 }
 
-/* The repository's folder, the one that a worktree shares, and those that its objects are borrowed from. */
-static size_t folders(const struct asked *a, const char *git, const char *dirs[MOST_DIRS])
+struct dirs {
+    const char *list[MOST_DIRS];
+    size_t      n;
+};
+
+/* The folders that `objects` borrows from, and those that they borrow from themselves, as deep as git goes. */
+static void borrowed(const struct asked *a, const char *objects, int depth, struct dirs *out)
 {
     char line[PATH_MAX], path[PATH_MAX + 32];
-    size_t n = 0;
     struct stat st;
-    const char *common = git;
-    dirs[n++] = git;
-    if (one_line(git, "commondir", line) && (dirs[n] = resolved(git, line)))
-        common = dirs[n++];
-    if (common != git)
-        check_owner(a, common, &st);
-    snprintf(path, sizeof path, "%s/objects/info/alternates", common);
-    FILE *f = !lstat(path, &st) && S_ISREG(st.st_mode) ? fopen(path, "re") : NULL;
-    snprintf(path, sizeof path, "%s/objects", common);
-    while (f && n < MOST_DIRS - 2 && fgets(line, sizeof line, f)) {
+    snprintf(path, sizeof path, "%s/info/alternates", objects);
+    FILE *f = depth < MOST_DEPTH && !lstat(path, &st) && S_ISREG(st.st_mode) ? fopen(path, "re") : NULL;
+    while (f && fgets(line, sizeof line, f)) {
         line[strcspn(line, "\r\n")] = 0;
-        char *dir = *line && *line != '#' ? resolved(path, line) : NULL;
-        if (!dir)
+        char *dir = *line && *line != '#' ? resolved(objects, line) : NULL;
+        bool seen = !dir;
+        for (size_t i = 0; !seen && i < out->n; i++)
+            seen = !strcmp(out->list[i], dir);
+        if (seen)
             continue;
         check_owner(a, dir, &st);
-        dirs[n++] = dir;
+        if (out->n == MOST_DIRS - DIRS_BESIDE)
+            fail("failed", "git repack -ad makes it whole", "the repository borrows objects from too many folders");
+        out->list[out->n++] = dir;
+        borrowed(a, dir, depth + 1, out);
     }
     if (f)
         fclose(f);
-    if (a->objects && (dirs[n] = realpath(a->objects, NULL)))
-        n++;
+}
+
+/* The repository's folder, the one that a worktree shares, and those that its objects are borrowed from. */
+static void folders(const struct asked *a, const char *git, struct dirs *out)
+{
+    char line[PATH_MAX], path[PATH_MAX + 32];
+    struct stat st;
+    const char *common = git;
+    out->list[out->n++] = git;
+    if (one_line(git, "commondir", line) && (out->list[out->n] = resolved(git, line)))
+        common = out->list[out->n++];
+    if (common != git)
+        check_owner(a, common, &st);
+    snprintf(path, sizeof path, "%s/objects", common);
+    borrowed(a, path, 0, out);
+    if (a->objects && (out->list[out->n] = realpath(a->objects, NULL)))
+        out->n++;
     if (a->about && *a->about)
-        dirs[n++] = a->about;       /* the user's own configuration may say where hooks are */
-    return n;
+        out->list[out->n++] = a->about;     /* the user's own configuration may say where hooks are */
 }
 
 static git_repository *repository(const struct asked *a)
 {
     git_buf found = {0};
     git_repository *repo;
-    const char *dirs[MOST_DIRS];
+    struct dirs dirs = {.n = 0};
     struct stat st;
     char here[PATH_MAX];
     if (git_repository_discover(&found, a->git ? a->git : ".", a->git ? 0 : 1, NULL))
@@ -173,9 +190,9 @@ static git_repository *repository(const struct asked *a)
     if (!git)
         fail("failed", NULL, "cannot look at the repository '%s': %s", found.ptr, strerror(errno));
     check_owner(a, git, &st);
-    size_t n = folders(a, git, dirs);
+    folders(a, git, &dirs);
     int r = !geteuid() && st.st_uid ? git_confine_user(st.st_uid, st.st_gid) : 0;
-    r = r ? r : git_confine_files(dirs, n);
+    r = r ? r : git_confine_files(dirs.list, dirs.n);
     if (r)
         fail("failed", NULL, "cannot confine the reader of '%s': %s", git, strerror(-r));
     /* The caller's own configuration may say where hooks are; root's says nothing to the user that the repository belongs to. */

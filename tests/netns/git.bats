@@ -102,6 +102,16 @@ nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
     git init -q ../empty
     exits 65 here validate --git ../empty HEAD:berth.yaml
     assert_match "$stderr" 'has no commit yet'
+    # Objects borrowed from who borrows them.
+    git clone -q -s "$R" ../shared1
+    for i in 2 3 4 5; do git clone -q -s "../shared$((i - 1))" "../shared$i"; rm -f "../shared$i/.git/objects/info/alternates"; echo "$BATS_TEST_TMPDIR/shared$((i - 1))/.git/objects" >"../shared$i/.git/objects/info/alternates"; done
+    exits 0 here validate --git ../shared2 HEAD:berth.yaml
+    exits 0 here validate --git ../shared5 HEAD:berth.yaml
+    chown -R 4242 ../shared1/.git/objects
+    exits 4 here validate --git ../shared5 HEAD:berth.yaml
+    assert_match "$stderr" 'shared1/.git/objects. belongs to user 4242'
+    echo "$BATS_TEST_TMPDIR/shared5/.git/objects" >../shared2/.git/objects/info/alternates
+    exits 1 here validate --git ../shared2 HEAD:berth.yaml
     git tag -am 'annotated' v1
     exits 0 here validate v1:berth.yaml
 }

@@ -346,9 +346,15 @@ enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_a
     struct cmd_git ignored;
     char *text;
     size_t len;
-    const char *home = getenv("HOME");
+    const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
+    char own[1100];
+    bool given = xdg && *xdg == '/';
     word(&w, "--git", git);
     word(&w, "--about", home ? home : "");
+    if (given || (home && *home))
+        snprintf(own, sizeof own, "%.1000s%s/git/config", given ? xdg : home, given ? "" : "/.config");
+    word(&w, "--config", given || (home && *home) ? own : NULL);
+    word(&w, "--config", "/etc/gitconfig");
     if (owners(&w, owner, err))
         return CMD_USAGE;
     if (run(&w, 2 * FRAME_ROOM, &text, &len, err))

@@ -238,70 +238,109 @@ static enum cmd_exit forget(struct cmd *c, const struct cmd_git_about *a)
     return CMD_OK;
 }
 
+/* Where hooks are, and with core.hooksPath set, where they were before: the folder in the repository. "" : none. */
+static void folders(const struct cmd_git_about *a, char out[2][1100])
+{
+    snprintf(out[0], sizeof out[0], "%s", a->hooks);
+    snprintf(out[1], sizeof out[1], "%.1000s%shooks", a->common, *a->common && a->common[strlen(a->common) - 1] == '/' ? "" : "/");
+    struct stat one, two;
+    if (!*a->common || !strcmp(out[0], out[1]) || (!stat(out[0], &one) && !stat(out[1], &two) && one.st_dev == two.st_dev && one.st_ino == two.st_ino))
+        *out[1] = 0;
+}
+
 int cmd_hook_uninstall(struct cmd *c)
 {
     struct cmd_git_about a = {0};
+    char dirs[2][1100];
     c->arena = c->arena ? c->arena : spec_arena_new();
     enum cmd_exit code = ask(c, &a);
     size_t n = 0;
-    for (size_t i = 0; code == CMD_OK && i < cmd_n_hook_events; i++) {
+    if (code != CMD_OK)
+        return code;
+    folders(&a, dirs);
+    for (size_t i = 0; i < 2 * cmd_n_hook_events; i++) {
         char path[1200], before[1300], *text;
-        snprintf(path, sizeof path, "%s/%s", a.hooks, cmd_hook_events[i].name);
+        const char *name = cmd_hook_events[i % cmd_n_hook_events].name, *dir = dirs[i / cmd_n_hook_events];
+        snprintf(path, sizeof path, "%s/%s", dir, name);
         snprintf(before, sizeof before, "%s" CMD_HOOK_BEFORE, path);
-        if (state_of(path, &text) != OURS)
+        if (!*dir || state_of(path, &text) != OURS)
             continue;
         bool back = !faccessat(AT_FDCWD, before, F_OK, AT_SYMLINK_NOFOLLOW);
         if (back ? rename(before, path) : unlink(path))
             return failed(c, "remove", path, errno);
-        cmd_printf(&c->out, "  %-14s %s\n", cmd_hook_events[i].name, back ? "removed; the hook that was there before is back" : "removed");
+        cmd_printf(&c->out, "  %-14s %s%s", name, back ? "removed; the hook that was there before is back" : "removed", *dirs[1] ? ", in " : "\n");
+        if (*dirs[1]) {
+            cmd_safe(&c->out, dir);
+            cmd_put(&c->out, "\n");
+        }
         n++;
     }
-    if (code == CMD_OK && !n)
+    if (!n)
         cmd_put(&c->out, "There is no hook of berth's here.\n");
-    return code == CMD_OK ? (int)forget(c, &a) : (int)code;
+    return forget(c, &a);
+}
+
+/* One hook, as a line and as data. */
+static json_t *tell_one(struct cmd *c, const char *dir, const struct cmd_hook_event *e, bool if_none)
+{
+    char path[1200], before[1300], *text;
+    snprintf(path, sizeof path, "%s/%s", dir, e->name);
+    snprintf(before, sizeof before, "%s" CMD_HOOK_BEFORE, path);
+    enum state s = state_of(path, &text);
+    bool chained = s == OURS && !faccessat(AT_FDCWD, before, F_OK, AT_SYMLINK_NOFOLLOW), runs = !access(path, X_OK);
+    char *options = s == OURS ? strstr(text, CMD_HOOK_BEFORE "\"") : NULL, *end = options ? strstr(options, " -- ") : NULL;
+    if (end)
+        *end = 0;
+    options = end ? options + strlen(CMD_HOOK_BEFORE "\"") + (options[strlen(CMD_HOOK_BEFORE "\"")] == ' ') : NULL;
+    json_t *one = json_object();
+    json_object_set_new(one, "event", json_string(e->name));
+    json_object_set_new(one, "state", json_string(s == OURS ? "berth" : s == OTHER ? "other" : "none"));
+    json_object_set_new(one, "chained", json_boolean(chained));
+    json_object_set_new(one, "executable", json_boolean(s != NONE && runs));
+    json_object_set_new(one, "options", options ? cmd_json_text(options) : json_null());
+    if (c->args.json || (s == NONE && !if_none))
+        return one;
+    cmd_printf(&c->out, "  %-14s %s", e->name, s == OURS ? "berth's: " : s == OTHER ? "not berth's" : "none");
+    if (options)
+        cmd_safe(&c->out, options);
+    cmd_put(&c->out, s != NONE && !runs ? "; not executable, so git does not run it" : "");
+    cmd_put(&c->out, chained ? "; the hook that was there before runs first\n" : "\n");
+    return one;
+}
+
+static void tell_folder(struct cmd *c, const char *said, const char *dir, const char *more)
+{
+    if (c->args.json)
+        return;
+    cmd_put(&c->out, said);
+    cmd_safe(&c->out, dir);
+    cmd_put(&c->out, more);
 }
 
 int cmd_hook_status(struct cmd *c)
 {
     struct cmd_git_about a = {0};
+    char dirs[2][1100], path[1200], *text;
     enum cmd_exit code = ask(c, &a);
     if (code != CMD_OK)
         return code;
-    json_t *j = cmd_json_envelope("berth.hook", NULL, NULL, "told"), *list = json_array();
+    folders(&a, dirs);
+    json_t *j = cmd_json_envelope("berth.hook", NULL, NULL, "told"), *list = json_array(), *left = json_array();
     json_object_set_new(j, "hooks_path", cmd_json_text(a.hooks));
     json_object_set_new(j, "core_hooks_path", *a.hooks_set ? cmd_json_text(a.hooks_set) : json_null());
-    cmd_put(&c->out, c->args.json ? "" : "Hooks in ");
-    if (!c->args.json) {
-        cmd_safe(&c->out, a.hooks);
-        cmd_put(&c->out, *a.hooks_set ? " (core.hooksPath)\n" : "\n");
-    }
-    for (size_t i = 0; i < cmd_n_hook_events; i++) {
-        char path[1200], before[1300], *text;
-        const struct cmd_hook_event *e = &cmd_hook_events[i];
-        snprintf(path, sizeof path, "%s/%s", a.hooks, e->name);
-        snprintf(before, sizeof before, "%s" CMD_HOOK_BEFORE, path);
-        enum state s = state_of(path, &text);
-        bool chained = s == OURS && !faccessat(AT_FDCWD, before, F_OK, AT_SYMLINK_NOFOLLOW), runs = !access(path, X_OK);
-        char *options = s == OURS ? strstr(text, CMD_HOOK_BEFORE "\"") : NULL, *end = options ? strstr(options, " -- ") : NULL;
-        if (end)
-            *end = 0;
-        options = end ? options + strlen(CMD_HOOK_BEFORE "\"") + (options[strlen(CMD_HOOK_BEFORE "\"")] == ' ') : NULL;
-        json_t *one = json_object();
-        json_object_set_new(one, "event", json_string(e->name));
-        json_object_set_new(one, "state", json_string(s == OURS ? "berth" : s == OTHER ? "other" : "none"));
-        json_object_set_new(one, "chained", json_boolean(chained));
-        json_object_set_new(one, "executable", json_boolean(s != NONE && runs));
-        json_object_set_new(one, "options", options ? cmd_json_text(options) : json_null());
-        json_array_append_new(list, one);
-        if (c->args.json || (s == NONE && !wanted(c, &a, e)))
+    tell_folder(c, "Hooks in ", a.hooks, *a.hooks_set ? " (core.hooksPath)\n" : "\n");
+    for (size_t i = 0; i < cmd_n_hook_events; i++)
+        json_array_append_new(list, tell_one(c, a.hooks, &cmd_hook_events[i], wanted(c, &a, &cmd_hook_events[i])));
+    for (size_t i = 0; *dirs[1] && i < cmd_n_hook_events; i++) {
+        snprintf(path, sizeof path, "%s/%s", dirs[1], cmd_hook_events[i].name);
+        if (state_of(path, &text) != OURS)
             continue;
-        cmd_printf(&c->out, "  %-14s %s", e->name, s == OURS ? "berth's: " : s == OTHER ? "not berth's" : "none");
-        if (options)
-            cmd_safe(&c->out, options);
-        cmd_put(&c->out, s != NONE && !runs ? "; not executable, so git does not run it" : "");
-        cmd_put(&c->out, chained ? "; the hook that was there before runs first\n" : "\n");
+        if (!json_array_size(left))
+            tell_folder(c, "Left in ", dirs[1], ", where git does not look since core.hooksPath is set; `berth hook uninstall` takes them away:\n");
+        json_array_append_new(left, tell_one(c, dirs[1], &cmd_hook_events[i], false));
     }
     json_object_set_new(j, "events", list);
+    json_object_set_new(j, "left", left);
     if (c->args.json)
         cmd_json_emit(&c->out, j);
     else

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -71,8 +72,11 @@ static int landlock(const char *const *dirs, size_t n)
     int r = 0;
     for (size_t i = 0; i < n; i++) {
         struct landlock_path_beneath_attr below = {.allowed_access = reading, .parent_fd = open(dirs[i], O_PATH | O_CLOEXEC)};
+        struct stat st;
         if (below.parent_fd < 0)
             continue;
+        if (!fstat(below.parent_fd, &st) && !S_ISDIR(st.st_mode))
+            below.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE;
         if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &below, 0u))
             r = -errno;
         close(below.parent_fd);

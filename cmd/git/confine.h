@@ -10,6 +10,6 @@
 void git_confine_limits(void);
 /* Become that user. 0 or -errno. */
 int git_confine_user(uid_t uid, gid_t gid);
-/* Read below `dirs` and nowhere else, write nowhere. What the kernel lacks (Landlock, seccomp) is left out. 0 or -errno. */
+/* Read below `dirs` (some may be files) and nowhere else, write nowhere. What the kernel lacks (Landlock, seccomp) is left out. 0 or -errno. */
 int git_confine_files(const char *const *dirs, size_t n);
 #endif

@@ -4,7 +4,8 @@
  *
  *   berth-git-read [--git DIR] [--rev REV | --index FILE] --path PATH --limit BYTES --owner UID... [--objects DIR] [--since REV]
  *   berth-git-read [--git DIR] [--rev REV | --index FILE] --trees FOLDER//... --owner UID... [--objects DIR]      what folders hold
- *   berth-git-read [--git DIR] --about HOME --owner UID...      the repository itself: its folders, its hooks, its HEAD
+ *   berth-git-read [--git DIR] --about HOME [--config FILE]... --owner UID...   the repository itself: its folders, its hooks, its HEAD.
+ *                                                              FILE: where the caller's git looks for settings after HOME/.gitconfig
  *
  * Without --git, the repository around the working directory. --objects: more objects, those of a push that is not yet accepted. */
 #include "cmd/git/confine.h"
@@ -29,10 +30,12 @@ const char *__asan_default_options(void)
 }
 #endif
 
-enum { MOST_OWNERS = 8, MOST_DIRS = 32, DIRS_BESIDE = 6, MOST_DEPTH = 5, MOST_COMMITS = 1000, MOST_WALKED = 20000, MOST_REFS = 500, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
+enum { MOST_OWNERS = 8, MOST_DIRS = 32, DIRS_BESIDE = 6, MOST_DEPTH = 5, MOST_CONFIGS = 2, MOST_CONFIG_BYTES = 1 << 20, MOST_COMMITS = 1000, MOST_WALKED = 20000, MOST_REFS = 500, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
 
 struct asked {
     const char *git, *about, *rev, *index, *path, *objects, *since, *trees;
+    const char *configs[MOST_CONFIGS];
+    size_t      n_configs;
     size_t      limit;
     uid_t       owners[MOST_OWNERS];
     size_t      n_owners;
@@ -173,6 +176,8 @@ static void folders(const struct asked *a, const char *git, struct dirs *out)
         out->n++;
     if (a->about && *a->about)
         out->list[out->n++] = a->about;     /* the user's own configuration may say where hooks are */
+    for (size_t i = 0; i < a->n_configs; i++)
+        out->list[out->n++] = a->configs[i];
 }
 
 static git_repository *repository(const struct asked *a)
@@ -511,8 +516,19 @@ static void tell_commit(const struct asked *a, git_repository *repo, git_commit 
     text("work", git_repository_workdir(repo));
 }
 
+/* What a file of settings outside of the repository says of hooks. */
+static bool hooks_set_in(const char *file, git_buf *set)
+{
+    struct stat st;
+    git_config *config = NULL;
+    bool there = !stat(file, &st) && S_ISREG(st.st_mode) && st.st_size <= MOST_CONFIG_BYTES && !git_config_open_ondisk(&config, file) &&
+                 !git_config_get_path(set, config, "core.hooksPath");
+    git_config_free(config);
+    return there;
+}
+
 /* Where git looks for hooks: core.hooksPath, from where hooks run, or the folder in the repository. */
-static void about(git_repository *repo)
+static void about(const struct asked *a, git_repository *repo)
 {
     const char *work = git_repository_workdir(repo), *common = git_repository_commondir(repo);
     char hooks[2 * PATH_MAX];
@@ -520,6 +536,8 @@ static void about(git_repository *repo)
     git_buf set = {0};
     git_reference *head = NULL;
     bool own = git_repository_config_snapshot(&config, repo) || git_config_get_path(&set, config, "core.hooksPath");
+    for (size_t i = 0; own && i < a->n_configs; i++)
+        own = !hooks_set_in(a->configs[i], &set);
     if (own)
         snprintf(hooks, sizeof hooks, "%shooks", common);
     else
@@ -546,6 +564,8 @@ static bool flag(struct asked *a, const char *name, const char *value)
         a->index = value;
     else if (!strcmp(name, "--about"))
         a->about = value;
+    else if (!strcmp(name, "--config") && a->n_configs < MOST_CONFIGS)
+        a->configs[a->n_configs++] = value;
     else if (!strcmp(name, "--path"))
         a->path = value;
     else if (!strcmp(name, "--objects"))
@@ -583,7 +603,7 @@ int main(int argc, char **argv)
     git_libgit2_opts(GIT_OPT_SET_CACHE_MAX_SIZE, (ssize_t)32 << 20);
     git_repository *repo = repository(&a);
     if (a.about)
-        about(repo);
+        about(&a, repo);
     git_reference *ref = NULL;
     git_tree *tree = NULL;
     git_commit *c = a.index ? NULL : commit_of(repo, a.rev, &ref);

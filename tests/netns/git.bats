@@ -428,6 +428,25 @@ hostile() {
     exits 0 here hook uninstall
     assert_eq "$(ls .githooks)" ''
     git config --unset core.hooksPath
+    # Set for the user or for the machine, after hooks were written: those are found where they are.
+    for file in "$HOME/.config/git/config" "$HOME/xdg/git/config" /etc/gitconfig; do
+        exits 0 here hook install
+        local set=(env -u XDG_CONFIG_HOME "HOME=$HOME")
+        [[ $file != *xdg* ]] || set=(env "XDG_CONFIG_HOME=$HOME/xdg" "HOME=$HOME")
+        host mkdir -p "${file%/*}"
+        printf '[core]\n\thooksPath = %s\n' "$BATS_TEST_TMPDIR/shared hooks" | host_sh 'cat >"$1"' "$file"
+        exits 0 host "${set[@]}" "$BERTH" hook status --repo "$R"
+        assert_match "$output" 'Hooks in .*/shared hooks \(core.hooksPath\)'
+        assert_match "$output" "Left in .*/repo/.git/hooks, where git does not look.*pre-commit +berth's"
+        exits 0 host "${set[@]}" "$BERTH" hook status --repo "$R" --json
+        assert_eq "$(json '[.left[].event] | join(" ")')" 'pre-commit pre-push'
+        assert_eq "$(json .core_hooks_path)" "$BATS_TEST_TMPDIR/shared hooks"
+        exits 0 host "${set[@]}" "$BERTH" hook uninstall --repo "$R"
+        assert_match "$output" 'pre-push +removed, in .*/repo/.git/hooks'
+        assert_eq "$(ls .git/hooks | grep -v sample | xargs)" ''
+        host rm "$file"
+    done
+    exits 0 here hook install
     # A hook that somebody has put in berth's place is not taken away.
     echo '#!/bin/sh' >.git/hooks/pre-commit
     exits 0 here hook uninstall

@@ -174,10 +174,11 @@ static enum cmd_exit plan_host(struct cmd *c, struct cmd_range *r, struct cmd_ra
     if (rec_plan(h->run, &have, &want, NULL, NULL, &h->plan, err))
         return CMD_FAILED;
     say_what_is_unknown(h->plan);
-    rec_guard(h->run, h->plan, &h->refusal);
+    /* What goes has its line in the earlier file alone, and every place that is told is one of the later. */
     for (size_t i = 0; i < h->plan->n; i++)
         if (!h->plan->steps[i]->to)
-            h->plan->steps[i]->at = (struct spec_loc){0};      /* its line is in the other file */
+            h->plan->steps[i]->at = (struct spec_loc){0};
+    rec_guard(h->run, h->plan, &h->refusal);
     return CMD_OK;
 }
 

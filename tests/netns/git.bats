@@ -238,6 +238,16 @@ hostile() {
     exits 64 here plan --range HEAD
     exits 0 here plan --range HEAD~1..HEAD --host second
     refute_match "$output" localhost
+    # The place of a refusal is one of the later file: what goes has none there.
+    exits 4 here plan --range HEAD~1..HEAD --deny delete --github
+    assert_match "$output" '^::error title=berth refused::this plan deletes netns two'
+    exits 4 here plan --range HEAD~1..HEAD --deny delete --json
+    assert_eq "$(json '.hosts[0].refusal | [.file, .start] | tojson')" '[null,null]'
+    sed -i '1i # moved\n# down' berth.yaml
+    sed -i 's/one:.*/one: {address: 10.9.0.10, runtime: nspawn, nspawn: {root: host, command: [a]}}/' berth.yaml
+    git commit -qam runs && sed -i '1d; s/\[a\]/[b]/' berth.yaml && git commit -qam 'runs another'
+    exits 4 here plan --range HEAD~1..HEAD --deny restart --github
+    assert_match "$output" '^::error file=berth.yaml,line=7,.*this plan restarts'
     # A bad and B good is fine; B bad is not.
     echo 'hosts: [' >berth.yaml && git commit -qam bad
     exits 65 here plan --range HEAD~1..HEAD

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROOM_FOR_END = 600 };
+enum { ROOM_FOR_END = 200 /* the sentences that count what is left out */, MOST_TITLE = 1200 };
 
 /* Others' bytes inside <code>: every character that markdown or HTML could take for its own is an entity. */
 static void code_text(struct cmd_out *o, const char *text)
@@ -114,40 +114,55 @@ static void step_row(struct cmd_out *o, const struct rec_step *s, const char *pa
     cmd_put(o, " |\n");
 }
 
-/* One host's part, as long as there is room. false: it was cut. */
-static bool host_part(struct cmd_out *o, const struct cmd_range *r, const struct cmd_range_host *h)
+/* A range as it was asked for; one that is a page long by its beginning. */
+static void title_text(struct cmd_out *o, const char *before, const char *title)
+{
+    char *text = NULL;
+    bool cut = strlen(title) > MOST_TITLE;
+    if (asprintf(&text, "%s%.*s%s", before, MOST_TITLE, title, cut ? "…" : "") < 0)
+        text = NULL;
+    code_text(o, text ? text : "");
+    free(text);
+}
+
+/* One host's part, as long as `room` is left after it. false: it was cut. */
+static bool host_part(struct cmd_out *o, const struct cmd_range *r, const struct cmd_range_host *h, size_t room)
 {
     struct cmd_out row = {.fd = -1, .utf8 = true};
-    cmd_put(o, "\n<details><summary><b>");
-    code_text(o, h->name);
-    cmd_put(o, "</b>: ");
-    host_summary(o, h->plan);
-    cmd_put(o, h->refusal.code ? ", <b>refused</b></summary>\n\n" : "</summary>\n\n");
+    cmd_put(&row, "\n<details><summary><b>");
+    code_text(&row, h->name);
+    cmd_put(&row, "</b>: ");
+    host_summary(&row, h->plan);
+    cmd_put(&row, h->refusal.code ? ", <b>refused</b></summary>\n\n" : "</summary>\n\n");
     if (h->refusal.code) {
-        cmd_put(o, "**Refused**: ");
-        code_text(o, h->refusal.text);
-        cmd_put(o, "<br>");
-        code_text(o, h->refusal.hint);
-        cmd_put(o, "\n\n");
+        cmd_put(&row, "**Refused**: ");
+        code_text(&row, h->refusal.text);
+        cmd_put(&row, "<br>");
+        code_text(&row, h->refusal.hint);
+        cmd_put(&row, "\n\n");
     }
-    cmd_put(o, "| | object | what | spec |\n|---|---|---|---|\n");
-    bool whole = true;
+    cmd_put(&row, "| | object | what | spec |\n|---|---|---|---|\n");
+    room += ROOM_FOR_END;
+    bool begun = o->n + row.n + room < CMD_MARKDOWN_MOST, whole = begun;
+    if (begun)
+        cmd_putn(o, row.text, row.n);
     for (size_t i = 0; whole && i < h->plan->n; i++) {
         row.n = 0;
         step_row(&row, h->plan->steps[i], r->to.path);
-        whole = o->n + row.n + ROOM_FOR_END < CMD_MARKDOWN_MOST;
+        whole = o->n + row.n + room < CMD_MARKDOWN_MOST;
         if (whole)
             cmd_putn(o, row.text, row.n);
         else
             cmd_printf(o, "\n… and %zu more steps of this host.\n", h->plan->n - i);
     }
     cmd_out_done(&row);
-    cmd_put(o, "\n</details>\n");
+    cmd_put(o, begun ? "\n</details>\n" : "");
     return whole;
 }
 
 void cmd_render_range_markdown(struct cmd_out *o, const struct cmd *c, const struct cmd_range *r)
 {
+    struct cmd_out last = {.fd = -1, .utf8 = true};
     size_t steps = 0, changed = 0, left = 0;
     (void)c;
     for (size_t i = 0; i < r->n; i++) {
@@ -155,58 +170,60 @@ void cmd_render_range_markdown(struct cmd_out *o, const struct cmd *c, const str
         changed += r->hosts[i].goes || r->hosts[i].plan->n;
     }
     cmd_put(o, "### berth: ");
-    code_text(o, r->title);
+    title_text(o, "", r->title);
     cmd_printf(o, " — %zu %s on %zu of %zu %s\n\n", steps, steps == 1 ? "step" : "steps", changed, r->n, r->n == 1 ? "host" : "hosts");
     if (*r->note) {
         cmd_put(o, "> ");
         code_text(o, r->note);
         cmd_put(o, "\n\n");
     }
+    cmd_put(&last, "\nCut to fit a comment; all of it: ");
+    title_text(&last, "berth plan --range ", r->title);
+    cmd_put(&last, "\n");
     cmd_put(o, "| host | create | change | remove | recreate | interrupts | |\n|---|--:|--:|--:|--:|---|---|\n");
     size_t shown = 0;
     for (size_t i = 0; i < r->n && o->n < CMD_MARKDOWN_MOST / 3; i++, shown++)
         table_row(o, &r->hosts[i]);
     if (shown < r->n)
         cmd_printf(o, "\n… and %zu more hosts.\n", r->n - shown);
-    for (size_t i = 0; i < r->n; i++) {
-        if (!r->hosts[i].plan || !r->hosts[i].plan->n)
-            continue;
-        if (o->n + 2 * ROOM_FOR_END > CMD_MARKDOWN_MOST || !host_part(o, r, &r->hosts[i]))
+    for (size_t i = 0; i < r->n; i++)
+        if (r->hosts[i].plan && r->hosts[i].plan->n && !host_part(o, r, &r->hosts[i], last.n))
             left++;
-    }
-    if (left || shown < r->n) {
-        cmd_put(o, "\nCut to fit a comment; all of it: ");
-        char all[400];
-        snprintf(all, sizeof all, "berth plan --range %.300s", r->title);
-        code_text(o, all);
-        cmd_put(o, "\n");
-    }
+    if (left || shown < r->n)
+        cmd_putn(o, last.text, last.n);
+    cmd_out_done(&last);
 }
 
 void cmd_render_faults_markdown(struct cmd_out *o, const struct cmd *c, const char *title)
 {
+    struct cmd_out row = {.fd = -1, .utf8 = true};
     cmd_put(o, "### berth: ");
-    code_text(o, title);
+    title_text(o, "", title);
     cmd_printf(o, " — the spec is not valid: %zu %s\n\n", c->diags.errors, c->diags.errors == 1 ? "error" : "errors");
     cmd_put(o, "| where | | |\n|---|---|---|\n");
     size_t i = 0;
-    for (; i < c->diags.n && o->n + ROOM_FOR_END + 8192 < CMD_MARKDOWN_MOST; i++) {
+    for (; i < c->diags.n; i++) {
         const struct spec_diag *d = &c->diags.list[i];
         char where[1100], name[6];
         spec_diag_code(d->code, name);
         snprintf(where, sizeof where, "%s:%u:%u", c->file.name, d->at.line, d->at.col);
-        cmd_put(o, "| ");
-        code_text(o, where);
-        cmd_printf(o, " | %s %s | ", d->level == SPEC_ERROR ? "error" : "warning", name);
-        code_text(o, d->text);
+        row.n = 0;
+        cmd_put(&row, "| ");
+        code_text(&row, where);
+        cmd_printf(&row, " | %s %s | ", d->level == SPEC_ERROR ? "error" : "warning", name);
+        code_text(&row, d->text);
         if (d->hint) {
-            cmd_put(o, "<br>");
-            code_text(o, d->hint);
+            cmd_put(&row, "<br>");
+            code_text(&row, d->hint);
         }
-        cmd_put(o, " |\n");
+        cmd_put(&row, " |\n");
+        if (o->n + row.n + ROOM_FOR_END > CMD_MARKDOWN_MOST)
+            break;
+        cmd_putn(o, row.text, row.n);
     }
     if (i < c->diags.n)
         cmd_printf(o, "\n… and %zu more.\n", c->diags.n - i);
+    cmd_out_done(&row);
 }
 
 /* The text of a workflow command: its own escapes. `property`: before the two colons. */

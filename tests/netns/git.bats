@@ -343,6 +343,21 @@ hostile() {
     ((${#output} < 60000)) || fail "${#output} bytes"
     assert_match "$output" 'and [0-9]+ more steps of this host'
     assert_match "$output" 'all of it: <code>berth plan --range'
+    # Names that are five times as long when nothing in them is markup.
+    local long
+    long=$(printf '_%.0s' {1..200})
+    git branch "a/$long/$long" HEAD~1 && git branch "b/$long/$long"
+    for host in {1..40}; do printf '  h%s:\n    bridge: {name: b0, address: 10.9.0.1/16}\n    containers:\n' "$host"
+      for i in {1..30}; do echo "      c$i: {address: 10.9.1.$i, runtime: netns}"; done; done >>berth.yaml
+    git commit -qam 'forty hosts' && git branch "c/$long/$long"
+    for range in "a/$long/$long..b/$long/$long" "a/$long/$long..c/$long/$long" "HEAD~1..HEAD$(printf '~0%.0s' {1..4000})"; do
+        exits 0 here plan --range "$range" --markdown
+        (($(wc -c <<<"$output") <= 60000)) || fail "$(wc -c <<<"$output") bytes for ${range:0:10}"
+        (($(wc -c <<<"$output") > 50000)) || fail "$(wc -c <<<"$output") bytes for ${range:0:10}"
+        assert_match "$output" 'Cut to fit a comment; all of it: <code>berth plan --range'
+        assert_eq "$(grep -c '^<details>' <<<"$output")" "$(grep -c '^</details>' <<<"$output")"
+    done
+    git reset -q --hard HEAD~1
     # Annotations.
     echo '      bad: 10.99.0.1' >>berth.yaml && git commit -qam bad
     exits 65 here plan --range HEAD~1..HEAD --github

@@ -22,7 +22,10 @@ enum { MOST_ARGS = 40, FRAME_ROOM = 65536, MOST_TREES = 100000 };
 
 int cmd_git_split(const char *spec)
 {
-    const char *colon = strchr(spec, ':');
+    /* A date or a text in braces may have colons of its own: main@{10:00}, HEAD^{/fix: x}. */
+    const char *colon = spec, *brace;
+    while ((colon = strpbrk(colon, ":{")) && *colon == '{')
+        colon = (brace = strchr(colon, '}')) ? brace : colon + 1;
     if (!colon || !colon[1] || *spec == '/' || !strncmp(spec, "./", 2) || !strncmp(spec, "../", 3))
         return -1;
     return (int)(colon - spec);

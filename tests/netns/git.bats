@@ -33,6 +33,7 @@ nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
     exits 0 berth apply --git "$R" main:berth.yaml
     exits 0 berth status --git "$R" main:berth.yaml
     assert_match "$output" "in sync with $(git rev-parse --short=7 HEAD) \(main\), applied [0-9]+s ago"
+    exits 0 here validate 'main@{2030-01-01 10:00:00}:berth.yaml'
     # A second apply writes nothing; another commit is recorded even if nothing differs.
     local before
     before=$(host stat -c %Y%Z%i /var/lib/berth/applied)

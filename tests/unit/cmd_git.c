@@ -18,6 +18,7 @@ static void a_revision_or_a_file(void **state)
         {"main:berth.yaml", 4},      {"HEAD~2:a/b.yaml", 6}, {":berth.yaml", 0},   {"v1.0:./x", 4},  {"refs/heads/main:x", 15},
         {"berth.yaml", -1},          {"-", -1},              {"", -1},             {"main:", -1},    {"/srv/a:b.yaml", -1},
         {"./main:berth.yaml", -1},   {"../a:b", -1},         {"a b:c d", 3},       {"x:y:z", 1},
+        {"main@{2030-01-01 10:00:00}:berth.yaml", 26},     {"HEAD^{/fix: it}:x", 15},   {"a{b:c", 3},  {"@{0}:{a:b}", 4},  {"a{:}b", -1},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

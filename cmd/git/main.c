@@ -203,7 +203,16 @@ static git_repository *repository(const struct asked *a)
     /* The caller's own configuration may say where hooks are; root's says nothing to the user that the repository belongs to. */
     if (a->about && *a->about && !access(a->about, R_OK | X_OK))
         git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_GLOBAL, a->about);
-    if (git_repository_open_ext(&repo, git, GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT, NULL))
+    static const char unknown[] = "unsupported extension name extensions.";
+    int opened = git_repository_open_ext(&repo, git, GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT, NULL);
+    const char *extension = opened && !strncmp(why(), unknown, sizeof unknown - 1) ? why() + sizeof unknown - 1 : NULL;
+    if (extension && !strcmp(extension, "objectformat"))
+        fail("failed", "keep the spec in a repository of SHA-1 ids, which git init makes by itself",
+             "cannot open the repository '%s': its objects have SHA-256 ids, which are not supported", git);
+    if (extension)
+        fail("failed", "keep the spec in a repository without it: a fresh `git clone --bare` of this one has none",
+             "cannot open the repository '%s': its extension '%s' is not supported", git, extension);
+    if (opened)
         fail("failed", NULL, "cannot open the repository '%s': %s", git, why());
     git_odb *odb;
     if (a->objects && (git_repository_odb(&odb, repo) || git_odb_add_disk_alternate(odb, a->objects)))

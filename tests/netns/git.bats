@@ -113,6 +113,13 @@ nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
     assert_match "$stderr" 'shared1/.git/objects. belongs to user 4242'
     echo "$BATS_TEST_TMPDIR/shared5/.git/objects" >../shared2/.git/objects/info/alternates
     exits 1 here validate --git ../shared2 HEAD:berth.yaml
+    # What this library does not know.
+    git init -q --object-format=sha256 ../sha256
+    exits 1 here validate --git ../sha256 HEAD:berth.yaml
+    assert_match "$stderr" 'SHA-256 ids, which are not supported.*repository of SHA-1'
+    git clone -q . ../odd && git -C ../odd config extensions.worktreeConfig true && git -C ../odd config core.repositoryformatversion 1
+    exits 1 here validate --git ../odd HEAD:berth.yaml
+    assert_match "$stderr" "its extension 'worktreeconfig' is not supported.*git clone --bare"
     git tag -am 'annotated' v1
     exits 0 here validate v1:berth.yaml
 }

@@ -54,20 +54,51 @@ static enum cmd_exit range_failed(struct cmd *c, const struct cmd_range *r, enum
     return code;
 }
 
+/* The spec's path in the repository, whose revisions are the range's. `given` by hand, else what the environment names. */
+static enum cmd_exit range_path(struct cmd *c, char *room, size_t size, const char **path, struct rec_error *err)
+{
+    const char *env = getenv("BERTH_SPEC"), *given = c->args.spec ? c->args.spec : env && *env ? env : "berth.yaml";
+    int rev = cmd_git_split(given);
+    struct cmd_git_about a = {0};
+    if (!strcmp(given, "-") || (c->args.spec && rev >= 0)) {
+        rec_fail(err, EINVAL, "--range names the revisions itself, and '%.200s' is no path in the repository", given);
+        if (rev >= 0)
+            rec_hint(err, "write %.100s; a path that has a colon in it is written ./PATH", given + rev + 1);
+        return CMD_USAGE;
+    }
+    *path = given + rev + 1;
+    if (**path != '/')
+        return CMD_OK;
+    enum cmd_exit code = cmd_git_about(c->args.git, c->args.git_owner, &a, err);
+    char *real = code == CMD_OK ? realpath(*path, NULL) : NULL;
+    const char *whole = real ? real : *path;
+    bool inside = *a.work && !strncmp(whole, a.work, strlen(a.work));
+    if (inside)
+        snprintf(room, size, "%s", whole + strlen(a.work));
+    free(real);
+    if (code == CMD_OK && !inside) {
+        rec_fail(err, EINVAL, "%s'%.200s' is not in the work tree of the repository", c->args.spec ? "" : "BERTH_SPEC is set, and ", *path);
+        rec_hint(err, "with --range the spec is named by its path from the repository's top");
+        return CMD_USAGE;
+    }
+    *path = room;
+    return code;
+}
+
 static enum cmd_exit plan_range(struct cmd *c)
 {
     struct rec_error err = {0};
     struct cmd_range r = {.title = c->args.range};
     uint32_t deny = 0;
-    char bad[32], *range = strdup(c->args.range);
-    const char *path = c->args.spec ? c->args.spec : "berth.yaml", *from, *to;
+    char bad[32], room[1100], *range = strdup(c->args.range);
+    const char *path, *from, *to;
     enum cmd_exit code = CMD_USAGE;
     if (!range || !split_range(range, &from, &to)) {
         rec_fail(&err, EINVAL, "--range needs two revisions: A..B, not '%s'", c->args.range);
         rec_hint(&err, "what a branch adds since it left main: --range $(git merge-base main HEAD)..HEAD");
     } else if (c->args.deny && !cmd_deny_parse(c->args.deny, &deny, bad)) {
         rec_fail(&err, EINVAL, "--deny knows reload, restart, recreate and delete, not '%s'", bad);
-    } else {
+    } else if ((code = range_path(c, room, sizeof room, &path, &err)) == CMD_OK) {
         struct cmd_git_ask a = {.git = c->args.git, .owner = c->args.git_owner, .rev = from, .path = path,
                                 .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES}, b = a;
         b.rev = to;

@@ -269,6 +269,14 @@ hostile() {
     assert_match "$stderr" 'there is one of that name: deep/berth.yaml'
     exits 0 here plan --range HEAD~1..HEAD deep/berth.yaml
     assert_match "$output" 'has no deep/berth.yaml'
+    # Named by the environment, as the timer has it, and by its place in the work tree.
+    BERTH_SPEC=main:deep/berth.yaml exits 0 here plan --range HEAD..HEAD
+    BERTH_SPEC=$R/deep/berth.yaml exits 0 here plan --range HEAD..HEAD
+    exits 0 here plan --range HEAD..HEAD "$R/deep/berth.yaml"
+    BERTH_SPEC=/etc/berth/berth.yaml exits 64 here plan --range HEAD..HEAD
+    assert_match "$stderr" "BERTH_SPEC is set, and '/etc/berth/berth.yaml' is not in the work tree"
+    exits 64 here plan --range HEAD..HEAD main:deep/berth.yaml
+    assert_match "$stderr" "--range names the revisions itself.*write deep/berth.yaml"
     # A host that leaves is not torn down.
     sed -i s/localhost/elsewhere/ deep/berth.yaml && git commit -qam renamed
     exits 2 here plan -e --range HEAD~1..HEAD deep/berth.yaml

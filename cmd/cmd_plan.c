@@ -41,8 +41,8 @@ static void show_range(struct cmd *c, const struct cmd_range *r, enum cmd_exit c
 static enum cmd_exit range_failed(struct cmd *c, const struct cmd_range *r, enum cmd_exit code, const struct rec_error *err)
 {
     if (!c->diags.errors) {
-        if (c->args.github)
-            cmd_render_refusal_github(&c->out, c->file.name ? c->file.name : "", err);
+        if (c->args.markdown && code != CMD_USAGE)
+            cmd_render_refusal_markdown(&c->out, r->title, err);
         return cmd_fail(c, "berth.range", code, err);
     }
     if (c->args.json)
@@ -124,8 +124,13 @@ static enum cmd_exit plan_range(struct cmd *c)
 
 int cmd_plan(struct cmd *c)
 {
+    struct rec_error err;
     if (c->args.range)
         return plan_range(c);
+    if (c->args.markdown) {
+        rec_fail(&err, EINVAL, "--markdown is for the plan of a change: --range A..B");
+        return cmd_fail(c, "berth.plan", CMD_USAGE, &err);
+    }
     struct cmd_converge v = {.format = "berth.plan", .done = "Applied", .dry = true};
     enum cmd_exit code = cmd_load(c, CMD_SPEC_NEEDED, v.format);
     if (code == CMD_OK)

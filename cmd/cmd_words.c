@@ -31,10 +31,7 @@ int cmd_validate(struct cmd *c)
     enum cmd_exit code = cmd_load_file(c, CMD_SPEC_NEEDED, &err);
     if (code != CMD_OK && !c->diags.errors)
         return cmd_fail(c, "berth.validate", code, &err);
-    if (c->diags.n && (code == CMD_BAD_SPEC || !c->args.quiet)) {
-        char *text = spec_diags_format(c->arena, &c->diags, c->file.name, c->file.text, c->file.len, c->err.color);
-        cmd_put(&c->err, text ? text : "berth: out of memory\n");
-    }
+    cmd_tell_faults(c, code);
     if (code == CMD_OK && c->args.eval) {
         for (size_t i = 0; i < c->doc->n_hosts; i++) {
             enum cmd_exit one = evaluate(c, &c->doc->hosts[i]);

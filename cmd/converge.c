@@ -1,6 +1,7 @@
 /* The verbs that change a host differ in what they want; all else is here once. */
 #include "cmd/converge.h"
 #include "cmd/observe.h"
+#include "cmd/range.h"
 #include "cmd/render/render.h"
 #include <errno.h>
 #include <string.h>
@@ -89,6 +90,8 @@ static void report(struct cmd *c, const struct cmd_converge *v, const struct rec
     if (!v->dry || !good)
         cmd_render_result_text(c->args.json ? &nowhere : &c->out, &c->err, &p, v->done);
     cmd_out_done(&nowhere);
+    if (c->args.github && !good && r->error.text[0])
+        cmd_render_refusal_github(&c->out, c->git ? c->git->path : c->file.name, &r->error);
     if (r->outcome == REC_DENIED && geteuid())
         cmd_put(&c->err, "  this needs root\n");
     if (c->args.verbose > 1)

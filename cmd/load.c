@@ -80,12 +80,33 @@ void cmd_tell(struct cmd *c, const struct rec_error *e)
     cmd_render_error(&c->err, c->file.name, e);
 }
 
+/* The spec's path in the repository, for who looks at it there. */
+static const char *path_shown(const struct cmd *c)
+{
+    const char *name = c->git ? c->git->path : c->file.name ? c->file.name : "";
+    return name + (*name == ':');
+}
+
+void cmd_tell_faults(struct cmd *c, enum cmd_exit code)
+{
+    if (!c->diags.n || (code != CMD_BAD_SPEC && c->args.quiet))
+        return;
+    if (c->args.github) {
+        cmd_render_faults_github(&c->out, c, path_shown(c));
+        return;
+    }
+    char *text = spec_diags_format(c->arena, &c->diags, c->file.name, c->file.text, c->file.len, c->err.color);
+    cmd_put(&c->err, text ? text : "berth: out of memory\n");
+}
+
 enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, const struct rec_error *e)
 {
     struct rec_error said = *e;
     if (code == CMD_DENIED && geteuid() && !said.hint[0])
         rec_hint(&said, "this needs root: sudo berth %s …", c->args.verb ? c->args.verb->name : "");
     cmd_tell(c, &said);
+    if (c->args.github)
+        cmd_render_refusal_github(&c->out, path_shown(c), &said);
     if (c->args.json && format)
         cmd_render_failure_json(&c->out, format, c->host ? c->host->name : NULL, c->file.name, code, &said);
     return code;
@@ -191,10 +212,7 @@ enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format)
 {
     struct rec_error err = {0};
     enum cmd_exit code = cmd_load_file(c, need, &err);
-    if (c->diags.n && (code == CMD_BAD_SPEC || !c->args.quiet)) {
-        char *text = spec_diags_format(c->arena, &c->diags, c->file.name, c->file.text, c->file.len, c->err.color);
-        cmd_put(&c->err, text ? text : "berth: out of memory\n");
-    }
+    cmd_tell_faults(c, code);
     if (code == CMD_BAD_SPEC && c->diags.errors) {
         if (c->args.json)
             cmd_render_diags_json(&c->out, format, c->file.name, &c->diags, c->file.text, c->file.len, NULL);

@@ -44,6 +44,8 @@ enum { CMD_MARKDOWN_MOST = 60000 };
 void cmd_render_range_markdown(struct cmd_out *o, const struct cmd *c, const struct cmd_range *r);
 /* Faults of the later side, in markdown and as annotations of a workflow. */
 void cmd_render_faults_markdown(struct cmd_out *o, const struct cmd *c, const char *title);
+/* Why there is no plan. */
+void cmd_render_refusal_markdown(struct cmd_out *o, const char *title, const struct rec_error *e);
 void cmd_render_faults_github(struct cmd_out *o, const struct cmd *c, const char *path);
 void cmd_render_refusal_github(struct cmd_out *o, const char *path, const struct rec_error *e);
 #endif

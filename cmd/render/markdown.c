@@ -226,6 +226,19 @@ void cmd_render_faults_markdown(struct cmd_out *o, const struct cmd *c, const ch
     cmd_out_done(&row);
 }
 
+void cmd_render_refusal_markdown(struct cmd_out *o, const char *title, const struct rec_error *e)
+{
+    cmd_put(o, "### berth: ");
+    title_text(o, "", title);
+    cmd_put(o, " — there is no plan\n\n> ");
+    code_text(o, e->text);
+    if (*e->hint) {
+        cmd_put(o, "<br>");
+        code_text(o, e->hint);
+    }
+    cmd_put(o, "\n");
+}
+
 /* The text of a workflow command: its own escapes. `property`: before the two colons. */
 static void command_text(struct cmd_out *o, const char *text, bool property)
 {

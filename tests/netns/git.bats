@@ -237,6 +237,8 @@ hostile() {
     exits 0 berth apply --git "$R" HEAD~1:berth.yaml --host localhost
     exits 0 berth plan --json --git "$R" HEAD:berth.yaml --host localhost
     assert_eq "$(json '[.steps[] | "\(.sign) \(.object)"] | sort | join("\n")')" "$planned"
+    exits 4 berth plan --github --deny delete --git "$R" HEAD:berth.yaml --host localhost
+    assert_match "$output" '::error .*title=berth refused::this plan deletes netns two'
     # Denials and guards.
     exits 4 here plan --range HEAD~1..HEAD --deny delete
     assert_match "$output" 'deletes netns two, which is denied'
@@ -380,6 +382,23 @@ hostile() {
     assert_match "$output" '^::error file=berth.yaml,line=1006,col=12,endColumn=[0-9]+,title=berth E012::'
     exits 65 here plan --range HEAD~1..HEAD --markdown
     assert_match "$output" 'the spec is not valid: 1 error'
+    # Each where there is no range, too, or a word that it needs one.
+    exits 65 here validate --github HEAD:berth.yaml
+    assert_match "$output" '^::error file=berth.yaml,line=1006,col=12,endColumn=[0-9]+,title=berth E012::'
+    assert_eq "$stderr" ''
+    exits 65 here validate --github berth.yaml
+    assert_match "$output" '^::error file=berth.yaml,line=1006,'
+    exits 65 here plan --github :berth.yaml
+    assert_match "$output" '^::error file=berth.yaml,line=1006,'
+    exits 65 here plan --github nope.yaml
+    assert_match "$output" '^::error title=berth refused::cannot read .nope.yaml.'
+    exits 64 here plan --markdown main:berth.yaml
+    assert_match "$stderr" '--markdown is for the plan of a change'
+    # A spec that is not there is something to comment on.
+    exits 65 here plan --range HEAD~1..HEAD no_pe.yaml --markdown
+    assert_match "$output" '^### berth: <code>HEAD&#126;1..HEAD</code> — there is no plan.*no&#95;pe.yaml'
+    exits 65 here plan --range HEAD~1..HEAD no_pe.yaml --github
+    assert_eq "$(grep -c '^::error' <<<"$output")" 1
 }
 
 @test "hooks on a server: every kind of push" {

@@ -16,7 +16,7 @@ struct net_nft_net {
 };
 struct net_nft_bridge {
     char               name[IFNAMSIZ];
-    struct net_nft_net net[8];
+    const struct net_nft_net *net;      /* borrowed */
     size_t             n_net;
     char               uplink4[IFNAMSIZ], uplink6[IFNAMSIZ];    /* masquerade leaving by these; "": none */
     bool               open;            /* inbound: open; else only mapped ports and answers come in */
@@ -65,6 +65,7 @@ size_t net_nft_compare(const struct net_nft *want, const struct net_nft_have *ha
 struct net_nft_model {
     struct net_nft         nft;
     struct net_nft_bridge *bridges;
+    struct net_nft_net    *nets;        /* of all bridges */
     struct net_nft_map    *maps;
     struct net_nft_alone  *alone;
 };

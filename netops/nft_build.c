@@ -620,7 +620,7 @@ static int check(const struct net_nft *want, struct net_error *err)
 {
     for (size_t i = 0; i < want->n_bridges; i++) {
         const struct net_nft_bridge *b = &want->bridges[i];
-        if (!b->name[0] || b->n_net > sizeof b->net / sizeof b->net[0])
+        if (!b->name[0])
             return net_fail(err, EINVAL, "filter", "bridge '%.15s'", b->name);
         for (size_t k = 0; k < b->n_net; k++)
             if ((b->net[k].family != AF_INET && b->net[k].family != AF_INET6) ||
@@ -645,13 +645,21 @@ static int check(const struct net_nft *want, struct net_error *err)
 
 static void build(struct builder *b, const struct net_nft *want)
 {
+    size_t n_nets = 0, at = 0;
+    for (size_t i = 0; i < want->n_bridges; i++)
+        n_nets += want->bridges[i].n_net;
     struct net_nft_bridge *copies = calloc(want->n_bridges + 1, sizeof *copies);
+    struct net_nft_net *nets = calloc(n_nets + 1, sizeof *nets);
     const struct net_nft_bridge **sorted = calloc(want->n_bridges + 1, sizeof *sorted);
 
-    if (copies && sorted) {                             /* our order, whatever the order of the wish */
+    if (copies && nets && sorted) {                     /* our order, whatever the order of the wish */
         for (size_t i = 0; i < want->n_bridges; i++) {
             copies[i] = want->bridges[i];
-            qsort(copies[i].net, copies[i].n_net, sizeof copies[i].net[0], by_net);
+            for (size_t k = 0; k < copies[i].n_net; k++)
+                nets[at + k] = copies[i].net[k];
+            qsort(nets + at, copies[i].n_net, sizeof *nets, by_net);
+            copies[i].net = nets + at;
+            at += copies[i].n_net;
             sorted[i] = &copies[i];
         }
         qsort(sorted, want->n_bridges, sizeof *sorted, by_name);
@@ -678,6 +686,7 @@ static void build(struct builder *b, const struct net_nft *want)
         b->e = -ENOMEM;
     }
     free(copies);
+    free(nets);
     free(sorted);
 }
 

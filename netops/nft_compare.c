@@ -357,19 +357,49 @@ static bool same_net(const struct net_nft_net *a, const struct net_nft_net *b)
     return a->family == b->family && a->prefix == b->prefix && !memcmp(a->bytes, b->bytes, 16);
 }
 
+/* The bridge that the rule calls its own by masquerading what a port map turns back. NULL: the rule is none of these. */
+static struct net_nft_bridge *turned_back(const struct seen *s, struct net_nft_model *m, size_t n)
+{
+    for (size_t k = 0; s->dnat && s->net.family && s->oif[0] && k < n; k++)
+        if (!strcmp(m->bridges[k].name, s->oif))
+            return &m->bridges[k];
+    return NULL;
+}
+
+/* Each bridge's nets: counted, then put side by side in one array. */
+static bool model_nets(const struct nft_chain *src, struct net_nft_model *m, size_t n)
+{
+    struct net_nft_net *at = m->nets = calloc((src ? src->n : 0) + 1, sizeof *at);
+    if (!at)
+        return false;
+    for (size_t i = 0; src && i < src->n; i++) {
+        struct seen s = see(&src->rule[i]);
+        struct net_nft_bridge *b = turned_back(&s, m, n);
+        if (b)
+            b->n_net++;
+    }
+    for (size_t k = 0; k < n; k++) {
+        m->bridges[k].net = at;
+        at += m->bridges[k].n_net;
+        m->bridges[k].n_net = 0;
+    }
+    for (size_t i = 0; src && i < src->n; i++) {
+        struct seen s = see(&src->rule[i]);
+        struct net_nft_bridge *b = turned_back(&s, m, n);
+        if (b)
+            m->nets[(size_t)(b->net - m->nets) + b->n_net++] = s.net;
+    }
+    return true;
+}
+
 static void model_bridges(const struct nft_table *t, struct net_nft_model *m, size_t n)
 {
     const struct nft_chain *src = net_nft_find_chain(t, "src"), *pass = net_nft_find_chain(t, "pass");
 
     for (size_t i = 0; src && i < src->n; i++) {
         struct seen s = see(&src->rule[i]);
-        for (size_t k = 0; s.net.family && s.oif[0] && k < n; k++) {
+        for (size_t k = 0; !s.dnat && s.net.family && s.oif[0] && k < n; k++) {
             struct net_nft_bridge *b = &m->bridges[k];
-            if (s.dnat) {
-                if (!strcmp(b->name, s.oif) && b->n_net < sizeof b->net / sizeof b->net[0])
-                    b->net[b->n_net++] = s.net;
-                continue;
-            }
             for (size_t x = 0; x < b->n_net; x++)
                 if (same_net(&b->net[x], &s.net))
                     memcpy(s.net.family == AF_INET ? b->uplink4 : b->uplink6, s.oif, IFNAMSIZ);
@@ -425,6 +455,7 @@ bool net_nft_model(const struct net_nft_have *have, struct net_nft_model *out)
         memcpy(m.bridges[i].name, s->elem[i].key, IFNAMSIZ - 1);
         m.bridges[i].open = true;
     }
+    fine = fine && model_nets(net_nft_find_chain(t, "src"), &m, n_bridges);
     if (fine)
         model_bridges(t, &m, n_bridges);
     for (size_t i = 0; fine && i < 4; i++) {
@@ -462,6 +493,7 @@ bool net_nft_model(const struct net_nft_have *have, struct net_nft_model *out)
 void net_nft_model_done(struct net_nft_model *m)
 {
     free(m->bridges);
+    free(m->nets);
     free(m->maps);
     free(m->alone);
     memset(m, 0, sizeof *m);

@@ -28,22 +28,27 @@ static void uplink(struct rec_run *run, const struct spec_bridge *b, int family,
     }
 }
 
-static void want_bridge(struct rec_run *run, const struct spec_bridge *b, struct net_nft_bridge *o)
+static int want_bridge(struct rec_run *run, const struct spec_bridge *b, struct spec_arena *a, struct net_nft_bridge *o)
 {
+    struct net_nft_net *net = spec_arena_alloc(a, (b->n_addresses + 1) * sizeof *net);
+    if (!net)
+        return -ENOMEM;
     snprintf(o->name, sizeof o->name, "%s", b->name);
-    for (size_t i = 0; i < b->n_addresses && o->n_net < sizeof o->net / sizeof *o->net; i++) {
+    o->net = net;
+    o->n_net = b->n_addresses;
+    for (size_t i = 0; i < b->n_addresses; i++) {
         struct spec_addr n;
         spec_addr_network(&b->addresses[i].addr, &n);
-        struct net_nft_net *net = &o->net[o->n_net++];
-        net->family = n.family == 6 ? AF_INET6 : AF_INET;
-        net->prefix = n.prefix;
-        memcpy(net->bytes, n.bytes, sizeof net->bytes);
+        net[i].family = n.family == 6 ? AF_INET6 : AF_INET;
+        net[i].prefix = n.prefix;
+        memcpy(net[i].bytes, n.bytes, sizeof net[i].bytes);
     }
     if (rec_bridge_has(b, 4))
         uplink(run, b, 4, o->uplink4);
     if (rec_bridge_has(b, 6))
         uplink(run, b, 6, o->uplink6);
     o->open = b->nat.open;
+    return 0;
 }
 
 static size_t want_maps(const struct spec_container *c, uint32_t tag, struct net_nft_map *out)
@@ -97,7 +102,8 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     size_t b = 0, m = 0, k = 0;
     for (size_t i = 0; i < h->n_bridges; i++)
         if (filtered(h, &h->bridges[i])) {
-            want_bridge(run, &h->bridges[i], &bridges[b++]);
+            if (want_bridge(run, &h->bridges[i], a, &bridges[b++]))
+                return rec_fail(err, ENOMEM, "out of memory");
             if (h->bridges[i].nat.uplink == SPEC_UPLINK_AUTO && !run->facts.uplink4[0] && !run->facts.uplink6[0])
                 rec_state_note(out, h->bridges[i].name, "nat.interface is auto and this host has no default route: nothing is "
                                                         "masqueraded until there is one");
@@ -219,7 +225,7 @@ static void tell_lacking(struct told *t, const struct net_nft *x, const struct n
 {
     for (size_t i = 0; i < x->n_bridges; i++) {
         const struct net_nft_bridge *b = &x->bridges[i], *o = bridge_of(y, b->name);
-        if (!o || memcmp(b->net, o->net, sizeof b->net) || strcmp(b->uplink4, o->uplink4) || strcmp(b->uplink6, o->uplink6) ||
+        if (!o || b->n_net != o->n_net || memcmp(b->net, o->net, b->n_net * sizeof *b->net) || strcmp(b->uplink4, o->uplink4) || strcmp(b->uplink6, o->uplink6) ||
             b->open != o->open)
             tell(t, spec_arena_printf(t->a, "bridge %s by way of '%s'%s %s", b->name, *b->uplink4 ? b->uplink4 : b->uplink6,
                                       b->open ? ", open" : "", what));

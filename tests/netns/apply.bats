@@ -141,6 +141,41 @@ $port"
     host nft -j list chain inet berth src | jq -e '[.. | strings] | index("eth9") and (index("eth0") | not)' >/dev/null
 }
 
+# masqueraded FAMILY: the nets that nft says are masqueraded leaving by eth0.
+masqueraded() {
+    host nft -j list chain inet berth src | jq -r --arg family "$1" '.nftables[].rule.expr // empty |
+        select(any(.[]; .match.right? == "eth0")) | .[].match? | select(.left.payload?.protocol == $family) | .right.prefix |
+        "\(.addr)/\(.len)"'
+}
+
+@test "a bridge with a dozen subnets: each of them is masqueraded, and undo goes back to all of them" {
+    local nets4 nets6
+    nets4=$(seq -f '10.100.%g.1/24' 0 11 | paste -sd,) nets6=$(seq -f 'fd00:%g::1/64' 1 10 | paste -sd,)
+    spec <<-END
+	version: 1
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: [$nets4, "${nets6//,/\", \"}"]}
+	    nat: {interface: auto}
+	    containers:
+	      c: {address: 10.100.11.10, runtime: netns, gateway: 10.100.11.1}
+	END
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(masqueraded ip | sort -V)" "$(seq -f '10.100.%g.0/24' 0 11)"
+    assert_eq "$(masqueraded ip6 | sort -V)" "$(seq -f 'fd00:%g::/64' 1 10)"
+    pings "inside c" 198.51.100.1
+    exits 0 berth plan -e "$SPEC"
+    # The table changes, a later step fails: what comes back is the whole of what was there.
+    host nft -s list table inet berth >"$BATS_TEST_TMPDIR/before"
+    sed -i 's/interface: auto/interface: auto, inbound: open/; /^      c:/s/}$/}\n      d: {address: 10.100.0.10, runtime: netns, mac: "02:00:00:00:00:10"}/' "$SPEC"
+    host ip netns add d
+    exits 4 berth apply "$SPEC"
+    host ip netns del d
+    host_sh 'mkdir -p /run/netns && mount -t tmpfs -o ro none /run/netns'
+    exits 5 berth apply "$SPEC"
+    host nft -s list table inet berth | diff "$BATS_TEST_TMPDIR/before" -
+}
+
 @test "changes of the spec are live: address, mac, mtu, ports, isolation; what leaves it is removed" {
     netns_workshop
     exits 0 berth apply "$SPEC"

@@ -163,8 +163,8 @@ static void build(void)
 }
 
 static struct net_nft_bridge bridges[] = {
-    {.name = "br-a", .uplink4 = "eth0", .uplink6 = "eth0", .n_net = 2, .net = {{AF_INET, 24, {10, 100}}, {AF_INET6, 64, {0xfd, 0, 1}}}},
-    {.name = "br-d", .uplink4 = "eth0", .n_net = 1, .net = {{AF_INET, 24, {10, 101}}}},
+    {.name = "br-a", .uplink4 = "eth0", .uplink6 = "eth0", .n_net = 2, .net = (struct net_nft_net[]){{AF_INET, 24, {10, 100}}, {AF_INET6, 64, {0xfd, 0, 1}}}},
+    {.name = "br-d", .uplink4 = "eth0", .n_net = 1, .net = (struct net_nft_net[]){{AF_INET, 24, {10, 101}}}},
 };
 static const struct net_nft_map maps[] = {
     {.family = AF_INET, .proto = IPPROTO_TCP, .any = true, .port = 8080, .to_port = 80, .to = {10, 100, 0, 10}},

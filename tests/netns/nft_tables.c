@@ -35,9 +35,9 @@ static struct net_port *port;
 
 static struct net_nft_bridge bridges[] = {
     {.name = "br-containers", .uplink4 = "eth0", .uplink6 = "eth0", .n_net = 2,
-     .net = {{AF_INET, 24, {10, 100}}, {AF_INET6, 64, {0xfd, 0, 1}}}},
+     .net = (struct net_nft_net[]){{AF_INET, 24, {10, 100}}, {AF_INET6, 64, {0xfd, 0, 1}}}},
     {.name = "br-lab", .open = true, .uplink4 = "eth0", .n_net = 2,
-     .net = {{AF_INET, 20, {10, 99, 16}}, {AF_INET6, 61, {0xfd, 0, 2}}}},
+     .net = (struct net_nft_net[]){{AF_INET, 20, {10, 99, 16}}, {AF_INET6, 61, {0xfd, 0, 2}}}},
 };
 static struct net_nft_map maps[] = {
     {.family = AF_INET, .proto = IPPROTO_TCP, .any = true, .port = 8080, .to_port = 80, .to = {10, 100, 0, 10}, .tag = 11},

@@ -15,9 +15,9 @@
 #include <sys/socket.h>
 
 static struct net_nft_bridge bridges[] = {
-    {.name = "br-b", .open = true, .n_net = 1, .net = {{AF_INET, 20, {10, 99, 16}}}, .uplink4 = "eth1"},
+    {.name = "br-b", .open = true, .n_net = 1, .net = (struct net_nft_net[]){{AF_INET, 20, {10, 99, 16}}}, .uplink4 = "eth1"},
     {.name = "br-a", .n_net = 3, .uplink4 = "eth0", .uplink6 = "eth0",
-     .net = {{AF_INET6, 64, {0xfd, 0, 1}}, {AF_INET, 24, {10, 100}}, {AF_INET6, 61, {0xfd, 0, 2}}}},
+     .net = (struct net_nft_net[]){{AF_INET6, 64, {0xfd, 0, 1}}, {AF_INET, 24, {10, 100}}, {AF_INET6, 61, {0xfd, 0, 2}}}},
 };
 static struct net_nft_map maps[] = {
     {.family = AF_INET, .proto = IPPROTO_TCP, .any = true, .port = 8080, .to_port = 80, .to = {10, 100, 0, 10}, .tag = 11},
@@ -195,6 +195,19 @@ static void test_model(void **state)
     net_nft_model_done(&m);
     net_nft_find_chain(&h.img.table[NFT_INET], "guard")->n--;
     assert_false(net_nft_model(&h, &m));                /* and this is nothing of ours */
+    net_nft_image_done(&h.img);
+
+    struct net_nft_net many[20];                        /* as many subnets as a bridge has */
+    struct net_nft_bridge wide[2] = {{.name = "br-a", .n_net = 20, .net = many, .uplink4 = "eth0"}, bridges[0]};
+    struct net_nft broad = {wide, 2, NULL, 0, NULL, 0};
+    for (uint8_t i = 0; i < 20; i++)
+        many[i] = (struct net_nft_net){AF_INET, 24, {10, 100, i}};
+    hold(&h, &broad);
+    assert_true(net_nft_model(&h, &m));
+    assert_int_equal(m.bridges[0].n_net, 20);
+    assert_int_equal(m.bridges[0].net[19].bytes[2], 19);
+    assert_int_equal(m.bridges[1].n_net, 1);
+    net_nft_model_done(&m);
     net_nft_image_done(&h.img);
 
     hold(&h, &none);

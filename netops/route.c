@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { LOOPBACK_IFINDEX = 1 };          /* in every namespace: include/net/flow.h of the kernel */
+
 static size_t family_size(uint8_t family)
 {
     return family == AF_INET ? 4 : family == AF_INET6 ? 16 : 0;
@@ -74,6 +76,11 @@ bool net_route_decode(const struct nlmsghdr *m, struct net_route *out)
         return false;
     *out = d;
     return true;
+}
+
+bool net_route_leaves(const struct net_route *r)
+{
+    return r->type == RTN_UNICAST && r->oif > LOOPBACK_IFINDEX;
 }
 
 struct route_reader {

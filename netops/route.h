@@ -18,6 +18,8 @@ typedef int (*net_route_fn)(void *arg, const struct net_route *r);
 /* The main table, both families. IPv4 and IPv6 each in a dump of their own, clones and local routes left out. */
 int  net_route_dump(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg, struct net_error *err);
 bool net_route_decode(const struct nlmsghdr *m, struct net_route *out);
+/* Packets leave by it: a unicast route over another link than lo. `unreachable` and its kin name lo, too. */
+bool net_route_leaves(const struct net_route *r);
 /* Queue: a route by way of `gateway` (or on the link alone), EXCL, main table. Type 0: unicast; protocol 0: 190, ours. */
 int  net_batch_route_new(struct net_batch *b, const struct net_route *r, const char *link, uint32_t tag);
 int  net_batch_route_del(struct net_batch *b, const struct net_route *r, const char *link, uint32_t tag);

@@ -65,7 +65,7 @@ static bool covers(const struct net_route *r, const struct spec_addr *a)
 static int take(void *arg, const struct net_route *r)
 {
     struct way *w = arg;
-    if (covers(r, &w->c->client) && (r->prefix > w->prefix || (r->prefix == w->prefix && r->metric < w->metric))) {
+    if (net_route_leaves(r) && covers(r, &w->c->client) && (r->prefix > w->prefix || (r->prefix == w->prefix && r->metric < w->metric))) {
         w->prefix = r->prefix;
         w->metric = r->metric;
         w->oif = r->oif;

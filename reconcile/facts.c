@@ -75,7 +75,7 @@ static int take_route(void *arg, const struct net_route *r)
 {
     struct uplinks *u = arg;
     int f = r->family == AF_INET6;
-    if (r->prefix == 0 && r->oif > 0 && (!u->oif[f] || r->metric < u->metric[f])) {
+    if (r->prefix == 0 && net_route_leaves(r) && (!u->oif[f] || r->metric < u->metric[f])) {
         u->oif[f] = r->oif;
         u->metric[f] = r->metric;
     }

@@ -39,6 +39,21 @@ teardown() { lab_down; }
     same_facts "$BATS_TEST_TMPDIR/before"
 }
 
+@test "nat: auto takes no route for an uplink that leads nowhere" {
+    host ip -6 route add unreachable default metric 5
+    host ip route add unreachable default metric 4000000000
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(host nft -j list chain inet berth src | jq -r '[.. | .match? | select(.left.meta?.key == "oifname") | .right | strings] | unique | join(" ")')" \
+        "@bridges br-containers eth0"
+    # Nor does it where there is no other.
+    host_sh 'ip -6 route del default dev eth0; ip -6 route add blackhole default metric 6'
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    assert_eq "$(host nft -j list chain inet berth src | jq '[.. | .match? | select(.right == "lo")] | length')" 0
+    assert_eq "$(host nft -j list chain inet berth src | jq '[.nftables[].rule.expr // empty | select(any(.[]; .match.right? == "eth0")) |
+        .[].match?.left.payload?.protocol // empty] | unique | join(" ")' -r)" ip
+}
+
 @test "drift: an address, its prefix, the default route" {
     exits 0 berth apply "$SPEC"
     local port="port six (vb-six)" what

@@ -134,6 +134,16 @@ small() {
     refute_match "$(berth plan "$SPEC")" $'\e'
 }
 
+@test "the operator's way is looked for among routes that lead somewhere" {
+    small
+    exits 0 berth apply "$SPEC"
+    host_sh 'ip route add 192.0.2.0/24 via 10.100.0.10 metric 10; ip route add unreachable 192.0.2.0/24; ip route add blackhole 192.0.2.7/32'
+    export SSH_CONNECTION='192.0.2.7 40000 203.0.113.2 22'
+    exits 4 berth destroy --yes "$SPEC"
+    assert_match "$stderr" 'you are connected from 192.0.2.7 to 203.0.113.2, and this plan cuts that way'
+    unset SSH_CONNECTION
+}
+
 @test "the operator's own connection: a plan that cuts it is refused, with the connection and the step named" {
     spec <<'END'
 version: 1

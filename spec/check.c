@@ -72,6 +72,16 @@ static void check_bridge(struct check *k, const struct spec_bridge *b)
     }
 }
 
+/* Linux takes IPv6 off a link whose packets are smaller than that. */
+static void check_mtu(struct check *k, const struct spec_bridge *b)
+{
+    const struct spec_cidr *six = spec_bridge_address(b, 6);
+    if (!b->mtu || b->mtu >= 1280 || !six)
+        return;
+    struct spec_diag *d = spec_fault(k->c, SPEC_E_NUMBER, b->mtu_at, "mtu %u is too small for IPv6, which needs 1280 bytes (RFC 8200 5)", b->mtu);
+    spec_note(k->c, d, six->at, "the bridge's IPv6 address is given here");
+}
+
 static bool overlap(const struct spec_addr *a, const struct spec_addr *b)
 {
     return a->has_prefix && b->has_prefix && (spec_addr_in(a, b) || spec_addr_in(b, a));
@@ -113,6 +123,7 @@ static void check_bridges(struct check *k, struct net *net, size_t n)
     for (size_t i = 0; i < k->h->n_bridges; i++) {
         const struct spec_bridge *b = &k->h->bridges[i];
         check_bridge(k, b);
+        check_mtu(k, b);
         k->blind |= !b->n_addresses;
         spec_seen_put(&names, b->name, strlen(b->name), b->at, &k->c->oom);
         if (b->nat.interface) {

@@ -61,6 +61,13 @@ static int set(const char *family, const char *link, const char *name, bool on, 
     return net_sysctl_write(key, on ? "1" : "0", &e) ? rec_fail_net(err, &e) : 0;
 }
 
+/* A link with an mtu below 1280 has no IPv6 and no such setting; it comes back, with its default, when the mtu grows. */
+static int set_accept_ra(const char *link, bool on, struct rec_error *err)
+{
+    int r = set("ipv6", link, "accept_ra", on, err);
+    return r == -ENOENT ? 0 : r;
+}
+
 static int read_bridges(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
     const struct rec_links *links = run->links;
@@ -206,8 +213,9 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
         r = 0;
         if (s->state != REC_PENDING)
             continue;
-        if ((new && !early(s) && t->stated & 1u << F_ACCEPT_RA && !t->bridge.accept_ra) || s->changed & 1u << F_ACCEPT_RA)
-            r = set("ipv6", t->key, "accept_ra", t->bridge.accept_ra, &e);
+        bool grown = (new && !early(s)) || s->changed & 1u << F_MTU;
+        if ((grown && t->stated & 1u << F_ACCEPT_RA && !t->bridge.accept_ra) || s->changed & 1u << F_ACCEPT_RA)
+            r = set_accept_ra(t->key, t->bridge.accept_ra, &e);
         /* Without it, deleting our address would take another's of the same subnet along. */
         if (!r && new)
             r = set("ipv4", t->key, "promote_secondaries", true, &e);

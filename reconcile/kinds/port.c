@@ -80,7 +80,7 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         want_gateway(c, b, 4, p);
         want_gateway(c, b, 6, p);
         it->stated = ((1u << REC_PORT_GATEWAY) * 2 - 1) & ~(b->mtu ? 0 : 1u << REC_PORT_MTU) &
-                     ~(run->facts.ipv6 ? 0 : 1u << REC_PORT_AUTOCONF);
+                     ~(run->facts.ipv6 && !(b->mtu && b->mtu < 1280) ? 0 : 1u << REC_PORT_AUTOCONF);   /* smaller: no IPv6 at all */
         it->weak = 1u << REC_PORT_AUTOCONF | (c->has_mac ? 0 : 1u << REC_PORT_MAC);
     }
     return 0;

@@ -176,6 +176,26 @@ masqueraded() {
     host nft -s list table inet berth | diff "$BATS_TEST_TMPDIR/before" -
 }
 
+@test "an mtu too small for IPv6 is applied where there is none, and taken back" {
+    spec <<'END'
+version: 1
+hosts:
+  localhost:
+    bridge: {name: br0, address: 10.100.0.1/24, mtu: 1000}
+    containers:
+      a: {address: 10.100.0.10, runtime: netns}
+END
+    local mtu
+    for mtu in 1000 1500 576 1280; do
+        sed -i "s/mtu: [0-9]*/mtu: $mtu/" "$SPEC"
+        exits 0 berth apply "$SPEC"
+        exits 0 berth plan -e "$SPEC"
+        assert_eq "$(host cat /sys/class/net/br0/mtu) $(inside a ip -j link show eth0 | jq '.[0].mtu')" "$mtu $mtu"
+        pings "inside a" 10.100.0.1
+    done
+    assert_eq "$(host cat /proc/sys/net/ipv6/conf/br0/accept_ra)" 0
+}
+
 @test "changes of the spec are live: address, mac, mtu, ports, isolation; what leaves it is removed" {
     netns_workshop
     exits 0 berth apply "$SPEC"

@@ -470,13 +470,21 @@ static int enough(struct cmd_args *a, struct cmd_complaint *why)
     return 0;
 }
 
-int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why)
+static bool takes(const struct cmd_verb *v, const char *flag)
+{
+    for (size_t k = 0; k < cmd_n_flags; k++)
+        if (!strcmp(cmd_flags[k].name, flag))
+            return cmd_flag_of(&cmd_flags[k], v);
+    return false;
+}
+
+static int parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why)
 {
     *out = (struct cmd_args){.allow_deletes = -1, .lock_timeout_ms = 30000, .lines = -1, .interval_ms = -1, .count = -1};
     memset(why, 0, sizeof *why);
-    int r = from_environment(out, env, why);
+    int r = from_environment(out, env, why), i = 1;
     bool only_operands = false;
-    for (int i = 1; !r && i < argc; i++) {
+    for (; !r && i < argc; i++) {
         const char *word = argv[i];
         if (!only_operands && !strcmp(word, "--")) {
             only_operands = true;
@@ -498,6 +506,8 @@ int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out
             }
         }
     }
+    for (; r && !only_operands && i < argc && strcmp(argv[i], "--"); i++)
+        out->json |= !strcmp(argv[i], "--json");
     if (r)
         return r;
     if (!out->verb && !out->help) {
@@ -505,4 +515,12 @@ int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out
         return complain(why, "berth needs to be told what to do");
     }
     return out->help ? 0 : enough(out, why);
+}
+
+int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why)
+{
+    int r = parse(argc, argv, env, out, why);
+    out->json = out->json && (!out->verb || takes(out->verb, "json"));
+    out->github = out->github && !out->json;        /* annotations would stand in the envelope's way */
+    return r;
 }

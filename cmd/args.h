@@ -94,7 +94,8 @@ struct cmd_complaint {
     char text[400];                 /* a sentence; raw bytes of the user's may be in it */
     char hint[200];
 };
-/* 0, or -EINVAL with *why. *out is filled as far as it got (its verb, json and colour are for the complaint's form). */
+/* 0, or -EINVAL with *why. *out is filled as far as it got; its verb, colour and json, which counts wherever it stands, are for the
+ * complaint's form. json is false for a verb that knows no --json, whatever BERTH_JSON says. */
 int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why);
 /* "30s", "500ms", "2m", "1h", "30": milliseconds; -1: not a time. */
 long cmd_time_parse(const char *text);

@@ -61,7 +61,8 @@ void          cmd_done(struct cmd *c);
 void cmd_tell_faults(struct cmd *c, enum cmd_exit code);
 /* One sentence, with its place in the spec and its hint, on stderr. */
 void cmd_tell(struct cmd *c, const struct rec_error *e);
-/* The same, with --github an annotation, and with --json an envelope that holds nothing else. Gives back `code`. */
+/* The same, with --github an annotation, and with --json an envelope that holds nothing else. `format` NULL: "berth.VERB". Gives back
+ * `code`. */
 enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, const struct rec_error *e);
 /* "there is no container …", with the nearest name there is. */
 enum cmd_exit cmd_no_container(struct cmd *c, const char *format, const char *name);

@@ -20,10 +20,13 @@ int cmd_hook(struct cmd *c)
     const char *word = c->args.names[0];
     struct rec_error err;
     for (size_t i = 0; i < cmd_n_hook_events; i++)
-        if (!strcmp(word, cmd_hook_events[i].name))
+        if (!strcmp(word, cmd_hook_events[i].name)) {
+            c->args.json = false;       /* git calls it, and whoever pushes reads it */
             return cmd_hook_call(c, &cmd_hook_events[i]);
+        }
     for (size_t i = 0; i < WORDS; i++)
         if (!strcmp(word, words[i].name)) {
+            c->args.json &= words[i].run != cmd_hook_look;
             if (c->args.n_names == 1)
                 return words[i].run(c);
             rec_fail(&err, EINVAL, "berth hook %s takes no argument, and '%s' is one", word, c->args.names[1]);

@@ -180,12 +180,19 @@ static enum cmd_exit turn(struct restore *r, bool stop)
     struct cmd *c = r->cmd;
     char *names[] = {r->name, NULL}, **saved = c->args.names;
     bool json = c->args.json;
+    struct cmd_out out = c->out;
     size_t n = c->args.n_names;
     c->args.names = names;
     c->args.n_names = 1;
     c->args.json = false;
+    if (json)           /* what stop and start would tell is no part of the one envelope */
+        c->out = (struct cmd_out){.fd = -1};
     enum cmd_exit code = stop ? cmd_hold_converge(c, FORMAT, "restore", "Stopped:", CMD_HOLD_FOR_NOW, "it is being restored", true)
                               : cmd_hold_converge(c, FORMAT, "restore", "Started:", CMD_LET_GO, NULL, true);
+    if (json) {
+        cmd_out_done(&c->out);
+        c->out = out;
+    }
     c->args.json = json;
     c->args.names = saved;
     c->args.n_names = n;
@@ -213,8 +220,10 @@ static enum cmd_exit replace(struct restore *r, struct rec_error *err)
     }
     if (r->ran)
         code = turn(r, true);
-    if (code != CMD_OK)
+    if (code != CMD_OK) {
+        rec_fail(err, EIO, "container %s cannot be stopped, and its root stays as it is", r->name);
         return code;
+    }
     if (swap(r, err)) {
         if (r->ran)
             turn(r, false);

@@ -8,21 +8,45 @@
 #include <unistd.h>
 
 /* Every system of a host, as `nix flake check` would; needs no rights and not that host. */
-static enum cmd_exit evaluate(struct cmd *c, const struct spec_host *h)
+static enum cmd_exit evaluate(struct cmd *c, const struct spec_host *h, struct rec_error *err)
 {
     struct rec_options o = {.spec_name = c->file.name, .spec_dir = c->file.dir, .allow_deletes = -1, .offline = true};
     const struct cmd_git *g = c->git;
     struct rec_build build = {.plan = true, .evaluate = true};
     struct rec_run *run;
-    struct rec_error err;
     if (g)
         c->source = cmd_git_source(g);
     o.source = g ? &c->source : NULL;
-    if (rec_open(&run, &o, &err))
-        return cmd_fail(c, "berth.validate", CMD_FAILED, &err);
-    int r = rec_build(run, h, &build, &err);
+    if (rec_open(&run, &o, err))
+        return CMD_FAILED;
+    int r = rec_build(run, h, &build, err);
     rec_close(run);
-    return r ? cmd_fail(c, "berth.validate", CMD_BAD_SPEC, &err) : CMD_OK;
+    return r ? CMD_BAD_SPEC : CMD_OK;
+}
+
+/* One host after the other; what fails is told of each, and in one envelope. */
+static enum cmd_exit evaluate_all(struct cmd *c)
+{
+    enum cmd_exit code = CMD_OK;
+    size_t n = 0;
+    bool json = c->args.json;
+    struct rec_error *errors = spec_arena_alloc(c->arena, (c->doc->n_hosts + 1) * sizeof *errors);
+    if (!errors) {
+        struct rec_error err;
+        rec_fail(&err, ENOMEM, "out of memory");
+        return cmd_fail(c, "berth.validate", CMD_FAILED, &err);
+    }
+    for (size_t i = 0; i < c->doc->n_hosts; i++) {
+        enum cmd_exit one = evaluate(c, &c->doc->hosts[i], &errors[n]);
+        if (one == CMD_OK)
+            continue;
+        c->args.json = false;
+        code = cmd_fail(c, "berth.validate", one, &errors[n++]);
+        c->args.json = json;
+    }
+    if (n && json)
+        cmd_render_failures_json(&c->out, "berth.validate", NULL, c->file.name, code, errors, n);
+    return code;
 }
 
 int cmd_validate(struct cmd *c)
@@ -33,10 +57,7 @@ int cmd_validate(struct cmd *c)
         return cmd_fail(c, "berth.validate", code, &err);
     cmd_tell_faults(c, code);
     if (code == CMD_OK && c->args.eval) {
-        for (size_t i = 0; i < c->doc->n_hosts; i++) {
-            enum cmd_exit one = evaluate(c, &c->doc->hosts[i]);
-            code = one == CMD_OK ? code : one;
-        }
+        code = evaluate_all(c);
         if (code != CMD_OK)
             return code;
     }

@@ -94,6 +94,12 @@ static enum cmd_exit failed(struct cmd *c, const char *what, const char *path, i
     return cmd_fail(c, "berth.hook", code == EACCES || code == EPERM ? CMD_DENIED : CMD_FAILED, &err);
 }
 
+/* What is done is data for people only: a program that asks for JSON gets the state that came of it. */
+static struct cmd_out *talk(struct cmd *c)
+{
+    return c->args.json ? &c->err : &c->out;
+}
+
 static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_event *e, const char *branch,
                                  const char *owner)
 {
@@ -106,7 +112,7 @@ static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a, c
     script(c, e, branch, owner, &text);
     enum state s = state_of(path, &have);
     if (s == OURS && !strcmp(have, text.text)) {
-        cmd_printf(&c->out, "  %-14s is there already\n", e->name);
+        cmd_printf(talk(c), "  %-14s is there already\n", e->name);
     } else if (s == OTHER && !faccessat(AT_FDCWD, before, F_OK, AT_SYMLINK_NOFOLLOW)) {
         rec_fail(&err, EEXIST, "'%s' is not berth's, and '%s' is there as well", path, before);
         rec_hint(&err, "another program has replaced berth's hook: take one of the two away");
@@ -118,7 +124,7 @@ static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a, c
             rename(before, path);
         code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
     } else {
-        cmd_printf(&c->out, "  %-14s %s\n", e->name,
+        cmd_printf(talk(c), "  %-14s %s\n", e->name,
                    s == OTHER  ? "installed; the hook that was there runs first"
                    : s == OURS ? "renewed"
                                : "installed");
@@ -162,7 +168,7 @@ static enum cmd_exit listen_for(struct cmd *c, const struct cmd_git_about *a, co
     cmd_printf(&unit, "[Path]\nPathChanged=%s\n", file);
     enum cmd_exit code = CMD_OK;
     if (!access(CMD_ENV_FILE, F_OK))
-        cmd_printf(&c->out, "  %s is there and stays as it is\n", CMD_ENV_FILE);
+        cmd_printf(talk(c), "  %s is there and stays as it is\n", CMD_ENV_FILE);
     else if (rec_dir_make("/etc/berth", 0755, &err) || rec_file_write(CMD_ENV_FILE, text.text, text.n, 0644, &err))
         code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
     static const char *const reload[] = {"/usr/bin/systemctl", "daemon-reload", NULL};
@@ -172,7 +178,7 @@ static enum cmd_exit listen_for(struct cmd *c, const struct cmd_git_about *a, co
             systemctl(c, reload, &err) || systemctl(c, enable, &err))
             code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
         else
-            cmd_put(&c->out, "  berth-look.path listens: a push by a user without root is applied\n");
+            cmd_put(talk(c), "  berth-look.path listens: a push by a user without root is applied\n");
     }
     cmd_out_done(&text);
     cmd_out_done(&unit);
@@ -203,9 +209,9 @@ int cmd_hook_install(struct cmd *c)
     /* Who pushes is not always who owns the repository. */
     if (!stat(a.repo, &st) && st.st_uid)
         snprintf(owner, sizeof owner, "%u", st.st_uid);
-    cmd_put(&c->out, "Hooks in ");
-    cmd_safe(&c->out, a.hooks);
-    cmd_put(&c->out, *a.hooks_set ? " (core.hooksPath)\n" : "\n");
+    cmd_put(talk(c), "Hooks in ");
+    cmd_safe(talk(c), a.hooks);
+    cmd_put(talk(c), *a.hooks_set ? " (core.hooksPath)\n" : "\n");
     if (mkdir(a.hooks, 0755) && errno != EEXIST)
         return failed(c, "make", a.hooks, errno);
     for (size_t i = 0; code == CMD_OK && i < cmd_n_hook_events; i++)
@@ -213,7 +219,7 @@ int cmd_hook_install(struct cmd *c)
             code = install_one(c, &a, &cmd_hook_events[i], branch, c->args.git_owner ? c->args.git_owner : *owner ? owner : NULL);
     if (code == CMD_OK && c->args.apply && !geteuid() && !*a.work)
         code = listen_for(c, &a, branch);
-    return code;
+    return code == CMD_OK && c->args.json ? (enum cmd_exit)cmd_hook_status(c) : code;
 }
 
 static enum cmd_exit forget(struct cmd *c, const struct cmd_git_about *a)
@@ -234,7 +240,7 @@ static enum cmd_exit forget(struct cmd *c, const struct cmd_git_about *a)
     if (unlink(file))
         return failed(c, "remove", file, errno);
     if (!access("/run/systemd/system", F_OK))
-        cmd_put(&c->out, "  berth-look.path no longer listens; " CMD_ENV_FILE " stays: the timer and the boot unit read it\n");
+        cmd_put(talk(c), "  berth-look.path no longer listens; " CMD_ENV_FILE " stays: the timer and the boot unit read it\n");
     return CMD_OK;
 }
 
@@ -268,16 +274,17 @@ int cmd_hook_uninstall(struct cmd *c)
         bool back = !faccessat(AT_FDCWD, before, F_OK, AT_SYMLINK_NOFOLLOW);
         if (back ? rename(before, path) : unlink(path))
             return failed(c, "remove", path, errno);
-        cmd_printf(&c->out, "  %-14s %s%s", name, back ? "removed; the hook that was there before is back" : "removed", *dirs[1] ? ", in " : "\n");
+        cmd_printf(talk(c), "  %-14s %s%s", name, back ? "removed; the hook that was there before is back" : "removed", *dirs[1] ? ", in " : "\n");
         if (*dirs[1]) {
-            cmd_safe(&c->out, dir);
-            cmd_put(&c->out, "\n");
+            cmd_safe(talk(c), dir);
+            cmd_put(talk(c), "\n");
         }
         n++;
     }
     if (!n)
-        cmd_put(&c->out, "There is no hook of berth's here.\n");
-    return forget(c, &a);
+        cmd_put(talk(c), "There is no hook of berth's here.\n");
+    code = forget(c, &a);
+    return code == CMD_OK && c->args.json ? cmd_hook_status(c) : (int)code;
 }
 
 /* One hook, as a line and as data. */

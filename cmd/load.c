@@ -107,8 +107,11 @@ enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, co
     cmd_tell(c, &said);
     if (c->args.github)
         cmd_render_refusal_github(&c->out, path_shown(c), &said);
-    if (c->args.json && format)
-        cmd_render_failure_json(&c->out, format, c->host ? c->host->name : NULL, c->file.name, code, &said);
+    if (c->args.json) {
+        char own[64];
+        snprintf(own, sizeof own, "berth.%s", c->args.verb ? c->args.verb->name : "usage");
+        cmd_render_failures_json(&c->out, format ? format : own, c->host ? c->host->name : NULL, c->file.name, code, &said, 1);
+    }
     return code;
 }
 

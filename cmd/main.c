@@ -46,8 +46,11 @@ int main(int argc, char **argv)
     cmd_out_init(&c.out, 1, c.args.color);
     cmd_out_init(&c.err, 2, c.args.color);
     if (r) {
-        cmd_render_complaint(&c.err, argc > 0 ? why.text : "berth needs to be told what to do", argc > 0 ? why.hint : "");
-        code = CMD_USAGE;
+        struct rec_error err = {0};
+        rec_fail(&err, EINVAL, "%s", argc > 0 ? why.text : "berth needs to be told what to do");
+        if (argc > 0 && *why.hint)
+            rec_hint(&err, "%s", why.hint);
+        code = cmd_fail(&c, NULL, CMD_USAGE, &err);
     } else if (c.args.help) {
         cmd_render_help(&c.out, c.args.verb);
         code = CMD_OK;

@@ -25,15 +25,6 @@ void cmd_render_error(struct cmd_out *o, const char *file, const struct rec_erro
     }
 }
 
-void cmd_render_complaint(struct cmd_out *o, const char *text, const char *hint)
-{
-    struct rec_error e = {0};
-    rec_fail(&e, EINVAL, "%s", text);
-    if (*hint)
-        rec_hint(&e, "%s", hint);
-    cmd_render_error(o, NULL, &e);
-}
-
 static const char *code_name(enum cmd_exit code)
 {
     switch (code) {
@@ -63,11 +54,12 @@ static const char *code_name(enum cmd_exit code)
     return "failed";
 }
 
-void cmd_render_failure_json(struct cmd_out *o, const char *format, const char *host, const char *file, enum cmd_exit code,
-                         const struct rec_error *e)
+void cmd_render_failures_json(struct cmd_out *o, const char *format, const char *host, const char *file, enum cmd_exit code,
+                              const struct rec_error *list, size_t n)
 {
     json_t *j = cmd_json_envelope(format, host, file, code_name(code));
-    json_array_append_new(json_object_get(j, "errors"), cmd_json_error(file, e));
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(json_object_get(j, "errors"), cmd_json_error(file, &list[i]));
     cmd_json_emit(o, j);
 }
 

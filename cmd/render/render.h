@@ -80,10 +80,9 @@ void cmd_render_duration(uint64_t ms, char out[32]);
 
 /* file:line:col: TEXT, then the hint. */
 void cmd_render_error(struct cmd_out *o, const char *file, const struct rec_error *e);
-void cmd_render_complaint(struct cmd_out *o, const char *text, const char *hint);
 /* An envelope that only says what failed. */
-void cmd_render_failure_json(struct cmd_out *o, const char *format, const char *host, const char *file, enum cmd_exit code,
-                         const struct rec_error *e);
+void cmd_render_failures_json(struct cmd_out *o, const char *format, const char *host, const char *file, enum cmd_exit code,
+                              const struct rec_error *list, size_t n);
 /* An envelope of diagnostics. `doc`: what the valid spec holds, or NULL. */
 void cmd_render_diags_json(struct cmd_out *o, const char *format, const char *file, const struct spec_diags *d, const char *text, size_t len,
                        const struct spec_doc *doc);

@@ -107,6 +107,8 @@ tree() {
     assert_eq "$(host cat /srv/root/data/page)" second
     exits 0 berth plan -e "$SPEC"
     assert_eq "$(host_sh 'ls -A /srv | grep berth || :')" ""
+    exits 5 berth restore "$B.3" --force --json -f "$SPEC"
+    assert_eq "$(jq -rs 'map(.format + " " + .outcome) | join(",")' <<<"$output")" "berth.restore rolled_back"
 }
 
 @test "it stands still while it is read, and goes on whatever happens to berth" {

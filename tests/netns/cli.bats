@@ -80,6 +80,56 @@ verbs() { berth help | awk '/^Verbs/ {on = 1; next} on && /^ / {print $1} on && 
     assert_eq "$(json .outcome)" invalid
 }
 
+# one_envelope STATUS ARGS...: that status, and on standard output one JSON document with an outcome and at least one error.
+one_envelope() {
+    exits "$@"
+    assert_eq "$(jq -s length <<<"$output")" 1 "documents: ${*:2}"
+    json '.outcome and .format_version and (.errors | length > 0)' >/dev/null || fail "no failure in it: ${*:2}: $output"
+    [[ -n $stderr ]] || fail "nothing is told: ${*:2}"
+}
+
+@test "--json: one envelope, and only one, whatever fails" {
+    spec <<<'{version: 1, hosts: {localhost: {bridge: {address: 10.100.0.1/24}, containers: {web: {address: 10.100.0.10, nspawn: {root: host}}}}}}'
+    local verb user=(host setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/ "$BERTH") dir=$BATS_TEST_TMPDIR
+    chmod 755 "$dir"
+    for verb in "stop web" "start web" "restart web"; do
+        one_envelope 77 "${user[@]}" ${verb} --json -f "$SPEC"
+        assert_eq "$(json .format)" "berth.${verb%% *}"
+    done
+    one_envelope 77 "${user[@]}" apply --json "$SPEC"
+    for verb in stop start restart update list; do one_envelope 64 berth $verb --json nosuch -f "$SPEC"; done
+    one_envelope 1 berth top --json nosuch
+    one_envelope 64 berth plan --json --bogus
+    one_envelope 64 berth plan --bogus --json "$SPEC"
+    one_envelope 64 berth plan one two --json
+    one_envelope 64 berth frobnicate --json
+    one_envelope 64 berth hook frobnicate --json
+    one_envelope 64 berth hook status here --json
+    one_envelope 64 berth backup --json nosuch "$dir/x" -f "$SPEC"
+    one_envelope 1 berth restore --json "$dir/nosuch" -f "$SPEC"
+    one_envelope 65 host_sh 'echo "version: 2" | "$1" apply --json -' "$BERTH"
+    one_envelope 75 host_sh 'mkdir -p -m 700 /run/berth; exec 9>>/run/berth/lock; flock 9; "$@"' "$BERTH" apply --json --lock-timeout 0s "$SPEC"
+    # Two hosts whose systems cannot be evaluated: both are in it.
+    spec <<'END'
+version: 1
+hosts:
+  one: {bridge: {address: 10.1.0.1/24}, containers: {a: {address: 10.1.0.10, nixos: {flake: ./nowhere}}}}
+  two: {bridge: {address: 10.2.0.1/24}, containers: {b: {address: 10.2.0.10, nixos: {flake: ./nowhere}}}}
+END
+    one_envelope 65 berth validate --eval --json "$SPEC"
+    assert_eq "$(json '.errors | length')" 2
+    # What --json is not for has none, whatever the environment says.
+    exits 1 host env BERTH_JSON=1 "$BERTH" logs nosuch
+    assert_eq "$output" ""
+    # hook: the state that came of it.
+    host git init -q "$dir/repo"
+    for verb in install uninstall status; do
+        exits 0 host "$BERTH" hook $verb --json --repo "$dir/repo"
+        assert_eq "$(jq -s length <<<"$output")" 1 "hook $verb"
+        assert_eq "$(json '[.events[] | select(.state == "berth")] | length > 0')" "$([[ $verb == install ]] && echo true || echo false)"
+    done
+}
+
 @test "colour: none in a pipe, none with NO_COLOR, some when it is asked for" {
     refute_match "$(berth plan "$SPEC")" $'\e'
     assert_match "$(host env -u NO_COLOR "$BERTH" --color always plan "$SPEC")" $'\e\\['

@@ -126,7 +126,7 @@ void cmd_render_manual(struct cmd_out *o)
             cmd_put(o, "\n");
         }
         for (size_t k = 0; k < cmd_n_flags; k++)
-            if (cmd_flags[k].verbs && cmd_flag_of(&cmd_flags[k], v))
+            if (!cmd_flags[k].hidden && cmd_flags[k].verbs && cmd_flag_of(&cmd_flags[k], v))
                 manual_flag(o, &cmd_flags[k]);
         cmd_put(o, ".PP\n.EX\n");
         roff(o, v->example);
@@ -134,7 +134,7 @@ void cmd_render_manual(struct cmd_out *o)
     }
     cmd_put(o, ".SH FLAGS OF EVERY VERB\n");
     for (size_t k = 0; k < cmd_n_flags; k++)
-        if (!cmd_flags[k].verbs)
+        if (!cmd_flags[k].hidden && !cmd_flags[k].verbs)
             manual_flag(o, &cmd_flags[k]);
 }
 

@@ -259,6 +259,17 @@ static void the_manual_is_the_tables(void **state)
     page[fread(page, 1, sizeof page - 1, f)] = 0;
     fclose(f);
     cmd_render_manual(&o);
+    assert_non_null(strstr(o.text, ".BR \\-\\-allow\\-deletes"));
+    for (size_t i = 0; i < cmd_n_flags; i++) {
+        char row[80] = ".BR \\-\\-", *p = row + strlen(row);      /* as a row begins: .BR \-\-NAME */
+        for (const char *n = cmd_flags[i].name; *n; *p++ = *n++)
+            if (*n == '-')
+                *p++ = '\\';
+        strcpy(p, "\n");
+        assert_true(!cmd_flags[i].hidden || !strstr(o.text, row));
+        strcpy(p, " ");
+        assert_true(!cmd_flags[i].hidden || !strstr(o.text, row));
+    }
     static const char begin[] = ".\\\" verbs begin\n", end[] = ".\\\" verbs end\n";
     const char *from = strstr(page, begin), *to = strstr(page, end);
     assert_true(from && to);

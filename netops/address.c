@@ -114,7 +114,7 @@ static int queue(struct net_batch *b, uint16_t type, uint16_t flags, const char 
     struct net_request r = {.type = type, .flags = flags, .body = &body, .body_size = sizeof body, .op = op,
                             .describe = describe, .name = link, .tag = tag};
     if (!size || a->index <= 0 || a->prefix > size * 8)
-        return -EINVAL;
+        return net_batch_lose(b, &r, EINVAL);
     struct nlmsghdr *m = net_batch_begin(b, &r);
     if (!m)
         return -ENOMEM;

@@ -42,6 +42,7 @@ struct net_batch {
     size_t           n_marks, marks_room;
     struct nlmsghdr *open; /* between begin and end */
     uint32_t         first; /* number of row 0 */
+    struct net_error lost;  /* the first request that could not be queued; code 0: none */
 };
 
 int net_batch_over(struct net_port *p, struct net_batch **out, struct net_error *err)
@@ -91,6 +92,7 @@ void net_batch_forget(struct net_batch *b)
 {
     b->n_rows = b->n_marks = b->size = 0;
     b->open = NULL;
+    b->lost.code = 0;
 }
 
 /* `*p` holds `room` things of `each` bytes; make it `want` or more. */
@@ -121,12 +123,23 @@ int net_batch_reserve(struct net_batch *b, size_t n)
     return 0;
 }
 
+int net_batch_lose(struct net_batch *b, const struct net_request *r, int code)
+{
+    if (!b->lost.code) {
+        net_fail(&b->lost, code, r->op, "%s%.15s%s", r->name ? "'" : "", r->name ? r->name : "", r->name ? "'" : "");
+        b->lost.tag = r->tag;
+    }
+    return -code;
+}
+
 struct nlmsghdr *net_batch_begin(struct net_batch *b, const struct net_request *r)
 {
     assert(!b->open);
     if (grow(&b->rows, sizeof *b->rows, &b->rows_room, b->n_rows + 1 > 16 ? b->n_rows + 1 : 16) ||
-        grow(&b->bytes, 1, &b->room, b->size + NET_REQUEST_MAX))
+        grow(&b->bytes, 1, &b->room, b->size + NET_REQUEST_MAX)) {
+        net_batch_lose(b, r, ENOMEM);
         return NULL;
+    }
     struct row *row = &b->rows[b->n_rows];
     *row = (struct row){.at = (uint32_t)b->size, .tag = r->tag, .op = r->op, .describe = r->describe, .forgive = r->forgive};
     if (r->name)
@@ -264,8 +277,15 @@ int net_batch_send(struct net_batch *b, net_refused_fn refused, void *arg, struc
     size_t         n = b->n_rows, send_most = SEND_PLAIN, acks_most = ACKS_PLAIN;
 
     assert(!b->open);
-    if (!n)
+    if (!n && !b->lost.code)
         return 0;
+    if (b->lost.code) {     /* what was to come before or behind it may not go alone */
+        refuse(&s, &b->lost);
+        for (size_t i = 0; i < n; i++)
+            b->rows[i].answered = false;
+        unanswered(&s, 0, n, ECANCELED);
+        n = 0;
+    }
     for (size_t i = 0; i < n; i++) {
         struct nlmsghdr *m = (void *)(b->bytes + b->rows[i].at);
         m->nlmsg_seq = net_port_number(b->port);

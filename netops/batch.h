@@ -23,7 +23,9 @@ void             net_batch_forget(struct net_batch *b);     /* drop what is queu
 
 /* Send all that is queued, wait for every ack, forget the queue. 0, or -errno of the first refusal with *err filled.
  * `refused`, if not NULL, hears of each refusal in turn. Requests of any number: the batch cuts them into sends that the
- * socket's buffers hold. -ETIMEDOUT: an ack is missing; -ENOBUFS: acks were dropped; both mean that the outcome is unknown. */
+ * socket's buffers hold. -ETIMEDOUT: an ack is missing; -ENOBUFS: acks were dropped; both mean that the outcome is unknown.
+ * Where a request could not be queued nothing is sent: that one is refused with its error, all others with ECANCELED. So who
+ * queues need not look at each result. */
 typedef void (*net_refused_fn)(void *arg, const struct net_error *e);
 int net_batch_send(struct net_batch *b, net_refused_fn refused, void *arg, struct net_error *err);
 
@@ -41,8 +43,10 @@ struct net_request {
     int             forgive;        /* an errno that counts as done; 0: none */
     uint32_t        tag;
 };
+/* A request that cannot be: the first is remembered for net_batch_send. Gives back -code. */
+int net_batch_lose(struct net_batch *b, const struct net_request *r, int code);
 /* The request's head, to which mnl_attr_put and net_batch_mark add, up to NET_REQUEST_MAX bytes in all; it is queued by
- * net_batch_end. NULL: out of memory. */
+ * net_batch_end. NULL: out of memory, and remembered. */
 #define NET_REQUEST_MAX 2048
 struct nlmsghdr *net_batch_begin(struct net_batch *b, const struct net_request *r);
 /* The attribute that is put next answers to `tag` if the kernel refuses it (NLMSGERR_ATTR_OFFS). 0: nothing is noted. */

@@ -255,7 +255,7 @@ int net_batch_bridge_new(struct net_batch *b, const struct net_bridge_new *n, ui
     struct net_request r = {.type = RTM_NEWLINK, .flags = NLM_F_CREATE | NLM_F_EXCL, .body = &body,
                             .body_size = sizeof body, .op = "create", .describe = describe_bridge, .name = n->name, .tag = tag};
     if (!good_new_name(n->name))
-        return -EINVAL;
+        return net_batch_lose(b, &r, EINVAL);
     struct nlmsghdr *m = net_batch_begin(b, &r);
     if (!m)
         return -ENOMEM;
@@ -301,7 +301,7 @@ int net_batch_veth_new(struct net_batch *b, const struct net_veth_new *n, uint32
     struct net_request r = {.type = RTM_NEWLINK, .flags = NLM_F_CREATE | NLM_F_EXCL, .body = &body,
                             .body_size = sizeof body, .op = "create", .describe = describe_link, .name = n->name, .tag = tag};
     if (!good_new_name(n->name) || !good_new_name(n->peer_name) || n->peer_netns_fd < 0)
-        return -EINVAL;
+        return net_batch_lose(b, &r, EINVAL);
     struct nlmsghdr *m = net_batch_begin(b, &r);
     if (!m)
         return -ENOMEM;
@@ -334,7 +334,7 @@ static struct nlmsghdr *change(struct net_batch *b, uint16_t type, struct net_li
     struct net_request r = {.type = type, .body = &body, .body_size = sizeof body, .op = op,
                             .describe = describe_link, .name = l.name, .forgive = forgive, .tag = tag};
     if (l.index < 0 || (!l.index && !good_name(l.name))) {
-        *result = -EINVAL;
+        *result = net_batch_lose(b, &r, EINVAL);
         return NULL;
     }
     struct nlmsghdr *m = net_batch_begin(b, &r);
@@ -447,7 +447,7 @@ int net_batch_group_del(struct net_batch *b, uint32_t group, uint32_t tag)
     struct net_request r = {.type = RTM_DELLINK, .body = &body, .body_size = sizeof body, .op = "delete",
                             .describe = describe_group, .tag = tag};
     if (!group) /* the group of all other links */
-        return -EINVAL;
+        return net_batch_lose(b, &r, EINVAL);
     struct nlmsghdr *m = net_batch_begin(b, &r);
     if (!m)
         return -ENOMEM;

@@ -151,8 +151,9 @@ static int queue(struct net_batch *b, struct rtmsg *body, uint16_t type, uint16_
     size_t             size = family_size(r->family);
     struct net_request q = {.type = type, .flags = flags, .body = body, .body_size = sizeof *body, .op = op,
                             .describe = describe, .name = link, .tag = tag};
-    if (!size || r->prefix > size * 8)
-        return -EINVAL;
+    bool leads = type != RTM_NEWROUTE || body->rtm_type != RTN_UNICAST || r->has_gateway || r->oif;
+    if (!size || r->prefix > size * 8 || !leads)
+        return net_batch_lose(b, &q, EINVAL);
     struct nlmsghdr *m = net_batch_begin(b, &q);
     if (!m)
         return -ENOMEM;
@@ -173,8 +174,6 @@ int net_batch_route_new(struct net_batch *b, const struct net_route *r, const ch
     struct rtmsg body = {.rtm_family = r->family, .rtm_dst_len = r->prefix, .rtm_table = RT_TABLE_MAIN,
                          .rtm_protocol = r->protocol ? r->protocol : NET_PROTO_BERTH, .rtm_type = r->type ? r->type : RTN_UNICAST,
                          .rtm_scope = RT_SCOPE_UNIVERSE};
-    if (!r->has_gateway && !r->oif && body.rtm_type == RTN_UNICAST)
-        return -EINVAL;
     if (r->family == AF_INET && !r->has_gateway && body.rtm_type == RTN_UNICAST) /* on the link alone: as `ip route add NET dev LINK` */
         body.rtm_scope = RT_SCOPE_LINK;
     return queue(b, &body, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, "add", r, link, tag);

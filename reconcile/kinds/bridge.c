@@ -185,7 +185,7 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
             else
                 net_batch_link_up(b, (struct net_link_ref){0, steps[i]->to->key}, true, REC_TAG(i, REC_PART_LINK));
         }
-    return r || !net_batch_count(b) ? r : net_batch_send(b, rec_refused, &o, &ne);
+    return r ? r : net_batch_send(b, rec_refused, &o, &ne);
 }
 
 /* fe80::/64 and the MAC as EUI-64 (RFC 4291, appendix A). */
@@ -195,7 +195,9 @@ static int add_link_local(struct rec_run *run, struct net_batch *b, const struct
     struct net_address a = {.family = AF_INET6, .prefix = 64, .scope = RT_SCOPE_LINK, .proto = NET_PROTO_BERTH,
                             .bytes = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]}};
     int r = rec_link_index(run, t->key, &a.index, err);
-    return r ? r : net_batch_address_new(b, &a, t->key, tag) ? rec_fail(err, ENOMEM, "out of memory") : 0;
+    if (!r)
+        net_batch_address_new(b, &a, t->key, tag);
+    return r;
 }
 
 /* Now that filters and ports are there. The steps are reported here: until its bridge is up a creation is not done. */

@@ -342,8 +342,7 @@ static void clear_broken(struct group *g)
             net_batch_link_del(g->host, (struct net_link_ref){s->from->port.index, s->from->port.link},
                                REC_TAG(i, REC_PART_LINK));
     }
-    if (net_batch_count(g->host))
-        net_batch_send(g->host, refused_unless_gone, &g->outcomes, &ne);
+    net_batch_send(g->host, refused_unless_gone, &g->outcomes, &ne);
 }
 
 static void run_jobs(struct group *g, struct ring *r)
@@ -354,8 +353,7 @@ static void run_jobs(struct group *g, struct ring *r)
         for (size_t i = at; i < at + n; i++)
             if (!r->jobs[i].failed)
                 queue_host(g, &r->jobs[i]);
-        if (net_batch_count(g->host))
-            net_batch_send(g->host, rec_refused, &g->outcomes, &ne);
+        net_batch_send(g->host, rec_refused, &g->outcomes, &ne);
         for (size_t i = at; i < at + n; i++)
             finish_job(g, r, &r->jobs[i]);
         done_with(r, n);

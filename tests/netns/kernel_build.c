@@ -299,6 +299,7 @@ int main(void)
     close(ns[0]);
     close(ns[1]);
     CHECK(net_batch_group_del(b, 0, 1) == -EINVAL);
+    CHECK(net_batch_send(b, NULL, NULL, &e) == -EINVAL);     /* it is not forgotten */
     CHECK(!net_batch_group_del(b, 190, 1));
     DO(net_batch_send(b, NULL, NULL, err));
     f = (struct found){0};

@@ -278,6 +278,30 @@ static void test_sentences(void **state)
     assert_string_equal(tiny, "cannot ");
 }
 
+/* What could not be queued is remembered: the send fails with it, and nothing that was to go along goes. */
+static void test_not_queued(void **state)
+{
+    struct world      *w = *state;
+    struct net_address a = {.index = 2, .family = AF_INET, .prefix = 33};
+    assert_int_equal(net_batch_link_up(w->b, (struct net_link_ref){.index = 2}, true, 7), 0);
+    assert_int_equal(net_batch_address_new(w->b, &a, "eth0", 8), -EINVAL);
+    assert_int_equal(net_batch_link_del(w->b, (struct net_link_ref){0}, 9), -EINVAL);
+    assert_int_equal(net_batch_link_up(w->b, (struct net_link_ref){.index = 3}, true, 10), 0);
+    assert_int_equal(send_all(w), -EINVAL);
+    assert_int_equal(w->k.sends, 0);
+    assert_int_equal(w->err.tag, 8);
+    assert_string_equal(said(&w->err), "cannot add 'eth0': Invalid argument");
+    assert_int_equal(w->refused, 3);
+    assert_int_equal(w->last.tag, 10);
+    assert_int_equal(w->last.code, ECANCELED);
+    /* Nothing of it is left for the next. */
+    assert_int_equal(net_batch_count(w->b), 0);
+    assert_int_equal(send_all(w), 0);
+    assert_int_equal(net_batch_address_new(w->b, &a, "eth0", 8), -EINVAL);
+    assert_int_equal(send_all(w), -EINVAL);
+    assert_int_equal(w->refused, 1);
+}
+
 static void test_bad_arguments(void **state)
 {
     struct world         *w = *state;
@@ -399,6 +423,7 @@ int main(void)
         TEST(test_all_fine), TEST(test_refused),    TEST(test_strange_answers), TEST(test_missing),
         TEST(test_lost_acks), TEST(test_cut_ack),   TEST(test_send_fails),      TEST(test_marks),
         TEST(test_sentences), TEST(test_bad_arguments), TEST(test_many),        TEST(test_round_trip),
+        TEST(test_not_queued),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -382,16 +382,17 @@ int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n
     g.next_index = first_index(run->links);
     size_t n_jobs = gather(&g, jobs);
     clear_broken(&g);
-    /* Those that need nobody inside are one batch; the rest move up and go through the pipeline. */
+    /* Those that need nobody inside are one batch, done where nothing refused them; the rest move up and go through the pipeline. */
+    for (size_t i = 0; i < n_jobs; i++)
+        if (outside_only(&jobs[i]))
+            queue_host(&g, &jobs[i]);
+    net_batch_send(g.host, rec_refused, &g.outcomes, &ne);
     for (size_t i = 0; i < n_jobs; i++) {
-        if (!outside_only(&jobs[i])) {
+        if (!outside_only(&jobs[i]))
             jobs[inner++] = jobs[i];
-            continue;
-        }
-        queue_host(&g, &jobs[i]);
+        else if (jobs[i].port->state == REC_PENDING)
+            rec_report_done(report, jobs[i].port);
     }
-    if (net_batch_count(g.host))
-        net_batch_send(g.host, rec_refused, &g.outcomes, &ne);
     r.jobs = jobs;
     r.n = inner;
     pthread_t thread;
@@ -405,10 +406,6 @@ int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n
             pthread_join(thread, NULL);
         }
     }
-    /* Host-only changes are done where nothing refused them. */
-    for (size_t i = 0; i < n && !rc; i++)
-        if (steps[i]->state == REC_PENDING)
-            rec_report_done(report, steps[i]);
     free(jobs);
     return report->n_failures > before ? -EIO : 0;
 }

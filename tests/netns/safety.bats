@@ -42,6 +42,9 @@ small() {
     exits 5 berth apply "$SPEC"
     assert_match "$stderr" 'berth.yaml:10:.*1023 ports'
     same_facts "$BATS_TEST_TMPDIR/before"
+    # A namespace whose port failed got no name: it is not done.
+    exits 5 berth apply --json "$SPEC"
+    assert_eq "$(json '[.steps[] | select(.container == "late") | "\(.kind) \(.state)"] | sort | join(",")')" "names done,netns pending,port failed"
 }
 
 @test "killed at every request of a create, then applied again: converged, and nothing is left over" {

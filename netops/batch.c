@@ -113,16 +113,6 @@ static int grow(void *p, size_t each, size_t *room, size_t want)
     return 0;
 }
 
-int net_batch_reserve(struct net_batch *b, size_t n)
-{
-    enum { USUAL = 320 }; /* a veth pair takes about 250 bytes; most requests 40 to 90 */
-    size_t bytes = b->size + n * USUAL + NET_REQUEST_MAX;
-    if (grow(&b->bytes, 1, &b->room, bytes) || grow(&b->rows, sizeof *b->rows, &b->rows_room, b->n_rows + n) ||
-        grow(&b->marks, sizeof *b->marks, &b->marks_room, b->n_marks + n))
-        return -ENOMEM;
-    return 0;
-}
-
 int net_batch_lose(struct net_batch *b, const struct net_request *r, int code)
 {
     if (!b->lost.code) {

@@ -17,8 +17,6 @@ int net_batch_over(struct net_port *p, struct net_batch **out, struct net_error 
 
 struct net_port *net_batch_port(struct net_batch *b);       /* borrowed: for the dumps in between */
 size_t           net_batch_count(const struct net_batch *b);/* requests that wait to be sent */
-/* Room for `n` requests more, so that queueing them cannot fail for want of memory (and undo cannot). 0 or -ENOMEM. */
-int              net_batch_reserve(struct net_batch *b, size_t n);
 void             net_batch_forget(struct net_batch *b);     /* drop what is queued */
 
 /* Send all that is queued, wait for every ack, forget the queue. 0, or -errno of the first refusal with *err filled.

@@ -2,9 +2,9 @@
  * all mount namespaces, and each name is an empty file with the namespace mounted on it. A name is one component below a
  * directory that is held open: no path is ever put together from a name that was not looked at. */
 #include "netops/netns.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/nsfs.h>
 #include <linux/openat2.h>
 #include <sched.h>
@@ -70,47 +70,6 @@ int net_netns_dir(bool create, int *fd, struct net_error *err)
         return net_fail(err, -r, "open", "directory %s", NET_NETNS_DIR);
     *fd = r;
     return 0;
-}
-
-int net_netns_list(int dir, int (*each)(void *arg, const char *name, ino_t ino), void *arg, struct net_error *err)
-{
-    struct stat  st, self;
-    const char  *op = "list";
-    int          result = 0;
-
-    if (stat(SELF, &self)) /* all namespaces are files of one device */
-        return net_fail(err, errno, op, "namespaces (%s)", SELF);
-    int fd = open_plain(dir, ".", O_RDONLY | O_DIRECTORY);
-    if (fd < 0)
-        return net_fail(err, -fd, op, "namespaces");
-    DIR *d = fdopendir(fd);
-    if (!d) {
-        int code = errno;
-        close(fd);
-        return net_fail(err, code, op, "namespaces");
-    }
-    while (!result) {
-        errno = 0;
-        const struct dirent *e = readdir(d);
-        if (!e) {
-            if (errno)
-                result = net_fail(err, errno, op, "namespaces");
-            break;
-        }
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-            continue;
-        if (fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW)) {
-            if (errno == ENOENT) /* gone in between */
-                continue;
-            result = net_fail(err, errno, op, "namespace '%.48s'", e->d_name);
-        } else {
-            result = each(arg, e->d_name, st.st_dev == self.st_dev ? st.st_ino : 0);
-            if (result)
-                net_fail(err, result < 0 ? -result : result, op, "namespaces");
-        }
-    }
-    closedir(d);
-    return result;
 }
 
 int net_netns_open(int dir, const char *name, int *fd, struct net_error *err)

@@ -12,8 +12,6 @@
 /* The directory, open (O_PATH is not enough: it is listed). `create`: made, and made a shared mount, as `ip netns add` does.
  * -ENOENT without `create` when there is none. */
 int net_netns_dir(bool create, int *fd, struct net_error *err);
-/* Every name with a namespace behind it (ino its inode), and names with none (ino 0: left behind by a dead `ip netns`). */
-int net_netns_list(int dir, int (*each)(void *arg, const char *name, ino_t ino), void *arg, struct net_error *err);
 int net_netns_open(int dir, const char *name, int *fd, struct net_error *err); /* -ENOENT; -EINVAL: no namespace behind it */
 int net_netns_self(int *fd, struct net_error *err);                            /* of the calling thread */
 int net_netns_enter(int fd, struct net_error *err);                            /* the calling thread alone */
@@ -36,6 +34,6 @@ struct net_inside {
 void net_inside_done(struct net_inside *in);
 int net_inside_read(int fd, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out,
                     struct net_error *err);
-/* The reading alone, on a port of that namespace that is kept open (as `watch` does). */
+/* The reading alone, on a port of that namespace that is open already: a test's. */
 int net_inside_read_port(struct net_port *p, struct net_inside *out, struct net_error *err);
 #endif

@@ -54,7 +54,6 @@ int      net_nft_confirm(struct net_port *nft, struct net_nft_have **have, struc
 /* The generation alone, in one exchange: did anybody write since? */
 int      net_nft_read_generation(struct net_port *nft, uint32_t *out, struct net_error *err);
 bool     net_nft_absent(const struct net_nft_have *h);      /* neither table is there */
-uint32_t net_nft_generation(const struct net_nft_have *h);
 
 /* Every difference as one line for people, in a fixed order: "table inet berth is missing", "chain 'src': rule 2 differs",
  * "port map tcp 8080 to 10.100.0.10:80 is missing", "set 'bridges': element \"br9\" is not wanted". want NULL: no tables.

@@ -265,11 +265,6 @@ bool net_nft_absent(const struct net_nft_have *h)
     return !h->img.table[NFT_INET].present && !h->img.table[NFT_BRIDGE].present;
 }
 
-uint32_t net_nft_generation(const struct net_nft_have *h)
-{
-    return h->generation;
-}
-
 /* ---- foreign chains ---- */
 
 struct drops {

@@ -91,24 +91,6 @@ static bool field_at(int dir, const char *file, const char *key, uint64_t *out)
     return false;
 }
 
-bool rec_cgroup_number(const char *dir, const char *file, uint64_t *out)
-{
-    int fd = open_dir(dir);
-    bool good = fd >= 0 && number_at(fd, file, out);
-    if (fd >= 0)
-        close(fd);
-    return good;
-}
-
-bool rec_cgroup_field(const char *dir, const char *file, const char *key, uint64_t *out)
-{
-    int fd = open_dir(dir);
-    bool good = fd >= 0 && field_at(fd, file, key, out);
-    if (fd >= 0)
-        close(fd);
-    return good;
-}
-
 static uint64_t resident(long pid)
 {
     char path[48], text[128];

@@ -7,10 +7,6 @@
 
 /* The directory of the whole container, not only of what its leader is in; NULL: it has none of its own. */
 const char *rec_cgroup_of(struct spec_arena *a, pid_t leader, const char *container);
-/* A file of one number; false: not there, or "max". */
-bool rec_cgroup_number(const char *dir, const char *file, uint64_t *out);
-/* The number that stands behind `key` in a file of "KEY NUMBER" lines. */
-bool rec_cgroup_field(const char *dir, const char *file, const char *key, uint64_t *out);
 /* What the kernel counts in it and below. What it does not count for this cgroup is added up over processes. */
 struct rec_cgroup_usage {
     bool     has_cpu, has_memory, has_tasks, summed;    /* summed: resident memory of the processes */

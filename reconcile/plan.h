@@ -5,7 +5,7 @@
 #include "reconcile/kind.h"
 
 enum rec_action { REC_CREATE, REC_CHANGE, REC_REMOVE, REC_REPLACE /* remove and create: recreate */, REC_ADOPT };
-enum rec_step_state { REC_PENDING, REC_DONE, REC_FAILED, REC_SKIPPED };
+enum rec_step_state { REC_PENDING, REC_DONE, REC_FAILED };
 
 struct rec_difference {
     const char *field;

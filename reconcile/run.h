@@ -61,7 +61,6 @@ struct rec_run {
     struct net_port         *nft;       /* opened by rec_nft */
     int                      netns_dir; /* -1: not open */
     bool                     netns_shared;  /* the directory is a shared mount, as `ip netns` has it */
-    int                      host_netns;/* -1: not open */
     int                      lock;      /* -1: not held */
     bool                     first;     /* nobody had taken the lock since the host booted */
     struct net_nft_have     *nft_have[8];       /* closed with the run */

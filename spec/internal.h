@@ -60,8 +60,6 @@ bool spec_prescan(struct spec_ctx *c, const struct spec_limits *limits);
 struct spec_node *spec_read(struct spec_ctx *c);
 /* The nearest of `n` names by edit distance (at most 2, and less than half of it), or NULL. */
 const char *spec_nearest(const char *word, const char *const *names, size_t n);
-/* Place of byte `byte` of the text. */
-struct spec_loc spec_place(const struct spec_ctx *c, size_t byte, uint32_t width);
 
 /* schema.c: the tree as a document; merges defaults; keeps going after a fault. */
 struct spec_doc *spec_build(struct spec_ctx *c, struct spec_node *root);

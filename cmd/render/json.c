@@ -104,8 +104,6 @@ static const char *state_name(enum rec_step_state s)
         return "done";
     case REC_FAILED:
         return "failed";
-    case REC_SKIPPED:
-        return "skipped";
     }
     return "";
 }

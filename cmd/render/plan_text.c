@@ -176,7 +176,6 @@ static void mark(struct cmd_out *o, enum rec_step_state s)
         cmd_put(o, cmd_symbol(o, "✗ ", "XX "));
         break;
     case REC_PENDING:
-    case REC_SKIPPED:
         cmd_style(o, CMD_DIM);
         cmd_put(o, cmd_symbol(o, "· ", ".. "));
         break;

@@ -48,7 +48,6 @@ struct cmd_render_status {
     const struct rec_plan  *plan;           /* notes; NULL: no spec */
     bool                    quiet;
 };
-const char *cmd_render_sync_name(enum cmd_render_sync s);       /* "in_sync", … */
 void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s);
 void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s);
 

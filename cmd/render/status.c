@@ -19,11 +19,6 @@ static const struct {
     [CMD_UNKNOWN] = {"unknown", "not known", "?", "? ", CMD_DIM},
 };
 
-const char *cmd_render_sync_name(enum cmd_render_sync s)
-{
-    return rows[s].name;
-}
-
 static const char *said(const struct cmd_render_resource *r)
 {
     if (r->conflict)

@@ -29,7 +29,6 @@ struct ring {
     struct job     *jobs;
     size_t          n, made, taken;
     int             dir;
-    bool            stop;
 };
 
 static void make(struct ring *r, struct job *j)
@@ -49,12 +48,9 @@ static void *maker(void *arg)
     struct ring *r = arg;
     for (size_t i = 0; i < r->n; i++) {
         pthread_mutex_lock(&r->lock);
-        while (r->made - r->taken >= RING && !r->stop)
+        while (r->made - r->taken >= RING)
             pthread_cond_wait(&r->moved, &r->lock);
-        bool stop = r->stop;
         pthread_mutex_unlock(&r->lock);
-        if (stop)
-            break;
         make(r, &r->jobs[i]);
         pthread_mutex_lock(&r->lock);
         r->made = i + 1;

@@ -19,8 +19,10 @@
 #define BEGIN_WORD "# BEGIN berth"
 #define BEGIN_MARK BEGIN_WORD " (made from the spec: edits inside are undone)"
 #define GLUED_MARK BEGIN_MARK " "      /* the line end before it came with the block */
+#define MADE_MARK  BEGIN_WORD " (made from the spec, and so is this file: edits inside are undone)"
 #define END_MARK   "# END berth"
 enum { HOSTS_MOST = 16 << 20 };
+enum { NETNS_MODE = 01755 };            /* of a directory that berth made: the bit means nothing there, and is the mark */
 
 enum { F_TEXT, F_RESOLV, F_HOSTNAME, F_LINK };
 static const struct rec_field fields[] = {
@@ -190,6 +192,12 @@ static int find_block(const char *text, const char *from, const char **start, co
     return 1;
 }
 
+static bool begins_with(const char *block, const char *mark)
+{
+    size_t n = strlen(mark);
+    return !strncmp(block, mark, n) && block[n] == '\n';
+}
+
 static int unclosed(struct rec_error *err)
 {
     rec_fail(err, EINVAL, "cannot tell berth's lines in '%s': a block begins ('%s …') and does not end ('%s')", HOSTS, BEGIN_WORD, END_MARK);
@@ -234,10 +242,10 @@ static int read_host(const struct rec_state *wanted, struct rec_state *out, stru
     /* More than one block is too many, and differs from what is wanted. */
     struct text t = {.a = out->arena};
     for (const char *at = text; (r = find_block(text, at, &start, &end)) > 0; at = end) {
-        bool glued = !strncmp(start, GLUED_MARK "\n", strlen(GLUED_MARK) + 1);
+        bool variant = begins_with(start, GLUED_MARK) || begins_with(start, MADE_MARK);
         const char *line = start + strcspn(start, "\n");
-        char *block = spec_arena_strndup(out->arena, glued ? line : start, (size_t)(end - (glued ? line : start)));
-        if (glued)
+        char *block = spec_arena_strndup(out->arena, variant ? line : start, (size_t)(end - (variant ? line : start)));
+        if (variant)
             put(&t, BEGIN_MARK);
         put(&t, block ? block : "");
         t.oom |= !block;
@@ -394,7 +402,8 @@ static int put_hosts(const char *text, size_t len, struct rec_error *err)
     return r;
 }
 
-/* Bytes outside the marks stay as they are; a file without a last line end gets one only with the block, and loses it with it. */
+/* Bytes outside the marks stay as they are; a file without a last line end gets one only with the block, and loses it with it. A file
+ * that was made for the block goes with it, unless there is something else in it by then. */
 static int write_host(struct rec_run *run, const char *block, struct rec_error *err)
 {
     char *text = "";
@@ -403,16 +412,18 @@ static int write_host(struct rec_run *run, const char *block, struct rec_error *
     bool placed = false, glued = false;
     struct text t = {.a = run->arena};
     int r = rec_file_read(run->arena, HOSTS, HOSTS_MOST, &text, &len, err);
-    if (r && r != -ENOENT)
+    bool made = r == -ENOENT;
+    if (r && !made)
         return r;
     if (strlen(text) != len)
         return rec_fail(err, EINVAL, "cannot change '%s': it holds a NUL byte", HOSTS);
     for (kept = text; (r = find_block(text, kept, &start, &end)) > 0; kept = end) {
-        glued = !strncmp(start, GLUED_MARK "\n", strlen(GLUED_MARK) + 1);
+        glued = begins_with(start, GLUED_MARK);
+        made |= begins_with(start, MADE_MARK);
         bool last = glued && !*end && !block;       /* the line end before goes only if nothing has come behind */
         put(&t, spec_arena_strndup(run->arena, kept, (size_t)(start - kept) - (last && start > kept)));
         if (block && !placed) {
-            put(&t, glued ? GLUED_MARK : BEGIN_MARK);
+            put(&t, glued ? GLUED_MARK : made ? MADE_MARK : BEGIN_MARK);
             put(&t, block + strcspn(block, "\n"));
             placed = true;
         }
@@ -422,9 +433,11 @@ static int write_host(struct rec_run *run, const char *block, struct rec_error *
     put(&t, kept);
     if (block && !placed) {
         glued = len && text[len - 1] != '\n';
-        put(&t, glued ? "\n" GLUED_MARK : BEGIN_MARK);
+        put(&t, glued ? "\n" GLUED_MARK : made ? MADE_MARK : BEGIN_MARK);
         put(&t, block + strcspn(block, "\n"));
     }
+    if (!block && made && !t.n && !t.oom && (r = rec_file_remove(HOSTS, err)) != -EBUSY)
+        return r;
     return t.oom ? rec_fail(err, ENOMEM, "out of memory") : put_hosts(t.p ? t.p : "", t.n, err);
 }
 
@@ -457,17 +470,24 @@ static int write_own(struct rec_run *run, const struct rec_item *h, const struct
     r = look(a, w->container, &target, err);
     if (r < 0 || r == 2)
         return r < 0 ? r : 0;
-    r = access(NETNS_DIR, F_OK) ? rec_dir_make(NETNS_DIR, 0755, err) : 0;
+    r = access(NETNS_DIR, F_OK) ? rec_dir_make(NETNS_DIR, NETNS_MODE, err) : 0;
     return r ? r : rec_link_write(link, w->names.link, err);
+}
+
+/* A directory that berth made, once nothing of anybody's is in it. */
+static void leave_netns_dir(void)
+{
+    struct stat st;
+    if (!lstat(NETNS_DIR, &st) && S_ISDIR(st.st_mode) && (st.st_mode & 07777) == NETNS_MODE)
+        rmdir(NETNS_DIR);
 }
 
 static int remove_own(struct rec_run *run, const struct rec_item *h, struct rec_error *err)
 {
     int r = 0;
-    if (is_ours(h->names.link) && !h->names.note) {
+    if (is_ours(h->names.link) && !h->names.note)
         r = rec_file_remove(spec_arena_printf(run->arena, NETNS_DIR "/%s", h->container), err);
-        rmdir(NETNS_DIR);       /* only if nothing of anybody's is in it */
-    }
+    leave_netns_dir();
     return r ? r : rec_tree_remove(h->key, err);
 }
 

@@ -31,6 +31,36 @@ zoo() {
     same_facts "$BATS_TEST_TMPDIR/before"
 }
 
+@test "an empty /etc/netns, an empty /etc/hosts: there before, there afterwards; not there before, gone afterwards" {
+    local before=$BATS_TEST_TMPDIR/before way
+    for way in 'mkdir -p /etc/netns; >/etc/hosts' 'chmod 700 /etc/netns; rm /etc/hosts' 'rmdir /etc/netns'; do
+        host_sh "$way"
+        fingerprint >"$before"
+        exits 0 berth apply "$SPEC"
+        assert_match "$(host cat /etc/hosts)" $'10.100.0.10\tcontainer1'
+        exits 0 berth apply "$SPEC"
+        sed 's/10.100.0.20/10.100.0.21/' "$SPEC" >"$BATS_TEST_TMPDIR/other.yaml"
+        exits 0 berth apply "$BATS_TEST_TMPDIR/other.yaml"
+        exits 0 berth plan -e "$BATS_TEST_TMPDIR/other.yaml"
+        exits 0 berth destroy --yes "$SPEC"
+        same_facts "$before"
+    done
+    # What others have put into either meanwhile keeps it.
+    exits 0 berth apply "$SPEC"
+    host_sh 'mkdir /etc/netns/other; echo 192.0.2.7 theirs >>/etc/hosts'
+    exits 0 berth apply "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    assert_eq "$(host ls -A /etc/netns)" other
+    assert_eq "$(host cat /etc/hosts)" "192.0.2.7 theirs"
+}
+
+@test "an apply that fails leaves no /etc/hosts and no /etc/netns behind" {
+    host_sh 'rm /etc/hosts; mkdir -p /run/netns; mount -t tmpfs -o ro none /run/netns'
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    exits 5 berth apply "$SPEC"
+    same_facts "$BATS_TEST_TMPDIR/before"
+}
+
 @test "forwarding that was on before stays on" {
     host_sh 'echo 1 >/proc/sys/net/ipv4/ip_forward'
     fingerprint >"$BATS_TEST_TMPDIR/before"

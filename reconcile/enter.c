@@ -1,12 +1,14 @@
 /* Into a container: by the leader's pidfd all its namespaces at once, its cgroup and its capability bound; or, where there is only a
  * network namespace, a mount namespace of our own with the container's files bound over /etc, as `ip netns exec` does. Children are in
- * the pid namespace, so a child of a child runs the command, and its status comes back through both. */
+ * the pid namespace, so a child of a child runs the command, and its status comes back through both. All of it runs out of a copy of
+ * this program: what the container's files make of the command may get hold of that, and of nothing of the host's. */
 #include "reconcile/enter.h"
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/nixos.h"
 #include "reconcile/runtimes/nspawn.h"
 #include "reconcile/runtimes/systemd.h"
+#include "reconcile/self.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -343,6 +345,13 @@ int rec_enter(struct rec_run *run, const struct rec_enter *e, int *status, struc
     bool tty = e->tty && isatty(0) && !tcgetattr(0, &saved);
     if (r)
         return r;
+    /* A namespace alone has the host's own files: nobody there could take hold of this program who cannot in any case. */
+    if (in.leader.pid && (r = rec_self_seal(run->arena, err))) {
+        close(in.leader.netns);
+        if (in.leader.pidfd >= 0)
+            close(in.leader.pidfd);
+        return r;
+    }
     if (in.leader.pid)
         find_cgroup(run, &in);
     if (tty && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {

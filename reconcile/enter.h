@@ -12,6 +12,7 @@ struct rec_enter {
     bool               tty;             /* a pty of the container's own, if standard input is a terminal */
 };
 /* Runs it and waits. Exit status as a shell would give it (127: not found, 126: not executable, 128+n: killed by signal n) in *status;
- * signals that berth gets meanwhile (INT, TERM, HUP, QUIT, USR1, USR2, WINCH) are passed on. */
+ * signals that berth gets meanwhile (INT, TERM, HUP, QUIT, USR1, USR2, WINCH) are passed on. The first call, unless for a namespace alone,
+ * begins the program anew out of a sealed copy (self.h): before it nothing may be said, nor read from standard input. */
 int rec_enter(struct rec_run *run, const struct rec_enter *e, int *status, struct rec_error *err);
 #endif

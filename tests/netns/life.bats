@@ -62,6 +62,45 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
         until grep -q up /run/out 2>/dev/null; do read -rt 0.05 <>/run/f || :; done; kill -TERM $p; wait $p' "$BERTH"
 }
 
+@test "a container cannot get hold of the host's berth through what is run in it" {
+    command -v cc readelf >/dev/null || skip "needs a compiler"
+    local way
+    # A host of its own has a berth of its own to lose; what it loads there is the container's.
+    host install -m 755 "$BERTH" /usr/local/bin/berth
+    three
+    cc -O1 -static -no-pie -nostdlib -ffreestanding -fno-stack-protector -o "$BATS_TEST_TMPDIR/escape" "$REPO/tests/netns/escape.c"
+    host_sh 'loader=$(LC_ALL=C readelf -lW "$1" | sed -n "s/.*program interpreter: \(.*\)]/\1/p")
+        mkdir -p "/srv/root${loader%/*}" && cp "$2" "/srv/root$loader" && cp "$2" /srv/root/stage2
+        printf "#!/proc/self/exe\n" >/srv/root/bin/ls; chmod 755 /srv/root/bin/ls; cp /srv/root/bin/ls /srv/root/bin/bash' "$BERTH" "$BATS_TEST_TMPDIR/escape"
+    for way in "run dir -- /bin/ls" "run dir -- ls" "login dir"; do
+        host rm -f /srv/root/result
+        exits 0 host /usr/local/bin/berth $way
+        wait_for host test -s /srv/root/result
+        assert_eq "$(host cat /srv/root/result)" S "$way"
+        host cmp "$BERTH" /usr/local/bin/berth
+    done
+    # The witness itself: a program that takes no such care is written to.
+    host rm -f /srv/root/result
+    host_sh 'cp "$(command -v nsenter)" /usr/local/bin/victim; victim -t "$1" -m -p -- /bin/ls' "$(leader dir)"
+    wait_for host test -s /srv/root/result
+    assert_eq "$(host cat /srv/root/result)" W
+    assert_eq "$(host tail -c 5 /usr/local/bin/victim)" OWNED
+}
+
+@test "run out of its copy: arguments to the letter, the copy while it runs, none for a namespace alone" {
+    three
+    exits 0 berth run dir -- busybox printf '%s|' 'a b' '' '--json' $'two\nlines' 'é'
+    assert_eq "$output" $'a b||--json|two\nlines|é|'
+    apart '"$1" run dir -- sh -c "echo >/ran; exec sleep 7777" </dev/null >/dev/null 2>&1 &' "$BERTH"
+    wait_for host test -e /srv/root/ran
+    assert_eq "$(host_sh 'for p in $(pgrep -x berth); do readlink /proc/$p/exe; done | sort | uniq -c | xargs')" "2 /memfd:berth (deleted)"
+    host pkill -f '[s]leep 7777'
+    spec plain.yaml <<<'{version: 1, hosts: {localhost: {bridge: {name: br1, address: 10.101.0.1/24}, containers: {alone: {address: 10.101.0.10, runtime: netns}}}}}'
+    exits 0 berth apply --allow-deletes 9 "$SPEC"
+    exits 0 traced_berth "$BATS_TEST_TMPDIR/trace" run alone -- true
+    refute_match "$(<"$BATS_TEST_TMPDIR/trace")" memfd_create
+}
+
 @test "a dead container is drift and started again; so is one whose nspawn alone was killed" {
     three
     host kill -9 "$(leader dir)"

@@ -32,6 +32,17 @@ bool rec_bridge_has(const struct spec_bridge *b, int family)
     return spec_bridge_address(b, family) != NULL;
 }
 
+const struct spec_addr *rec_gateway(const struct spec_container *c, const struct spec_bridge *b, int family)
+{
+    const struct spec_addr *a = &c->address[family == 6].addr;
+    if (!a->family || c->gateway.mode == SPEC_GW_NONE)
+        return NULL;
+    if (c->gateway.mode == SPEC_GW_GIVEN && c->gateway.addr.family == family)
+        return &c->gateway.addr;
+    const struct spec_cidr *near = spec_bridge_near(b, a);
+    return near ? &near->addr : NULL;
+}
+
 bool rec_bridge_has_ports(const struct spec_host *h, const struct spec_bridge *b)
 {
     for (size_t i = 0; i < h->n_containers; i++)

@@ -12,6 +12,8 @@ extern const struct rec_kind rec_kind_system, rec_kind_bridge, rec_kind_address,
 void rec_derive_mac(const char *host, const char *what, const char *name, uint8_t out[6]);
 /* Does `address` of a link of ours make bridge `b` (or one of its ports) speak a family: 4, 6. */
 bool rec_bridge_has(const struct spec_bridge *b, int family);
+/* Where the container's default route of a family leads: given, or the bridge's address in the container's own subnet; NULL: there is none. */
+const struct spec_addr *rec_gateway(const struct spec_container *c, const struct spec_bridge *b, int family);
 /* What the spec asks of forwarding for bridge `b` of host `h`: any of NAT, port maps, open routing. */
 bool rec_bridge_forwards(const struct spec_host *h, const struct spec_bridge *b);
 bool rec_bridge_has_ports(const struct spec_host *h, const struct spec_bridge *b);

@@ -14,6 +14,14 @@ const struct spec_cidr *spec_bridge_address(const struct spec_bridge *b, int fam
     return NULL;
 }
 
+const struct spec_cidr *spec_bridge_near(const struct spec_bridge *b, const struct spec_addr *a)
+{
+    for (size_t i = 0; i < b->n_addresses; i++)
+        if (b->addresses[i].addr.family == a->family && b->addresses[i].addr.prefix == a->prefix && spec_addr_in(a, &b->addresses[i].addr))
+            return &b->addresses[i];
+    return NULL;
+}
+
 struct check {
     struct spec_ctx  *c;
     struct spec_host *h;

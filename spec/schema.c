@@ -280,7 +280,7 @@ TAKE(container_nspawn)
 static const struct spec_key container_keys[] = {
     {"address", "an address or CIDR, or one per family", "error", "on the bridge whose subnet holds it", container_address},
     {"autostart", "true or false", "true", "started at boot", container_autostart},
-    {"gateway", "an address, or `none`", "the bridge's address", "the default route inside", container_gateway},
+    {"gateway", "an address, or `none`", "the bridge's address in the container's subnet", "the default route inside", container_gateway},
     {"isolated", "true or false", "false", "may not talk to other containers on its bridge", container_isolated},
     {"mac", "a unicast MAC", "derived from host and container name", "of eth0", container_mac},
     {"nixos", "a map", "error with runtime nixos", "", container_nixos},

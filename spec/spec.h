@@ -133,4 +133,6 @@ const struct spec_host *spec_host_find(const struct spec_doc *doc, const char *w
 void spec_link_name(const char *container, char out[16]);
 /* The bridge's own address of a family (4, 6), or NULL. */
 const struct spec_cidr *spec_bridge_address(const struct spec_bridge *b, int family);
+/* The bridge's own address in the subnet of a container's (which has the subnet's prefix), or NULL. */
+const struct spec_cidr *spec_bridge_near(const struct spec_bridge *b, const struct spec_addr *a);
 #endif

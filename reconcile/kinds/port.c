@@ -25,20 +25,7 @@ static const struct rec_field fields[] = {
 
 static void want_gateway(const struct spec_container *c, const struct spec_bridge *b, int family, struct rec_port *p)
 {
-    const struct spec_cidr *own = spec_bridge_address(b, family);
-    const struct spec_addr *gw = NULL;
-    if (!c->address[family == 6].addr.family)
-        return;
-    switch (c->gateway.mode) {
-    case SPEC_GW_NONE:
-        return;
-    case SPEC_GW_GIVEN:
-        gw = c->gateway.addr.family == family ? &c->gateway.addr : own ? &own->addr : NULL;
-        break;
-    case SPEC_GW_BRIDGE:
-        gw = own ? &own->addr : NULL;
-        break;
-    }
+    const struct spec_addr *gw = rec_gateway(c, b, family);
     if (!gw)
         return;
     *(family == 6 ? &p->has_gw6 : &p->has_gw4) = true;

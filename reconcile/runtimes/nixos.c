@@ -139,21 +139,11 @@ static const char *describe(struct spec_arena *a, const struct in_force *f)
     return spec_arena_printf(a, "%s%s%s%s", text[0], *text[0] && *text[1] ? ", " : "", text[1], mac);
 }
 
-static const struct spec_addr *gateway(const struct spec_container *c, const struct spec_bridge *b, int family)
-{
-    const struct spec_cidr *own = spec_bridge_address(b, family);
-    if (c->gateway.mode == SPEC_GW_NONE || !c->address[family == 6].addr.family)
-        return NULL;
-    if (c->gateway.mode == SPEC_GW_GIVEN && c->gateway.addr.family == family)
-        return &c->gateway.addr;
-    return own ? &own->addr : NULL;
-}
-
 static struct in_force wanted_in_force(const struct spec_host *h, const struct spec_container *c)
 {
     struct in_force f = {.has_mac = c->has_mac};
     for (int i = 0; i < 2; i++) {
-        const struct spec_addr *gw = gateway(c, &h->bridges[c->bridge], i ? 6 : 4);
+        const struct spec_addr *gw = rec_gateway(c, &h->bridges[c->bridge], i ? 6 : 4);
         f.address[i] = c->address[i].addr;
         if (gw)
             f.gateway[i] = *gw;
@@ -201,7 +191,7 @@ static const char *conf_of(struct rec_run *run, const struct spec_host *h, const
     char text[4][SPEC_ADDR_TEXT], mac[24];
     uint8_t m[6];
     const struct spec_bridge *b = &h->bridges[c->bridge];
-    const struct spec_addr *gw4 = gateway(c, b, 4), *gw6 = gateway(c, b, 6);
+    const struct spec_addr *gw4 = rec_gateway(c, b, 4), *gw6 = rec_gateway(c, b, 6);
     if (c->has_mac)
         memcpy(m, c->mac, 6);
     else

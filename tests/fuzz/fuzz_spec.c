@@ -22,7 +22,7 @@ static void hold(const struct spec_doc *d)
             PROMISE(c->bridge < h->n_bridges);
             PROMISE(!k || strcmp(h->containers[k - 1].name, c->name) < 0);
             for (int f = 0; f < 2; f++) {
-                const struct spec_cidr *own = spec_bridge_address(&h->bridges[c->bridge], f ? 6 : 4);
+                const struct spec_cidr *own = spec_bridge_near(&h->bridges[c->bridge], &c->address[f].addr);
                 if (c->address[f].addr.family)
                     PROMISE(own && c->address[f].addr.has_prefix && spec_addr_in(&c->address[f].addr, &own->addr) &&
                             !spec_addr_equal(&c->address[f].addr, &own->addr));

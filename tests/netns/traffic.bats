@@ -200,3 +200,35 @@ all_reach_all() {
     exits 0 berth plan --json "$SPEC"
     assert_match "$(json '[.notes[].object] | join(",")')" /etc/hosts
 }
+
+@test "a bridge of two subnets: each container's way out is the bridge's address in its own" {
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: netns}}
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: [10.1.0.1/24, 10.2.0.1/24, "fd00:1::1/64", "fd00:2::1/64"]}
+	    nat: {interface: auto}
+	    containers:
+	      one: {address: [10.1.0.10, "fd00:1::10"]}
+	      two: {address: [10.2.0.10, "fd00:2::10"]}
+	END
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    assert_match "$(inside one ip route show default)" 'via 10\.1\.0\.1 '
+    assert_match "$(inside two ip route show default)" 'via 10\.2\.0\.1 '
+    assert_match "$(inside two ip -6 route show default)" 'via fd00:2::1 '
+    pings "inside two" 198.51.100.1 || fail "no way out"
+    pings "inside two" 2001:db8:ffff::1 || fail "no way out over IPv6"
+    pings "inside two" 10.1.0.10 || fail "no way to the other subnet"
+    # Moved while it runs.
+    sed -i 's/two: .*/two: 10.1.0.20/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    assert_match "$(inside two ip route show default)" 'via 10\.1\.0\.1 '
+    pings "inside two" 198.51.100.1 || fail "no way out"
+    # Its own is no container's, whichever of them it is.
+    sed -i 's/two: .*/two: 10.2.0.1/' "$SPEC"
+    exits 65 berth validate "$SPEC"
+    assert_match "$stderr" '10.2.0.1 is the address of bridge br0 itself'
+}

@@ -27,7 +27,7 @@ static int failed;
 
 static struct rec_run *offline(void)
 {
-    struct rec_options o = {.spec_name = "want.yaml", .spec_dir = "/spec", .allow_deletes = -1};
+    struct rec_options o = {.spec_name = "want.yaml", .spec_dir = "/spec", .allow_deletes = -1, .offline = true};
     struct rec_run *run;
     struct rec_error e;
     int r = rec_open(&run, &o, &e);

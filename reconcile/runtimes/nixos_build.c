@@ -305,10 +305,12 @@ static void *work(void *arg)
     struct spec_arena *a = j->arena;
     const char *nix = nixos_program("nix"), *hash = strrchr(j->source, '#');
     if (!strncmp(j->source, "config ", 7)) {
-        const char *expression = spec_arena_printf(a,
-            "(import <nixpkgs/nixos> { configuration = { lib, ... }: { imports = [ %s ]; boot.isContainer = true; "
-            "networking.hostName = lib.mkDefault \"%s\"; networking.useDHCP = false; }; }).system", j->source + 7, j->c->name);
-        const char *build[] = {nixos_program("nix-build"), "--out-link", j->link, "-E", expression, NULL};
+        /* What the spec says is a value there, never a part of the expression: a path may have blanks, quotes and braces. */
+        static const char expression[] =
+            "{ file, name }: (import <nixpkgs/nixos> { configuration = { lib, ... }: { imports = [ (/. + file) ]; boot.isContainer = true; "
+            "networking.hostName = lib.mkDefault name; networking.useDHCP = false; }; }).system";
+        const char *build[] = {nixos_program("nix-build"), "--out-link", j->link, "--argstr", "file", j->source + 7, "--argstr", "name", j->c->name,
+                               "-E", expression, NULL};
         if (j->plan)
             return NULL;        /* known after build */
         ask(j, build, BUILD_MS);

@@ -382,6 +382,14 @@ END
     on sh -c 'systemctl stop container@web'
     exits 0 on berth apply --no-eval $S
     exits 0 on env NIX_PATH=nixpkgs=/srv/nixpkgs berth plan -e $S
+    # Its path is a value, never a part of an expression.
+    local odd='a b (1) ${x} "it'"'"'s" [' text
+    on mkdir "/srv/flake/$odd"
+    on mv /srv/flake/web.nix "/srv/flake/$odd/"
+    text=$(on jq --arg odd "$odd" '.hosts.localhost.containers.web.nixos.config = "./\($odd)/web.nix"' $S)
+    flake berth.json <<<"$text"
+    exits 0 on env NIX_PATH=nixpkgs=/srv/nixpkgs berth apply $S
+    exits 0 on env NIX_PATH=nixpkgs=/srv/nixpkgs berth plan -e $S
     # NixOS's own place of the channel.
     on sh -c 'mkdir -p /nix/var/nix/profiles/per-user/root/channels; mv /srv/nixpkgs /nix/var/nix/profiles/per-user/root/channels/nixos'
     exits 0 on berth apply $S

@@ -170,6 +170,19 @@ static int purge(struct rec_run *run, struct rec_error *err)
     return r;
 }
 
+/* A container that is taken over becomes ours with its unit, after its system: what this very run did to it is its own to take back. */
+static void claim(const struct rec_plan *p, struct rec_state *now)
+{
+    for (size_t i = 0; p && i < p->n; i++) {
+        const struct rec_step *s = p->steps[i];
+        if (s->state == REC_PENDING || (s->kind != REC_SYSTEM && s->kind != REC_UNIT && s->kind != REC_RUN))
+            continue;
+        struct rec_item *it = (struct rec_item *)rec_state_find(now, s->kind, (s->to ? s->to : s->from)->key);
+        if (it)
+            it->ours = true;
+    }
+}
+
 /* Back to `before`: a plan like any other. What it leaves is told. */
 static void undo(struct rec_run *run, const struct rec_state *want, const struct rec_state *before,
                  bool (*only)(void *, const struct rec_item *), void *arg, struct rec_result *out)
@@ -185,10 +198,14 @@ static void undo(struct rec_run *run, const struct rec_state *want, const struct
             before->items[i]->bridge.doomed = false;
         else if (before->items[i]->kind == REC_PORT)
             before->items[i]->port.doomed = false;
-    bool failed = rec_read(run, want, &now, &e) || rec_plan(run, &now, before, only, arg, &back, &e);
+    bool failed = rec_read(run, want, &now, &e);
+    claim(out->plan, &now);
+    failed = failed || rec_plan(run, &now, before, only, arg, &back, &e);
     if (!failed && back->n) {
         apply_steps(run, back, 0, back->n, &report);
-        failed = rec_read(run, want, &after, &e) || rec_plan(run, &after, before, only, arg, &left, &e);
+        failed = rec_read(run, want, &after, &e);
+        claim(out->plan, &after);
+        failed = failed || rec_plan(run, &after, before, only, arg, &left, &e);
         if (!failed)
             rec_announce(run, back);
     } else {

@@ -250,6 +250,13 @@ static const char *reason_of(struct spec_arena *a, const struct differ *d)
                      : spec_arena_printf(a, "%s and %zu more differ", d->list[0].field, d->n - 1);
 }
 
+/* A container's system and process are as foreign as its unit, whose conflict says it all. */
+static bool told_by_unit(const struct planner *p, const struct rec_item *from)
+{
+    const struct rec_item *unit = from->kind == REC_SYSTEM || from->kind == REC_RUN ? rec_state_find(p->from, REC_UNIT, from->key) : NULL;
+    return unit && !unit->ours;
+}
+
 static int pair(struct planner *p, const struct rec_item *from, const struct rec_item *to)
 {
     const struct rec_kind *k = rec_kinds[(to ? to : from)->kind];
@@ -293,6 +300,8 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
     if (!d.n)
         return adopt ? step(p, REC_ADOPT, from, to, &d, "equal, and now ours") : 0;
     if (!from->ours && !k->shared && !p->run->opt.adopt) {
+        if (told_by_unit(p, from))
+            return 0;
         const char *why = k->conflict ? k->conflict(a, p->from, to, from, &hint) : NULL;
         if (!why)
             why = spec_arena_printf(a, "%s: is %s, shall be %s, and berth did not make it", d.list[0].field,

@@ -247,13 +247,36 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
 
 /* ---- what is had ---- */
 
+/* Whose a container is says its conf: by our first line, or by being a link, which only the host's own configuration makes. Our record
+ * is heard where no conf speaks: there is none, or an empty one, and the container is half made or half gone. */
+struct seen {
+    char               *text;           /* of the conf; NULL: there is none, or a link */
+    bool                declarative, recorded, ours;
+    bool                nobodys;        /* no conf, no record: what else bears the name belongs to no container */
+    struct nixos_record record;         /* read only where it is heard, or ours */
+};
+
+static int look_at(struct rec_run *run, struct spec_arena *a, const char *name, struct seen *s, struct rec_error *err)
+{
+    const char *path = conf_path(run, name);
+    struct stat st;
+    size_t len;
+    *s = (struct seen){.record = {.source = "", .path = "", .on_remove = "keep"}};
+    s->declarative = !lstat(path, &st) && S_ISLNK(st.st_mode);
+    int r = s->declarative ? 0 : rec_file_read(a, path, CONF_MOST, &s->text, &len, err);
+    if (r && r != -ENOENT)
+        return r;
+    bool speaks = s->declarative || (s->text && *s->text), marked = s->text && nixos_conf_ours(s->text);
+    s->recorded = (marked || !speaks) && nixos_record_read(run, name, &s->record);
+    s->ours = marked || s->recorded;
+    s->nobodys = !s->ours && !s->declarative && !s->text;
+    return 0;
+}
+
 bool nixos_ours(struct rec_run *run, const char *name)
 {
-    struct nixos_record record;
-    char *text;
-    size_t len;
-    return nixos_record_read(run, name, &record) ||
-           (!rec_file_read(run->arena, conf_path(run, name), CONF_MOST, &text, &len, NULL) && nixos_conf_ours(text));
+    struct seen s;
+    return !look_at(run, run->arena, name, &s, NULL) && s.ours;
 }
 
 pid_t nixos_leader(struct rec_run *run, const char *name, unsigned long long *started)
@@ -353,22 +376,13 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
 {
     struct spec_arena *a = out->arena;
     const struct rec_item *wu = rec_state_find(wanted, REC_UNIT, name), *wr = rec_state_find(wanted, REC_RUN, name);
-    const char *path = conf_path(run, name);
-    struct nixos_record record;
-    struct stat st;
-    char *text = NULL, profile[256];
-    size_t len;
+    struct seen s;
+    char profile[256];
     if (wu && wu->runtime != SPEC_RT_NIXOS)
         wu = wr = NULL;
-    bool recorded = nixos_record_read(run, name, &record), declarative = !lstat(path, &st) && S_ISLNK(st.st_mode);
-    if (!declarative) {
-        int r = rec_file_read(a, path, CONF_MOST, &text, &len, err);
-        if (r && r != -ENOENT)
-            return r;
-    }
-    bool ours = recorded || (text && nixos_conf_ours(text));
-    if (!ours && !wu)
-        return 0;
+    int r = look_at(run, a, name, &s, err);
+    if (r || (!s.ours && !wu))
+        return r;
     unsigned long long started = 0;
     pid_t leader = systemd_leader(run, name, &started);
     bool stranger = leader && !of_unit(run, leader, "container", name);
@@ -377,22 +391,22 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
                               ? spec_arena_printf(a, "a machine of that name runs already, and not as container@%s (its leader is process %d)", name,
                                                   (int)leader)
                               : NULL;
-    if (text || declarative || machine) {
+    if (s.text || s.declarative || machine) {
         struct rec_item *unit = rec_state_add(out, REC_UNIT, name);
         if (!unit)
             return rec_fail(err, ENOMEM, "out of memory");
         unit->container = unit->key;
         unit->runtime = SPEC_RT_NIXOS;
-        unit->ours = ours && !declarative;
-        unit->unit.text = declarative || !text ? "" : text;
-        unit->unit.foreign = declarative ? "it is a declarative container, made by the host's own configuration" : machine;
-        unit->unit.foreign_hint = declarative ? "choose another name, or take the container out of the host's configuration"
+        unit->ours = s.ours;
+        unit->unit.text = s.text ? s.text : "";
+        unit->unit.foreign = s.declarative ? "it is a declarative container, made by the host's own configuration" : machine;
+        unit->unit.foreign_hint = s.declarative ? "choose another name, or take the container out of the host's configuration"
                                               : "choose another name, or end it: machinectl terminate NAME";
         unit->stated = 1;
     }
     snprintf(profile, sizeof profile, NIXOS_PROFILES "/%.63s/system", name);
     char *target = realpath(profile, NULL);
-    if (target || recorded) {
+    if (target || s.recorded) {
         struct rec_item *system = rec_state_add(out, REC_SYSTEM, name);
         if (!system) {
             free(target);
@@ -400,10 +414,11 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
         }
         system->container = system->key;
         system->runtime = SPEC_RT_NIXOS;
+        system->ours = s.ours || s.nobodys;
         system->system.profile = target ? spec_arena_strdup(a, target) : "";
-        system->system.source = record.source;
-        system->system.on_remove = spec_arena_strdup(a, record.on_remove);
-        system->stated = 1u << SYSTEM_PROFILE | (recorded ? 1u << SYSTEM_ON_REMOVE : 0);
+        system->system.source = s.record.source;
+        system->system.on_remove = spec_arena_strdup(a, s.record.on_remove);
+        system->stated = 1u << SYSTEM_PROFILE | (s.recorded ? 1u << SYSTEM_ON_REMOVE : 0);
     }
     free(target);
     if (stranger)
@@ -415,6 +430,7 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
         return rec_fail(err, ENOMEM, "out of memory");
     it->container = it->key;
     it->runtime = SPEC_RT_NIXOS;
+    it->ours = s.ours;
     it->stated = 1u << RUN_RUNNING;
     return leader ? read_running(run, name, leader, started, wr, it, err) : 0;
 }
@@ -590,8 +606,16 @@ static int system_step(struct rec_run *run, const struct rec_step *s, struct rec
     const struct rec_system *to = &s->to->system;
     bool set = *to->profile && (!s->from || strcmp(s->from->system.profile, to->profile));
     int r = set ? nixos_profile_set(run, s->to->container, to->profile, err) : 0;
+    if (r)
+        return r;
+    if (!(s->to->stated & 1u << SYSTEM_ON_REMOVE)) {    /* an undo: it was not ours, so nothing was recorded */
+        r = rec_file_remove(spec_arena_printf(run->arena, NIXOS_RECORDS "/.root-%s", s->to->container), err);
+        r = r ? r : rec_file_remove(spec_arena_printf(run->arena, NIXOS_RECORDS "/%s", s->to->container), err);
+        rmdir(NIXOS_RECORDS);
+        return r;
+    }
     struct nixos_record record = {to->source ? to->source : "", to->profile, to->on_remove ? to->on_remove : "keep"};
-    return r ? r : nixos_record_write(run, s->to->container, &record, err);
+    return nixos_record_write(run, s->to->container, &record, err);
 }
 
 /* Two failures that a second try from a clean stop mends: a unit that never got beyond starting, and a name that machined still keeps for

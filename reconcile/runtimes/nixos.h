@@ -19,7 +19,7 @@
 const char *nixos_conf_dir(struct rec_run *run);
 const char *nixos_state_dir(struct rec_run *run);
 
-/* A container of that name that berth made: its conf bears our mark, or it is recorded. */
+/* A container of that name that berth made: its conf bears our mark, or there is none and it is recorded. */
 bool  nixos_ours(struct rec_run *run, const char *name);
 /* NixOS makes /var/empty of a root immutable, which then cannot be deleted. */
 void  nixos_make_mutable(const char *root);

@@ -173,6 +173,64 @@ S=/srv/flake/berth.json
     exits 0 on test -L /etc/nixos-containers/declared.conf
 }
 
+@test "whose a container is stands in its conf, never in a record of ours" {
+    local first second less before
+    spec_of 10.100.0.10 ', "on_remove": "destroy"'
+    exits 0 on berth apply $S
+    less=$(on cat $S | jq 'del(.hosts.localhost.containers.container2)')
+    first=$(leader container1) second=$(leader container2) before=$(profile container2)
+    # Written again by hand: somebody's own, whatever was recorded of it.
+    on sed -i 1d /etc/nixos-containers/container2.conf
+    exits 4 on berth apply $S
+    assert_match "$output$stderr" 'unit container2: a container of that name is here already, and berth did not make it'
+    refute_match "$output$stderr" '(root|run) container2'
+    exits 4 on berth stop container2 -f $S
+    flake berth.json <<<"$less"
+    exits 0 on berth apply $S
+    assert_eq "$(profile container2) $(leader container2)" "$before $second"
+    exits 0 on test -d /var/lib/nixos-containers/container2/etc
+    # Made by the host's configuration since.
+    on sh -c 'cd /etc/nixos-containers; mv container2.conf /opt/declared.conf; ln -s /opt/declared.conf container2.conf'
+    on sh -c 'printf "source x\npath x\non_remove destroy\n" >/var/lib/berth/nixos/container2'
+    exits 0 on berth plan -e $S
+    exits 4 on berth destroy --yes --files $S
+    assert_match "$stderr" 'vb-container2 is a port of it, and berth did not put it there'
+    on ip link set vb-container2 nomaster
+    exits 0 on berth destroy --yes --files $S
+    assert_eq "$(profile container2) $(leader container2)" "$before $second"
+    exits 0 on test -d /var/lib/nixos-containers/container2/etc
+    exits 0 on test -L /etc/nixos-containers/container2.conf
+    exits 1 on test -e /etc/nixos-containers/container1.conf
+    # Half gone: only then the record is heard.
+    on sh -c 'systemctl stop container@container2; rm /etc/nixos-containers/container2.conf; mkdir -p /var/lib/berth/nixos
+        printf "source x\npath x\non_remove destroy\n" >/var/lib/berth/nixos/container2'
+    exits 0 on berth destroy --yes $S
+    exits 1 on test -e /nix/var/nix/profiles/per-container/container2
+    exits 1 on test -e /var/lib/nixos-containers/container2
+}
+
+@test "a takeover that fails is undone: conf, profile and process are the owner's again" {
+    on sh -c 'mkdir -p /etc/nixos-containers /nix/var/nix/profiles/per-container/container1
+        printf "PRIVATE_NETWORK=yes\nHOST_BRIDGE=br-containers\nHOST_ADDRESS=10.100.0.1\nLOCAL_ADDRESS=10.100.0.10/24\n" | tee /opt/before >/etc/nixos-containers/container1.conf
+        cd /srv/flake && nix build -o /tmp/one ".#nixosConfigurations.\"container1\".config.system.build.toplevel" && nix-env -p /nix/var/nix/profiles/per-container/container1/system --set $(readlink /tmp/one)' >&2
+    local before
+    before=$(profile container1)
+    flake stamp <<<two
+    # Between its system and its unit: a directory in the conf's way while it is written.
+    on mkdir /etc/nixos-containers/.container1.conf.berth-new
+    exits 5 on berth apply --adopt $S
+    assert_eq "$(profile container1)" "$before"
+    exits 0 on cmp /opt/before /etc/nixos-containers/container1.conf
+    exits 1 on test -e /var/lib/berth/nixos/container1
+    on rmdir /etc/nixos-containers/.container1.conf.berth-new
+    # And after it.
+    on sh -c 'printf "#!/bin/sh\nexit 7\n" >/opt/nixos/start'
+    exits 5 on berth apply --adopt $S
+    assert_eq "$(profile container1)" "$before"
+    exits 0 on cmp /opt/before /etc/nixos-containers/container1.conf
+    exits 1 on test -e /var/lib/berth/nixos/container1
+}
+
 @test "its files go when the spec says so, and only they" {
     spec_of 10.100.0.10 ', "on_remove": "destroy"'
     exits 0 on berth apply $S

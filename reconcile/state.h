@@ -93,6 +93,7 @@ struct rec_names {
 struct rec_unit {
     const char        *text;    /* settings, canonical: what the process is started with */
     const char        *digest;  /* of text */
+    const char        *flake;   /* nixos: the flake that calls the container's attribute `container`, "" where it needs none */
     const char        *foreign; /* have: why it may never be taken over, or NULL */
     const char        *foreign_hint;
 };

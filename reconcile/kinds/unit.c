@@ -3,7 +3,10 @@
 #include "reconcile/runtime.h"
 #include <stddef.h>
 
-static const struct rec_field fields[] = {{"settings", REC_T_TEXT, offsetof(struct rec_item, unit.text), REC_LIVE}};
+static const struct rec_field fields[] = {
+    {"settings", REC_T_TEXT, offsetof(struct rec_item, unit.text), REC_LIVE},
+    {"flake", REC_T_TEXT, offsetof(struct rec_item, unit.flake), REC_LIVE},
+};
 
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
 {
@@ -45,5 +48,5 @@ static bool never(const struct rec_item *w, const struct rec_item *have)
     return have->unit.foreign != NULL;
 }
 
-const struct rec_kind rec_kind_unit = {.name = "unit", .fields = fields, .n_fields = 1, .want = want, .read = read_unit, .conflict = conflict,
+const struct rec_kind rec_kind_unit = {.name = "unit", .fields = fields, .n_fields = 2, .want = want, .read = read_unit, .conflict = conflict,
                                       .never = never, .apply = apply};

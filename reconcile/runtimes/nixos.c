@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 enum { RUN_RUNNING, RUN_DIGEST, RUN_STALE, RUN_ORPHAN, RUN_ADDRESS, RUN_MASTER, RUN_SYSTEM };       /* as in kinds/run.c */
+enum { UNIT_SETTINGS, UNIT_FLAKE };                                                                 /* as in kinds/unit.c */
 enum { SYSTEM_ROOT, SYSTEM_ON_REMOVE, SYSTEM_PROFILE, SYSTEM_FLAKE };                               /* as in kinds/system.c */
 enum { CONF_MOST = 65536, START_MS = 300000 };
 
@@ -186,6 +187,17 @@ static const char *from_process(void *arg, const char *name)
 
 #define OWN_FLAKE NIXOS_RECORDS "/.flake-"
 
+/* A bare `nixos-container update` builds the attribute `container` of FLAKE: another name needs a flake that calls it so. */
+static const char *flake_of(struct rec_run *run, const struct spec_container *c, struct spec_arena *a)
+{
+    if (!c->nixos.flake.text || !strcmp(c->nixos.attr.text, "container"))
+        return "";
+    return spec_arena_printf(a,
+        "# Made by berth, for `nixos-container update`, which knows no other attribute than `container`.\n"
+        "{\n  inputs.spec.url = \"%s\";\n  outputs = { spec, ... }: { nixosConfigurations.container = spec.nixosConfigurations.\"%s\"; };\n}\n",
+        nixos_flake(run, c), c->nixos.attr.text);
+}
+
 static const char *conf_of(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct spec_arena *a)
 {
     char text[4][SPEC_ADDR_TEXT], mac[24];
@@ -203,7 +215,6 @@ static const char *conf_of(struct rec_run *run, const struct spec_host *h, const
         .address4 = c->address[0].addr.family ? spec_addr_format(&c->address[0].addr, true, text[2]) : NULL,
         .address6 = c->address[1].addr.family ? spec_addr_format(&c->address[1].addr, true, text[3]) : NULL,
     };
-    /* A bare `nixos-container update` builds the attribute `container` of FLAKE: another name needs a flake that calls it so. */
     if (c->nixos.flake.text)
         conf.flake = strcmp(c->nixos.attr.text, "container") ? spec_arena_printf(a, OWN_FLAKE "%s", c->name)
                      : run->opt.offline                            ? c->nixos.flake.text      /* its commit is always another */
@@ -219,7 +230,7 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     const char *source = nixos_source(run, c, err), *built = run->built && run->built_host == h ? run->built[c - h->containers] : NULL;
     if (!source)
         return -EINVAL;
-    if (!system || !unit || !it || !(unit->unit.text = conf_of(run, h, c, a)))
+    if (!system || !unit || !it || !(unit->unit.text = conf_of(run, h, c, a)) || !(unit->unit.flake = flake_of(run, c, a)))
         return rec_fail(err, ENOMEM, "out of memory");
     system->system.source = source;
     system->system.flake = run->opt.offline ? nixos_compared(run, c, source) : source;
@@ -229,7 +240,7 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     system->at = c->nixos.at.line ? c->nixos.at : c->at;
     if (!built && !run->opt.offline)
         rec_state_note(out, spec_arena_printf(a, "container %s", c->name), "its system is known after it is built");
-    unit->stated = 1;
+    unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_FLAKE;
     struct text_source text = {a, unit->unit.text, 0};
     struct in_force f = wanted_in_force(h, c);
     it->run.running = c->state == SPEC_RUNNING && !rec_is_held(run, c->name);
@@ -372,6 +383,14 @@ static int read_running(struct rec_run *run, const char *name, pid_t leader, uns
     return 0;
 }
 
+/* "": it is not there, or not what berth would write. */
+static const char *read_flake(struct spec_arena *a, const char *name)
+{
+    char *text;
+    size_t len;
+    return rec_file_read(a, spec_arena_printf(a, OWN_FLAKE "%s/flake.nix", name), CONF_MOST, &text, &len, NULL) ? "" : text;
+}
+
 static int read_one(struct rec_run *run, const char *name, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
     struct spec_arena *a = out->arena;
@@ -399,10 +418,11 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
         unit->runtime = SPEC_RT_NIXOS;
         unit->ours = s.ours;
         unit->unit.text = s.text ? s.text : "";
+        unit->unit.flake = read_flake(a, name);
         unit->unit.foreign = s.declarative ? "it is a declarative container, made by the host's own configuration" : machine;
         unit->unit.foreign_hint = s.declarative ? "choose another name, or take the container out of the host's configuration"
                                               : "choose another name, or end it: machinectl terminate NAME";
-        unit->stated = 1;
+        unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_FLAKE;
     }
     snprintf(profile, sizeof profile, NIXOS_PROFILES "/%.63s/system", name);
     char *target = realpath(profile, NULL);
@@ -510,17 +530,17 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
 
 /* ---- what is done ---- */
 
-static int write_flake(struct rec_run *run, const struct spec_container *c, struct rec_error *err)
+static int write_flake(struct rec_run *run, const char *name, const char *text, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
-    const char *dir = spec_arena_printf(a, OWN_FLAKE "%s", c->name);
-    if (!c->nixos.flake.text || !strcmp(c->nixos.attr.text, "container"))
-        return rec_tree_remove(dir, err);
-    const char *text = spec_arena_printf(a,
-        "# Made by berth, for `nixos-container update`, which knows no other attribute than `container`.\n"
-        "{\n  inputs.spec.url = \"%s\";\n  outputs = { spec, ... }: { nixosConfigurations.container = spec.nixosConfigurations.\"%s\"; };\n}\n",
-        nixos_flake(run, c), c->nixos.attr.text);
-    int r = rec_dir_make(REC_STATE_DIR, 0700, err);
+    const char *dir = spec_arena_printf(a, OWN_FLAKE "%s", name);
+    int r;
+    if (!*text) {
+        r = rec_tree_remove(dir, err);
+        rmdir(NIXOS_RECORDS);
+        return r;
+    }
+    r = rec_dir_make(REC_STATE_DIR, 0700, err);
     if (!r)
         r = rec_dir_make(NIXOS_RECORDS, 0755, err);
     if (!r)
@@ -532,16 +552,18 @@ static int write_flake(struct rec_run *run, const struct spec_container *c, stru
 
 static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
 {
-    const char *path = conf_path(run, (s->to ? s->to : s->from)->container);
+    const char *name = (s->to ? s->to : s->from)->container, *path = conf_path(run, name);
+    const char *flake = s->to ? s->to->unit.flake : "";
+    int r = s->to ? rec_dir_make(nixos_conf_dir(run), 0755, err) : rec_file_remove(path, err);
+    if (!r && (!s->from || strcmp(s->from->unit.flake, flake)))
+        r = write_flake(run, name, flake, err);
     if (!s->to) {
-        int r = rec_file_remove(path, err);
         rmdir(nixos_conf_dir(run));     /* empty, it is made again by whoever needs it */
         return r;
     }
-    int r = rec_dir_make(nixos_conf_dir(run), 0755, err);
-    if (!r && s->to->spec)
-        r = write_flake(run, s->to->spec, err);
-    return r ? r : rec_file_write(path, s->to->unit.text, strlen(s->to->unit.text), 0644, err);
+    if (r || (s->from && !strcmp(s->from->unit.text, s->to->unit.text)))
+        return r;
+    return rec_file_write(path, s->to->unit.text, strlen(s->to->unit.text), 0644, err);
 }
 
 /* NixOS makes /var/empty immutable. */

@@ -117,6 +117,13 @@ S=/srv/flake/berth.json
     on sh -c 'echo EXTRA_NSPAWN_FLAGS=--setenv=X=1 >>/etc/nixos-containers/container1.conf; systemctl restart container@container1'
     mends '~ run container1 +settings in force differ'
     exits 0 on berth run container1 -- ping -c1 -W2 container2
+    # The flake that the conf names.
+    on sh -c 'echo "{ }" >/var/lib/berth/nixos/.flake-container1/flake.nix'
+    mends '~ unit container1 +flake differs'
+    exits 0 on grep -q nixosConfigurations.container /var/lib/berth/nixos/.flake-container1/flake.nix
+    on rm -r /var/lib/berth
+    mends '~ unit container2 +flake differs'
+    exits 0 on grep -q nixosConfigurations.container /var/lib/berth/nixos/.flake-container1/flake.nix
 }
 
 @test "a build that fails changes nothing; two applies at once; a reboot" {
@@ -228,7 +235,25 @@ S=/srv/flake/berth.json
     exits 5 on berth apply --adopt $S
     assert_eq "$(profile container1)" "$before"
     exits 0 on cmp /opt/before /etc/nixos-containers/container1.conf
-    exits 1 on test -e /var/lib/berth/nixos/container1
+    assert_eq "$(on sh -c 'ls -A /var/lib/berth 2>/dev/null')" ""
+}
+
+@test "a removal that is undone: whole again, the flake that its conf names with it" {
+    exits 0 on berth apply $S
+    local first flake broken
+    first=$(leader container1) flake=$(on cat /var/lib/berth/nixos/.flake-container2/flake.nix)
+    # container2 goes, and what comes in its place does not start.
+    broken=$(on cat $S | jq '.hosts.localhost.containers |= (.broken = (.container2 | .address = "10.100.0.30") | del(.container2))')
+    on sh -c 'mv /opt/nixos/start /opt/nixos/real; printf "#!/bin/sh\n[ \$INSTANCE != broken ] || exit 7\nexec /opt/nixos/real\n" >/opt/nixos/start; chmod 755 /opt/nixos/start'
+    flake broken.json <<<"$broken"
+    on sh -c 'cp /srv/flake/berth.json /srv/flake/kept.json; cp /srv/flake/broken.json /srv/flake/berth.json'
+    exits 5 on berth apply $S
+    on cp /srv/flake/kept.json /srv/flake/berth.json
+    assert_eq "$(on cat /var/lib/berth/nixos/.flake-container2/flake.nix)" "$flake"
+    exits 0 on berth plan -e $S
+    exits 0 on berth run container2 -- ping -c1 -W2 container1
+    assert_eq "$(leader container1)" "$first"
+    assert_eq "$(on sh -c 'ls -A /etc/nixos-containers /var/lib/berth/nixos | grep broken || :')" ""
 }
 
 @test "its files go when the spec says so, and only they" {

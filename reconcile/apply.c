@@ -198,6 +198,7 @@ static void undo(struct rec_run *run, const struct rec_state *want, const struct
             before->items[i]->bridge.doomed = false;
         else if (before->items[i]->kind == REC_PORT)
             before->items[i]->port.doomed = false;
+    run->undoing = true;
     bool failed = rec_read(run, want, &now, &e);
     claim(out->plan, &now);
     failed = failed || rec_plan(run, &now, before, only, arg, &back, &e);
@@ -212,6 +213,7 @@ static void undo(struct rec_run *run, const struct rec_state *want, const struct
         left = back;
     }
     run->opt.adopt = adopt;
+    run->undoing = false;
     drop_empty();
     for (size_t i = 0; i < report.n_failures; i++)
         rec_report_failed(&out->report, NULL, &report.failures[i].error);

@@ -135,10 +135,8 @@ int rec_root_swap(struct rec_run *run, const char *name, const struct rec_root *
 
 const char *rec_profile_of(struct rec_run *run, const char *name)
 {
-    char *target = realpath(spec_arena_printf(run->arena, NIXOS_PROFILES "/%s/system", name), NULL);
-    const char *kept = target ? spec_arena_strdup(run->arena, target) : NULL;
-    free(target);
-    return kept;
+    const char *path = nixos_profile(run, name);
+    return path && *path ? path : NULL;
 }
 
 const char *rec_conf_of(struct rec_run *run, const char *name)

@@ -67,6 +67,7 @@ struct rec_run {
     size_t                   n_nft_have;
     const char             **built;     /* beside the host's containers: store paths that rec_build found; NULL: none, or not known */
     const struct spec_host  *built_host;
+    bool                     undoing;   /* what is removed now was made by this very run */
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
 };
 int  rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_error *err);

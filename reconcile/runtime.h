@@ -2,7 +2,7 @@
  * Rows     netns (the namespace alone), nspawn (systemd unit, or detached), nixos (container@NAME as NixOS ships it).
  * Files    /run/berth/c/NAME/ (0755): resolv.conf, hostname, etc/ (nspawn with the host's root), unit (settings), run (pid, start
  *          time of a detached nspawn), log (its output). /var/lib/berth/roots/NAME: trees unpacked from tars or backups; .NAME.berth beside it
- *          tells from which, and whether the tree goes with its container (on_remove); .NAME.berth-gone: put aside. */
+ *          tells from which, and whether the tree goes with its container (on_remove); put aside as aside.h has it. */
 #ifndef RECONCILE_RUNTIME_H
 #define RECONCILE_RUNTIME_H
 #include "reconcile/state.h"

@@ -1,6 +1,7 @@
 /* The outcome is what `nixos-container` would have made, and container@NAME.service runs it. Files say what shall be; what is in force is
  * asked of the process itself: its environment, its address, its bridge, the system that it runs. */
 #include "reconcile/runtimes/nixos.h"
+#include "reconcile/aside.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include "reconcile/proc.h"
@@ -56,6 +57,19 @@ const char *nixos_state_dir(struct rec_run *run)
 static const char *conf_path(struct rec_run *run, const char *name)
 {
     return spec_arena_printf(run->arena, "%s/%s.conf", nixos_conf_dir(run), name);
+}
+
+static const char *root_path(struct rec_run *run, const char *name)
+{
+    return spec_arena_printf(run->arena, "%s/%s", nixos_state_dir(run), name);
+}
+
+const char *nixos_profile(struct rec_run *run, const char *name)
+{
+    char *target = realpath(spec_arena_printf(run->arena, NIXOS_PROFILES "/%s/system", name), NULL);
+    const char *kept = target ? spec_arena_strdup(run->arena, target) : "";
+    free(target);
+    return kept;
 }
 
 static bool of_unit(struct rec_run *run, pid_t pid, const char *template, const char *name)
@@ -186,6 +200,7 @@ static const char *from_process(void *arg, const char *name)
 }
 
 #define OWN_FLAKE NIXOS_RECORDS "/.flake-"
+#define GONE      ".gone-"
 
 /* A bare `nixos-container update` builds the attribute `container` of FLAKE: another name needs a flake that calls it so. */
 static const char *flake_of(struct rec_run *run, const struct spec_container *c, struct spec_arena *a)
@@ -396,7 +411,6 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
     struct spec_arena *a = out->arena;
     const struct rec_item *wu = rec_state_find(wanted, REC_UNIT, name), *wr = rec_state_find(wanted, REC_RUN, name);
     struct seen s;
-    char profile[256];
     if (wu && wu->runtime != SPEC_RT_NIXOS)
         wu = wr = NULL;
     int r = look_at(run, a, name, &s, err);
@@ -424,23 +438,21 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
                                               : "choose another name, or end it: machinectl terminate NAME";
         unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_FLAKE;
     }
-    snprintf(profile, sizeof profile, NIXOS_PROFILES "/%.63s/system", name);
-    char *target = realpath(profile, NULL);
-    if (target || s.recorded) {
+    const char *profile = nixos_profile(run, name);
+    if (!profile)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (*profile || s.recorded) {
         struct rec_item *system = rec_state_add(out, REC_SYSTEM, name);
-        if (!system) {
-            free(target);
+        if (!system)
             return rec_fail(err, ENOMEM, "out of memory");
-        }
         system->container = system->key;
         system->runtime = SPEC_RT_NIXOS;
         system->ours = s.ours || s.nobodys;
-        system->system.profile = target ? spec_arena_strdup(a, target) : "";
+        system->system.profile = profile;
         system->system.source = s.record.source;
         system->system.on_remove = spec_arena_strdup(a, s.record.on_remove);
         system->stated = 1u << SYSTEM_PROFILE | (s.recorded ? 1u << SYSTEM_ON_REMOVE : 0);
     }
-    free(target);
     if (stranger)
         leader = 0;
     if (!leader && !(wr && !wr->run.running))
@@ -581,44 +593,73 @@ void nixos_make_mutable(const char *root)
         close(fd);
 }
 
-/* Out of its place first, on the same file system; what is mounted there, or is no directory, is not ours to delete. */
-static int discard_root(struct rec_run *run, const char *name, struct rec_error *err)
+static int tree_goes(struct rec_run *run, const char *dir, const char *name, rec_aside_fn last, struct rec_error *err)
 {
-    const char *root = spec_arena_printf(run->arena, "%s/%s", nixos_state_dir(run), name);
-    const char *trash = spec_arena_printf(run->arena, "%s/.%s.berth-gone", nixos_state_dir(run), name);
+    return run->undoing ? rec_aside_drop(run, dir, name, last, err) : rec_aside_put(run, dir, name, err);
+}
+
+static int mutable(struct rec_run *run, const char *name, const char *tree, struct rec_error *err)
+{
+    (void)run, (void)name, (void)err;
+    nixos_make_mutable(tree);
+    return 0;
+}
+
+/* What is mounted there, or is no directory, is not ours to take away. */
+static int root_goes(struct rec_run *run, const char *name, struct rec_error *err)
+{
+    const char *root = root_path(run, name);
     struct stat st, above;
-    int r = rec_tree_remove(trash, err);
-    if (r || lstat(root, &st))
-        return r;
+    if (lstat(root, &st))
+        return 0;
     if (!S_ISDIR(st.st_mode) || stat(nixos_state_dir(run), &above) || above.st_dev != st.st_dev) {
         rec_fail(err, EXDEV, "cannot remove '%s': it is a %s", root, S_ISLNK(st.st_mode) ? "symbolic link" : "file system of its own, or no directory");
-        rec_hint(err, "the container itself is gone; look at what is there, and remove it by hand");
+        rec_hint(err, "look at what is there, and take it away by hand; or let the container's files stay: on_remove: keep");
         return -EXDEV;
     }
-    nixos_make_mutable(root);
-    if (rename(root, trash))
-        return rec_fail(err, errno, "cannot move '%s' aside: %s", root, strerror(errno));
-    return rec_tree_remove(trash, err);
+    return tree_goes(run, nixos_state_dir(run), name, mutable, err);
+}
+
+/* What was built for it is kept from nix's garbage collector by a link whose own name nix knows: that cannot be put aside, and stays until
+ * the record beside it goes for good. */
+static int record_goes(struct rec_run *run, const char *name, struct rec_error *err)
+{
+    struct spec_arena *a = run->arena;
+    const char *record = spec_arena_printf(a, NIXOS_RECORDS "/%s", name);
+    if (!run->undoing && !rename(record, spec_arena_printf(a, NIXOS_RECORDS "/" GONE "%s", name)))
+        return 0;
+    int r = rec_file_remove(spec_arena_printf(a, NIXOS_RECORDS "/.root-%s", name), err);
+    if (!r)
+        r = rec_file_remove(record, err);
+    rmdir(NIXOS_RECORDS);
+    return r;
 }
 
 static int forget(struct rec_run *run, const struct rec_item *h, struct rec_error *err)
 {
-    struct spec_arena *a = run->arena;
     const char *name = h->container;
-    int r = rec_tree_remove(spec_arena_printf(a, NIXOS_PROFILES "/%s", name), err);
+    struct nixos_record record;
+    struct stat st;
+    bool root = run->undoing ? nixos_record_read(run, name, &record) && record.root_made
+                             : !strcmp(h->system.on_remove, "destroy") || run->opt.destroy_files;
+    int r = root ? root_goes(run, name, err) : 0;
     if (!r)
-        r = rec_tree_remove(spec_arena_printf(a, NIXOS_GCROOTS "/%s", name), err);
-    if (!r && (!strcmp(h->system.on_remove, "destroy") || run->opt.destroy_files))
-        r = discard_root(run, name, err);
+        r = tree_goes(run, NIXOS_PROFILES, name, NULL, err);
     if (!r)
-        r = rec_tree_remove(spec_arena_printf(a, OWN_FLAKE "%s", name), err);
-    if (!r)
-        r = rec_file_remove(spec_arena_printf(a, NIXOS_RECORDS "/.root-%s", name), err);
-    if (!r)
-        r = rec_file_remove(spec_arena_printf(a, NIXOS_RECORDS "/%s", name), err);
-    if (!r)
-        rmdir(NIXOS_RECORDS);
-    return r;
+        r = tree_goes(run, NIXOS_GCROOTS, name, NULL, err);
+    if (!r && lstat(conf_path(run, name), &st))     /* else it goes with its unit, or stays with it */
+        r = rec_tree_remove(spec_arena_printf(run->arena, OWN_FLAKE "%s", name), err);
+    return r ? r : record_goes(run, name, err);
+}
+
+/* Back to where they were: an undo, or the run that put them aside was killed. */
+static int trees_come_back(struct rec_run *run, const char *name, struct rec_error *err)
+{
+    const char *const dirs[] = {NIXOS_PROFILES, NIXOS_GCROOTS, nixos_state_dir(run)};
+    int r = 0;
+    for (size_t i = 0; r >= 0 && i < sizeof dirs / sizeof *dirs; i++)
+        r = rec_aside_take(run, dirs[i], name, err);
+    return r < 0 ? r : rec_file_remove(spec_arena_printf(run->arena, NIXOS_RECORDS "/" GONE "%s", name), err);
 }
 
 static int system_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
@@ -626,18 +667,55 @@ static int system_step(struct rec_run *run, const struct rec_step *s, struct rec
     if (!s->to)
         return forget(run, s->from, err);
     const struct rec_system *to = &s->to->system;
-    bool set = *to->profile && (!s->from || strcmp(s->from->system.profile, to->profile));
-    int r = set ? nixos_profile_set(run, s->to->container, to->profile, err) : 0;
-    if (r)
-        return r;
-    if (!(s->to->stated & 1u << SYSTEM_ON_REMOVE)) {    /* an undo: it was not ours, so nothing was recorded */
-        r = rec_file_remove(spec_arena_printf(run->arena, NIXOS_RECORDS "/.root-%s", s->to->container), err);
-        r = r ? r : rec_file_remove(spec_arena_printf(run->arena, NIXOS_RECORDS "/%s", s->to->container), err);
-        rmdir(NIXOS_RECORDS);
-        return r;
+    const char *name = s->to->container;
+    struct stat st;
+    int r = s->from && !run->undoing ? 0 : trees_come_back(run, name, err);
+    bool recorded = s->to->stated & 1u << SYSTEM_ON_REMOVE, fresh = !s->from && !run->undoing && lstat(root_path(run, name), &st);
+    const char *had = nixos_profile(run, name);
+    if (!r && *to->profile && (!had || strcmp(had, to->profile)))
+        r = nixos_profile_set(run, name, to->profile, err);
+    if (r || !recorded)     /* an undo: it was not ours, so nothing was recorded */
+        return r ? r : record_goes(run, name, err);
+    struct nixos_record record = {to->source ? to->source : "", to->profile, to->on_remove ? to->on_remove : "keep", fresh};
+    return nixos_record_write(run, name, &record, err);
+}
+
+/* Records go for good where no container of ours bears their name, those that somebody else has taken over included. */
+static int purge_records(struct rec_run *run, struct rec_error *err)
+{
+    struct spec_arena *a = run->arena;
+    char **names;
+    size_t n;
+    int r = rec_dir_list(a, NIXOS_RECORDS, &names, &n, err);
+    for (size_t i = 0; !r && i < n; i++) {
+        bool gone = !strncmp(names[i], GONE, sizeof GONE - 1);
+        const char *name = gone ? names[i] + sizeof GONE - 1 : names[i];
+        struct seen s;
+        if (*name == '.' || strlen(name) > 63)
+            continue;
+        r = look_at(run, a, name, &s, err);
+        if (!r && !s.ours) {
+            r = rec_file_remove(spec_arena_printf(a, NIXOS_RECORDS "/.root-%s", name), err);
+            if (!r)
+                r = rec_tree_remove(spec_arena_printf(a, OWN_FLAKE "%s", name), err);
+        }
+        if (!r && (gone || !s.ours))
+            r = rec_file_remove(spec_arena_printf(a, NIXOS_RECORDS "/%s", names[i]), err);
     }
-    struct nixos_record record = {to->source ? to->source : "", to->profile, to->on_remove ? to->on_remove : "keep"};
-    return nixos_record_write(run, s->to->container, &record, err);
+    rmdir(NIXOS_RECORDS);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int purge(struct rec_run *run, struct rec_error *err)
+{
+    if (!run->facts.systemd)
+        return 0;
+    int r = rec_aside_purge(run, NIXOS_PROFILES, NULL, err);
+    if (!r)
+        r = rec_aside_purge(run, NIXOS_GCROOTS, NULL, err);
+    if (!r)
+        r = rec_aside_purge(run, nixos_state_dir(run), mutable, err);
+    return r ? r : purge_records(run, err);
 }
 
 /* Two failures that a second try from a clean stop mends: a unit that never got beyond starting, and a name that machined still keeps for
@@ -737,5 +815,5 @@ static const char *journal(struct rec_run *run, const char *container, bool here
 
 const struct rec_runtime rec_runtime_nixos = {
     .name = "nixos", .id = SPEC_RT_NIXOS, .refuse = refuse, .want = want, .read = read_all, .unit = unit, .system = system_step,
-    .start = start, .stop = stop, .reload = reload, .mend = mend, .journal = journal,
+    .purge = purge, .start = start, .stop = stop, .reload = reload, .mend = mend, .journal = journal,
 };

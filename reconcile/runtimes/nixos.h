@@ -1,6 +1,7 @@
 /* reconcile/runtimes/nixos.h — NixOS containers as `nixos-container` and container@NAME.service know them.
  * Files    CONFDIR/NAME.conf, marked by its first line; /nix/var/nix/profiles/per-container/NAME/system;
- *          /var/lib/berth/nixos/NAME: where the system came from and what was built, "FIELD VALUE" a line;
+ *          /var/lib/berth/nixos/NAME: where the system came from and what was built, "FIELD VALUE" a line; .gone-NAME: put aside
+ *          with the container's trees (aside.h);
  *          /var/lib/berth/nixos/.root-NAME: what nix build left, a root of its garbage collector;
  *          /var/lib/berth/nixos/.flake-NAME/: where a container's attribute is not `container`, a flake that calls it so.
  * Source   facts/nixos-containers.md; nixos-container.pl, nixos-containers.nix of nixpkgs. */
@@ -21,6 +22,8 @@ const char *nixos_state_dir(struct rec_run *run);
 
 /* A container of that name that berth made: its conf bears our mark, or there is none and it is recorded. */
 bool  nixos_ours(struct rec_run *run, const char *name);
+/* The store path that the container's profile points to; "": none; NULL: out of memory. */
+const char *nixos_profile(struct rec_run *run, const char *name);
 /* NixOS makes /var/empty of a root immutable, which then cannot be deleted. */
 void  nixos_make_mutable(const char *root);
 /* 0: container@NAME does not run. */
@@ -53,6 +56,7 @@ const char *nixos_folder(struct spec_arena *a, const char *path, const char *ref
 /* What was built for `name`; NULL: nothing is recorded. */
 struct nixos_record {
     const char *source, *path, *on_remove;
+    bool        root_made;      /* there was no root when the container was made: an undo leaves none */
 };
 bool nixos_record_read(struct rec_run *run, const char *name, struct nixos_record *out);
 int  nixos_record_write(struct rec_run *run, const char *name, const struct nixos_record *r, struct rec_error *err);

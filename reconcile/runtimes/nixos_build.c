@@ -155,13 +155,16 @@ bool nixos_record_read(struct rec_run *run, const char *name, struct nixos_recor
             out->path = value;
         else if (!strcmp(line, "on_remove"))
             out->on_remove = value;
+        else if (!strcmp(line, "root"))
+            out->root_made = !strcmp(value, "made");
     }
     return true;
 }
 
 int nixos_record_write(struct rec_run *run, const char *name, const struct nixos_record *r, struct rec_error *err)
 {
-    const char *text = spec_arena_printf(run->arena, "source %s\npath %s\non_remove %s\n", r->source, r->path, r->on_remove);
+    const char *text = spec_arena_printf(run->arena, "source %s\npath %s\non_remove %s\n%s", r->source, r->path, r->on_remove,
+                                         r->root_made ? "root made\n" : "");
     int rc = text ? rec_dir_make(REC_STATE_DIR, 0700, err) : rec_fail(err, ENOMEM, "out of memory");
     if (!rc)
         rc = rec_dir_make(NIXOS_RECORDS, 0755, err);

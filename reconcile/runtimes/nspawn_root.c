@@ -1,6 +1,6 @@
 /* Trees that berth keeps for containers: unpacked from a tar, or restored from a backup. Made beside their place and renamed into it,
- * so a root is there whole or not at all. One that goes is put aside first, whole: an undo takes it back from there, and only once an
- * apply holds is it deleted. */
+ * so a root is there whole or not at all. One that goes is put aside (aside.h). */
+#include "reconcile/aside.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include "reconcile/proc.h"
@@ -14,14 +14,6 @@
 
 #define MANIFEST NSPAWN_ROOTS "/.%s.berth"
 #define STAGING  NSPAWN_ROOTS "/.%s.berth-new"
-#define ASIDE    NSPAWN_ROOTS "/.%s.berth-gone"         /* whole, and may come back */
-#define DOOMED   NSPAWN_ROOTS "/.%s.berth-purge"        /* perhaps half gone already */
-
-static bool is(const char *path, mode_t type)
-{
-    struct stat st;
-    return !lstat(path, &st) && (st.st_mode & S_IFMT) == type;
-}
 
 const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c, struct spec_arena *a)
 {
@@ -116,15 +108,15 @@ static int extract(struct rec_run *run, const char *source, const char *to, stru
 static int unpack(struct rec_run *run, const struct rec_item *w, struct rec_error *err)
 {
     const char *staging = spec_arena_printf(run->arena, STAGING, w->key);
-    const char *aside = spec_arena_printf(run->arena, ASIDE, w->key);
-    if (is(aside, S_IFDIR))         /* an undo, or the run that put it aside was killed: the very tree, not one like it */
-        return rec_tree_move(aside, w->system.path, err);
+    int r = rec_aside_take(run, NSPAWN_ROOTS, w->key, err);
+    if (r)              /* an undo, or the run that put it aside was killed: the very tree, not one like it */
+        return r < 0 ? r : 0;
     if (!strcmp(w->system.source, NSPAWN_RESTORED)) {
         rec_fail(err, ENOENT, "the root of container '%s' is not there: '%s'", w->key, w->system.path);
         rec_hint(err, "unpack it from a backup: berth restore FILE");
         return -ENOENT;
     }
-    int r = rec_dir_make(REC_STATE_DIR, 0700, err);
+    r = rec_dir_make(REC_STATE_DIR, 0700, err);
     if (!r)
         r = rec_dir_make(NSPAWN_ROOTS, 0700, err);
     if (!r)
@@ -148,46 +140,25 @@ static int unpack(struct rec_run *run, const struct rec_item *w, struct rec_erro
     return r;
 }
 
-/* What an earlier run put aside makes room: this one is the tree that an undo would want. */
-static int set_aside(struct rec_run *run, const struct rec_item *h, struct rec_error *err)
-{
-    const char *aside = spec_arena_printf(run->arena, ASIDE, h->key), *doomed = spec_arena_printf(run->arena, DOOMED, h->key);
-    int r = is(aside, S_IFDIR) ? rec_tree_remove(doomed, err) : 0;
-    if (!r && is(aside, S_IFDIR))
-        r = rec_tree_move(aside, doomed, err);
-    return r ? r : rec_tree_move(h->system.path, aside, err);
-}
-
 int nspawn_root_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
 {
     if (!s->to)
-        return set_aside(run, s->from, err);
+        return rec_aside_put(run, NSPAWN_ROOTS, s->from->key, err);
     return s->from ? write_manifest(run, s->to, *s->from->system.source ? s->from->system.source : s->to->system.source, err)
                    : unpack(run, s->to, err);
 }
 
+/* What the tree was unpacked from is told beside it, and goes with the last one of that name. */
+static int forget(struct rec_run *run, const char *name, const char *tree, struct rec_error *err)
+{
+    struct stat st;
+    (void)tree;
+    if (!lstat(spec_arena_printf(run->arena, NSPAWN_ROOTS "/%s", name), &st))
+        return 0;
+    return rec_file_remove(spec_arena_printf(run->arena, MANIFEST, name), err);
+}
+
 int nspawn_roots_purge(struct rec_run *run, struct rec_error *err)
 {
-    static const char gone[] = ".berth-gone", purge[] = ".berth-purge";
-    struct spec_arena *a = run->arena;
-    char **names;
-    size_t n;
-    int r = rec_dir_list(a, NSPAWN_ROOTS, &names, &n, err);
-    for (size_t i = 0; !r && i < n; i++) {
-        size_t len = strlen(names[i]);
-        bool whole = len > sizeof gone && !strcmp(names[i] + len - sizeof gone + 1, gone);
-        if (*names[i] != '.' || (!whole && !(len > sizeof purge && !strcmp(names[i] + len - sizeof purge + 1, purge))))
-            continue;
-        const char *key = spec_arena_strndup(a, names[i] + 1, len - (whole ? sizeof gone : sizeof purge));
-        const char *doomed = spec_arena_printf(a, DOOMED, key);
-        if (whole)
-            r = rec_tree_remove(doomed, err);
-        if (!r && whole)
-            r = rec_tree_move(spec_arena_printf(a, ASIDE, key), doomed, err);
-        if (!r && !is(spec_arena_printf(a, NSPAWN_ROOTS "/%s", key), S_IFDIR))
-            r = rec_file_remove(spec_arena_printf(a, MANIFEST, key), err);
-        if (!r)
-            r = rec_tree_remove(doomed, err);
-    }
-    return r == -ENOENT ? 0 : r;
+    return rec_aside_purge(run, NSPAWN_ROOTS, forget, err);
 }

@@ -238,10 +238,14 @@ S=/srv/flake/berth.json
     assert_eq "$(on sh -c 'ls -A /var/lib/berth 2>/dev/null')" ""
 }
 
-@test "a removal that is undone: whole again, the flake that its conf names with it" {
+@test "a removal that is undone: whole again, its files and the flake that its conf names with it" {
+    spec_of 10.100.0.10 ', "on_remove": "destroy"'
     exits 0 on berth apply $S
-    local first flake broken
-    first=$(leader container1) flake=$(on cat /var/lib/berth/nixos/.flake-container2/flake.nix)
+    flake stamp <<<two
+    exits 0 on berth apply $S
+    local first flake broken root
+    on sh -c 'echo precious >/var/lib/nixos-containers/container2/root/file'
+    first=$(leader container1) flake=$(on cat /var/lib/berth/nixos/.flake-container2/flake.nix) root=$(on stat -c %i /var/lib/nixos-containers/container2)
     # container2 goes, and what comes in its place does not start.
     broken=$(on cat $S | jq '.hosts.localhost.containers |= (.broken = (.container2 | .address = "10.100.0.30") | del(.container2))')
     on sh -c 'mv /opt/nixos/start /opt/nixos/real; printf "#!/bin/sh\n[ \$INSTANCE != broken ] || exit 7\nexec /opt/nixos/real\n" >/opt/nixos/start; chmod 755 /opt/nixos/start'
@@ -253,7 +257,35 @@ S=/srv/flake/berth.json
     exits 0 on berth plan -e $S
     exits 0 on berth run container2 -- ping -c1 -W2 container1
     assert_eq "$(leader container1)" "$first"
-    assert_eq "$(on sh -c 'ls -A /etc/nixos-containers /var/lib/berth/nixos | grep broken || :')" ""
+    assert_eq "$(on sh -c 'ls -A /etc/nixos-containers /var/lib/berth/nixos /var/lib/nixos-containers /nix/var/nix/*/per-container | grep -E "broken|gone|purge" || :')" ""
+    assert_eq "$(on cat /var/lib/nixos-containers/container2/root/file)" precious
+    assert_eq "$(on stat -c %i /var/lib/nixos-containers/container2)" "$root"
+    assert_eq "$(on sh -c 'ls /nix/var/nix/profiles/per-container/container2 | grep -c system-')" 2
+
+    # A root that was there before stays where what it was for does not come about.
+    on sh -c 'mkdir /var/lib/nixos-containers/broken; echo mine >/var/lib/nixos-containers/broken/file; cp /srv/flake/broken.json /srv/flake/berth.json'
+    exits 5 on berth apply $S
+    assert_eq "$(on cat /var/lib/nixos-containers/broken/file)" mine
+    # One that was killed in between: what it had put aside comes back.
+    on cp /srv/flake/kept.json /srv/flake/berth.json
+    on sh -c 'systemctl stop container@container2; cd /var/lib/nixos-containers; mv container2 .container2.berth-gone; rm /etc/nixos-containers/container2.conf
+        cd /nix/var/nix/profiles/per-container; mv container2 .container2.berth-gone; cd /var/lib/berth/nixos; mv container2 .gone-container2'
+    exits 0 on berth apply $S
+    assert_eq "$(on cat /var/lib/nixos-containers/container2/root/file)" precious
+    assert_eq "$(on sh -c 'ls /nix/var/nix/profiles/per-container/container2 | grep -c system-')" 2
+
+    # What is mounted there goes nowhere, and nothing else either.
+    on mount -t tmpfs none /var/lib/nixos-containers/container2/srv --mkdir
+    exits 5 on berth destroy --yes $S
+    assert_match "$stderr" "something is mounted at '/var/lib/nixos-containers/container2/srv'"
+    exits 0 on berth plan -e $S
+    assert_eq "$(on sh -c 'ls /nix/var/nix/profiles/per-container/container2 | grep -c system-')" 2
+    on umount /var/lib/nixos-containers/container2/srv
+
+    # Once it holds, nothing is left of it.
+    exits 0 on berth destroy --yes $S
+    assert_eq "$(on sh -c 'ls -A /etc/nixos-containers /var/lib/berth /var/lib/nixos-containers /nix/var/nix/*/per-container 2>/dev/null | grep -E "container2|gone|purge|nixos$" || :')" ""
+    exits 0 on test -d /var/lib/nixos-containers/container1/etc
 }
 
 @test "its files go when the spec says so, and only they" {

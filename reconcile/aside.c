@@ -1,0 +1,82 @@
+/* A tree has three names in its life: its own, one where it waits whole, and one where it is being deleted. Each step is one rename in
+ * the same directory, so whoever is killed in between leaves something that the next run understands. */
+#include "reconcile/aside.h"
+#include "reconcile/files.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PLACE  "%s/%s"
+#define ASIDE  "%s/.%s.berth-gone"
+#define DOOMED "%s/.%s.berth-purge"
+
+static bool there(const char *path)
+{
+    struct stat st;
+    return !lstat(path, &st);
+}
+
+int rec_aside_put(struct rec_run *run, const char *dir, const char *name, struct rec_error *err)
+{
+    const char *place = spec_arena_printf(run->arena, PLACE, dir, name), *aside = spec_arena_printf(run->arena, ASIDE, dir, name);
+    const char *doomed = spec_arena_printf(run->arena, DOOMED, dir, name);
+    if (!place || !aside || !doomed)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (!there(place))
+        return 0;
+    /* What an earlier run put aside makes room: this one is the tree that an undo would want. */
+    int r = there(aside) ? rec_tree_remove(doomed, err) : 0;
+    if (!r && there(aside))
+        r = rec_tree_move(aside, doomed, err);
+    return r ? r : rec_tree_move(place, aside, err);
+}
+
+int rec_aside_take(struct rec_run *run, const char *dir, const char *name, struct rec_error *err)
+{
+    const char *place = spec_arena_printf(run->arena, PLACE, dir, name), *aside = spec_arena_printf(run->arena, ASIDE, dir, name);
+    if (!place || !aside)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (!there(aside) || there(place))
+        return 0;
+    int r = rec_tree_move(aside, place, err);
+    return r ? r : 1;
+}
+
+static int purge_one(struct rec_run *run, const char *dir, const char *name, rec_aside_fn last, struct rec_error *err)
+{
+    const char *aside = spec_arena_printf(run->arena, ASIDE, dir, name), *doomed = spec_arena_printf(run->arena, DOOMED, dir, name);
+    int r = aside && doomed ? 0 : rec_fail(err, ENOMEM, "out of memory");
+    bool whole = !r && there(aside);
+    for (int pass = 0; !r && pass <= whole; pass++) {   /* what is half gone first: its name is needed */
+        if (pass)
+            r = rec_tree_move(aside, doomed, err);
+        if (!r && last && there(doomed))
+            r = last(run, name, doomed, err);
+        if (!r)
+            r = rec_tree_remove(doomed, err);
+    }
+    return r;
+}
+
+int rec_aside_drop(struct rec_run *run, const char *dir, const char *name, rec_aside_fn last, struct rec_error *err)
+{
+    int r = rec_aside_put(run, dir, name, err);
+    return r ? r : purge_one(run, dir, name, last, err);
+}
+
+int rec_aside_purge(struct rec_run *run, const char *dir, rec_aside_fn last, struct rec_error *err)
+{
+    static const char *const ends[] = {".berth-gone", ".berth-purge"};
+    char **names;
+    size_t n;
+    int r = rec_dir_list(run->arena, dir, &names, &n, err);
+    for (size_t i = 0; !r && i < n; i++)
+        for (size_t k = 0; !r && k < 2; k++) {
+            size_t len = strlen(names[i]), end = strlen(ends[k]);
+            if (*names[i] != '.' || len <= end + 1 || strcmp(names[i] + len - end, ends[k]))
+                continue;
+            const char *name = spec_arena_strndup(run->arena, names[i] + 1, len - end - 1);
+            r = name ? purge_one(run, dir, name, last, err) : rec_fail(err, ENOMEM, "out of memory");
+        }
+    return r == -ENOENT ? 0 : r;
+}

@@ -18,8 +18,7 @@ int rec_guard_protected(struct rec_run *run, const struct rec_plan *p, struct re
     int r = rec_protected_read(run, &names, &n, err);
     for (size_t i = 0; !r && i < p->n; i++) {
         const struct rec_step *s = p->steps[i];
-        if (s->action != REC_REMOVE || !s->from->container || (s->kind != REC_NETNS && s->kind != REC_RUN) ||
-            rec_in_spec(run, s->from->container))
+        if (!rec_step_ends(run, s) || !s->from->container)
             continue;
         for (size_t k = 0; k < n; k++)
             if (!strcmp(names[k], s->from->container)) {
@@ -48,11 +47,9 @@ const char *rec_deny_name(enum rec_deny d)
 /* What a step does that somebody may not want, as a bit per enum rec_deny. */
 static uint32_t does(const struct rec_run *run, const struct rec_step *s)
 {
-    const struct rec_item *i = s->to ? s->to : s->from;
-    bool whole = s->kind == REC_BRIDGE || s->kind == REC_NETNS || s->kind == REC_RUN;
     if (s->action == REC_REPLACE || s->effect == REC_RECREATE)
         return 1u << REC_DENY_RECREATE;
-    if (s->action == REC_REMOVE && whole && !(i->container && rec_in_spec(run, i->container)))
+    if (rec_step_ends(run, s))
         return 1u << REC_DENY_DELETE;
     /* A container that is stopped on purpose goes the way of one that is started again. */
     if (s->action != REC_CREATE && (s->effect == REC_RESTART || (s->action == REC_REMOVE && s->kind == REC_RUN)))

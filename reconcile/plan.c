@@ -186,6 +186,13 @@ bool rec_in_spec(const struct rec_run *run, const char *container)
     return false;
 }
 
+enum { WHOLE = 1u << REC_BRIDGE | 1u << REC_SYSTEM | 1u << REC_NETNS | 1u << REC_UNIT | 1u << REC_RUN };
+
+bool rec_step_ends(const struct rec_run *run, const struct rec_step *s)
+{
+    return s->action == REC_REMOVE && WHOLE & 1u << s->kind && !(s->from->container && rec_in_spec(run, s->from->container));
+}
+
 static const char *blinks(const struct rec_step *s)
 {
     const struct rec_item *i = s->to ? s->to : s->from;
@@ -334,10 +341,18 @@ static void imply(struct rec_plan *q)
     }
 }
 
-/* What a deletion is counted by: one item a container, one a bridge. */
-static bool is_whole(const struct rec_item *i)
+/* What containers and bridges are counted by: of a container's items the first that is there. */
+static bool counted(const struct rec_state *s, const struct rec_item *i)
 {
-    return i->kind == REC_BRIDGE || i->kind == REC_NETNS || (i->kind == REC_UNIT && i->runtime == SPEC_RT_NIXOS);
+    static const enum rec_kind_id first[] = {REC_NETNS, REC_UNIT, REC_RUN, REC_SYSTEM};
+    if (!i->ours || !(WHOLE & 1u << i->kind) || i->kind == REC_BRIDGE)
+        return i->ours && i->kind == REC_BRIDGE;
+    for (size_t k = 0; k < sizeof first / sizeof *first; k++) {
+        const struct rec_item *other = first[k] == i->kind ? i : rec_state_find(s, first[k], i->key);
+        if (other && other->ours && (other->kind != REC_RUN || other->run.running))
+            return other == i;
+    }
+    return false;
 }
 
 static void count(struct planner *p)
@@ -362,20 +377,20 @@ static void count(struct planner *p)
             q->adopts++;
             break;
         }
-        bool whole = is_whole(s->from ? s->from : s->to);
-        if (whole && s->action == REC_REMOVE && !(s->from->container && rec_in_spec(p->run, s->from->container))) {
+        bool ends = rec_step_ends(p->run, s);
+        if (ends && counted(p->from, s->from)) {
             q->deletes++;
             q->deleted_containers += s->from->container != NULL;
         }
         /* A port that is made anew is a repair: what is protected is the container, not its cable. */
-        bool goes = (s->action == REC_REPLACE && s->kind != REC_PORT) ||
-                    (s->action == REC_REMOVE && (s->kind == REC_NETNS || s->kind == REC_RUN));
+        bool goes = ends || (s->action == REC_REPLACE && s->kind != REC_PORT);
         /* What a host is read to have protects nothing: then the record of the last apply is asked (guard.c). */
-        if (goes && (s->to ? s->to->protect : s->from->protect && !rec_in_spec(p->run, s->from->container)))
-            q->protects = s->object;
+        const struct rec_item *item = s->to ? s->to : s->from;
+        if (!q->protects && item->protect && goes)
+            q->protects = item->container ? spec_arena_printf(p->run->arena, "container %s", item->container) : s->object;
     }
     for (size_t i = 0; i < p->from->n; i++)
-        q->ours += p->from->items[i]->ours && is_whole(p->from->items[i]);
+        q->ours += counted(p->from, p->from->items[i]);
 }
 
 static int collect_notes(struct planner *p)

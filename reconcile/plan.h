@@ -58,6 +58,8 @@ void rec_plan_sort(struct rec_plan *p);
 const char *rec_item_object(struct spec_arena *a, const struct rec_item *i);
 /* Is the container in the spec's host (then its removal is a stop). */
 bool rec_in_spec(const struct rec_run *run, const char *container);
+/* Does the step belong to the removal of a whole container, running or not, or of a bridge. */
+bool rec_step_ends(const struct rec_run *run, const struct rec_step *s);
 const char *rec_action_sign(enum rec_action a);         /* "+", "~", "-", "±", "=" */
 const char *rec_effect_name(enum rec_effect e);         /* "live", … */
 #endif

@@ -288,6 +288,26 @@ S=/srv/flake/berth.json
     exits 0 on test -d /var/lib/nixos-containers/container1/etc
 }
 
+@test "one that is stopped is as protected as one that runs" {
+    spec_of 10.100.0.10 ', "protect": true, "state": "stopped"'
+    exits 0 on berth apply $S
+    local less
+    less=$(on cat $S | jq 'del(.hosts.localhost.containers.container2)')
+    flake berth.json <<<"$less"
+    exits 4 on berth apply $S
+    assert_match "$stderr" 'container container2 is protected, and this plan would remove it'
+    exits 4 on berth destroy --yes $S
+    exits 0 on test -e /etc/nixos-containers/container2.conf
+    spec_of 10.100.0.10 ', "protect": false, "state": "stopped"'
+    exits 0 on berth apply $S
+    flake berth.json <<<"$less"
+    exits 4 on berth apply --deny delete $S
+    assert_match "$stderr" 'this plan deletes .* container2, which is denied'
+    exits 0 on test -e /etc/nixos-containers/container2.conf
+    exits 0 on berth apply $S
+    exits 1 on test -e /etc/nixos-containers/container2.conf
+}
+
 @test "its files go when the spec says so, and only they" {
     spec_of 10.100.0.10 ', "on_remove": "destroy"'
     exits 0 on berth apply $S

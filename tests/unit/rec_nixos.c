@@ -1,9 +1,7 @@
 /* The conf of a NixOS container: what is written, and what others' files mean to systemd. */
+#include "rec_offline.h"
 #include "reconcile/runtimes/nixos.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-#include <cmocka.h>
+#include <errno.h>
 
 static struct spec_arena *a;
 
@@ -99,6 +97,42 @@ static void a_folder_stays_in_its_repository(void **state)
     }
 }
 
+#define HOST "version: 1\nhosts:\n  lab:\n    bridge: {name: br0, address: 10.0.0.1/24}\n    containers:\n      web: {address: 10.0.0.10, runtime: netns}\n"
+
+static void without(struct rec_state *s, enum rec_kind_id kind)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (s->items[i]->kind != kind)
+            s->items[n++] = s->items[i];
+    s->n = n;
+}
+
+/* A host has no namespace and no process of it: its unit and its system are all there is, or, half gone, its system alone. */
+static void a_stopped_one_that_goes_is_seen(void **state)
+{
+    struct rec_run *run = offline();
+    struct rec_state have, want;
+    (void)state;
+    run->opt.offline = true;
+    wanted(run, HOST "      db: {address: 10.0.0.20, runtime: nixos, nixos: {system: /nix/store/a}, state: stopped}\n", &have);
+    wanted(run, HOST, &want);
+    without(&have, REC_RUN);
+    for (int half = 0; half < 2; half++) {
+        struct rec_error e = {0};
+        struct rec_plan *p = planned(run, &have, &want);
+        assert_int_equal(p->deletes, 1);
+        assert_int_equal(p->ours, 3);
+        run->opt.deny = 0;
+        assert_int_equal(rec_guard(run, p, &e), 0);
+        run->opt.deny = 1u << REC_DENY_DELETE;
+        assert_int_equal(rec_guard(run, p, &e), -EPERM);
+        assert_string_equal(e.text, half ? "this plan deletes root db, which is denied" : "this plan deletes unit db, which is denied");
+        without(&have, REC_UNIT);
+    }
+    rec_close(run);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -118,6 +152,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_canonical_form, setup, teardown), cmocka_unit_test_setup_teardown(as_systemd_reads_it, setup, teardown),
         cmocka_unit_test_setup_teardown(whose_it_is, setup, teardown), cmocka_unit_test_setup_teardown(what_needs_no_quotes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_folder_stays_in_its_repository, setup, teardown),
+        cmocka_unit_test(a_stopped_one_that_goes_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

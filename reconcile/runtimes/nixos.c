@@ -201,6 +201,7 @@ static const char *from_process(void *arg, const char *name)
 
 #define OWN_FLAKE NIXOS_RECORDS "/.flake-"
 #define GONE      ".gone-"
+#define DIR_MARK  ".berth"
 
 /* A bare `nixos-container update` builds the attribute `container` of FLAKE: another name needs a flake that calls it so. */
 static const char *flake_of(struct rec_run *run, const struct spec_container *c, struct spec_arena *a)
@@ -562,17 +563,39 @@ static int write_flake(struct rec_run *run, const char *name, const char *text, 
     return r ? r : rec_file_write(spec_arena_printf(a, "%s/flake.nix", dir), text, strlen(text), 0644, err);
 }
 
+/* A directory of ours bears our mark, and goes when nothing else is in it; any other is somebody's, empty or not. */
+static int make_conf_dir(struct rec_run *run, struct rec_error *err)
+{
+    static const char text[] = "# Made by berth; goes with the last container.\n";
+    const char *dir = nixos_conf_dir(run);
+    if (!access(dir, F_OK))
+        return 0;
+    int r = rec_dir_make(dir, 0755, err);
+    return r ? r : rec_file_write(spec_arena_printf(run->arena, "%s/" DIR_MARK, dir), text, sizeof text - 1, 0644, err);
+}
+
+static int drop_conf_dir(struct rec_run *run, struct rec_error *err)
+{
+    const char *dir = nixos_conf_dir(run);
+    char **names;
+    size_t n;
+    int r = rec_dir_list(run->arena, dir, &names, &n, err);
+    if (r || n != 1 || strcmp(names[0], DIR_MARK))
+        return r == -ENOENT ? 0 : r;
+    r = rec_file_remove(spec_arena_printf(run->arena, "%s/" DIR_MARK, dir), err);
+    rmdir(dir);
+    return r;
+}
+
 static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
 {
     const char *name = (s->to ? s->to : s->from)->container, *path = conf_path(run, name);
     const char *flake = s->to ? s->to->unit.flake : "";
-    int r = s->to ? rec_dir_make(nixos_conf_dir(run), 0755, err) : rec_file_remove(path, err);
+    int r = s->to ? make_conf_dir(run, err) : rec_file_remove(path, err);
     if (!r && (!s->from || strcmp(s->from->unit.flake, flake)))
         r = write_flake(run, name, flake, err);
-    if (!s->to) {
-        rmdir(nixos_conf_dir(run));     /* empty, it is made again by whoever needs it */
-        return r;
-    }
+    if (!s->to)
+        return r ? r : drop_conf_dir(run, err);
     if (r || (s->from && !strcmp(s->from->unit.text, s->to->unit.text)))
         return r;
     return rec_file_write(path, s->to->unit.text, strlen(s->to->unit.text), 0644, err);

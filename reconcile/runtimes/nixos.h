@@ -1,5 +1,6 @@
 /* reconcile/runtimes/nixos.h — NixOS containers as `nixos-container` and container@NAME.service know them.
- * Files    CONFDIR/NAME.conf, marked by its first line; /nix/var/nix/profiles/per-container/NAME/system;
+ * Files    CONFDIR/NAME.conf, marked by its first line; CONFDIR/.berth where berth made the directory;
+ *          /nix/var/nix/profiles/per-container/NAME/system;
  *          /var/lib/berth/nixos/NAME: where the system came from and what was built, "FIELD VALUE" a line; .gone-NAME: put aside
  *          with the container's trees (aside.h);
  *          /var/lib/berth/nixos/.root-NAME: what nix build left, a root of its garbage collector;

@@ -85,6 +85,12 @@ S=/srv/flake/berth.json
     exits 0 on berth destroy --yes $S
     assert_eq "$(on sh -c 'machinectl list --no-legend; ls /etc/nixos-containers /var/lib/berth 2>/dev/null')" ""
     exits 1 on ip link show br-containers
+    # With all that berth made: the directory, too. One that was there before stays, empty as it was.
+    exits 1 on test -e /etc/nixos-containers
+    on mkdir -m 700 /etc/nixos-containers
+    exits 0 on berth apply $S
+    exits 0 on berth destroy --yes $S
+    assert_eq "$(on sh -c 'stat -c %a /etc/nixos-containers; ls -A /etc/nixos-containers')" 700
 }
 
 @test "what breaks by hand is seen, and mended" {

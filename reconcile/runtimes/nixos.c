@@ -1,28 +1,17 @@
-/* The outcome is what `nixos-container` would have made, and container@NAME.service runs it. Files say what shall be; what is in force is
- * asked of the process itself: its environment, its address, its bridge, the system that it runs. */
-#include "reconcile/runtimes/nixos.h"
-#include "reconcile/aside.h"
+/* The outcome is what `nixos-container` would have made, and container@NAME.service runs it: what is wanted of both, and starting and
+ * stopping. */
+#include "reconcile/runtimes/nixos_inner.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include "reconcile/proc.h"
-#include "reconcile/runtimes/nspawn.h"
 #include "reconcile/runtimes/systemd.h"
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/fs.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { RUN_RUNNING, RUN_DIGEST, RUN_STALE, RUN_ORPHAN, RUN_ADDRESS, RUN_MASTER, RUN_SYSTEM };       /* as in kinds/run.c */
-enum { UNIT_SETTINGS, UNIT_FLAKE };                                                                 /* as in kinds/unit.c */
-enum { SYSTEM_ROOT, SYSTEM_ON_REMOVE, SYSTEM_PROFILE, SYSTEM_FLAKE };                               /* as in kinds/system.c */
-enum { CONF_MOST = 65536, START_MS = 300000 };
+enum { START_MS = 300000 };
 
 #define TEMPLATE "container"
 
@@ -54,12 +43,12 @@ const char *nixos_state_dir(struct rec_run *run)
     return legacy(run) ? "/var/lib/containers" : "/var/lib/nixos-containers";
 }
 
-static const char *conf_path(struct rec_run *run, const char *name)
+const char *nixos_conf_path(struct rec_run *run, const char *name)
 {
     return spec_arena_printf(run->arena, "%s/%s.conf", nixos_conf_dir(run), name);
 }
 
-static const char *root_path(struct rec_run *run, const char *name)
+const char *nixos_root_path(struct rec_run *run, const char *name)
 {
     return spec_arena_printf(run->arena, "%s/%s", nixos_state_dir(run), name);
 }
@@ -72,13 +61,19 @@ const char *nixos_profile(struct rec_run *run, const char *name)
     return kept;
 }
 
-static bool of_unit(struct rec_run *run, pid_t pid, const char *template, const char *name)
+bool nixos_of_unit(struct rec_run *run, pid_t pid, const char *template, const char *name)
 {
     char *text;
     size_t len;
     const char *unit = spec_arena_printf(run->arena, "/%s@%s.service", template, name);
     return !rec_file_read(run->arena, spec_arena_printf(run->arena, "/proc/%d/cgroup", (int)pid), 65536, &text, &len, NULL) &&
            strstr(text, unit);
+}
+
+pid_t nixos_leader(struct rec_run *run, const char *name, unsigned long long *started)
+{
+    pid_t leader = systemd_leader(run, name, started);
+    return leader && nixos_of_unit(run, leader, "container", name) ? leader : 0;
 }
 
 /* ---- what is wanted ---- */
@@ -133,14 +128,7 @@ static struct rec_item *add(struct rec_state *out, enum rec_kind_id kind, const 
     return it;
 }
 
-/* "10.0.0.2/24 via 10.0.0.1, fd00::2/64": one text for what is wanted and for what is found. */
-struct in_force {
-    struct spec_addr address[2], gateway[2];
-    uint8_t          mac[6];
-    bool             has_mac;
-};
-
-static const char *describe(struct spec_arena *a, const struct in_force *f)
+const char *nixos_in_force_text(struct spec_arena *a, const struct nixos_in_force *f)
 {
     char text[2][SPEC_ADDR_TEXT + SPEC_ADDR_TEXT + 8] = {"", ""}, mac[24] = "";
     for (int i = 0; i < 2; i++) {
@@ -154,9 +142,9 @@ static const char *describe(struct spec_arena *a, const struct in_force *f)
     return spec_arena_printf(a, "%s%s%s%s", text[0], *text[0] && *text[1] ? ", " : "", text[1], mac);
 }
 
-static struct in_force wanted_in_force(const struct spec_host *h, const struct spec_container *c)
+struct nixos_in_force nixos_wanted_in_force(const struct spec_host *h, const struct spec_container *c)
 {
-    struct in_force f = {.has_mac = c->has_mac};
+    struct nixos_in_force f = {.has_mac = c->has_mac};
     for (int i = 0; i < 2; i++) {
         const struct spec_addr *gw = rec_gateway(c, &h->bridges[c->bridge], i ? 6 : 4);
         f.address[i] = c->address[i].addr;
@@ -167,8 +155,7 @@ static struct in_force wanted_in_force(const struct spec_host *h, const struct s
     return f;
 }
 
-/* What of the conf only a restart brings into force, and what cannot be seen on the wire. */
-static const char *digest_of(struct spec_arena *a, const char *(*get)(void *arg, const char *name), void *arg)
+const char *nixos_digest(struct spec_arena *a, const char *(*get)(void *arg, const char *name), void *arg)
 {
     static const char *const names[] = {"HOST_PORT", "EXTRA_NSPAWN_FLAGS", "PRIVATE_USERS", "INTERFACES", "MACVLANS",
                                         "NETWORK_NAMESPACE_PATH", "SYSTEM_PATH"};
@@ -184,7 +171,6 @@ static const char *digest_of(struct spec_arena *a, const char *(*get)(void *arg,
 struct text_source {
     struct spec_arena *a;
     const char        *text;
-    pid_t              pid;
 };
 
 static const char *from_text(void *arg, const char *name)
@@ -192,16 +178,6 @@ static const char *from_text(void *arg, const char *name)
     struct text_source *s = arg;
     return nixos_conf_get(s->a, s->text, name);
 }
-
-static const char *from_process(void *arg, const char *name)
-{
-    struct text_source *s = arg;
-    return rec_proc_env(s->a, s->pid, name);
-}
-
-#define OWN_FLAKE NIXOS_RECORDS "/.flake-"
-#define GONE      ".gone-"
-#define DIR_MARK  ".berth"
 
 /* A bare `nixos-container update` builds the attribute `container` of FLAKE: another name needs a flake that calls it so. */
 static const char *flake_of(struct rec_run *run, const struct spec_container *c, struct spec_arena *a)
@@ -232,7 +208,7 @@ static const char *conf_of(struct rec_run *run, const struct spec_host *h, const
         .address6 = c->address[1].addr.family ? spec_addr_format(&c->address[1].addr, true, text[3]) : NULL,
     };
     if (c->nixos.flake.text)
-        conf.flake = strcmp(c->nixos.attr.text, "container") ? spec_arena_printf(a, OWN_FLAKE "%s", c->name)
+        conf.flake = strcmp(c->nixos.attr.text, "container") ? spec_arena_printf(a, NIXOS_OWN_FLAKE "%s", c->name)
                      : run->opt.offline                            ? c->nixos.flake.text      /* its commit is always another */
                                                                    : nixos_flake(run, c);
     return nixos_conf_text(a, &conf);
@@ -257,13 +233,13 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     if (!built && !run->opt.offline)
         rec_state_note(out, spec_arena_printf(a, "container %s", c->name), "its system is known after it is built");
     unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_FLAKE;
-    struct text_source text = {a, unit->unit.text, 0};
-    struct in_force f = wanted_in_force(h, c);
+    struct text_source text = {a, unit->unit.text};
+    struct nixos_in_force f = nixos_wanted_in_force(h, c);
     it->run.running = c->state == SPEC_RUNNING && !rec_is_held(run, c->name);
     it->run.held = rec_is_held(run, c->name) ? rec_hold_find(a, c->name) : NULL;
     it->run.autostart = c->autostart;
-    it->run.digest = digest_of(a, from_text, &text);
-    it->run.address = describe(a, &f);
+    it->run.digest = nixos_digest(a, from_text, &text);
+    it->run.address = nixos_in_force_text(a, &f);
     it->run.master = h->bridges[c->bridge].name;
     it->run.system = built ? built : "";
     it->stated = 1u << RUN_RUNNING;
@@ -272,474 +248,7 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     return 0;
 }
 
-/* ---- what is had ---- */
-
-/* Whose a container is says its conf: by our first line, or by being a link, which only the host's own configuration makes. Our record
- * is heard where no conf speaks: there is none, or an empty one, and the container is half made or half gone. */
-struct seen {
-    char               *text;           /* of the conf; NULL: there is none, or a link */
-    bool                declarative, recorded, ours;
-    bool                nobodys;        /* no conf, no record: what else bears the name belongs to no container */
-    struct nixos_record record;         /* read only where it is heard, or ours */
-};
-
-static int look_at(struct rec_run *run, struct spec_arena *a, const char *name, struct seen *s, struct rec_error *err)
-{
-    const char *path = conf_path(run, name);
-    struct stat st;
-    size_t len;
-    *s = (struct seen){.record = {.source = "", .path = "", .on_remove = "keep"}};
-    s->declarative = !lstat(path, &st) && S_ISLNK(st.st_mode);
-    int r = s->declarative ? 0 : rec_file_read(a, path, CONF_MOST, &s->text, &len, err);
-    if (r && r != -ENOENT)
-        return r;
-    bool speaks = s->declarative || (s->text && *s->text), marked = s->text && nixos_conf_ours(s->text);
-    s->recorded = (marked || !speaks) && nixos_record_read(run, name, &s->record);
-    s->ours = marked || s->recorded;
-    s->nobodys = !s->ours && !s->declarative && !s->text;
-    return 0;
-}
-
-bool nixos_ours(struct rec_run *run, const char *name)
-{
-    struct seen s;
-    return !look_at(run, run->arena, name, &s, NULL) && s.ours;
-}
-
-pid_t nixos_leader(struct rec_run *run, const char *name, unsigned long long *started)
-{
-    pid_t leader = systemd_leader(run, name, started);
-    return leader && of_unit(run, leader, "container", name) ? leader : 0;
-}
-
-/* In a thread that enters a namespace and ends there. */
-struct look {
-    int               fd;
-    struct net_inside in;
-    struct net_error  error;
-    int               failed;
-};
-
-static void *look_inside(void *arg)
-{
-    struct look *l = arg;
-    l->failed = net_inside_read(l->fd, NULL, NULL, &l->in, &l->error);
-    return NULL;
-}
-
-/* What eth0 has: the address and gateway that are wanted where they are among them, else the first there are. */
-static struct in_force found_in_force(const struct net_inside *in, const struct spec_container *c, const struct in_force *w)
-{
-    struct in_force f = {.has_mac = c && c->has_mac};
-    memcpy(f.mac, in->eth0.mac, 6);
-    for (size_t i = 0; i < in->n_address; i++) {
-        struct spec_addr s = rec_spec_address(&in->address[i]);
-        int k = s.family == 6;
-        s.has_prefix = true;
-        bool same = w && w->address[k].family && w->address[k].prefix == s.prefix && !memcmp(s.bytes, w->address[k].bytes, k ? 16 : 4);
-        if (!f.address[k].family || same)
-            f.address[k] = same ? w->address[k] : s;
-        if (w && !w->address[k].family)
-            f.address[k] = (struct spec_addr){0};       /* a family that the spec does not speak of is the guest's own matter */
-    }
-    for (size_t i = 0; i < in->n_route; i++) {
-        const struct net_route *r = &in->route[i];
-        int k = r->family == AF_INET6;
-        struct spec_addr s = {.family = k ? 6 : 4};
-        if (!r->has_gateway || r->type != RTN_UNICAST || r->oif != in->eth0.index || !f.address[k].family)
-            continue;
-        memcpy(s.bytes, r->gateway, k ? 16 : 4);
-        if (w && !w->gateway[k].family)
-            continue;           /* gateway: none says that berth gives it none */
-        if (!f.gateway[k].family || (w && !memcmp(w->gateway[k].bytes, s.bytes, k ? 16 : 4)))
-            f.gateway[k] = s;
-    }
-    return f;
-}
-
-static int read_running(struct rec_run *run, const char *name, pid_t leader, unsigned long long started, const struct rec_item *w,
-                        struct rec_item *it, struct rec_error *err)
-{
-    struct spec_arena *a = run->arena;
-    struct text_source process = {a, NULL, rec_proc_parent(leader)};
-    char link[16];
-    pthread_t thread;
-    struct look l = {.fd = open(spec_arena_printf(a, "/proc/%d/ns/net", (int)leader), O_RDONLY | O_CLOEXEC)};
-    if (l.fd < 0)
-        return 0;               /* it went away just now */
-    int r = pthread_create(&thread, NULL, look_inside, &l);
-    if (r) {
-        close(l.fd);
-        return rec_fail(err, r, "cannot start a thread to look into container %s: %s", name, strerror(r));
-    }
-    pthread_join(thread, NULL);
-    close(l.fd);
-    if (l.failed)
-        return rec_fail_net(err, &l.error);
-    struct in_force want_f = {0}, f;
-    bool compares = w && w->spec && run->host;
-    if (compares)
-        want_f = wanted_in_force(run->host, w->spec);
-    f = found_in_force(&l.in, compares ? w->spec : NULL, compares ? &want_f : NULL);
-    net_inside_done(&l.in);
-    it->run.running = true;
-    it->run.leader = leader;
-    it->run.started_ms = started * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
-    it->run.digest = digest_of(a, from_process, &process);
-    it->run.address = describe(a, &f);
-    spec_link_name(name, link);
-    const struct net_link *port = rec_link_named(run->links, link);
-    const struct net_link *master = port && port->master ? rec_link_indexed(run->links, port->master) : NULL;
-    it->run.port = port ? port->index : 0;
-    it->run.master = master ? spec_arena_strdup(a, master->name) : "";
-    char system[512] = "";
-    ssize_t n = readlink(spec_arena_printf(a, "/proc/%d/root/run/current-system", (int)leader), system, sizeof system - 1);
-    it->run.system = n > 0 ? spec_arena_strndup(a, system, (size_t)n) : "";
-    it->stated = 1u << RUN_RUNNING | 1u << RUN_DIGEST | 1u << RUN_ADDRESS | 1u << RUN_MASTER | (n > 0 ? 1u << RUN_SYSTEM : 0);
-    return 0;
-}
-
-/* "": it is not there, or not what berth would write. */
-static const char *read_flake(struct spec_arena *a, const char *name)
-{
-    char *text;
-    size_t len;
-    return rec_file_read(a, spec_arena_printf(a, OWN_FLAKE "%s/flake.nix", name), CONF_MOST, &text, &len, NULL) ? "" : text;
-}
-
-static int read_one(struct rec_run *run, const char *name, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
-{
-    struct spec_arena *a = out->arena;
-    const struct rec_item *wu = rec_state_find(wanted, REC_UNIT, name), *wr = rec_state_find(wanted, REC_RUN, name);
-    struct seen s;
-    if (wu && wu->runtime != SPEC_RT_NIXOS)
-        wu = wr = NULL;
-    int r = look_at(run, a, name, &s, err);
-    if (r || (!s.ours && !wu))
-        return r;
-    unsigned long long started = 0;
-    pid_t leader = systemd_leader(run, name, &started);
-    bool stranger = leader && !of_unit(run, leader, "container", name);
-    /* container@NAME would end it before it starts. */
-    const char *machine = stranger && wr && wr->run.running && !of_unit(run, leader, "berth", name)
-                              ? spec_arena_printf(a, "a machine of that name runs already, and not as container@%s (its leader is process %d)", name,
-                                                  (int)leader)
-                              : NULL;
-    if (s.text || s.declarative || machine) {
-        struct rec_item *unit = rec_state_add(out, REC_UNIT, name);
-        if (!unit)
-            return rec_fail(err, ENOMEM, "out of memory");
-        unit->container = unit->key;
-        unit->runtime = SPEC_RT_NIXOS;
-        unit->ours = s.ours;
-        unit->unit.text = s.text ? s.text : "";
-        unit->unit.flake = read_flake(a, name);
-        unit->unit.foreign = s.declarative ? "it is a declarative container, made by the host's own configuration" : machine;
-        unit->unit.foreign_hint = s.declarative ? "choose another name, or take the container out of the host's configuration"
-                                              : "choose another name, or end it: machinectl terminate NAME";
-        unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_FLAKE;
-    }
-    const char *profile = nixos_profile(run, name);
-    if (!profile)
-        return rec_fail(err, ENOMEM, "out of memory");
-    if (*profile || s.recorded) {
-        struct rec_item *system = rec_state_add(out, REC_SYSTEM, name);
-        if (!system)
-            return rec_fail(err, ENOMEM, "out of memory");
-        system->container = system->key;
-        system->runtime = SPEC_RT_NIXOS;
-        system->ours = s.ours || s.nobodys;
-        system->system.profile = profile;
-        system->system.source = s.record.source;
-        system->system.on_remove = spec_arena_strdup(a, s.record.on_remove);
-        system->stated = 1u << SYSTEM_PROFILE | (s.recorded ? 1u << SYSTEM_ON_REMOVE : 0);
-    }
-    if (stranger)
-        leader = 0;
-    if (!leader && !(wr && !wr->run.running))
-        return 0;               /* not running: wanted, it is missing; not wanted, there is nothing */
-    struct rec_item *it = rec_state_add(out, REC_RUN, name);
-    if (!it)
-        return rec_fail(err, ENOMEM, "out of memory");
-    it->container = it->key;
-    it->runtime = SPEC_RT_NIXOS;
-    it->ours = s.ours;
-    it->stated = 1u << RUN_RUNNING;
-    return leader ? read_running(run, name, leader, started, wr, it, err) : 0;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* "a, b and 3 more": what is below `dir` and bears none of the `n` sorted names. */
-static const char *leftovers(struct rec_run *run, struct spec_arena *a, const char *dir, char *const *names, size_t n)
-{
-    char **here, *text = NULL;
-    size_t k, more = 0, listed = 0;
-    if (rec_dir_list(a, dir, &here, &k, NULL))
-        return NULL;
-    for (size_t i = 0; i < k; i++) {
-        struct stat st;
-        const char *name = here[i];
-        if (*name == '.' || strlen(name) > 63 || (n && bsearch(&name, names, n, sizeof *names, compare_names)) || !lstat(conf_path(run, name), &st))
-            continue;
-        if (listed++ < 5)
-            text = spec_arena_printf(a, "%s%s%s", text ? text : "", text ? ", " : "", name);
-        else
-            more++;
-    }
-    return more ? spec_arena_printf(a, "%s and %zu more", text, more) : text;
-}
-
-/* Roots are kept on purpose, and profiles are left by a create that failed or a conf that was deleted: both are told, neither is touched. */
-static void note_leftovers(struct rec_run *run, char *const *names, size_t n, struct rec_state *out)
-{
-    const char *roots = leftovers(run, out->arena, nixos_state_dir(run), names, n), *profiles = leftovers(run, out->arena, NIXOS_PROFILES, names, n);
-    if (roots)
-        rec_state_note(out, nixos_state_dir(run), "roots of containers that are no more: %s; in the spec again, each goes on with its own", roots);
-    if (profiles)
-        rec_state_note(out, NIXOS_PROFILES, "profiles without a container: %s; until they are deleted nix keeps what they hold", profiles);
-}
-
-/* Every name that may be ours: wanted, with a conf, or with a record. */
-static int read_all(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
-{
-    char **confs = NULL, **records = NULL;
-    size_t n_confs = 0, n_records = 0, n = 0;
-    if (!run->facts.systemd)
-        return 0;
-    int r = rec_dir_list(out->arena, nixos_conf_dir(run), &confs, &n_confs, err);
-    if (r && r != -ENOENT)
-        return r;
-    r = rec_dir_list(out->arena, NIXOS_RECORDS, &records, &n_records, err);
-    if (r && r != -ENOENT)
-        return r;
-    char **names = spec_arena_alloc(out->arena, (n_confs + n_records + wanted->n + 1) * sizeof *names);
-    if (!names)
-        return rec_fail(err, ENOMEM, "out of memory");
-    for (size_t i = 0; i < n_confs; i++) {
-        size_t len = strlen(confs[i]);
-        if (len > 5 && len < 64 && !strcmp(confs[i] + len - 5, ".conf") && *confs[i] != '.')
-            names[n++] = spec_arena_strndup(out->arena, confs[i], len - 5);
-    }
-    for (size_t i = 0; i < n_records; i++)
-        if (*records[i] != '.' && strlen(records[i]) < 64)
-            names[n++] = records[i];
-    for (size_t i = 0; i < wanted->n; i++)
-        if (wanted->items[i]->kind == REC_UNIT && wanted->items[i]->runtime == SPEC_RT_NIXOS)
-            names[n++] = (char *)wanted->items[i]->key;
-    if (n)
-        qsort(names, n, sizeof *names, compare_names);
-    r = 0;
-    for (size_t i = 0; !r && i < n; i++)
-        if (!i || strcmp(names[i], names[i - 1]))
-            r = read_one(run, names[i], wanted, out, err);
-    if (!r && n)
-        note_leftovers(run, names, n, out);
-    return r;
-}
-
-/* ---- what is done ---- */
-
-static int write_flake(struct rec_run *run, const char *name, const char *text, struct rec_error *err)
-{
-    struct spec_arena *a = run->arena;
-    const char *dir = spec_arena_printf(a, OWN_FLAKE "%s", name);
-    int r;
-    if (!*text) {
-        r = rec_tree_remove(dir, err);
-        rmdir(NIXOS_RECORDS);
-        return r;
-    }
-    r = rec_dir_make(REC_STATE_DIR, 0700, err);
-    if (!r)
-        r = rec_dir_make(NIXOS_RECORDS, 0755, err);
-    if (!r)
-        r = rec_dir_make(dir, 0755, err);
-    if (!r)
-        r = rec_file_remove(spec_arena_printf(a, "%s/flake.lock", dir), err);
-    return r ? r : rec_file_write(spec_arena_printf(a, "%s/flake.nix", dir), text, strlen(text), 0644, err);
-}
-
-/* A directory of ours bears our mark, and goes when nothing else is in it; any other is somebody's, empty or not. */
-static int make_conf_dir(struct rec_run *run, struct rec_error *err)
-{
-    static const char text[] = "# Made by berth; goes with the last container.\n";
-    const char *dir = nixos_conf_dir(run);
-    if (!access(dir, F_OK))
-        return 0;
-    int r = rec_dir_make(dir, 0755, err);
-    return r ? r : rec_file_write(spec_arena_printf(run->arena, "%s/" DIR_MARK, dir), text, sizeof text - 1, 0644, err);
-}
-
-static int drop_conf_dir(struct rec_run *run, struct rec_error *err)
-{
-    const char *dir = nixos_conf_dir(run);
-    char **names;
-    size_t n;
-    int r = rec_dir_list(run->arena, dir, &names, &n, err);
-    if (r || n != 1 || strcmp(names[0], DIR_MARK))
-        return r == -ENOENT ? 0 : r;
-    r = rec_file_remove(spec_arena_printf(run->arena, "%s/" DIR_MARK, dir), err);
-    rmdir(dir);
-    return r;
-}
-
-static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
-{
-    const char *name = (s->to ? s->to : s->from)->container, *path = conf_path(run, name);
-    const char *flake = s->to ? s->to->unit.flake : "";
-    int r = s->to ? make_conf_dir(run, err) : rec_file_remove(path, err);
-    if (!r && (!s->from || strcmp(s->from->unit.flake, flake)))
-        r = write_flake(run, name, flake, err);
-    if (!s->to)
-        return r ? r : drop_conf_dir(run, err);
-    if (r || (s->from && !strcmp(s->from->unit.text, s->to->unit.text)))
-        return r;
-    return rec_file_write(path, s->to->unit.text, strlen(s->to->unit.text), 0644, err);
-}
-
-/* NixOS makes /var/empty immutable. */
-void nixos_make_mutable(const char *root)
-{
-    char path[4200];
-    int flags;
-    snprintf(path, sizeof path, "%s/var/empty", root);
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && !ioctl(fd, FS_IOC_GETFLAGS, &flags) && flags & FS_IMMUTABLE_FL) {
-        flags &= ~FS_IMMUTABLE_FL;
-        ioctl(fd, FS_IOC_SETFLAGS, &flags);
-    }
-    if (fd >= 0)
-        close(fd);
-}
-
-static int tree_goes(struct rec_run *run, const char *dir, const char *name, rec_aside_fn last, struct rec_error *err)
-{
-    return run->undoing ? rec_aside_drop(run, dir, name, last, err) : rec_aside_put(run, dir, name, err);
-}
-
-static int mutable(struct rec_run *run, const char *name, const char *tree, struct rec_error *err)
-{
-    (void)run, (void)name, (void)err;
-    nixos_make_mutable(tree);
-    return 0;
-}
-
-/* What is mounted there, or is no directory, is not ours to take away. */
-static int root_goes(struct rec_run *run, const char *name, struct rec_error *err)
-{
-    const char *root = root_path(run, name);
-    struct stat st, above;
-    if (lstat(root, &st))
-        return 0;
-    if (!S_ISDIR(st.st_mode) || stat(nixos_state_dir(run), &above) || above.st_dev != st.st_dev) {
-        rec_fail(err, EXDEV, "cannot remove '%s': it is a %s", root, S_ISLNK(st.st_mode) ? "symbolic link" : "file system of its own, or no directory");
-        rec_hint(err, "look at what is there, and take it away by hand; or let the container's files stay: on_remove: keep");
-        return -EXDEV;
-    }
-    return tree_goes(run, nixos_state_dir(run), name, mutable, err);
-}
-
-/* What was built for it is kept from nix's garbage collector by a link whose own name nix knows: that cannot be put aside, and stays until
- * the record beside it goes for good. */
-static int record_goes(struct rec_run *run, const char *name, struct rec_error *err)
-{
-    struct spec_arena *a = run->arena;
-    const char *record = spec_arena_printf(a, NIXOS_RECORDS "/%s", name);
-    if (!run->undoing && !rename(record, spec_arena_printf(a, NIXOS_RECORDS "/" GONE "%s", name)))
-        return 0;
-    int r = rec_file_remove(spec_arena_printf(a, NIXOS_RECORDS "/.root-%s", name), err);
-    if (!r)
-        r = rec_file_remove(record, err);
-    rmdir(NIXOS_RECORDS);
-    return r;
-}
-
-static int forget(struct rec_run *run, const struct rec_item *h, struct rec_error *err)
-{
-    const char *name = h->container;
-    struct nixos_record record;
-    struct stat st;
-    bool root = run->undoing ? nixos_record_read(run, name, &record) && record.root_made
-                             : !strcmp(h->system.on_remove, "destroy") || run->opt.destroy_files;
-    int r = root ? root_goes(run, name, err) : 0;
-    if (!r)
-        r = tree_goes(run, NIXOS_PROFILES, name, NULL, err);
-    if (!r)
-        r = tree_goes(run, NIXOS_GCROOTS, name, NULL, err);
-    if (!r && lstat(conf_path(run, name), &st))     /* else it goes with its unit, or stays with it */
-        r = rec_tree_remove(spec_arena_printf(run->arena, OWN_FLAKE "%s", name), err);
-    return r ? r : record_goes(run, name, err);
-}
-
-/* Back to where they were: an undo, or the run that put them aside was killed. */
-static int trees_come_back(struct rec_run *run, const char *name, struct rec_error *err)
-{
-    const char *const dirs[] = {NIXOS_PROFILES, NIXOS_GCROOTS, nixos_state_dir(run)};
-    int r = 0;
-    for (size_t i = 0; r >= 0 && i < sizeof dirs / sizeof *dirs; i++)
-        r = rec_aside_take(run, dirs[i], name, err);
-    return r < 0 ? r : rec_file_remove(spec_arena_printf(run->arena, NIXOS_RECORDS "/" GONE "%s", name), err);
-}
-
-static int system_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
-{
-    if (!s->to)
-        return forget(run, s->from, err);
-    const struct rec_system *to = &s->to->system;
-    const char *name = s->to->container;
-    struct stat st;
-    int r = s->from && !run->undoing ? 0 : trees_come_back(run, name, err);
-    bool recorded = s->to->stated & 1u << SYSTEM_ON_REMOVE, fresh = !s->from && !run->undoing && lstat(root_path(run, name), &st);
-    const char *had = nixos_profile(run, name);
-    if (!r && *to->profile && (!had || strcmp(had, to->profile)))
-        r = nixos_profile_set(run, name, to->profile, err);
-    if (r || !recorded)     /* an undo: it was not ours, so nothing was recorded */
-        return r ? r : record_goes(run, name, err);
-    struct nixos_record record = {to->source ? to->source : "", to->profile, to->on_remove ? to->on_remove : "keep", fresh};
-    return nixos_record_write(run, name, &record, err);
-}
-
-/* Records go for good where no container of ours bears their name, those that somebody else has taken over included. */
-static int purge_records(struct rec_run *run, struct rec_error *err)
-{
-    struct spec_arena *a = run->arena;
-    char **names;
-    size_t n;
-    int r = rec_dir_list(a, NIXOS_RECORDS, &names, &n, err);
-    for (size_t i = 0; !r && i < n; i++) {
-        bool gone = !strncmp(names[i], GONE, sizeof GONE - 1);
-        const char *name = gone ? names[i] + sizeof GONE - 1 : names[i];
-        struct seen s;
-        if (*name == '.' || strlen(name) > 63)
-            continue;
-        r = look_at(run, a, name, &s, err);
-        if (!r && !s.ours) {
-            r = rec_file_remove(spec_arena_printf(a, NIXOS_RECORDS "/.root-%s", name), err);
-            if (!r)
-                r = rec_tree_remove(spec_arena_printf(a, OWN_FLAKE "%s", name), err);
-        }
-        if (!r && (gone || !s.ours))
-            r = rec_file_remove(spec_arena_printf(a, NIXOS_RECORDS "/%s", names[i]), err);
-    }
-    rmdir(NIXOS_RECORDS);
-    return r == -ENOENT ? 0 : r;
-}
-
-static int purge(struct rec_run *run, struct rec_error *err)
-{
-    if (!run->facts.systemd)
-        return 0;
-    int r = rec_aside_purge(run, NIXOS_PROFILES, NULL, err);
-    if (!r)
-        r = rec_aside_purge(run, NIXOS_GCROOTS, NULL, err);
-    if (!r)
-        r = rec_aside_purge(run, nixos_state_dir(run), mutable, err);
-    return r ? r : purge_records(run, err);
-}
+/* ---- processes ---- */
 
 /* Two failures that a second try from a clean stop mends: a unit that never got beyond starting, and a name that machined still keeps for
  * a machine whose leader is gone. */
@@ -772,7 +281,7 @@ static void start(struct rec_run *run, const char *const *names, size_t n, struc
         start_again(run, names[i]);
     for (size_t i = 0; i < n; i++) {
         pid_t leader = systemd_leader(run, names[i], &started);
-        if (leader && of_unit(run, leader, "container", names[i]))
+        if (leader && nixos_of_unit(run, leader, "container", names[i]))
             continue;
         const char *said = systemd_said(run, TEMPLATE, names[i]);
         rec_fail(&err[i], EIO, "cannot start container '%s': %.380s", names[i], *said ? said : e.code ? e.text : "it ended at once");
@@ -837,6 +346,6 @@ static const char *journal(struct rec_run *run, const char *container, bool here
 }
 
 const struct rec_runtime rec_runtime_nixos = {
-    .name = "nixos", .id = SPEC_RT_NIXOS, .refuse = refuse, .want = want, .read = read_all, .unit = unit, .system = system_step,
-    .purge = purge, .start = start, .stop = stop, .reload = reload, .mend = mend, .journal = journal,
+    .name = "nixos", .id = SPEC_RT_NIXOS, .refuse = refuse, .want = want, .read = nixos_read, .unit = nixos_unit, .system = nixos_system,
+    .purge = nixos_purge, .start = start, .stop = stop, .reload = reload, .mend = mend, .journal = journal,
 };

@@ -444,6 +444,16 @@ static void check_containers(struct check *k, const struct net *net, size_t n)
     }
 }
 
+/* Whoever reads the document finds each container's bridge by its index: what no rule has told must not reach them. */
+static void check_placed(struct spec_ctx *c, const struct spec_doc *doc)
+{
+    for (size_t i = 0; i < doc->n_hosts; i++)
+        for (size_t j = 0; j < doc->hosts[i].n_containers && !c->diags->errors; j++)
+            if (doc->hosts[i].containers[j].bridge == SPEC_NO_BRIDGE)
+                spec_fault(c, SPEC_E_OUTSIDE, doc->hosts[i].containers[j].at, "container `%.80s` is on no bridge: it needs an address of one",
+                           doc->hosts[i].containers[j].name);
+}
+
 void spec_check(struct spec_ctx *c, struct spec_doc *doc)
 {
     for (size_t i = 0; i < doc->n_hosts && !c->oom; i++) {
@@ -455,4 +465,6 @@ void spec_check(struct spec_ctx *c, struct spec_doc *doc)
         check_ports(&k);
         check_roots(&k);
     }
+    if (!c->oom)
+        check_placed(c, doc);
 }

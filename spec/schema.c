@@ -268,6 +268,8 @@ TAKE(container_nixos)
     c->nixos.given = true;
     c->nixos.at = key->at;
     spec_take_map(b, &nixos_table, v, key, c);
+    if (v->type == SPEC_MAP && !b->in_defaults && !spec_value(v, "flake") && !spec_value(v, "system") && !spec_value(v, "config"))
+        spec_fault(b->c, SPEC_E_MISSING, key->at, "`nixos` needs a `flake`, a `system` or a `config`");
 }
 TAKE(container_nspawn)
 {
@@ -333,6 +335,8 @@ TAKE(host_bridges)
         if (!spec_missing(b, v->keys[i], v->values[i]))
             bridge_of(b, x, &bridges_table, v->keys[i], v->values[i]);
     }
+    if (!h->n_bridges && !b->in_defaults)
+        spec_fault(b->c, SPEC_E_MISSING, key->at, "`bridges` needs at least one bridge");
 }
 TAKE(host_nat)
 {

@@ -135,10 +135,10 @@ const struct spec_node *spec_merged(struct spec_build *b, const struct spec_node
     if (!m || !keys)
         return NULL;
     *m = (struct spec_node){.type = SPEC_MAP, .at = own->at, .keys = keys, .values = values};
-    if (own->type == SPEC_MAP) {
+    if (own->type == SPEC_MAP && n) {
         memcpy(keys, own->keys, n * sizeof *keys);
         memcpy(values, own->values, n * sizeof *values);
-    } else {
+    } else if (own->type != SPEC_MAP) {
         struct spec_node *k = spec_new(b, sizeof *k);
         if (!k)
             return NULL;
@@ -382,6 +382,10 @@ void spec_take_addresses(struct spec_build *b, const struct spec_node *key, cons
 {
     if (b->in_defaults) {
         spec_fault(b->c, SPEC_E_TOGETHER, key->at, "addresses cannot be shared: give each its own, outside `defaults`");
+        return;
+    }
+    if (v->type == SPEC_LIST && !v->n) {
+        spec_fault(b->c, SPEC_E_MISSING, v->at, "`%.80s` needs at least one address", key->text);
         return;
     }
     take_cidrs(b, key, v, list, n, true);

@@ -20,12 +20,17 @@ static void hold(const struct spec_doc *d)
         for (size_t k = 0; k < h->n_containers; k++) {
             const struct spec_container *c = &h->containers[k];
             PROMISE(c->bridge < h->n_bridges);
+            PROMISE(c->address[0].addr.family || c->address[1].addr.family);
             PROMISE(!k || strcmp(h->containers[k - 1].name, c->name) < 0);
             for (int f = 0; f < 2; f++) {
-                const struct spec_cidr *own = spec_bridge_near(&h->bridges[c->bridge], &c->address[f].addr);
-                if (c->address[f].addr.family)
-                    PROMISE(own && c->address[f].addr.has_prefix && spec_addr_in(&c->address[f].addr, &own->addr) &&
-                            !spec_addr_equal(&c->address[f].addr, &own->addr));
+                const struct spec_bridge *b = &h->bridges[c->bridge];
+                bool held = false;
+                for (size_t n = 0; n < b->n_addresses && c->address[f].addr.family; n++) {
+                    held |= c->address[f].addr.prefix == b->addresses[n].addr.prefix &&
+                            spec_addr_in(&c->address[f].addr, &b->addresses[n].addr);
+                    PROMISE(!spec_addr_equal(&c->address[f].addr, &b->addresses[n].addr));
+                }
+                PROMISE(!c->address[f].addr.family || (held && c->address[f].addr.has_prefix));
             }
         }
     }

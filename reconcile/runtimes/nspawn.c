@@ -282,12 +282,48 @@ static int compare_names(const void *key, const void *entry)
     return strcmp(key, *(char *const *)entry);
 }
 
-/* Names that may have settings or processes: what berth has a directory for. */
+static int compare_entries(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Names that may have settings or processes, sorted: what berth has a directory for, what is wanted, and, since the directory may have
+ * been deleted, what cgroups or units tell of. */
+static int names_of_all(struct rec_run *run, const struct rec_state *wanted, struct spec_arena *a, char ***out, size_t *out_n,
+                        struct rec_error *err)
+{
+    char **dirs, **others = NULL;
+    size_t n_dirs, n_others = 0, n = 0, kept = 0;
+    int r = rec_dir_list(a, NSPAWN_DIR, &dirs, &n_dirs, err);
+    if (!r || r == -ENOENT)
+        r = (run->facts.systemd ? nspawn_unit_names : nspawn_detached_names)(a, &others, &n_others, err);
+    char **all = r ? NULL : spec_arena_alloc(a, (n_dirs + n_others + wanted->n + 1) * sizeof *all);
+    if (!all)
+        return r ? r : rec_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < n_dirs; i++)
+        all[n++] = dirs[i];
+    for (size_t i = 0; i < n_others; i++)
+        all[n++] = others[i];
+    for (size_t i = 0; i < wanted->n; i++)
+        if (wanted->items[i]->kind == REC_RUN && wanted->items[i]->runtime == SPEC_RT_NSPAWN)
+            all[n++] = (char *)wanted->items[i]->key;
+    if (n > 1)
+        qsort(all, n, sizeof *all, compare_entries);
+    for (size_t i = 0; i < n; i++)
+        if (!kept || strcmp(all[kept - 1], all[i]))
+            all[kept++] = all[i];
+    *out = all;
+    *out_n = kept;
+    return 0;
+}
+
 static int read_all(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
     char **names;
     size_t n;
-    int r = rec_dir_list(out->arena, NSPAWN_DIR, &names, &n, err);
+    int r = names_of_all(run, wanted, out->arena, &names, &n, err);
+    if (r)
+        return r;
     bool *seen = spec_arena_alloc(out->arena, n + 1);
     if (!seen)
         return rec_fail(err, ENOMEM, "out of memory");
@@ -312,11 +348,14 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         }
         struct nspawn_found f = {0};
         const struct rec_item *w = rec_state_find(wanted, REC_RUN, names[i]);
+        if (w && w->runtime != SPEC_RT_NSPAWN)
+            w = NULL;
         (run->facts.systemd ? nspawn_unit_find : nspawn_detached_find)(run, names[i], &f);
         ino_t lives_in = f.leader ? rec_proc_netns(f.leader) : 0;
         if (!lives_in)
-            f = (struct nspawn_found){0};       /* gone, or just going: what is left of it in /proc says nothing */
-        if (!f.leader && (!w || (!text && w->run.running)))
+            f.leader = 0;       /* gone, or just going: what is left of it in /proc says nothing */
+        bool alive = f.leader || f.nspawn;      /* nspawn alone: it runs, with no settings in force */
+        if (!alive && (!w || (!text && w->run.running)))
             continue;
         struct rec_item *it = rec_state_add(out, REC_RUN, names[i]);
         struct stat st;
@@ -327,16 +366,14 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         it->container = names[i];
         it->runtime = SPEC_RT_NSPAWN;
         seen[i] = true;
-        it->stated = f.leader ? (1u << RUN_ORPHAN) * 2 - 1 : 1u << RUN_RUNNING;
-        it->run.running = f.leader != 0;
+        it->stated = alive ? (1u << RUN_ORPHAN) * 2 - 1 : 1u << RUN_RUNNING;
+        it->run.running = alive;
         it->run.leader = f.leader;
-        it->run.digest = f.digest;
+        it->run.digest = f.leader ? f.digest : NULL;
         it->run.orphan = f.leader && !f.nspawn;
         it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != lives_in);
-        it->run.started_ms = f.leader_started * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
+        it->run.started_ms = (f.leader ? f.leader_started : f.nspawn_started) * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
     }
-    if (r == -ENOENT)
-        r = 0;
     /* A stopped container that has nothing here yet is as wanted. */
     for (size_t i = 0; !r && i < wanted->n; i++) {
         const struct rec_item *w = wanted->items[i];

@@ -43,6 +43,9 @@ struct nspawn_found {
 /* Both: observe one container. */
 int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found *out);
 int nspawn_detached_find(struct rec_run *run, const char *name, struct nspawn_found *out);
+/* Both: names of containers that may be there, found without berth's own files. */
+int nspawn_unit_names(struct spec_arena *a, char ***names, size_t *n, struct rec_error *err);
+int nspawn_detached_names(struct spec_arena *a, char ***names, size_t *n, struct rec_error *err);
 
 /* With systemd: settings as a drop-in, and where they are kept. */
 const char *nspawn_unit_text(struct rec_run *run, const struct nspawn_words *w, const char *digest);

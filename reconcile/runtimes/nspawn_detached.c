@@ -52,27 +52,45 @@ static void put(const char *dir, const char *file, const char *text)
     close(fd);
 }
 
-/* The container's cgroup directory, made if it can be; NULL: no cgroup2 here that we may write. */
-static const char *cgroup_of(struct spec_arena *a, const char *name, bool make)
+/* Above those of all containers; it need not be there. NULL: no cgroup2 here. */
+static const char *cgroup_top(struct spec_arena *a)
 {
     static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
     for (size_t i = 0; i < 2; i++) {
         struct statfs fs;
-        if (statfs(mounts[i], &fs) || fs.f_type != CGROUP2_MAGIC)
-            continue;
-        const char *top = spec_arena_printf(a, "%s/berth", mounts[i]), *dir = spec_arena_printf(a, "%s/berth/%s", mounts[i], name);
-        if (!top || !dir)
-            return NULL;
-        if (make && !mkdir(top, 0755)) {        /* counted where the host counts; one that it does not have refuses only itself */
-            put(top, "cgroup.subtree_control", "+cpu");
-            put(top, "cgroup.subtree_control", "+memory");
-            put(top, "cgroup.subtree_control", "+pids");
-        }
-        if (make && mkdir(dir, 0755) && errno != EEXIST)
-            return NULL;
-        return make || !access(dir, F_OK) ? dir : NULL;
+        if (!statfs(mounts[i], &fs) && fs.f_type == CGROUP2_MAGIC)
+            return spec_arena_printf(a, "%s/berth", mounts[i]);
     }
     return NULL;
+}
+
+/* The container's cgroup directory, made if it can be; NULL: no cgroup2 here that we may write. */
+static const char *cgroup_of(struct spec_arena *a, const char *name, bool make)
+{
+    const char *top = cgroup_top(a), *dir = top ? spec_arena_printf(a, "%s/%s", top, name) : NULL;
+    if (!dir)
+        return NULL;
+    if (make && !mkdir(top, 0755)) {        /* counted where the host counts; one that it does not have refuses only itself */
+        put(top, "cgroup.subtree_control", "+cpu");
+        put(top, "cgroup.subtree_control", "+memory");
+        put(top, "cgroup.subtree_control", "+pids");
+    }
+    if (make && mkdir(dir, 0755) && errno != EEXIST)
+        return NULL;
+    return make || !access(dir, F_OK) ? dir : NULL;
+}
+
+int nspawn_detached_names(struct spec_arena *a, char ***names, size_t *n, struct rec_error *err)
+{
+    const char *top = cgroup_top(a);
+    size_t kept = 0;
+    *n = 0;
+    int r = top ? rec_dir_list(a, top, names, n, err) : 0;
+    for (size_t i = 0; !r && i < *n; i++)
+        if (!access(spec_arena_printf(a, "%s/%s/cgroup.procs", top, (*names)[i]), F_OK))
+            (*names)[kept++] = (*names)[i];
+    *n = kept;
+    return r == -ENOENT ? 0 : r;
 }
 
 static void each_cgroup(struct spec_arena *a, const char *dir, int depth, void (*each)(void *arg, const char *dir), void *arg)

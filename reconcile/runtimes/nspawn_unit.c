@@ -116,6 +116,32 @@ int nspawn_unit_remove(struct rec_run *run, const char *name, struct rec_error *
     return others ? 0 : rec_file_remove(UNITS "/berth@.service", err);
 }
 
+int nspawn_unit_names(struct spec_arena *a, char ***names, size_t *n, struct rec_error *err)
+{
+    static const char before[] = "berth@", after[] = ".service.d";
+    char **units, **machines = NULL;
+    size_t n_units, n_machines = 0;
+    *n = 0;
+    int r = rec_dir_list(a, UNITS, &units, &n_units, err);
+    if (!r || r == -ENOENT)
+        r = rec_dir_list(a, "/run/systemd/machines", &machines, &n_machines, err);
+    char **all = r && r != -ENOENT ? NULL : spec_arena_alloc(a, (n_units + n_machines + 1) * sizeof *all);
+    if (!all)
+        return r && r != -ENOENT ? r : rec_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < n_units; i++) {
+        size_t len = strlen(units[i]), around = sizeof before + sizeof after - 2;
+        if (len > around && !strncmp(units[i], before, sizeof before - 1) && !strcmp(units[i] + len - (sizeof after - 1), after)) {
+            units[i][len - (sizeof after - 1)] = 0;
+            all[(*n)++] = units[i] + sizeof before - 1;
+        }
+    }
+    for (size_t i = 0; i < n_machines; i++)
+        if (!strpbrk(machines[i], ":."))        /* unit:… are links beside them */
+            all[(*n)++] = machines[i];
+    *names = all;
+    return 0;
+}
+
 int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found *out)
 {
     unsigned long long started;

@@ -194,3 +194,49 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     assert_eq "$(echo 'echo $0; hostname; exit 5' | host "$BERTH" login a | tail -1)" a
     exits 3 berth run a -- sh -c 'exit 3'
 }
+
+@test "without /run/berth what runs is known, goes when its container does, and is stopped where the spec says so" {
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: nspawn, nspawn: {command: [sleep, "9999"]}}}
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    containers:
+	      one: 10.100.0.10
+	      two: 10.100.0.20
+	      three: 10.100.0.30
+	END
+    exits 0 berth apply "$SPEC"
+    local one
+    one=$(leader one)
+    host rm -rf /run/berth
+    exits 0 berth list --json
+    assert_eq "$(json '[.containers[] | "\(.name) \(.state)"] | join(",")')" "one running,three running,two running"
+    exits 0 berth list --json -f "$SPEC"
+    assert_eq "$(json '[.containers[] | "\(.name) \(.state)"] | join(",")')" "one running,three running,two running"
+    sed -i '/two:/d; s/three:.*/three: {address: 10.100.0.30, state: stopped}/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(host_sh 'pgrep -f "[s]ystemd-nspawn.*-M (two|three)" || :; find /sys/fs/cgroup -path "*/berth/two*" -o -path "*/berth/three*"')" ""
+    assert_eq "$(host_sh 'pgrep -cf "^sleep 9999"')" 1
+    assert_eq "$(leader one)" "$one"
+    exits 0 berth plan -e "$SPEC"
+    host rm -rf /run/berth
+    exits 0 berth destroy --yes "$SPEC"
+    refute_match "$(host_sh 'pgrep -x systemd-nspawn || :; pgrep -f "^sleep 9999" || :')" '[0-9]'
+}
+
+@test "an nspawn without its leader runs: it is started anew, and goes with its container" {
+    three
+    # Held where it is, it does not learn that its container has ended.
+    host_sh 'kill -STOP $(pgrep -of "[s]ystemd-nspawn.*-M dir")'
+    host kill -9 "$(leader dir)"
+    exits 0 berth list --json -f "$SPEC"
+    assert_eq "$(json '.containers[] | select(.name == "dir") | .state')" running
+    exits 2 berth plan -e --json "$SPEC"
+    assert_eq "$(json '[.steps[] | "\(.object) \(.effect)"] | join(",")')" "run dir restart"
+    sed -i '/ dir:/d' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    refute_match "$(host_sh 'pgrep -f "[s]ystemd-nspawn.*-M dir" || :')" '[0-9]'
+    exits 0 berth plan -e "$SPEC"
+}

@@ -119,10 +119,10 @@ static const struct spec_port *takes_port(const struct rec_run *run, const struc
     for (size_t i = 0; run->host && i < run->host->n_containers; i++)
         for (size_t k = 0; k < run->host->containers[i].n_ports; k++) {
             const struct spec_port *p = &run->host->containers[i].ports[k];
-            bool any = !p->address.family, same = !any && p->address.family == c->server.family &&
-                                                  !memcmp(p->address.bytes, c->server.bytes, c->server.family == 6 ? 16 : 4);
+            bool family = !p->address.family || p->address.family == c->server.family;
+            bool same = spec_port_any(p) || !memcmp(p->address.bytes, c->server.bytes, c->server.family == 6 ? 16 : 4);
             *who = &run->host->containers[i];
-            if (p->proto == SPEC_TCP && (any || same) && c->port >= p->host && c->port < (unsigned)p->host + p->count)
+            if (p->proto == SPEC_TCP && family && same && c->port >= p->host && c->port < (unsigned)p->host + p->count)
                 return p;
         }
     return NULL;

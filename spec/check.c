@@ -303,70 +303,126 @@ static void check_runtime(struct check *k, const struct spec_container *c)
         spec_fault(k->c, SPEC_E_TOGETHER, c->nspawn.at, "either `boot: true` or a `command`, not both");
 }
 
+bool spec_port_any(const struct spec_port *p)
+{
+    static const uint8_t zero[16];
+    return !p->address.family || !memcmp(p->address.bytes, zero, p->address.family == 6 ? 16 : 4);
+}
+
+/* A port as one family sees it: ports [first, end) of an address of the host, or of any. */
 struct use {
-    const struct spec_port      *p;
-    const struct spec_container *c;
+    const struct spec_port *p;
+    struct spec_addr        address;    /* any: zero */
+    unsigned                first, end;
 };
 
 static int by_port(const void *x, const void *y)
 {
-    const struct spec_port *a = ((const struct use *)x)->p, *b = ((const struct use *)y)->p;
-    if (a->proto != b->proto)
-        return a->proto < b->proto ? -1 : 1;
-    if (a->host != b->host)
-        return a->host < b->host ? -1 : 1;
-    return a->at.byte < b->at.byte ? -1 : a->at.byte > b->at.byte;
+    const struct use *a = x, *b = y;
+    if (a->p->proto != b->p->proto)
+        return a->p->proto < b->p->proto ? -1 : 1;
+    int c = spec_addr_compare(&a->address, &b->address);
+    if (c)
+        return c;
+    if (a->first != b->first)
+        return a->first < b->first ? -1 : 1;
+    return a->p->at.byte < b->p->at.byte ? -1 : a->p->at.byte > b->p->at.byte;
 }
 
-static bool same_door(const struct use *x, const struct use *y)
+static bool same_family(const struct use *a, const struct use *b)
+{
+    return a->p->proto == b->p->proto && a->address.family == b->address.family;
+}
+
+static void twice(struct check *k, const struct use *x, const struct use *y)
 {
     const struct spec_port *a = x->p, *b = y->p;
-    if (a->address.family && b->address.family)
-        return spec_addr_equal(&a->address, &b->address);
-    return true;
+    if (a == b)
+        return;
+    if (a->at.byte > b->at.byte) {
+        const struct spec_port *t = a;
+        a = b;
+        b = t;
+    }
+    struct spec_diag *d = spec_fault(k->c, SPEC_E_DUPLICATE_PORT, b->at, "host port %u/%s is already mapped (%u:%u)",
+                                     x->first > y->first ? x->first : y->first, b->proto == SPEC_UDP ? "udp" : "tcp", a->at.line, a->at.col);
+    spec_note(k->c, d, a->at, "it is mapped here first");
 }
 
-static void check_ports(struct check *k)
+/* Whether the one is mapped on any address: of all that begin before `u` ends, the one that reaches furthest tells. `far[i]`: which that
+ * is among any[0..i]. */
+static void check_any(struct check *k, const struct use *u, const struct use *any, const uint32_t *far, size_t n)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (any[mid].first < u->end)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo && any[far[lo - 1]].end > u->first)
+        twice(k, &any[far[lo - 1]], u);
+}
+
+/* Sorted by protocol, address and port, what overlaps is what begins before the furthest end so far; any address sorts first. */
+static void check_doors(struct check *k, struct use *u, size_t n)
+{
+    uint32_t *far = spec_arena_alloc(k->c->arena, (n + 1) * sizeof *far);
+    size_t any = 0, n_any = 0, widest = 0;
+    static const uint8_t zero[16];
+    k->c->oom |= !far;
+    if (n > 1)
+        qsort(u, n, sizeof *u, by_port);
+    for (size_t i = 0; far && i < n; i++) {
+        bool is_any = !memcmp(u[i].address.bytes, zero, sizeof zero), first = !i || !same_family(&u[i], &u[i - 1]);
+        if (first) {
+            any = i;
+            n_any = 0;
+        }
+        if (first || !spec_addr_equal(&u[i].address, &u[i - 1].address))
+            widest = i;
+        else if (u[i].first < u[widest].end)
+            twice(k, &u[widest], &u[i]);
+        if (u[i].end > u[widest].end)
+            widest = i;
+        if (is_any)
+            far[n_any++] = (uint32_t)(widest - any);
+        else
+            check_any(k, &u[i], u + any, far, n_any);
+    }
+}
+
+static void check_ports(struct check *k, const struct net *net, size_t n_net)
 {
     size_t n = 0, m = 0, all = 0;
+    const struct spec_port *last = NULL;
     for (size_t i = 0; i < k->h->n_containers; i++)
         n += k->h->containers[i].n_ports;
-    struct use *u = spec_arena_alloc(k->c->arena, (n + 1) * sizeof *u);
+    struct use *u = spec_arena_alloc(k->c->arena, (2 * n + 1) * sizeof *u);
+    k->c->oom |= !u;
     for (size_t i = 0; u && i < k->h->n_containers; i++) {
         const struct spec_container *c = &k->h->containers[i];
         for (size_t j = 0; j < c->n_ports; j++) {
-            const struct spec_port *p = &c->ports[j];
-            u[m++] = (struct use){p, c};
+            const struct spec_port *p = last = &c->ports[j];
             all += p->count;
+            for (uint8_t family = 4; family <= 6; family += 2)
+                if (c->address[family == 6].addr.family && (!p->address.family || p->address.family == family)) {
+                    u[m] = (struct use){.p = p, .address = p->address, .first = p->host, .end = (unsigned)p->host + p->count};
+                    u[m++].address.family = family;
+                }
             if (p->address.family && !c->address[p->address.family == 6].addr.family)
                 spec_fault(k->c, SPEC_E_PORT, p->at, "container %s has no IPv%d address for this port", c->name, p->address.family);
+            const struct net *on = spec_port_any(p) ? NULL : network_of(net, n_net, &p->address);
+            if (on && (is_network(&p->address, &on->a->addr) || is_broadcast(&p->address, &on->a->addr)))
+                spec_fault(k->c, SPEC_E_PORT, p->at, "%s is no machine's address in the subnet of bridge %s", text(k, &p->address, false),
+                           on->bridge->name);
         }
     }
-    if (all > SPEC_PORTS_MOST && m)
-        spec_fault(k->c, SPEC_E_MANY, u[m - 1].p->at, "%zu ports on one host; at most %d", all, SPEC_PORTS_MOST);
-    if (m > 1)
-        qsort(u, m, sizeof *u, by_port);
-    for (size_t i = 1; i < m; i++)
-        for (size_t j = i; j-- > 0 && u[j].p->proto == u[i].p->proto;) {
-            if (u[j].p->host + u[j].p->count <= u[i].p->host) {
-                if (i - j > 64)
-                    break;      /* ranges that long ago are settled by the bound on all ports */
-                continue;
-            }
-            if (!same_door(&u[i], &u[j]))
-                continue;
-            const struct spec_port *a = u[j].p, *b = u[i].p;
-            if (a->at.byte > b->at.byte) {
-                const struct spec_port *t = a;
-                a = b;
-                b = t;
-            }
-            unsigned port = a->host > b->host ? a->host : b->host;
-            struct spec_diag *d = spec_fault(k->c, SPEC_E_DUPLICATE_PORT, b->at, "host port %u/%s is already mapped (%u:%u)", port,
-                                             b->proto == SPEC_UDP ? "udp" : "tcp", a->at.line, a->at.col);
-            spec_note(k->c, d, a->at, "it is mapped here first");
-            break;
-        }
+    if (all > SPEC_PORTS_MOST && last)
+        spec_fault(k->c, SPEC_E_MANY, last->at, "%zu ports on one host; at most %d", all, SPEC_PORTS_MOST);
+    if (u)
+        check_doors(k, u, m);
 }
 
 static int by_path(const void *x, const void *y)
@@ -462,7 +518,7 @@ void spec_check(struct spec_ctx *c, struct spec_doc *doc)
         size_t n = networks(&k, &net);
         check_bridges(&k, net, n);
         check_containers(&k, net, n);
-        check_ports(&k);
+        check_ports(&k, net, n);
         check_roots(&k);
     }
     if (!c->oom)

@@ -40,7 +40,7 @@ struct spec_bridge {
     struct spec_nat   nat;
 };
 struct spec_port {               /* [ADDRESS:]HOST:CONTAINER[/tcp|/udp]; a range when count > 1 */
-    struct spec_addr address;    /* family 0: any of the host's addresses */
+    struct spec_addr address;    /* family 0: any of the host's addresses; 0.0.0.0, [::]: any of that family (spec_port_any) */
     uint16_t         host, container, count;
     enum spec_l4     proto;
     struct spec_loc  at;
@@ -131,6 +131,8 @@ const struct spec_host *spec_host_find(const struct spec_doc *doc, const char *w
 /* The host's end of a container's veth: `vb-NAME` where that fits 15 bytes, else `vb-` + the name's first 7 characters + `-` + 4 hex
  * digits of its FNV-1a hash. Names that come out equal are an error of the spec. */
 void spec_link_name(const char *container, char out[16]);
+/* Any of the host's addresses leads in, of the port's family if it has one. */
+bool spec_port_any(const struct spec_port *p);
 /* The bridge's own address of a family (4, 6), or NULL. */
 const struct spec_cidr *spec_bridge_address(const struct spec_bridge *b, int family);
 /* The bridge's own address in the subnet of a container's (which has the subnet's prefix), or NULL. */

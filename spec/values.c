@@ -441,6 +441,26 @@ static const char *range(const char *s, size_t len, uint32_t *first, uint32_t *c
     return NULL;
 }
 
+/* An address that no packet to this host is sent to. 0.0.0.0 and [::] are any of their family. */
+static const char *no_door(const struct spec_addr *a)
+{
+    static const uint8_t zero[16], all[4] = {255, 255, 255, 255};
+    const uint8_t *x = a->bytes;
+    if (!memcmp(x, zero, a->family == 6 ? 16 : 4))
+        return NULL;
+    if (a->family == 6 ? x[0] == 0xff : x[0] >= 224 && x[0] < 240)
+        return "ports of a multicast address cannot be forwarded; leave the address out for any of this host's";
+    if (a->family == 4 && !memcmp(x, all, 4))
+        return "ports of the broadcast address cannot be forwarded; leave the address out for any of this host's";
+    if (a->family == 4 && x[0] == 0)
+        return "addresses 0.… are no address of a machine; 0.0.0.0 is any of this host's IPv4 addresses";
+    if (a->family == 4 && x[0] >= 240)
+        return "addresses from 240.0.0.0 on are reserved";
+    if (a->family == 6 && !memcmp(x, zero, 10) && x[10] == 0xff && x[11] == 0xff)
+        return "an IPv4-mapped address is no address of this host; write it as IPv4";
+    return NULL;
+}
+
 static const char *take_port(struct spec_build *b, const struct spec_node *v, struct spec_port *p)
 {
     const char *s = v->text, *end = s + v->len, *slash = memrchr(s, '/', v->len);
@@ -481,6 +501,8 @@ static const char *take_port(struct spec_build *b, const struct spec_node *v, st
         static const uint8_t one[16] = {[15] = 1};
         if (p->address.family == 6 && !memcmp(p->address.bytes, one, 16))
             return "the kernel does not map ports of ::1; 127.0.0.1 can be given, and a client of `localhost` tries that too";
+        if ((fault = no_door(&p->address)))
+            return fault;
     }
     p->host = (uint16_t)host;
     p->container = (uint16_t)container;

@@ -65,7 +65,7 @@ static size_t want_maps(const struct spec_container *c, uint32_t tag, struct net
                     continue;
                 struct net_nft_map *m = &out[n];
                 *m = (struct net_nft_map){.family = f ? AF_INET6 : AF_INET, .proto = (uint8_t)port->proto,
-                                          .any = !port->address.family, .port = (uint16_t)(port->host + k),
+                                          .any = spec_port_any(port), .port = (uint16_t)(port->host + k),
                                           .to_port = (uint16_t)(port->container + k), .tag = tag};
                 memcpy(m->host, port->address.bytes, sizeof m->host);
                 memcpy(m->to, c->address[f].addr.bytes, sizeof m->to);

@@ -98,6 +98,34 @@ all_reach_all() {
     assert_match "$(ask "inside web" tcp 203.0.113.2 8080)" four "itself"
 }
 
+@test "0.0.0.0 and [::] before a port are any address of their family; a port may lead elsewhere for each" {
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: netns}}
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: [10.100.0.1/24, "fd00:100::1/64"]}
+	    nat: {interface: auto}
+	    containers:
+	      both: {address: [10.100.0.10, "fd00:100::10"], ports: ["0.0.0.0:8081:80", "[::]:8082:80"]}
+	      four: {address: 10.100.0.20, ports: [8080:80]}
+	      six: {address: "fd00:100::30", ports: [8080:80]}
+	END
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    echo_server "inside both" tcp 10.100.0.10 80 both4
+    echo_server "inside both" tcp fd00:100::10 80 both6
+    echo_server "inside four" tcp 10.100.0.20 80 four
+    echo_server "inside six" tcp fd00:100::30 80 six
+    assert_match "$(ask inet tcp 203.0.113.2 8081)" both4
+    assert_match "$(ask host tcp 127.0.0.1 8081)" both4
+    no_answer inet tcp 2001:db8:1::2 8081
+    assert_match "$(ask inet tcp 2001:db8:1::2 8082)" both6
+    no_answer inet tcp 203.0.113.2 8082
+    assert_match "$(ask inet tcp 203.0.113.2 8080)" four
+    assert_match "$(ask inet tcp 2001:db8:1::2 8080)" six
+}
+
 @test "udp ranges map port by port" {
     both_families
     echo_server "inside web" udp 10.100.0.10 6001 udp

@@ -198,6 +198,61 @@ static void ten_thousand_containers_load(void **state)
     free(text);
 }
 
+/* More ports than an author writes, sorted and not: 45 000 that differ load, and one more of them is found, wherever it is mapped. */
+static void many_ports_load_and_the_one_too_many_is_found(void **state)
+{
+    enum { PORTS = 45000, EACH = 1000 };
+    (void)state;
+    static const struct { const char *address, *extra; int line; } row[] = {
+        {"", NULL, 0},
+        {"", "1000:1", 8}, {"", "45999:1", 8}, {"", "900-1000:1-101", 8}, {"", "0.0.0.0:23456:1", 8}, {"", "10.0.0.1:23456:1", 8},
+        {"10.0.0.1:", NULL, 0}, {"10.0.0.1:", "45999:1", 8}, {"10.0.0.1:", "10.0.0.2:1000-45999:1-45000", 0},
+        {"10.0.0.1:", "0.0.0.0:2000-60000:1-58001", 8}, {"", "1000:1/udp", 0}, {"", "[::]:1000:1", 0},
+    };
+    size_t room = 4 << 20;
+    char *text = malloc(room);
+    for (size_t r = 0; r < sizeof row / sizeof *row; r++) {
+        size_t n = (size_t)snprintf(text, room, "version: 1\nhosts:\n  h:\n    bridge: {address: [10.9.0.1/16, fd00::1/64]}\n    containers:\n");
+        n += (size_t)snprintf(text + n, room - n, "      # the first in the file\n      #\n      zz: {address: [10.9.1.1, fd00::9], ports: [\"%s\"]}\n",
+                              row[r].extra ? row[r].extra : "500:1");
+        for (int c = 0; c < PORTS / EACH; c++) {
+            n += (size_t)snprintf(text + n, room - n, "      c%d: {address: 10.9.0.%d, ports: [", c, c + 2);
+            for (int p = 0; p < EACH; p++)      /* 7919 is prime to 45 000: in no order */
+                n += (size_t)snprintf(text + n, room - n, "\"%s%d:80\",", row[r].address, 1000 + (c * EACH + p) * 7919 % PORTS);
+            n += (size_t)snprintf(text + n, room - n, "]}\n");
+        }
+        struct spec_arena *a = spec_arena_new();
+        struct spec_diags d;
+        struct spec_doc *doc = load(a, text, &d);
+        if (!doc != !!row[r].line)
+            fail_msg("row %zu: %s", r, spec_diags_format(a, &d, "ports", text, n, false));
+        if (row[r].line) {
+            assert_int_equal(d.list[0].note_at.line, row[r].line);
+            assert_int_equal(d.list[0].code, SPEC_E_DUPLICATE_PORT);
+        }
+        spec_arena_free(a);
+    }
+    free(text);
+}
+
+static void any_of_a_family_is_any(void **state)
+{
+    struct spec_arena *a = spec_arena_new();
+    struct spec_diags d;
+    (void)state;
+    struct spec_doc *doc = load(a,
+                                "version: 1\nhosts:\n  h:\n    bridge: {address: [10.0.0.1/24, fd00::1/64]}\n    containers:\n"
+                                "      a: {address: [10.0.0.2, fd00::2], ports: [1:1, 0.0.0.0:2:1, '[::]:2:1', 192.0.2.1:3:1]}\n",
+                                &d);
+    assert_non_null(doc);
+    const struct spec_port *p = doc->hosts[0].containers[0].ports;
+    assert_true(spec_port_any(&p[0]) && !p[0].address.family);
+    assert_true(spec_port_any(&p[1]) && p[1].address.family == 4);
+    assert_true(spec_port_any(&p[2]) && p[2].address.family == 6);
+    assert_false(spec_port_any(&p[3]));
+    spec_arena_free(a);
+}
+
 static void diagnostics_escape_and_count(void **state)
 {
     struct spec_arena *a = spec_arena_new();
@@ -222,6 +277,7 @@ int main(void)
         cmocka_unit_test(networks), cmocka_unit_test(link_names_fit_and_differ), cmocka_unit_test(tables_are_sorted_and_told),
         cmocka_unit_test(defaults_are_deep_and_give_way), cmocka_unit_test(a_scalar_has_the_type_of_its_field),
         cmocka_unit_test(this_host_is_found), cmocka_unit_test(ten_thousand_containers_load),
+        cmocka_unit_test(many_ports_load_and_the_one_too_many_is_found), cmocka_unit_test(any_of_a_family_is_any),
         cmocka_unit_test(diagnostics_escape_and_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

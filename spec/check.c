@@ -492,10 +492,18 @@ static void check_containers(struct check *k, const struct net *net, size_t n)
             spec_note(k->c, d, *first, "it is given here first");
         }
         spec_link_name(c->name, link);
-        const char *key = strlen(c->name) > 12 ? spec_arena_strdup(k->c->arena, link) : NULL;
+        const char *key = spec_arena_strdup(k->c->arena, link);
+        k->c->oom |= !key;
         if (key && (first = spec_seen_put(&links, key, strlen(key), c->at, &k->c->oom))) {
-            d = spec_fault(k->c, SPEC_E_LINK_NAME, c->at, "`%s` shortens to the link name %s, like another container's", c->name, link);
+            bool whole = !strcmp(link + 3, c->name);
+            d = spec_fault(k->c, SPEC_E_LINK_NAME, c->at, "`%s` %s the link name %s, like another container's", c->name,
+                           whole ? "has" : "shortens to", link);
             spec_note(k->c, d, *first, "this one does too; rename one of them");
+        }
+        if (!strcmp(c->name, k->h->name)) {
+            d = spec_fault(k->c, SPEC_E_RESERVED, c->at, "`%s` is the name of its host: in hosts files one name would lead to two machines",
+                           c->name);
+            spec_note(k->c, d, k->h->at, "the host is here");
         }
     }
 }

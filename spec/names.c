@@ -101,8 +101,15 @@ static const char *label_fault(struct spec_ctx *c, const char *s, size_t n, cons
 
 const char *spec_container_fault(struct spec_ctx *c, const char *s, size_t n, enum spec_code *code)
 {
+    static const char *const loopback[] = {"localhost", "ip6-localhost", "ip6-loopback"};
     *code = SPEC_E_NAME;
-    return label_fault(c, s, n, "a container name", false);
+    const char *fault = label_fault(c, s, n, "a container name", false);
+    for (size_t i = 0; i < sizeof loopback / sizeof *loopback && !fault; i++)
+        if (!strcmp(s, loopback[i])) {
+            *code = SPEC_E_RESERVED;
+            return spec_arena_printf(c->arena, "`%s` is each machine's name for itself; hosts files lead it to loopback", s);
+        }
+    return fault;
 }
 
 const char *spec_host_fault(struct spec_ctx *c, const char *s, size_t n, enum spec_code *code)

@@ -98,6 +98,7 @@ static bool overlap(const struct spec_addr *a, const struct spec_addr *b)
 struct net {
     const struct spec_bridge *bridge;
     const struct spec_cidr   *a;
+    size_t                    inside;   /* 1 + index of the smallest other one that holds all of it, 0: none does */
 };
 
 static int by_network(const void *x, const void *y)
@@ -120,8 +121,16 @@ static size_t networks(struct check *k, struct net **out)
     for (size_t i = 0; i < k->h->n_bridges; i++)
         for (size_t j = 0; j < k->h->bridges[i].n_addresses; j++)
             if (k->h->bridges[i].addresses[j].addr.has_prefix)
-                (*out)[m++] = (struct net){&k->h->bridges[i], &k->h->bridges[i].addresses[j]};
+                (*out)[m++] = (struct net){&k->h->bridges[i], &k->h->bridges[i].addresses[j], 0};
     qsort(*out, m, sizeof **out, by_network);
+    /* Two networks are apart, or one holds the other: what holds this one holds the one before it, or is that. */
+    for (size_t i = 1; i < m; i++) {
+        size_t x = i;
+        while (x && !spec_addr_in(&(*out)[i].a->addr, &(*out)[x - 1].a->addr))
+            x = (*out)[x - 1].inside;
+        bool same = x && (*out)[i].a->addr.prefix == (*out)[x - 1].a->addr.prefix;      /* given twice, with two addresses */
+        (*out)[i].inside = same ? (*out)[x - 1].inside : x;
+    }
     return m;
 }
 
@@ -161,7 +170,7 @@ static void check_bridges(struct check *k, struct net *net, size_t n)
     }
 }
 
-/* The network that holds `a`, by bisection over sorted, disjoint networks. */
+/* The smallest network that holds `a`: of those that begin at or before it the last, or one of those that hold that one. */
 static const struct net *network_of(const struct net *net, size_t n, const struct spec_addr *a)
 {
     size_t lo = 0, hi = n;
@@ -174,10 +183,10 @@ static const struct net *network_of(const struct net *net, size_t n, const struc
         else
             hi = mid;
     }
-    for (size_t back = 0; back < 8 && back < lo; back++)
-        if (spec_addr_in(a, &net[lo - 1 - back].a->addr))
-            return &net[lo - 1 - back];
-    return NULL;
+    const struct net *x = lo ? &net[lo - 1] : NULL;
+    while (x && !spec_addr_in(a, &x->a->addr))
+        x = x->inside ? &net[x->inside - 1] : NULL;
+    return x;
 }
 
 static void outside(struct check *k, const struct spec_container *c, const struct spec_cidr *a, const struct net *net, size_t n)
@@ -200,6 +209,11 @@ static void outside(struct check *k, const struct spec_container *c, const struc
     }
     if (k->h->n_bridges > 1) {
         spec_fault(k->c, SPEC_E_OUTSIDE, a->at, "address %s is outside every bridge", text(k, &a->addr, false));
+        return;
+    }
+    if (fits > 1) {
+        spec_fault(k->c, SPEC_E_OUTSIDE, a->at, "address %s is outside every subnet of bridge %s", text(k, &a->addr, false),
+                   k->h->bridges[0].name);
         return;
     }
     struct spec_addr net_start, guess = a->addr;

@@ -197,6 +197,8 @@ static struct cmd_render_container container(struct cmd *c, const struct view *v
         rt = rec_runtime_of(c->run, spec);
     const struct rec_item *run = rec_state_find(&v->have, REC_RUN, name), *netns = rec_state_find(&v->have, REC_NETNS, name);
     const struct rec_item *wanted = rec_state_find(&v->want, REC_RUN, name);
+    if (!spec && rt == SPEC_RT_AUTO && netns && netns->ours)
+        rt = SPEC_RT_NETNS;     /* nothing that could run in it is here */
     const char *held = rec_hold_find(a, name);
     bool alive = rt == SPEC_RT_NETNS ? netns && netns->ours : run && run->run.running;
     bool shall = rt == SPEC_RT_NETNS ? rec_state_find(&v->want, REC_NETNS, name) != NULL : wanted && wanted->run.running;

@@ -161,6 +161,26 @@ END
     exits 0 berth status "$SPEC"
 }
 
+@test "list without a spec: a namespace of ours runs; a container that was stopped does not" {
+    spec <<-'END'
+	version: 1
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    containers: {bare: {address: 10.100.0.10, runtime: netns}}
+	END
+    exits 0 berth apply "$SPEC"
+    exits 0 berth list --json
+    assert_eq "$(json '.containers[] | "\(.name) \(.runtime) \(.state) \(.address)"')" "bare netns running 10.100.0.10"
+    exits 0 berth list
+    assert_match "$output" 'bare +netns +running'
+    command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
+    sed -i 's/netns}}/netns}, still: {address: 10.100.0.20, runtime: nspawn, state: stopped}}/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth list --json
+    assert_eq "$(json '[.containers[] | "\(.name) \(.runtime) \(.state)"] | join(",")')" "bare netns running,still nspawn stopped"
+}
+
 @test "the spec is found: argument, BERTH_SPEC, ./berth.yaml, /etc/berth/berth.yaml; JSON is YAML" {
     host_sh 'mkdir -p /etc/berth /srv/here && cp "$1" /etc/berth/berth.yaml && sed s/web:/four:/ "$1" >/srv/here/berth.yaml && sed s/web:/three:/ "$1" >/srv/three.yaml' "$SPEC"
     exits 0 host_sh 'cd /srv && "$1" plan --json' "$BERTH"

@@ -160,6 +160,18 @@ static void drop_empty(void)
         rmdir(dirs[i]);
 }
 
+/* What is gone is held no more: one of that name that comes later starts as its spec says. */
+static int drop_holds(struct rec_run *run, struct rec_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; !r && i < run->facts.n_held; i++)
+        if (!rec_in_spec(run, run->facts.held[i]))
+            r = rec_hold_clear(run->facts.held[i], err);
+    if (run->facts.n_held)
+        rmdir(REC_RUN_DIR "/held");
+    return r;
+}
+
 /* Nothing will be undone any more. What cannot be deleted now goes with the next apply that does something. */
 static int purge(struct rec_run *run, struct rec_error *err)
 {
@@ -351,7 +363,7 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     out->outcome = REC_APPLIED;
 record:
     if (!o->dry && !o->only &&
-        ((run->host && rec_protected_write(run, run->host, &out->error)) || rec_applied_write(run, out->outcome == REC_APPLIED, &out->error)))
+        (drop_holds(run, &out->error) || (run->host && rec_protected_write(run, run->host, &out->error)) || rec_applied_write(run, out->outcome == REC_APPLIED, &out->error)))
         out->outcome = REC_PARTIAL;
     if (out->outcome == REC_APPLIED) {
         if (purge(run, &out->error))

@@ -146,6 +146,40 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     [[ $(leader dir) != "$before" ]]
 }
 
+@test "a hold goes with its container: destroyed, or out of the spec, it comes back as the spec says" {
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: nspawn}}
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    containers:
+	      web: 10.100.0.10
+	      db: 10.100.0.20
+	END
+    local state='[.containers[] | "\(.name) \(.state)"] | join(",")'
+    exits 0 berth apply "$SPEC"
+    exits 0 berth stop -f "$SPEC" db
+    exits 0 berth destroy --yes "$SPEC"
+    exits 0 host test ! -e /run/berth/held
+    exits 0 berth apply "$SPEC"
+    exits 0 berth list --json -f "$SPEC"
+    assert_eq "$(json "$state")" "db running,web running"
+    exits 0 berth stop -f "$SPEC" db web
+    grep -v db: "$SPEC" >"$SPEC.less"
+    exits 0 berth apply "$SPEC.less"
+    assert_eq "$(host ls /run/berth/held)" web
+    exits 0 berth apply "$SPEC"
+    exits 0 berth list --json -f "$SPEC"
+    assert_eq "$(json "$state")" "db running,web held"
+    # Nothing else to do is no reason to keep it.
+    exits 0 berth start -f "$SPEC" web
+    exits 0 berth apply "$SPEC.less"
+    host_sh 'mkdir -p /run/berth/held; echo long ago >/run/berth/held/gone'
+    exits 0 berth apply "$SPEC.less"
+    exits 0 host test ! -e /run/berth/held
+}
+
 @test "a change of settings is a restart of that container alone, and the plan says so" {
     three
     local pause dir

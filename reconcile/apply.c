@@ -239,15 +239,30 @@ static void undo(struct rec_run *run, const struct rec_state *want, const struct
         out->outcome = outcome_of(out->error.code);
 }
 
+/* The first conflict that leaves nothing to be done; NULL: there is none. A destroy goes around what nothing depends on. */
+static const struct rec_conflict *in_the_way(const struct rec_plan *p, const struct rec_apply_options *o)
+{
+    for (size_t i = 0; i < p->n_conflicts; i++)
+        if (!o->exempt || !p->conflicts[i].aside)
+            return &p->conflicts[i];
+    return NULL;
+}
+
+static int conflict_error(const struct rec_conflict *c, struct rec_error *err)
+{
+    rec_fail(err, EEXIST, "%s: %s", c->object, c->text);
+    err->at = c->at;
+    if (c->hint)
+        rec_hint(err, "%s", c->hint);
+    return -EEXIST;
+}
+
 static bool refused(struct rec_run *run, const struct rec_apply_options *o, struct rec_result *out)
 {
     const struct rec_plan *p = out->plan;
-    if (p->n_conflicts) {
-        const struct rec_conflict *c = &p->conflicts[0];
-        rec_fail(&out->error, EEXIST, "%s: %s", c->object, c->text);
-        out->error.at = c->at;
-        if (c->hint)
-            rec_hint(&out->error, "%s", c->hint);
+    const struct rec_conflict *c = p->n ? in_the_way(p, o) : p->conflicts;
+    if (p->n_conflicts && c) {
+        conflict_error(c, &out->error);
         out->outcome = REC_REFUSED;
         return true;
     }
@@ -292,11 +307,12 @@ static bool holds(struct rec_run *run, const struct rec_state *want, const struc
     const struct rec_step *s = NULL;
     for (size_t i = 0; i < left->n && !s; i++)
         s = rec_step_rank(left->steps[i]) >= to_come ? NULL : left->steps[i];
-    if (!s && !left->n_conflicts)
+    const struct rec_conflict *c = in_the_way(left, o);
+    out->left = left->n_conflicts ? left : NULL;
+    if (!s && !c)
         return true;
-    rec_fail(&e, EIO, "%s is not as wanted after the apply: %s", s ? s->object : left->conflicts[0].object,
-             s ? s->reason : left->conflicts[0].text);
-    e.at = s ? s->at : left->conflicts[0].at;
+    rec_fail(&e, EIO, "%s is not as wanted after the apply: %s", s ? s->object : c->object, s ? s->reason : c->text);
+    e.at = s ? s->at : c->at;
     if (s && s->kind == REC_RUN)
         rec_hint(&e, "why it ended: berth logs %s", s->to ? s->to->key : s->from->key);
     else
@@ -371,6 +387,11 @@ record:
         if (!want->n)
             rec_logs_forget(run->arena);
         drop_empty();
+    }
+    if (out->outcome == REC_APPLIED && out->left) {
+        conflict_error(out->left->conflicts, &out->error);
+        out->outcome = REC_PARTIAL;
+        out->aside = true;
     }
 end:
     if (!locked)

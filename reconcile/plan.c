@@ -210,7 +210,7 @@ static int conflict(struct planner *p, const struct rec_item *from, const struct
         return -ENOMEM;
     const struct rec_item *i = to ? to : from;
     q->conflicts[q->n_conflicts++] =
-        (struct rec_conflict){from, to, rec_item_object(p->run->arena, i), text, hint, i->at};
+        (struct rec_conflict){from, to, rec_item_object(p->run->arena, i), text, hint, i->at, !to && i->kind == REC_NAMES};
     return 0;
 }
 

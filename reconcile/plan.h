@@ -32,6 +32,7 @@ struct rec_conflict {                   /* different and not ours: exit 4 until 
     const struct rec_item *from, *to;
     const char            *object, *text, *hint;
     struct spec_loc        at;
+    bool                   aside;       /* nothing depends on it: a destroy does all else and leaves it */
 };
 struct rec_plan {
     struct rec_step    **steps;         /* in the order of apply */

@@ -89,6 +89,7 @@ struct rec_names {
     const char *resolv, *hostname;                      /* of a container's directory */
     const char *hosts;          /* of a container's directory: the hosts file that its link leads to, or NULL */
     const char *note;           /* why it is left alone (a symlink), or NULL */
+    const char *blocked, *blocked_hint;                 /* have: why nobody can change it as it is, or NULL */
 };
 struct rec_unit {
     const char        *text;    /* settings, canonical: what the process is started with */

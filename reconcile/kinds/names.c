@@ -197,12 +197,41 @@ static bool begins_with(const char *block, const char *mark)
     size_t n = strlen(mark);
     return !strncmp(block, mark, n) && block[n] == '\n';
 }
+#define UNCLOSED      "berth's lines cannot be told from others: a block begins ('" BEGIN_WORD " …') and does not end ('" END_MARK "')"
+#define UNCLOSED_HINT "put the last line back, or take the first one out"
 
 static int unclosed(struct rec_error *err)
 {
-    rec_fail(err, EINVAL, "cannot tell berth's lines in '%s': a block begins ('%s …') and does not end ('%s')", HOSTS, BEGIN_WORD, END_MARK);
-    rec_hint(err, "put the last line back, or take the first one out");
+    rec_fail(err, EINVAL, "cannot change '%s': %s", HOSTS, UNCLOSED);
+    rec_hint(err, UNCLOSED_HINT);
     return -EINVAL;
+}
+
+/* As it is nobody can change it; what else is in the host can be. */
+static int blocked(struct rec_state *out, bool ours, const char *why, const char *hint, struct rec_error *err)
+{
+    struct rec_item *it = item(out, HOSTS, 0);
+    if (!it || !why)
+        return rec_fail(err, ENOMEM, "out of memory");
+    it->ours = ours;
+    it->names.blocked = why;
+    it->names.blocked_hint = hint;
+    return 0;
+}
+
+static bool never(const struct rec_item *w, const struct rec_item *have)
+{
+    return have->names.blocked && !w->names.blocked;        /* undo wants it as it was */
+}
+
+static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w, const struct rec_item *have,
+                            const char **hint)
+{
+    (void)a, (void)from, (void)w;
+    if (!have || !have->names.blocked)
+        return NULL;
+    *hint = have->names.blocked_hint;
+    return have->names.blocked;
 }
 
 /* What is left alone is no difference. */
@@ -233,6 +262,13 @@ static int read_host(const struct rec_state *wanted, struct rec_state *out, stru
             rec_state_note(out, HOSTS, "it is a symbolic link and left alone; the host itself does not learn the containers' names");
         return as_wanted(w, out, err);
     }
+    if (r == -EINVAL || r == -ENXIO || r == -EFBIG) {       /* no file at all: nothing in it is berth's */
+        struct rec_error e = *err;
+        *err = (struct rec_error){0};
+        return w ? blocked(out, false, spec_arena_strdup(out->arena, e.text), "put a file in its place; `names: none` leaves hosts files alone",
+                           err)
+                 : 0;
+    }
     if (r)
         return r;
     if (strlen(text) != len) {
@@ -251,7 +287,7 @@ static int read_host(const struct rec_state *wanted, struct rec_state *out, stru
         t.oom |= !block;
     }
     if (r)
-        return unclosed(err);
+        return blocked(out, true, UNCLOSED, UNCLOSED_HINT, err);
     if (!t.n && !t.oom)
         return 0;
     struct rec_item *it = item(out, HOSTS, 1u << F_TEXT);
@@ -511,5 +547,5 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
 
 const struct rec_kind rec_kind_names = {
     .name = "names", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_names,
-    .compare = compare, .shared = true, .apply = apply,
+    .compare = compare, .conflict = conflict, .never = never, .shared = true, .apply = apply,
 };

@@ -165,3 +165,41 @@ zoo() {
     inside container1 ip addr show eth0 | grep -q 192.0.2.50
     inside container1 ip route | grep -q 192.0.2.64/26
 }
+
+@test "a torn block in /etc/hosts is one conflict, named; destroy does all else and says what it left" {
+    exits 0 berth apply "$SPEC"
+    host cp /etc/hosts /etc/hosts.whole
+    host_sh 'grep -v "^# END berth" /etc/hosts.whole >/etc/hosts'
+    exits 4 berth plan --json "$SPEC"
+    assert_eq "$(json '[.conflicts[].object] | join(",")')" "names /etc/hosts"
+    assert_match "$(json '.conflicts[].hint')" "put the last line back"
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" "names /etc/hosts: .*does not end"
+    exits 4 berth apply --adopt "$SPEC"
+    exits 0 berth status "$SPEC"
+    assert_match "$output" "! names /etc/hosts"
+    exits 0 berth destroy --dry-run "$SPEC"
+    assert_match "$output" "1 in the way"
+    exits 6 berth destroy --yes "$SPEC"
+    assert_match "$stderr" "names /etc/hosts: .*does not end"
+    assert_match "$stderr" "Removed [0-9]+ steps; what is named above is left"
+    assert_eq "$(host_sh 'ip -br link show type bridge; ip netns list; nft list tables | grep berth; ls /run/berth/hosts 2>/dev/null')" ""
+    # Nothing else is left to do: refused, as it was. What it waits for, and once more.
+    exits 4 berth destroy --yes "$SPEC"
+    host_sh 'cat /etc/hosts.whole >/etc/hosts'
+    exits 0 berth destroy --yes "$SPEC"
+    refute_match "$(host cat /etc/hosts)" berth
+}
+
+@test "/etc/hosts that is no file is a conflict where names are wanted, and in nobody's way where they are not" {
+    host_sh 'mv /etc/hosts /etc/hosts.file; mkdir /etc/hosts'
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" "names /etc/hosts: .*not a regular file"
+    assert_match "$stderr" "names: none"
+    host_sh 'rmdir /etc/hosts; cp /etc/hosts.file /etc/hosts'
+    exits 0 berth apply "$SPEC"
+    host_sh 'rm /etc/hosts; mkdir /etc/hosts'
+    exits 4 berth plan "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    assert_eq "$(host_sh 'ip -br link show type bridge; ip netns list')" ""
+}

@@ -162,7 +162,9 @@ enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error 
         return CMD_OK;
     if (!name) {
         rec_fail(err, ENOENT, "there is no spec here: neither ./berth.yaml nor /etc/berth/berth.yaml, and BERTH_SPEC is not set");
-        rec_hint(err, "name one: berth %s FILE; `man berth.yaml` shows how to write it", c->args.verb ? c->args.verb->name : "plan");
+        const struct cmd_verb *v = c->args.verb;
+        rec_hint(err, "name one: berth %s %s; `man berth.yaml` shows how to write it", v ? v->name : "plan",
+                 v && v->operands != CMD_TAKES_SPEC ? "-f FILE …" : "FILE");
         return CMD_USAGE;
     }
     struct spec_limits limits = {c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};

@@ -192,6 +192,12 @@ END
     spec berth.json <<<'{"version": 1, "hosts": {"localhost": {"bridge": {"address": "10.100.0.1/24"}, "containers": {"a": {"address": "10.100.0.10", "runtime": "netns"}}}}}'
     exits 0 berth apply "$SPEC"
     exits 0 berth plan -e "$SPEC"
+    # None at all: the hint is a command line that works, also where arguments are containers.
+    host_sh 'rm -f /etc/berth/berth.yaml'
+    exits 64 host_sh 'cd / && "$1" plan' "$BERTH"
+    assert_match "$stderr" "name one: berth plan FILE;"
+    exits 64 host_sh 'cd / && "$1" stop web' "$BERTH"
+    assert_match "$stderr" "name one: berth stop -f FILE …;"
 }
 
 @test "without root: what everybody may read is planned, the rest is named as not known" {

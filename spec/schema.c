@@ -443,7 +443,10 @@ TAKE(version)
     struct spec_doc *d = object;
     (void)key;
     uint32_t n = 0;
-    if (!spec_take_number(b, v, 0, 999999, &n))
+    bool large = v->type == SPEC_SCALAR && v->len > 6 && *v->text != '0' && strspn(v->text, "0123456789") == v->len;
+    if (large)      /* whatever its size, it is a number, and that is what is wrong with it */
+        spec_fault(b->c, SPEC_E_VERSION, v->at, "format version %.40s is newer than this berth knows (1)", v->text);
+    if (large || !spec_take_number(b, v, 0, 999999, &n))
         return;
     if (n > 1)
         spec_fault(b->c, SPEC_E_VERSION, v->at, "format version %u is newer than this berth knows (1)", n);

@@ -9,9 +9,10 @@
 
 bool cmd_deny_parse(const char *list, uint32_t *bits, char bad[32])
 {
+    bool item = false;          /* something stands between the last comma and here */
     while (*list) {
         size_t n = strcspn(list, ", ");
-        bool known = !n;
+        bool known = !n && (item || *list != ',');
         for (int d = 0; d < REC_DENIES; d++)
             if (n && strlen(rec_deny_name((enum rec_deny)d)) == n && !memcmp(rec_deny_name((enum rec_deny)d), list, n)) {
                 *bits |= 1u << d;
@@ -21,7 +22,8 @@ bool cmd_deny_parse(const char *list, uint32_t *bits, char bad[32])
             snprintf(bad, 32, "%.*s", (int)(n < 31 ? n : 31), list);
             return false;
         }
-        list += n + (list[n] != 0);
+        item = n || (item && *list != ',');
+        list += n ? n : 1;
     }
     return true;
 }

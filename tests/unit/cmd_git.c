@@ -101,6 +101,12 @@ static void denials_are_words(void **state)
     assert_int_equal(bits, 1u << REC_DENY_DELETE | 1u << REC_DENY_RESTART);
     assert_true(cmd_deny_parse(" recreate ,", &bits, bad));
     assert_true(cmd_deny_parse("", &bits, bad));
+    assert_true(cmd_deny_parse("delete , restart reload", &bits, bad));
+    static const char *const empty[] = {"restart,,delete", ",delete", "restart, ,delete", ",", "delete,,"};
+    for (size_t i = 0; i < sizeof empty / sizeof *empty; i++) {
+        assert_false(cmd_deny_parse(empty[i], &bits, bad));
+        assert_string_equal(bad, "");
+    }
     assert_false(cmd_deny_parse("delete,remove", &bits, bad));
     assert_string_equal(bad, "remove");
     assert_null(rec_deny_name(REC_DENIES));

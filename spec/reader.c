@@ -1,6 +1,7 @@
 /* libyaml's events become nodes that keep their place. Events, not documents: depth is bounded before libyaml's scanner turns
  * quadratic, and anchors, aliases and tags are refused where they stand (facts P13). libyaml's own complaints are put into words
- * for an author. */
+ * for an author. JSON writes a character beyond U+FFFF as two escapes, a surrogate pair, which libyaml refuses (RFC 8259 7): it is
+ * given two of as many bytes that it takes, so that places stay right, and what it makes of them becomes the character. */
 #include "spec/internal.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,68 @@ struct reader {
     yaml_parser_t    parser;
     /* libyaml counts characters; bytes are found by walking on from the latest place, since events come in order. */
     size_t line, col, byte;
+    struct pair { size_t byte; uint32_t code; } *pairs;     /* in the text's order */
+    size_t n_pairs, next_pair;
     bool   stop;
 };
+
+#define PAIR_ESCAPED "\\ufdd0\\ufdd1"                     /* U+FDD0, U+FDD1: no characters, ever (Unicode 23.7) */
+#define PAIR_READ    "\xef\xb7\x90\xef\xb7\x91"
+
+/* One half of a pair: an escape whose upper six bits are those of `kind`. */
+static bool half(const char *t, size_t left, uint32_t kind, uint32_t *out)
+{
+    uint32_t v = 0;
+    if (left < 6 || t[0] != '\\' || t[1] != 'u')
+        return false;
+    for (int i = 2; i < 6; i++) {
+        char c = t[i] >= 'A' && t[i] <= 'F' ? (char)(t[i] - 'A' + 'a') : t[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        v = v << 4 | (uint32_t)(c >= 'a' ? c - 'a' + 10 : c - '0');
+    }
+    *out = v & 0x3ff;
+    return (v & 0xfc00) == kind;
+}
+
+static bool append_pair(struct reader *r, size_t *room, size_t byte, uint32_t code)
+{
+    if (r->n_pairs == *room) {
+        size_t more = *room ? *room * 2 : 16;
+        struct pair *p = spec_arena_grow(r->c->arena, r->pairs, *room * sizeof *p, more * sizeof *p);
+        if (!p)
+            return false;
+        r->pairs = p;
+        *room = more;
+    }
+    r->pairs[r->n_pairs++] = (struct pair){byte, code};
+    return true;
+}
+
+/* The text with another escape for each pair, wherever it stands; put_pairs gives back what was no escape. NULL: out of memory. */
+static const char *without_pairs(struct reader *r)
+{
+    const char *t = r->c->text, *end = t + r->c->len;
+    char *copy = NULL;
+    size_t room = 0;
+    for (const char *p = t; (p = memmem(p, (size_t)(end - p), "\\u", 2));) {
+        size_t byte = (size_t)(p - t), back = 0, left = (size_t)(end - p);
+        uint32_t high, low;
+        while (back < byte && p[-1 - (ptrdiff_t)back] == '\\')
+            back++;
+        if (back % 2 || !half(p, left, 0xd800, &high) || !half(p + 6, left - 6, 0xdc00, &low)) {
+            p += 2;
+            continue;
+        }
+        if (!copy && !(copy = spec_arena_strndup(r->c->arena, t, r->c->len)))
+            return NULL;
+        if (!append_pair(r, &room, byte, 0x10000 + (high << 10 | low)))
+            return NULL;
+        memcpy(copy + byte, PAIR_ESCAPED, sizeof PAIR_ESCAPED - 1);
+        p += sizeof PAIR_ESCAPED - 1;
+    }
+    return copy ? copy : t;
+}
 
 /* Byte of a line and column, both from 0. */
 static size_t byte_of(struct reader *r, size_t line, size_t col)
@@ -92,6 +153,17 @@ static void complain(struct reader *r)
     }
     if (is(p->problem, "expected node content") && meant_address(r, &p->problem_mark))
         return;
+    if (is(p->problem, "invalid Unicode character escape")) {       /* libyaml points behind \u, or \U */
+        struct spec_loc l = at(r, &p->problem_mark, 6);
+        uint32_t bits;
+        size_t byte = l.byte - c->skipped - 2;
+        bool lone = half(c->text + byte, c->len - byte, 0xd800, &bits) || half(c->text + byte, c->len - byte, 0xdc00, &bits);
+        l.byte -= 2;
+        l.col -= 2;
+        spec_fault(c, SPEC_E_CHAR, l, lone ? "`%.6s` is half of a character: one of \\ud800 to \\udbff and one of \\udc00 to \\udfff belong together"
+                                           : "`%.2s…` gives a number that no character has", c->text + byte);
+        return;
+    }
     struct spec_loc l = at(r, &p->problem_mark, 1);
     size_t byte = l.byte - c->skipped;
     char next = byte < c->len ? c->text[byte] : 0;
@@ -183,6 +255,47 @@ static void judge_text(struct reader *r, const struct spec_node *n, bool key)
     }
 }
 
+static char *put_utf8(char *to, uint32_t code)      /* from U+10000 on */
+{
+    *to++ = (char)(0xf0 | code >> 18);
+    *to++ = (char)(0x80 | (code >> 12 & 0x3f));
+    *to++ = (char)(0x80 | (code >> 6 & 0x3f));
+    *to++ = (char)(0x80 | (code & 0x3f));
+    return to;
+}
+
+/* Between double quotes a pair was read as two of no character, and is one; elsewhere a backslash is one, and comes back. */
+static void put_pairs(struct reader *r, const yaml_event_t *e, struct spec_node *n)
+{
+    size_t begin = n->at.byte - r->c->skipped;
+    if (r->next_pair == r->n_pairs)
+        return;
+    bool escaped = e->data.scalar.style == YAML_DOUBLE_QUOTED_SCALAR_STYLE;
+    bool block = e->data.scalar.style == YAML_LITERAL_SCALAR_STYLE || e->data.scalar.style == YAML_FOLDED_SCALAR_STYLE;
+    const char *mark = escaped ? PAIR_READ : PAIR_ESCAPED, *line = block ? memchr(r->c->text + begin, '\n', r->c->len - begin) : NULL;
+    size_t end = byte_of(r, e->end_mark.line, e->end_mark.column), k = strlen(mark);
+    if (line)       /* what stands behind `|` is a comment */
+        begin = (size_t)(line - r->c->text);
+    while (r->next_pair < r->n_pairs && r->pairs[r->next_pair].byte < begin)
+        r->next_pair++;
+    char *from = (char *)n->text, *to = from, *stop = from + n->len, *m;
+    for (; r->next_pair < r->n_pairs && r->pairs[r->next_pair].byte < end; r->next_pair++) {
+        const struct pair *p = &r->pairs[r->next_pair];
+        if (!(m = memmem(from, (size_t)(stop - from), mark, k)))
+            break;
+        memmove(to, from, (size_t)(m - from));
+        to += m - from;
+        from = m + k;
+        to = escaped ? put_utf8(to, p->code) : mempcpy(to, r->c->text + p->byte, k);
+    }
+    bool more = r->next_pair < r->n_pairs && r->pairs[r->next_pair].byte < end;
+    if (more || (to != n->text && memmem(from, (size_t)(stop - from), mark, k)))
+        spec_fault(r->c, SPEC_E_CHAR, n->at, "U+FDD0 and U+FDD1 are no characters; remove them");
+    memmove(to, from, (size_t)(stop - from));
+    n->len = (size_t)(to - n->text) + (size_t)(stop - from);
+    ((char *)n->text)[n->len] = 0;
+}
+
 static struct spec_node *read_scalar(struct reader *r, const yaml_event_t *e, bool key)
 {
     struct spec_node *n = node(r, e, SPEC_SCALAR);
@@ -191,14 +304,17 @@ static struct spec_node *read_scalar(struct reader *r, const yaml_event_t *e, bo
     refuse(r, e, e->data.scalar.anchor, e->data.scalar.tag, e->data.scalar.plain_implicit || e->data.scalar.quoted_implicit);
     n->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     n->len = e->data.scalar.length;
-    if (n->len > SPEC_TEXT) {
-        spec_fault(r->c, SPEC_E_LONG, n->at, "text longer than %d bytes", SPEC_TEXT);
-        n->len = 0;
-    }
-    n->text = spec_arena_strndup(r->c->arena, (const char *)e->data.scalar.value, n->len);
+    bool read = n->len <= 2 * SPEC_TEXT;
+    n->text = spec_arena_strndup(r->c->arena, (const char *)e->data.scalar.value, read ? n->len : 0);
     if (!n->text) {
         r->c->oom = r->stop = true;
         return NULL;
+    }
+    if (read)
+        put_pairs(r, e, n);
+    if (n->len > SPEC_TEXT) {
+        spec_fault(r->c, SPEC_E_LONG, n->at, "text longer than %d bytes", SPEC_TEXT);
+        ((char *)n->text)[n->len = 0] = 0;
     }
     /* A block scalar's own last line break is how it is written, not what it says. */
     if (n->quoted && e->data.scalar.style == YAML_LITERAL_SCALAR_STYLE && n->len && n->text[n->len - 1] == '\n')
@@ -375,9 +491,11 @@ struct spec_node *spec_read(struct spec_ctx *c)
         c->oom = true;
         return NULL;
     }
+    const char *text = without_pairs(&r);
+    c->oom |= !text;
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)c->text, c->len);
-    struct spec_node *root = read_stream(&r);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)(text ? text : ""), text ? c->len : 0);
+    struct spec_node *root = text ? read_stream(&r) : NULL;
     yaml_parser_delete(&r.parser);
     if (!root || r.stop || c->oom)
         return NULL;

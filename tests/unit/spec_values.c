@@ -198,6 +198,51 @@ static void ten_thousand_containers_load(void **state)
     free(text);
 }
 
+/* What json.dumps writes of a character beyond U+FFFF; what is no escape stays as it is written. */
+static void surrogate_pairs_are_characters(void **state)
+{
+    struct spec_arena *a = spec_arena_new();
+    struct spec_diags d;
+    (void)state;
+    struct spec_doc *doc = load(a,
+                                "version: 1\nhosts:\n  h:\n    bridge: {address: 10.0.0.1/24}\n    containers:\n      a:\n        address: 10.0.0.2\n"
+                                "        x-\\ud83d\\ude00: 1   # \\ud83d\\ude00 \"\\ud83d\\ude00\n"
+                                "        nspawn:\n          environment:\n"
+                                "            A: \"\\ud83d\\ude00-\\uD83D\\uDE01 \\udbff\\udfff\"\n"
+                                "            B: \\ud83d\\ude00 plain\n"
+                                "            C: '\\ud83d\\ude00 single'\n"
+                                "            D: | # \\ud83d\\ude03\n              \\ud83d\\ude00 block\n"
+                                "            E: \"\\\\ud83d \\\\\\ud800\\udc00 \\u00e9\"\n"
+                                "            F: \"folded\n              \\ud83d\\ude00\"\n"
+                                "            G: \"\\ufdd0\\ufdd1\"\n",
+                                &d);
+    if (!doc)
+        fail_msg("%u:%u %s", d.list[0].at.line, d.list[0].at.col, d.list[0].text);
+    static const char *const want[] = {"\xf0\x9f\x98\x80-\xf0\x9f\x98\x81 \xf4\x8f\xbf\xbf", "\\ud83d\\ude00 plain", "\\ud83d\\ude00 single",
+                                       "\\ud83d\\ude00 block", "\\ud83d \\\xf0\x90\x80\x80 \xc3\xa9"};
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++)
+        assert_string_equal(doc->hosts[0].containers[0].nspawn.environment[i].value, want[i]);
+    spec_arena_free(a);
+    /* As long as text may be, and longer. */
+    for (int n = 1023; n <= 1025; n++) {
+        char *text = malloc(16 * 1100 + 300), *p = text;
+        p += sprintf(p, "{\"version\": 1, \"hosts\": {\"h\": {\"bridge\": {\"address\": \"10.0.0.1/24\"}, \"containers\": {\"a\": {\"address\": "
+                        "\"10.0.0.2\", \"nspawn\": {\"environment\": {\"A\": \"");
+        for (int i = 0; i < n; i++)
+            p = stpcpy(p, "\\ud83d\\ude00");
+        strcpy(p, "\"}}}}}}}\n");
+        a = spec_arena_new();
+        doc = load(a, text, &d);
+        assert_true(!doc == (n > 1024));
+        if (!doc)
+            assert_int_equal(d.list[0].code, SPEC_E_LONG);
+        else
+            assert_int_equal(strlen(doc->hosts[0].containers[0].nspawn.environment[0].value), 4 * n);
+        spec_arena_free(a);
+        free(text);
+    }
+}
+
 /* More ports than an author writes, sorted and not: 45 000 that differ load, and one more of them is found, wherever it is mapped. */
 static void many_ports_load_and_the_one_too_many_is_found(void **state)
 {
@@ -277,7 +322,7 @@ int main(void)
         cmocka_unit_test(networks), cmocka_unit_test(link_names_fit_and_differ), cmocka_unit_test(tables_are_sorted_and_told),
         cmocka_unit_test(defaults_are_deep_and_give_way), cmocka_unit_test(a_scalar_has_the_type_of_its_field),
         cmocka_unit_test(this_host_is_found), cmocka_unit_test(ten_thousand_containers_load),
-        cmocka_unit_test(many_ports_load_and_the_one_too_many_is_found), cmocka_unit_test(any_of_a_family_is_any),
+        cmocka_unit_test(surrogate_pairs_are_characters), cmocka_unit_test(many_ports_load_and_the_one_too_many_is_found), cmocka_unit_test(any_of_a_family_is_any),
         cmocka_unit_test(diagnostics_escape_and_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -264,6 +264,21 @@ static bool told_by_unit(const struct planner *p, const struct rec_item *from)
     return unit && !unit->ours;
 }
 
+/* What one runtime made and another is to make are two things, though they bear one name: the one goes, by the way of its own runtime,
+ * before the other comes. The container's files are not what goes: it has not left the spec. */
+static int change_runtime(struct planner *p, const struct rec_item *from, const struct rec_item *to)
+{
+    struct rec_item *gone = spec_arena_alloc(p->run->arena, sizeof *gone);
+    if (!gone)
+        return -ENOMEM;
+    *gone = *from;
+    if (from->kind == REC_SYSTEM)
+        gone->system.on_remove = "keep";
+    bool goes = from->kind != REC_SYSTEM || from->runtime == SPEC_RT_NIXOS;
+    int r = goes ? step(p, REC_REMOVE, gone, NULL, NULL, "its runtime is another now") : 0;
+    return r || (to->kind == REC_RUN && !to->run.running) ? r : step(p, REC_CREATE, NULL, to, NULL, "its runtime is another now");
+}
+
 static int pair(struct planner *p, const struct rec_item *from, const struct rec_item *to)
 {
     const struct rec_kind *k = rec_kinds[(to ? to : from)->kind];
@@ -290,6 +305,9 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         const char *why = k->conflict && !p->run->opt.adopt ? k->conflict(a, p->from, to, NULL, &hint) : NULL;
         return why ? conflict(p, NULL, to, why, hint) : step(p, REC_CREATE, NULL, to, NULL, "missing");
     }
+    bool own = from->kind == REC_SYSTEM || from->kind == REC_UNIT || from->kind == REC_RUN;
+    if (own && from->ours && from->container && from->runtime != to->runtime)
+        return change_runtime(p, from, to);
     if (k->never && k->never(to, from)) {
         const char *why = k->conflict(a, p->from, to, from, &hint);
         return conflict(p, from, to, why, hint);

@@ -247,6 +247,9 @@ static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted,
         const struct rec_item *w = wanted->items[i];
         if (w->kind != REC_PORT || rec_state_find(out, REC_NETNS, w->key))
             continue;
+        const struct rec_item *process = rec_state_find(out, REC_RUN, w->key);
+        if (process && process->ours && process->runtime == SPEC_RT_NIXOS)
+            continue;       /* its port comes and goes with it, and it goes first */
         if (!rec_link_named(links, w->port.link) && !rec_link_altnamed(links, w->port.link))
             continue;
         struct found *f = spec_arena_alloc(out->arena, sizeof *f);

@@ -13,7 +13,7 @@ static const struct rec_field fields[] = {
     {"running", REC_T_BOOL, AT(running), REC_LIVE},
     {"settings in force", REC_T_STRING, AT(digest), REC_RESTART},
     {"in a lost network namespace", REC_T_BOOL, AT(stale), REC_RESTART},
-    {"left without its nspawn", REC_T_BOOL, AT(orphan), REC_RESTART},
+    {"left without its nspawn, or stuck in its start", REC_T_BOOL, AT(orphan), REC_RESTART},
     {"address in force", REC_T_STRING, AT(address), REC_RESTART},
     {"master", REC_T_STRING, AT(master), REC_LIVE},
     {"system in force", REC_T_STRING, AT(system), REC_RELOAD},
@@ -64,13 +64,19 @@ static bool goes(const struct rec_step *s, enum way way)
     return stays(s);
 }
 
+/* What runs is stopped by the runtime that runs it. */
+static const struct rec_runtime *runtime(const struct rec_step *s, enum way way)
+{
+    return rec_runtime((way == STOP ? s->from : item_of(s))->runtime);
+}
+
 /* One way for all steps of one runtime that go it: those that failed before are left out. */
 static void go(struct rec_run *run, const struct rec_runtime *rt, struct rec_step *const *steps, size_t n, enum way way, const char **names,
                struct rec_error *err, size_t *at)
 {
     size_t k = 0;
     for (size_t i = 0; i < n; i++)
-        if (steps[i]->state == REC_PENDING && rec_runtime(item_of(steps[i])->runtime) == rt && goes(steps[i], way)) {
+        if (steps[i]->state == REC_PENDING && goes(steps[i], way) && runtime(steps[i], way) == rt) {
             names[k] = item_of(steps[i])->container;
             at[k] = i;
             err[k] = (struct rec_error){0};

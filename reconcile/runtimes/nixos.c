@@ -244,7 +244,7 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     it->run.system = built ? built : "";
     it->stated = 1u << RUN_RUNNING;
     if (it->run.running)
-        it->stated |= 1u << RUN_DIGEST | 1u << RUN_ADDRESS | 1u << RUN_MASTER | (built ? 1u << RUN_SYSTEM : 0);
+        it->stated |= 1u << RUN_DIGEST | 1u << RUN_ORPHAN | 1u << RUN_ADDRESS | 1u << RUN_MASTER | (built ? 1u << RUN_SYSTEM : 0);
     return 0;
 }
 

@@ -32,6 +32,7 @@ const char *nixos_digest(struct spec_arena *a, const char *(*get)(void *arg, con
 struct nixos_seen {
     char               *text;           /* of the conf; NULL: there is none, or a link */
     bool                declarative, recorded, ours;
+    bool                odd;            /* its conf is no file: a directory, a device; nobody's that berth knows */
     bool                nobodys;        /* no conf, no record: what else bears the name belongs to no container */
     struct nixos_record record;         /* read only where it is heard, or ours */
 };

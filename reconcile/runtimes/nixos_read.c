@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 int nixos_look_at(struct rec_run *run, struct spec_arena *a, const char *name, struct nixos_seen *s, struct rec_error *err)
@@ -19,14 +20,16 @@ int nixos_look_at(struct rec_run *run, struct spec_arena *a, const char *name, s
     struct stat st;
     size_t len;
     *s = (struct nixos_seen){.record = {.source = "", .path = "", .on_remove = "keep"}};
-    s->declarative = !lstat(path, &st) && S_ISLNK(st.st_mode);
-    int r = s->declarative ? 0 : rec_file_read(a, path, NIXOS_CONF_MOST, &s->text, &len, err);
+    bool there = !lstat(path, &st);
+    s->declarative = there && S_ISLNK(st.st_mode);
+    s->odd = there && !s->declarative && !S_ISREG(st.st_mode);
+    int r = s->declarative || s->odd ? 0 : rec_file_read(a, path, NIXOS_CONF_MOST, &s->text, &len, err);
     if (r && r != -ENOENT)
         return r;
-    bool speaks = s->declarative || (s->text && *s->text), marked = s->text && nixos_conf_ours(s->text);
+    bool speaks = s->declarative || s->odd || (s->text && *s->text), marked = s->text && nixos_conf_ours(s->text);
     s->recorded = (marked || !speaks) && nixos_record_read(run, name, &s->record);
     s->ours = marked || s->recorded;
-    s->nobodys = !s->ours && !s->declarative && !s->text;
+    s->nobodys = !s->ours && !s->declarative && !s->odd && !s->text;
     return 0;
 }
 
@@ -134,6 +137,43 @@ static int read_running(struct rec_run *run, const char *name, pid_t leader, uns
     return 0;
 }
 
+static bool differs(const char *have, const char *want)
+{
+    return want && *want && strcmp(have ? have : "", want);
+}
+
+/* A unit that is starting has not yet all that it will have, and one that never gets beyond it is stuck. systemd is asked only about
+ * those that are young enough for either. */
+static void judge_start(struct rec_run *run, const char *name, const struct rec_item *w, struct rec_item *it, struct rec_state *out)
+{
+    enum { STARTING_MS = 90000, YOUNG_MS = 900000 };   /* container@ gives a start a minute (facts 3) */
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    uint64_t now = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000, age = now > it->run.started_ms ? now - it->run.started_ms : 0;
+    bool odd = w && w->run.running && (differs(it->run.address, w->run.address) || differs(it->run.digest, w->run.digest) ||
+                                       differs(it->run.system, w->run.system) || differs(it->run.master, w->run.master));
+    if (age >= YOUNG_MS || (age < STARTING_MS && !odd) || strcmp(systemd_state(run, "container", name), "activating"))
+        return;
+    if (age >= STARTING_MS) {
+        it->run.orphan = true;
+        it->stated |= 1u << RUN_ORPHAN;
+        return;
+    }
+    it->stated = 1u << RUN_RUNNING;
+    rec_state_note(out, spec_arena_printf(out->arena, "container %s", name),
+                   "it is still starting, for %llu s: what it has in force is compared once it is up", (unsigned long long)(age / 1000));
+}
+
+/* Not there, and wanted: what systemd makes of it. */
+static void judge_absence(struct rec_run *run, const char *name, struct rec_state *out)
+{
+    const char *state = systemd_state(run, "container", name);
+    if (!strcmp(state, "activating") || !strcmp(state, "failed") || !strcmp(state, "deactivating"))
+        rec_state_note(out, spec_arena_printf(out->arena, "container %s", name), "its unit container@%s is %s: %s", name, state,
+                       *state == 'a' ? "systemd is trying to start it" : *state == 'f' ? "it did not start, or ended by itself"
+                                                                                       : "it is being stopped");
+}
+
 /* "": it is not there, or not what berth would write. */
 static const char *read_flake(struct spec_arena *a, const char *name)
 {
@@ -160,7 +200,7 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
                               ? spec_arena_printf(a, "a machine of that name runs already, and not as container@%s (its leader is process %d)", name,
                                                   (int)leader)
                               : NULL;
-    if (s.text || s.declarative || machine) {
+    if (s.text || s.declarative || s.odd || machine) {
         struct rec_item *unit = rec_state_add(out, REC_UNIT, name);
         if (!unit)
             return rec_fail(err, ENOMEM, "out of memory");
@@ -169,9 +209,12 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
         unit->ours = s.ours;
         unit->unit.text = s.text ? s.text : "";
         unit->unit.flake = read_flake(a, name);
-        unit->unit.foreign = s.declarative ? "it is a declarative container, made by the host's own configuration" : machine;
+        unit->unit.foreign = s.declarative ? "it is a declarative container, made by the host's own configuration"
+                             : s.odd       ? spec_arena_printf(a, "'%s' is no file", nixos_conf_path(run, name))
+                                           : machine;
         unit->unit.foreign_hint = s.declarative ? "choose another name, or take the container out of the host's configuration"
-                                              : "choose another name, or end it: machinectl terminate NAME";
+                                  : s.odd       ? "look what it is, and take it away"
+                                                : "choose another name, or end it: machinectl terminate NAME";
         unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_FLAKE;
     }
     const char *profile = nixos_profile(run, name);
@@ -191,6 +234,8 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
     }
     if (stranger)
         leader = 0;
+    if (!leader && wr && wr->run.running && s.ours)
+        judge_absence(run, name, out);
     if (!leader && !(wr && !wr->run.running))
         return 0;               /* not running: wanted, it is missing; not wanted, there is nothing */
     struct rec_item *it = rec_state_add(out, REC_RUN, name);
@@ -200,7 +245,10 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
     it->runtime = SPEC_RT_NIXOS;
     it->ours = s.ours;
     it->stated = 1u << RUN_RUNNING;
-    return leader ? read_running(run, name, leader, started, wr, it, err) : 0;
+    r = leader ? read_running(run, name, leader, started, wr, it, err) : 0;
+    if (!r && it->run.leader)
+        judge_start(run, name, wr, it, out);
+    return r;
 }
 
 static int compare_names(const void *a, const void *b)
@@ -233,9 +281,11 @@ static void note_leftovers(struct rec_run *run, char *const *names, size_t n, st
 {
     const char *roots = leftovers(run, out->arena, nixos_state_dir(run), names, n), *profiles = leftovers(run, out->arena, NIXOS_PROFILES, names, n);
     if (roots)
-        rec_state_note(out, nixos_state_dir(run), "roots of containers that are no more: %s; in the spec again, each goes on with its own", roots);
+        rec_state_note(out, nixos_state_dir(run), "roots of containers that are no more: %s; in the spec again, each goes on with its own; to be "
+                                                  "rid of one: rm -r %s/NAME", roots, nixos_state_dir(run));
     if (profiles)
-        rec_state_note(out, NIXOS_PROFILES, "profiles without a container: %s; until they are deleted nix keeps what they hold", profiles);
+        rec_state_note(out, NIXOS_PROFILES, "profiles without a container: %s; until they are deleted nix keeps what they hold: rm -r " NIXOS_PROFILES
+                                            "/NAME", profiles);
 }
 
 /* Every name that may be ours: wanted, with a conf, or with a record. */

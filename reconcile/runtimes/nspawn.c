@@ -319,8 +319,8 @@ static int names_of_all(struct rec_run *run, const struct rec_state *wanted, str
 
 static int read_all(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
-    char **names;
-    size_t n;
+    char **names = NULL;
+    size_t n = 0;
     int r = names_of_all(run, wanted, out->arena, &names, &n, err);
     if (r)
         return r;

@@ -503,6 +503,47 @@ S=/srv/flake/berth.json
     exits 65 on berth validate --eval $S
 }
 
+@test "another runtime and back: the one goes before the other comes, and its files stay" {
+    exits 0 on berth apply $S
+    on sh -c 'echo mine >/var/lib/nixos-containers/container2/canary'
+    flake as-nspawn.json <<<"$(on cat $S | jq '.hosts.localhost.containers.container2 = {address: "10.100.0.20", runtime: "nspawn", on_remove: "destroy"}')"
+    local first
+    first=$(leader container1)
+    exits 0 on berth plan /srv/flake/as-nspawn.json
+    assert_match "$output" '- run container2 +its runtime is another now'
+    exits 0 on berth apply /srv/flake/as-nspawn.json
+    exits 0 on berth plan -e /srv/flake/as-nspawn.json
+    exits 0 on systemctl is-active berth@container2
+    exits 3 on systemctl is-active container@container2
+    exits 1 on test -e /etc/nixos-containers/container2.conf
+    exits 0 on berth run container2 -- ping -c1 -W2 10.100.0.10
+    exits 0 on berth apply $S
+    exits 0 on berth plan -e $S
+    exits 0 on systemctl is-active container@container2
+    exits 0 on berth run container2 -- ping -c1 -W2 container1
+    exits 0 on grep -x mine /var/lib/nixos-containers/container2/canary
+    assert_eq "$(leader container1)" "$first" "the other one was left alone"
+}
+
+@test "one that is still starting is not judged by what it has not got yet; what only looks like a conf is in nobody's way" {
+    exits 0 on berth apply $S
+    on sh -c 'mkdir /etc/nixos-containers/dir.conf'
+    exits 0 on berth plan -e $S
+    exits 0 on berth list -f $S
+    # It has no address for a while.
+    on sh -c 'mv /opt/nixos/init /opt/nixos/late; printf "#!/opt/nixos/busybox sh\n/opt/nixos/busybox sleep 4\nexec /opt/nixos/late \"\$@\"\n" >/opt/nixos/init; chmod 755 /opt/nixos/init'
+    on systemctl restart --no-block container@container1
+    on timeout 20 sh -c 'until [ "$(systemctl show -P ActiveState container@container1)" = activating ] && machinectl show container1 -p Leader >/dev/null 2>&1; do sleep 0.05; done'
+    local starting
+    starting=$(leader container1)
+    exits 0 on berth apply $S
+    assert_eq "$(leader container1)" "$starting" "it was let start"
+    assert_match "$output" 'it is still starting'
+    on timeout 20 sh -c 'until [ "$(systemctl show -P ActiveState container@container1)" = active ]; do sleep 0.05; done'
+    exits 0 on berth plan -e $S
+    assert_eq "$(leader container1)" "$starting"
+}
+
 @test "from a configuration.nix, as nixos-container --config-file takes it" {
     on sh -c 'mkdir -p /srv/nixpkgs/nixos; echo "{ }" >/srv/flake/web.nix; cat >/srv/nixpkgs/nixos/default.nix' <<'END'
 { configuration }:

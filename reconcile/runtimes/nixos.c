@@ -179,15 +179,22 @@ static const char *from_text(void *arg, const char *name)
     return nixos_conf_get(s->a, s->text, name);
 }
 
+/* As it goes into files. Where two wishes are compared it is what the spec says: out of git, every commit makes it another. */
+static const char *flake_ref(struct rec_run *run, const struct spec_container *c)
+{
+    return run->opt.offline ? c->nixos.flake.text : nixos_flake(run, c);
+}
+
 /* A bare `nixos-container update` builds the attribute `container` of FLAKE: another name needs a flake that calls it so. */
 static const char *flake_of(struct rec_run *run, const struct spec_container *c, struct spec_arena *a)
 {
     if (!c->nixos.flake.text || !strcmp(c->nixos.attr.text, "container"))
         return "";
-    return spec_arena_printf(a,
+    const char *ref = flake_ref(run, c);
+    return !ref ? NULL : spec_arena_printf(a,
         "# Made by berth, for `nixos-container update`, which knows no other attribute than `container`.\n"
         "{\n  inputs.spec.url = \"%s\";\n  outputs = { spec, ... }: { nixosConfigurations.container = spec.nixosConfigurations.\"%s\"; };\n}\n",
-        nixos_flake(run, c), c->nixos.attr.text);
+        ref, c->nixos.attr.text);
 }
 
 static const char *conf_of(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct spec_arena *a)
@@ -208,9 +215,7 @@ static const char *conf_of(struct rec_run *run, const struct spec_host *h, const
         .address6 = c->address[1].addr.family ? spec_addr_format(&c->address[1].addr, true, text[3]) : NULL,
     };
     if (c->nixos.flake.text)
-        conf.flake = strcmp(c->nixos.attr.text, "container") ? spec_arena_printf(a, NIXOS_OWN_FLAKE "%s", c->name)
-                     : run->opt.offline                            ? c->nixos.flake.text      /* its commit is always another */
-                                                                   : nixos_flake(run, c);
+        conf.flake = strcmp(c->nixos.attr.text, "container") ? spec_arena_printf(a, NIXOS_OWN_FLAKE "%s", c->name) : flake_ref(run, c);
     return nixos_conf_text(a, &conf);
 }
 

@@ -119,7 +119,7 @@ zoo() {
 	defaults: {container: {runtime: netns}}
 	hosts: {localhost: {bridge: {name: up0, address: 10.100.0.1/24}, containers: {web: 10.100.0.10}}}
 	END
-    host_sh 'ip link add up0 type veth peer name up0p; ip link set up0 up; ip link set up0p up; ip addr add 192.0.2.1/24 dev up0'
+    host_sh 'ip link add up0 type veth peer name up0p; ip link set up0 addrgenmode none up; ip link set up0p addrgenmode none up; ip addr add 192.0.2.1/24 dev up0'
     fingerprint >"$BATS_TEST_TMPDIR/before"
     exits 4 berth apply --adopt "$SPEC"
     assert_match "$stderr" "bridge up0: a link of that name exists and is no bridge"

@@ -26,6 +26,33 @@ int cmd_hook_install(struct cmd *c);
 int cmd_hook_uninstall(struct cmd *c);
 int cmd_hook_status(struct cmd *c);
 int cmd_hook_call(struct cmd *c, const struct cmd_hook_event *e);
+
+/* What the files of hooks share. */
+enum { CMD_HOOK_SCREEN = 24 /* lines to whoever pushes */, CMD_HOOK_SECONDS = 60 /* that they wait for an outcome */ };
+bool        cmd_hook_zero(const char *id);                              /* git's name of no commit */
+const char *cmd_hook_path(const struct cmd *c);
+const char *cmd_hook_branch(const struct cmd *c);
+struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev);  /* NULL: what is staged */
+bool        cmd_hook_line(char **input, char *word[4], size_t n);       /* the next line, of n words. false: none */
+
+/* hook_verdict.c */
+int  cmd_hook_pre_receive(struct cmd *c, char *input);
+int  cmd_hook_pre_commit(struct cmd *c, char *input);
+int  cmd_hook_pre_push(struct cmd *c, char *input);
+
+/* hook_turn.c */
+struct cmd_hook_target {
+    const char *git, *owner, *spec, *host;      /* spec: REV:path */
+};
+long long cmd_hook_now(void);                   /* seconds, monotonic */
+/* The commit that somebody asked for, as they wrote it into the repository: only a name for the answer, never what is applied. */
+bool cmd_hook_asked(const char *git, char out[65]);
+/* One runs, one waits; whoever comes while one waits is served by that one, which reads the tip when its turn comes. `asked`: the
+ * commit that was asked for by then, so that whoever asked finds the answer under it; "" if none was. */
+enum cmd_exit cmd_hook_turn(struct cmd *c, const struct cmd_hook_target *t, int seconds, char asked[65]);
+
+/* hook_look.c: say "look now", and wait for what comes of it. */
+enum cmd_exit cmd_hook_say(struct cmd *c, const char *commit);
 /* Called by berth-look.service: apply what the environment file names, once for all that asked meanwhile. */
 int cmd_hook_look(struct cmd *c);
 #endif

@@ -1,6 +1,7 @@
 /* The reader runs with an empty environment and standard error nowhere: all it has to say is in the frame. */
 #include "cmd/git.h"
 #include "cmd/git/frame.h"
+#include "reconcile/proc.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,7 +19,7 @@
 #define BERTH_LIBEXEC "/usr/libexec"
 #endif
 
-enum { MOST_ARGS = 40, FRAME_ROOM = 65536, MOST_TREES = 100000 };
+enum { MOST_ARGS = 40, FRAME_ROOM = 65536, MOST_TREES = 100000, LAST_MS = 1000 /* for the reader to end after its last word */ };
 
 int cmd_git_split(const char *spec)
 {
@@ -200,7 +201,7 @@ static int run(struct words *w, size_t most, char **text, size_t *len, struct re
     close(pipe[0]);
     if (pid < 0)
         return rec_fail(err, code, "cannot start the reader of the repository: %s", strerror(code));
-    if (r)
+    if (r || !rec_proc_wait(pid, rec_proc_started(pid), LAST_MS))
         kill(pid, SIGKILL);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
@@ -209,6 +210,7 @@ static int run(struct words *w, size_t most, char **text, size_t *len, struct re
         return 0;
     if (!r)
         free(*text);
+    *text = NULL;
     return failed_run(r, status, path, err);
 }
 

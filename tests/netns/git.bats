@@ -162,6 +162,20 @@ hostile() {
     hostile 1 'took longer than 20 s|cannot open the repository'
 }
 
+@test "a reader that falls silent, or stays after its last word, is ended" {
+    local bin=$BATS_TEST_TMPDIR/bin began=$SECONDS
+    mkdir "$bin" && cp "$BERTH" "$bin/berth"
+    printf '#!/bin/sh\nexec >/dev/null\nexec /bin/sleep 300\n' >"$bin/berth-git-read" && chmod +x "$bin/berth-git-read"
+    exits 1 timeout 60 "$bin/berth" validate main:berth.yaml
+    assert_match "$stderr" 'its reader was killed by signal 9'
+    # What it said in good order before counts.
+    "${BERTH%/*}/berth-git-read" --git "$R/.git" --rev main --path berth.yaml --limit 100000 --owner 0 | cat >"$BATS_TEST_TMPDIR/frame"
+    printf '#!/bin/sh\n/bin/cat %s\nexec >/dev/null\nexec /bin/sleep 300\n' "$BATS_TEST_TMPDIR/frame" >"$bin/berth-git-read"
+    exits 0 timeout 60 "$bin/berth" validate main:berth.yaml
+    ((SECONDS - began < 20)) || fail "it took $((SECONDS - began)) s"
+    ! pgrep -f "$bin/berth-git-read" >/dev/null || fail "a reader is left"
+}
+
 @test "hostile repositories: links, alternates, objects, modes, config" {
     local blob tree commit
     cp -a .git "$BATS_TEST_TMPDIR/good"

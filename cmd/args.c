@@ -2,6 +2,7 @@
  * verbs (`logs -f` follows, elsewhere -f names the spec) and never two to one. */
 #include "cmd/args.h"
 #include "cmd/cmd.h"
+#include "cmd/hook.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -470,6 +471,12 @@ static int enough(struct cmd_args *a, struct cmd_complaint *why)
     return 0;
 }
 
+/* A hook has the environment of whoever pushes: what it is to do stands in its own words alone. */
+static bool is_hook(int argc, char **argv)
+{
+    return argc > 2 && !strcmp(argv[1], "hook") && cmd_hook_find(argv[2]);
+}
+
 static bool takes(const struct cmd_verb *v, const char *flag)
 {
     for (size_t k = 0; k < cmd_n_flags; k++)
@@ -482,7 +489,7 @@ static int parse(int argc, char **argv, char *const *env, struct cmd_args *out, 
 {
     *out = (struct cmd_args){.allow_deletes = -1, .lock_timeout_ms = 30000, .lines = -1, .interval_ms = -1, .count = -1};
     memset(why, 0, sizeof *why);
-    int r = from_environment(out, env, why), i = 1;
+    int r = is_hook(argc, argv) ? 0 : from_environment(out, env, why), i = 1;
     bool only_operands = false;
     for (; !r && i < argc; i++) {
         const char *word = argv[i];

@@ -19,11 +19,11 @@ int cmd_hook(struct cmd *c)
 {
     const char *word = c->args.names[0];
     struct rec_error err;
-    for (size_t i = 0; i < cmd_n_hook_events; i++)
-        if (!strcmp(word, cmd_hook_events[i].name)) {
-            c->args.json = false;       /* git calls it, and whoever pushes reads it */
-            return cmd_hook_call(c, &cmd_hook_events[i]);
-        }
+    const struct cmd_hook_event *e = cmd_hook_find(word);
+    if (e) {
+        c->args.json = false;       /* git calls it, and whoever pushes reads it */
+        return cmd_hook_call(c, e);
+    }
     for (size_t i = 0; i < WORDS; i++)
         if (!strcmp(word, words[i].name)) {
             c->args.json &= words[i].run != cmd_hook_look;

@@ -21,6 +21,7 @@ struct cmd_hook_event {
 };
 extern const struct cmd_hook_event cmd_hook_events[];
 extern const size_t                cmd_n_hook_events;
+const struct cmd_hook_event *cmd_hook_find(const char *name);          /* NULL: no event of git's, or none of ours */
 
 int cmd_hook_install(struct cmd *c);
 int cmd_hook_uninstall(struct cmd *c);

@@ -111,6 +111,14 @@ const struct cmd_hook_event cmd_hook_events[] = {
 };
 const size_t cmd_n_hook_events = sizeof cmd_hook_events / sizeof *cmd_hook_events;
 
+const struct cmd_hook_event *cmd_hook_find(const char *name)
+{
+    for (size_t i = 0; i < cmd_n_hook_events; i++)
+        if (!strcmp(name, cmd_hook_events[i].name))
+            return &cmd_hook_events[i];
+    return NULL;
+}
+
 static char *read_input(void)
 {
     size_t n = 0;

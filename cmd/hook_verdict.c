@@ -2,6 +2,7 @@
 #include "cmd/hook.h"
 #include "cmd/render/render.h"
 #include "reconcile/guard.h"
+#include "reconcile/record.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,16 +99,49 @@ static enum cmd_exit look_at(struct cmd *c, const char *ref, const char *old, co
     return code;
 }
 
+/* The commit that this host was last made, if it is one of this repository: a branch that was taken away is judged by it when it comes
+ * back. Only root may know it. */
+static bool applied(const struct cmd *c, char out[65])
+{
+    struct rec_options o = {.allow_deletes = -1};
+    struct rec_run *run = NULL;
+    struct rec_applied last = {0};
+    struct rec_error ignored;
+    struct cmd_git g = {0};
+    char *text = NULL;
+    size_t len;
+    *out = 0;
+    if (!rec_open(&run, &o, &ignored) && !rec_applied_read(run, &last, &ignored) && last.commit) {
+        struct cmd_git_ask ask = cmd_hook_ask(c, last.commit);
+        if (cmd_git_read(&ask, &text, &len, &g, &ignored) == CMD_OK)
+            snprintf(out, 65, "%s", g.commit);
+        free(text);
+    }
+    rec_close(run);
+    return *out != 0;
+}
+
+static enum cmd_exit deleted(struct cmd *c, const char *ref)
+{
+    if (!c->args.deny) {
+        cmd_printf(&c->out, "berth: %s is deleted; nothing is applied until it is there again\n", ref);
+        return CMD_OK;
+    }
+    cmd_printf(&c->out, "Refused: deleting %s, which is applied: pushed again, it would be judged from nothing\n", ref);
+    cmd_put(&c->out, "  where it is meant, take the hooks away first: berth hook uninstall\n");
+    return CMD_REFUSED;
+}
+
 int cmd_hook_pre_receive(struct cmd *c, char *input)
 {
-    char *w[4], mine[300];
+    char *w[4], mine[300], last[65];
     enum cmd_exit worst = CMD_OK;
     snprintf(mine, sizeof mine, "refs/heads/%.250s", cmd_hook_branch(c));
     while (cmd_hook_line(&input, w, 3)) {
         bool branch = !strcmp(w[2], mine);
         if (cmd_hook_zero(w[1])) {
-            if (branch)
-                cmd_printf(&c->out, "berth: %s is deleted; nothing is applied until it is there again\n", mine);
+            enum cmd_exit gone = branch ? deleted(c, mine) : CMD_OK;
+            worst = worst == CMD_OK ? gone : worst;
             continue;
         }
         /* A new branch is seen against the one that is applied. */
@@ -120,6 +154,8 @@ int cmd_hook_pre_receive(struct cmd *c, char *input)
         if (!old && !branch && cmd_git_read(&base, &text, &len, &tip, &ignored) == CMD_OK)
             old = tip.commit;
         free(text);
+        if (!old && branch && applied(c, last))
+            old = last;
         enum cmd_exit code = look_at(c, w[2], old, w[1], branch);
         worst = code != CMD_OK && worst == CMD_OK ? code : worst;
     }

@@ -442,24 +442,24 @@ static void trailers(git_commit *c, char *out)
     git_message_trailer_array_free(&list);
 }
 
-/* What the commits that are new since `since` let through. */
+/* What the commits that are new since `since` let through: what one of them meant then says nothing when the branch goes back to it.
+ * Where `since` is not known, the tip's alone. */
 static void allowed(git_repository *repo, git_commit *tip, const char *since)
 {
     static char out[MOST_TRAILERS];
-    git_revwalk *w;
+    git_revwalk *w = NULL;
     git_oid id, old;
     git_commit *c;
-    trailers(tip, out);
-    if (*since && !git_oid_fromstr(&old, since) && !git_revwalk_new(&w, repo)) {
-        git_revwalk_push(w, git_commit_id(tip));
-        git_revwalk_hide(w, &old);      /* gone after a forced push, perhaps: then the first thousand commits */
+    if (!*since || git_oid_fromstr(&old, since) || git_revwalk_new(&w, repo) || git_revwalk_hide(w, &old)) {
+        trailers(tip, out);
+    } else if (!git_revwalk_push(w, git_commit_id(tip))) {
         for (int n = 0; n < MOST_COMMITS && !git_revwalk_next(&id, w); n++)
-            if (!git_oid_equal(&id, git_commit_id(tip)) && !git_commit_lookup(&c, repo, &id)) {
+            if (!git_commit_lookup(&c, repo, &id)) {
                 trailers(c, out);
                 git_commit_free(c);
             }
-        git_revwalk_free(w);
     }
+    git_revwalk_free(w);
     text("allow", out);
 }
 

@@ -467,6 +467,41 @@ hostile() {
     assert_eq "$(ls ../infra.git/hooks | grep -v sample | xargs)" pre-receive
 }
 
+@test "what is denied stays denied: going back to an old permission, a branch taken away and back, the pusher's environment" {
+    printf '      stays: {address: 10.9.0.50, runtime: netns}\n  second:\n    bridge: {address: 10.8.0.1/24}\n    containers: {only: 10.8.0.2}\n' >>berth.yaml
+    git commit -qam 'second host'
+    git clone -q --bare . ../infra.git
+    git remote add origin ../infra.git
+    exits 0 here hook install --repo ../infra.git --deny delete
+    push() { exits "$1" git push origin "${@:3}"; assert_match "$stderr" "$2"; }
+    # A commit that was let through once does not let through what goes back to it, whatever its date says.
+    sed -i /two:/d berth.yaml && git commit -qam 'no two' --trailer 'Berth-Allow: delete'
+    push 0 '- netns two' main
+    sed -i 's/      one:.*/&\n      three: {address: 10.9.0.30, runtime: netns}/' berth.yaml
+    GIT_COMMITTER_DATE='2019-05-01 10:00:00 +0000' git commit -qam three
+    push 0 '\+ netns three' main
+    push 1 'Refused: this plan deletes netns three' --force HEAD~1:main
+    # Its own commit on top does.
+    git checkout -q HEAD~1 && git commit -q --allow-empty -m 'three goes' --trailer 'Berth-Allow: delete'
+    push 0 '- netns three' --force HEAD:main
+    # What is gone is judged from nothing when it comes back.
+    push 1 'Refused: deleting refs/heads/main, which is applied' :main
+    # Nor does an environment.
+    sed -i /one:/d berth.yaml && git commit -qam 'no one'
+    BERTH_HOST=second push 1 'Refused: this plan deletes netns one' HEAD:main
+    BERTH_GIT=/nowhere BERTH_ALLOW_DELETES=9 BERTH_JSON=1 push 1 'Refused: this plan deletes netns one' HEAD:main
+    # Root knows what the host was made last, and sees a branch that is back by that.
+    exits 0 berth apply --git "$R/../infra.git" main:berth.yaml --host localhost
+    git -C ../infra.git update-ref -d refs/heads/main
+    exits 1 host sh -c "cd '$R' && HOME='$HOME' git push origin HEAD:refs/heads/main"
+    assert_match "$stderr" 'Refused: this plan deletes netns one'
+    # Without a denial it may go.
+    exits 0 here hook uninstall --repo ../infra.git
+    git push -q origin HEAD:refs/heads/main && exits 0 here hook install --repo ../infra.git
+    git -C ../infra.git config receive.denyDeleteCurrent ignore
+    push 0 'main is deleted; nothing is applied until it is there again' :main
+}
+
 @test "hooks in a work tree: what is staged, what is pushed, what is checked out" {
     exits 0 here hook install --apply
     local hooks='post-checkout post-merge pre-commit pre-push'

@@ -123,6 +123,12 @@ static void the_environment_comes_second(void **state)
     char *const bad[] = {"BERTH_LOCK_TIMEOUT=soon", NULL};
     assert_int_equal(parse(bad, (char *[]){"berth", "plan", NULL}), -EINVAL);
     assert_non_null(strstr(why.text, "BERTH_LOCK_TIMEOUT"));
+    /* Who pushes does not say what the hook does. */
+    assert_int_equal(parse(env, (char *[]){"berth", "hook", "pre-receive", "--deny", "delete", NULL}), 0);
+    assert_true(!a.host && !a.json);
+    assert_int_equal(parse(bad, (char *[]){"berth", "hook", "post-receive", "--apply", NULL}), 0);
+    assert_int_equal(parse(env, (char *[]){"berth", "hook", "install", NULL}), 0);
+    assert_string_equal(a.host, "env");
 }
 
 static void times(void **state)

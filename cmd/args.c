@@ -119,6 +119,7 @@ const struct cmd_flag cmd_flags[] = {
      "let a plan cut the connection by which you are here"},
     {'y', "yes", NULL, CMD_SWITCH, AT(yes), "destroy", NULL, false, "do not ask"},
     {0, "files", NULL, CMD_SWITCH, AT(files), "destroy", NULL, false, "delete the containers' files too"},
+    {0, "at", "COMMIT", CMD_TEXT, AT(at), "apply", NULL, true, "called by a hook: the commit that the revision of SPEC stands for"},
     {0, "boot", NULL, CMD_SWITCH, AT(boot), "apply", NULL, true, "called by the boot unit: `autostart: false` stays stopped"},
     {0, "no-eval", NULL, CMD_SWITCH, AT(no_eval), "plan apply", "BERTH_NO_EVAL", false,
      "do not ask nix whether a system has changed: what the last apply built will do"},

@@ -48,9 +48,14 @@ struct cmd_hook_target {
 long long cmd_hook_now(void);                   /* seconds, monotonic */
 /* The commit that somebody asked for, as they wrote it into the repository: only a name for the answer, never what is applied. */
 bool cmd_hook_asked(const char *git, char out[65]);
-/* One runs, one waits; whoever comes while one waits is served by that one, which reads the tip when its turn comes. `asked`: the
- * commit that was asked for by then, so that whoever asked finds the answer under it; "" if none was. */
-enum cmd_exit cmd_hook_turn(struct cmd *c, const struct cmd_hook_target *t, int seconds, char asked[65]);
+/* One runs, one waits; whoever comes while one waits is served by that one, which reads the tip when its turn comes. After `seconds` the
+ * caller is told so and goes; the turn is kept. */
+struct cmd_hook_taken {
+    char asked[65];     /* the commit that was asked for when the turn came, or "" */
+    char applied[65];   /* the one that the branch stood at then, and that was applied; "": it could not be read */
+    bool begun;
+};
+enum cmd_exit cmd_hook_turn(struct cmd *c, const struct cmd_hook_target *t, int seconds, struct cmd_hook_taken *out);
 
 /* hook_look.c: say "look now", and wait for what comes of it. */
 enum cmd_exit cmd_hook_say(struct cmd *c, const char *commit);

@@ -57,8 +57,9 @@ static int post_receive(struct cmd *c, char *input)
             return cmd_hook_say(c, w[1]);
         const char *dir = c->args.git ? c->args.git : getenv("GIT_DIR");
         snprintf(spec, sizeof spec, "%s:%.1000s", mine, cmd_hook_path(c));
+        struct cmd_hook_taken taken;
         struct cmd_hook_target t = {.git = realpath(dir && *dir ? dir : ".", git), .owner = c->args.git_owner, .spec = spec, .host = c->args.host};
-        return cmd_hook_turn(c, &t, CMD_HOOK_SECONDS, NULL);
+        return cmd_hook_turn(c, &t, CMD_HOOK_SECONDS, &taken);
     }
     return CMD_OK;
 }
@@ -82,8 +83,9 @@ static int moved(struct cmd *c, const char *old)
         cmd_put(&c->out, "\n");
         return CMD_OK;
     }
+    struct cmd_hook_taken taken;
     struct cmd_hook_target t = {.git = a.repo, .owner = c->args.git_owner, .spec = spec, .host = c->args.host};
-    return cmd_hook_turn(c, &t, CMD_HOOK_SECONDS, NULL);
+    return cmd_hook_turn(c, &t, CMD_HOOK_SECONDS, &taken);
 }
 
 static int post_merge(struct cmd *c, char *input)

@@ -156,7 +156,9 @@ static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, c
     struct rec_error err;
     char path[200];
     c->out = said;
-    enum cmd_exit code = cmd_hook_turn(c, t, INT_MAX / 1000, commit);
+    struct cmd_hook_taken taken;
+    enum cmd_exit code = cmd_hook_turn(c, t, INT_MAX / 1000, &taken);
+    strcpy(commit, taken.asked);
     said = c->out;
     c->out = journal;
     cmd_putn(&c->out, said.text ? said.text : "", said.n);

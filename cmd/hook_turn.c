@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,8 +44,9 @@ static int lock(const char *name, bool now)
     return fd;
 }
 
-/* Deletions that commits since the last apply let through. */
-static bool deletes_allowed(const struct cmd *c, const struct cmd_hook_target *t)
+/* What is applied now: the branch's tip, and whether its commits since the last apply let deletions through. "" : the apply itself has to
+ * say why it cannot be read. */
+static bool look_up(const struct cmd *c, const struct cmd_hook_target *t, char commit[65])
 {
     struct rec_options o = {.allow_deletes = -1};
     struct rec_run *run = NULL;
@@ -54,24 +57,27 @@ static bool deletes_allowed(const struct cmd *c, const struct cmd_hook_target *t
     size_t len;
     uint32_t allow = 0;
     int n = cmd_git_split(t->spec);
+    *commit = 0;
     if (n <= 0 || rec_open(&run, &o, &err))
         return false;
     rec_applied_read(run, &last, &err);
     snprintf(rev, sizeof rev, "%.*s", n, t->spec);
     struct cmd_git_ask ask = {.git = t->git, .owner = t->owner, .rev = rev, .path = t->spec + n + 1, .since = last.commit ? last.commit : "",
                               .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
-    if (cmd_git_read(&ask, &text, &len, &g, &err) == CMD_OK)
+    if (cmd_git_read(&ask, &text, &len, &g, &err) == CMD_OK) {
+        strcpy(commit, g.commit);
         for (char *save = NULL, *w = strtok_r(g.allow, ", ", &save); w; w = strtok_r(NULL, ", ", &save))
             cmd_deny_parse(w, &allow, bad);
+    }
     free(text);
     rec_close(run);
     return allow & 1u << REC_DENY_DELETE;
 }
 
-static void run_apply(const struct cmd_hook_target *t, bool deletes, int out)
+static void run_apply(const struct cmd_hook_target *t, const char *commit, bool deletes)
 {
     static char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin", "LC_ALL=C.UTF-8", NULL};
-    const char *argv[20] = {"berth", "apply", "--color", "never"};
+    const char *argv[24] = {"berth", "apply", "--color", "never"};
     size_t n = 4;
     if (t->git) {
         argv[n++] = "--git";
@@ -89,18 +95,68 @@ static void run_apply(const struct cmd_hook_target *t, bool deletes, int out)
         argv[n++] = "--allow-deletes";
         argv[n++] = "1000000";
     }
+    if (*commit) {
+        argv[n++] = "--at";
+        argv[n++] = commit;
+    }
     argv[n++] = "--";
     argv[n++] = t->spec;
-    setsid();
-    int null = open("/dev/null", O_RDONLY);
-    if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || chdir("/"))
-        _exit(CMD_FAILED);
     execve("/proc/self/exe", (char *const *)argv, env);
     _exit(CMD_FAILED);
 }
 
+/* Who has the turn, for those that wait: COMMIT PID SINCE, in the lock's file. */
+static void sign(int fd, const char *commit)
+{
+    char line[120];
+    int n = snprintf(line, sizeof line, "%.64s %d %lld\n", *commit ? commit : "-", (int)getpid(), (long long)time(NULL));
+    if (ftruncate(fd, 0) || pwrite(fd, line, (size_t)n, 0) != n)
+        return;     /* a name in a message is lost, not the turn */
+}
+
+static void tell_who(void)
+{
+    char line[120] = "", commit[65];
+    int fd = open("/run/berth/hook.running", O_RDONLY | O_CLOEXEC | O_NOFOLLOW), pid;
+    long long since;
+    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n > 0 && sscanf(line, "%64s %d %lld", commit, &pid, &since) == 3 && !kill(pid, 0))
+        dprintf(1, "berth: waiting for the apply of %.7s (process %d, for %lld s)\n", commit, pid, (long long)time(NULL) - since);
+    else
+        dprintf(1, "berth: waiting for an apply that is at work\n");
+}
+
+/* The child has the place of who waits, then the turn, and keeps it until the apply ends, whoever has stopped listening by then. */
+static void take_turn(const struct cmd *c, const struct cmd_hook_target *t, int waiting, int out, struct cmd_hook_taken *taken)
+{
+    setsid();
+    int null = open("/dev/null", O_RDONLY), running;
+    if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || dup2(waiting, 3) < 0 || chdir("/"))
+        _exit(CMD_FAILED);
+    syscall(SYS_close_range, 4, ~0u, 0);
+    if ((running = lock("hook.running", true)) < 0 && errno == EWOULDBLOCK) {
+        tell_who();
+        running = lock("hook.running", false);
+    }
+    if (running < 0) {
+        int code = errno;
+        dprintf(2, "berth: cannot lock /run/berth: %s\n", strerror(code));
+        _exit(cmd_exit_of_errno(code));
+    }
+    taken->begun = true;
+    close(3);
+    /* Whoever asks from now on finds that nobody waits, and so is not counted on to be served here. */
+    cmd_hook_asked(t->git, taken->asked);
+    bool deletes = look_up(c, t, taken->applied);
+    sign(running, taken->applied);
+    fcntl(running, F_SETFD, 0);
+    run_apply(t, taken->applied, deletes);
+}
+
 /* Everything the apply says goes to `o` at once, for `seconds`; then it goes on alone. */
-static enum cmd_exit stream(struct cmd_out *o, pid_t pid, int fd, int seconds)
+static enum cmd_exit stream(struct cmd_out *o, pid_t pid, int fd, int seconds, const struct cmd_hook_taken *taken)
 {
     char buffer[4096];
     long long end = cmd_hook_now() + seconds;
@@ -112,12 +168,17 @@ static enum cmd_exit stream(struct cmd_out *o, pid_t pid, int fd, int seconds)
         if (ready < 0 && errno == EINTR)
             continue;
         if (ready <= 0) {
-            cmd_printf(o, "berth: still at work after %d s; `berth status` on the host tells how it ended\n", seconds);
+            if (taken->begun)
+                cmd_printf(o, "berth: still at work after %d s; `berth status` on the host tells how it ended\n", seconds);
+            else
+                cmd_printf(o, "berth: still waiting after %d s; it is applied in its turn, and `berth status` on the host tells how it ended\n", seconds);
             cmd_out_flush(o);
             close(fd);
             return CMD_OK;
         }
         ssize_t n = read(fd, buffer, sizeof buffer);
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n <= 0)
             break;
         cmd_putn(o, buffer, (size_t)n);
@@ -146,40 +207,42 @@ bool cmd_hook_asked(const char *git, char out[65])
     return *out != 0;
 }
 
-enum cmd_exit cmd_hook_turn(struct cmd *c, const struct cmd_hook_target *t, int seconds, char asked[65])
+enum cmd_exit cmd_hook_turn(struct cmd *c, const struct cmd_hook_target *t, int seconds, struct cmd_hook_taken *out)
 {
     struct rec_error err;
-    int waiting = lock("hook.waiting", true);
-    if (asked)
-        cmd_hook_asked(t->git, asked);
-    if (waiting < 0 && errno == EWOULDBLOCK) {
+    int pipe[2], waiting = lock("hook.waiting", true), code = waiting < 0 ? errno : 0;
+    *out = (struct cmd_hook_taken){0};
+    if (code == EWOULDBLOCK) {
+        cmd_hook_asked(t->git, out->asked);
         cmd_put(&c->out, "berth: an apply is waiting already and will take this commit along\n");
         return CMD_OK;
     }
-    int running = waiting < 0 ? -1 : lock("hook.running", false);
-    if (running < 0) {
-        rec_fail(&err, errno, "cannot lock /run/berth: %s", strerror(errno));
-        return cmd_fail(c, NULL, cmd_exit_of_errno(err.code), &err);
+    if (code) {
+        rec_fail(&err, code, "cannot lock /run/berth: %s", strerror(code));
+        return cmd_fail(c, NULL, cmd_exit_of_errno(code), &err);
     }
+    struct cmd_hook_taken *taken = mmap(NULL, sizeof *taken, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    bool piped = taken != MAP_FAILED && !pipe2(pipe, O_CLOEXEC);
+    pid_t pid = piped ? fork() : -1;
+    if (!pid) {
+        take_turn(c, t, waiting, pipe[1], taken);
+        _exit(CMD_FAILED);
+    }
+    code = errno;
     close(waiting);
-    if (asked)
-        cmd_hook_asked(t->git, asked); /* a later one may have come meanwhile */
-    int pipe[2];
-    bool deletes = deletes_allowed(c, t);
-    if (pipe2(pipe, O_CLOEXEC)) {
-        close(running);
-        return CMD_FAILED;
+    if (piped)
+        close(pipe[1]);
+    enum cmd_exit end = CMD_FAILED;
+    if (pid > 0) {
+        end = stream(&c->out, pid, pipe[0], seconds, taken);
+        *out = *taken;
+    } else {
+        rec_fail(&err, code, "cannot start an apply: %s", strerror(code));
+        cmd_tell(c, &err);
+        if (piped)
+            close(pipe[0]);
     }
-    /* The child keeps the turn until it ends, whoever has stopped listening by then. */
-    fcntl(running, F_SETFD, 0);
-    pid_t pid = fork();
-    if (!pid)
-        run_apply(t, deletes, pipe[1]);
-    close(pipe[1]);
-    close(running);
-    if (pid < 0) {
-        close(pipe[0]);
-        return CMD_FAILED;
-    }
-    return stream(&c->out, pid, pipe[0], seconds);
+    if (taken != MAP_FAILED)
+        munmap(taken, sizeof *taken);
+    return end;
 }

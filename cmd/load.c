@@ -139,13 +139,15 @@ static enum cmd_exit read_spec(struct cmd *c, const char *name, size_t limit, st
     }
     char *word = strndup(name, (size_t)rev);
     struct cmd_git *git = calloc(1, sizeof *git);
-    struct cmd_git_ask ask = {.git = c->args.git, .owner = c->args.git_owner, .rev = rev ? word : NULL, .path = name + rev + 1,
+    struct cmd_git_ask ask = {.git = c->args.git, .owner = c->args.git_owner, .rev = !rev ? NULL : c->args.at ? c->args.at : word, .path = name + rev + 1,
                               .limit = limit};
     enum cmd_exit code = CMD_FAILED;
     if (word && git)
         code = cmd_git_read(&ask, &c->file.text, &c->file.len, git, err);
     else
         rec_fail(err, ENOMEM, "out of memory");
+    if (code == CMD_OK && rev && c->args.at && !*git->ref)
+        snprintf(git->ref, sizeof git->ref, "%s", word);
     free(word);
     if (code == CMD_OK && rev)
         c->git = git;

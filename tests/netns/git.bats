@@ -19,8 +19,8 @@ setup() {
 teardown() { lab_down; }
 
 two() { printf 'version: 1\nhosts:\n  localhost:\n    bridge: {name: b0, address: 10.9.0.1/24}\n    containers:\n      one: {address: 10.9.0.10, runtime: netns}\n      two: {address: 10.9.0.20, runtime: netns}\n'; }
-# Run by the outside's shell, in the repository: no kernel is needed.
-here() { "$BERTH" "$@"; }
+# Run by the outside's shell, in the repository: no kernel is needed. What is to apply would be written to this machine's own /etc.
+here() { if [[ " $* " == *' --apply '* ]]; then fail "only on the lab's host: berth $*"; else "$BERTH" "$@"; fi; }
 # The same as a user without root.
 nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
 
@@ -502,8 +502,43 @@ hostile() {
     push 0 'main is deleted; nothing is applied until it is there again' :main
 }
 
+@test "whoever pushes as root waits for their turn no longer than a minute, and is applied all the same" {
+    git clone -q --bare . ../infra.git
+    git remote add origin ../infra.git
+    exits 0 berth hook install --repo "$BATS_TEST_TMPDIR/infra.git" --apply
+    # As if an apply hung.
+    mkfifo "$BATS_TEST_TMPDIR/go"
+    apart 'mkdir -p /run/berth; exec setsid flock /run/berth/hook.running sh -c "echo >/run/held; read x <$1" </dev/null >/dev/null 2>&1 &' "$BATS_TEST_TMPDIR/go"
+    wait_for host test -e /run/held
+    echo '      three: {address: 10.9.0.30, runtime: netns}' >>berth.yaml && git commit -qam three
+    pushed() { host sh -c "cd '$R' && HOME='$HOME' timeout 100 git push origin main"; }
+    local began=$SECONDS
+    pushed >"$BATS_TEST_TMPDIR/first" 2>&1 3>&- &
+    wait_for grep -q 'waiting for an apply that is at work' "$BATS_TEST_TMPDIR/first"
+    # Who comes while one waits goes at once.
+    git commit -q --allow-empty -m more
+    exits 0 pushed
+    assert_match "$stderr" 'an apply is waiting already and will take this commit along'
+    wait %?pushed || fail "the push failed"
+    ((SECONDS - began >= 55 && SECONDS - began < 90)) || fail "it took $((SECONDS - began)) s"
+    assert_match "$(<"$BATS_TEST_TMPDIR/first")" 'still waiting after 60 s; it is applied in its turn'
+    exits 1 host test -e /run/netns/three
+    echo >"$BATS_TEST_TMPDIR/go"
+    applied() { berth status --git "$R/../infra.git" main:berth.yaml | grep -q "in sync with $(git rev-parse --short=7 HEAD)"; }
+    wait_for applied
+    # Who has the turn is told by name.
+    apart 'exec setsid flock /run/berth/hook.running sh -c "echo $(git -C "$2" rev-parse main) \$\$ $(date +%s) >/run/berth/hook.running; read x <$1" </dev/null >/dev/null 2>&1 &' "$BATS_TEST_TMPDIR/go" "$R"
+    wait_for host_sh '! flock -n /run/berth/hook.running true'
+    git commit -q --allow-empty -m 'one more'
+    pushed >"$BATS_TEST_TMPDIR/second" 2>&1 3>&- &
+    wait_for grep -qE "waiting for the apply of $(git rev-parse --short=7 main~1) \(process [0-9]+, for [0-9]+ s\)" "$BATS_TEST_TMPDIR/second"
+    echo >"$BATS_TEST_TMPDIR/go"
+    wait %?pushed || fail "the push failed"
+    assert_match "$(<"$BATS_TEST_TMPDIR/second")" 'Nothing to do'
+}
+
 @test "hooks in a work tree: what is staged, what is pushed, what is checked out" {
-    exits 0 here hook install --apply
+    exits 0 berth hook install --repo "$R" --apply
     local hooks='post-checkout post-merge pre-commit pre-push'
     assert_eq "$(ls .git/hooks | grep -v sample | xargs)" "$hooks"
     exits 0 git commit -q --allow-empty -m nothing

@@ -57,8 +57,9 @@ struct cmd_hook_taken {
 };
 enum cmd_exit cmd_hook_turn(struct cmd *c, const struct cmd_hook_target *t, int seconds, struct cmd_hook_taken *out);
 
-/* hook_look.c: say "look now", and wait for what comes of it. */
-enum cmd_exit cmd_hook_say(struct cmd *c, const char *commit);
+/* hook_look.c: say "look now", and wait for what comes of it. `began`: the hook did, after `ref` had moved to `commit`. */
+struct timespec;
+enum cmd_exit cmd_hook_say(struct cmd *c, const char *ref, const char *commit, const struct timespec *began);
 /* Called by berth-look.service: apply what the environment file names, once for all that asked meanwhile. */
 int cmd_hook_look(struct cmd *c);
 #endif

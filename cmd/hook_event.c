@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MOST_INPUT = 4 << 20 };
@@ -46,6 +47,9 @@ bool cmd_hook_line(char **input, char *word[4], size_t n)
     return k == n;
 }
 
+/* When git called us: what it tells of had happened by then. */
+static struct timespec began;
+
 static int post_receive(struct cmd *c, char *input)
 {
     char *w[4], mine[300], spec[1400], git[PATH_MAX];
@@ -54,7 +58,7 @@ static int post_receive(struct cmd *c, char *input)
         if (strcmp(w[2], mine) || cmd_hook_zero(w[1]) || !c->args.apply)
             continue;
         if (geteuid())
-            return cmd_hook_say(c, w[1]);
+            return cmd_hook_say(c, w[2], w[1], &began);
         const char *dir = c->args.git ? c->args.git : getenv("GIT_DIR");
         snprintf(spec, sizeof spec, "%s:%.1000s", mine, cmd_hook_path(c));
         struct cmd_hook_taken taken;
@@ -169,6 +173,7 @@ static int before(const struct cmd *c, const char *input)
 
 int cmd_hook_call(struct cmd *c, const struct cmd_hook_event *e)
 {
+    clock_gettime(CLOCK_REALTIME_COARSE, &began);
     char *input = e->input ? read_input() : NULL;
     int code = e->input && !input ? CMD_FAILED : before(c, input);
     if (!code)

@@ -31,31 +31,52 @@ static bool listening(void)
     return pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
-/* Which file tells the outcome of a commit; all 0: none does. Each answer is a file of its own, so a branch that goes back to a commit
- * that was applied once is not answered with what came of it then. */
-static struct stat outcome_file(const char *commit)
+/* When the branch moved last, as its file tells. Packed away, it does not: then *moved stays. */
+static void moved_at(const char *git, const char *ref, struct timespec *moved)
 {
-    char path[200];
-    struct stat st = {0};
-    snprintf(path, sizeof path, CMD_LOOK_DIR "/%.64s", commit);
-    return lstat(path, &st) ? (struct stat){0} : st;
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-/* The outcome of our commit, if it is another than was there before. false: not there yet. */
-static bool outcome(struct cmd *c, const char *commit, const struct stat *before, enum cmd_exit *code)
-{
-    char path[200], text[OUTCOME_BYTES + 64], last[80] = "";
+    char path[PATH_MAX + 320];
     struct stat st;
-    snprintf(path, sizeof path, CMD_LOOK_DIR "/%.64s", commit);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    snprintf(path, sizeof path, "%s/%s", git, ref);
+    if (!lstat(path, &st) && S_ISREG(st.st_mode))
+        *moved = st.st_mtim;
+}
+
+static bool before(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+/* Each answer is a file of its own, so one that was not there when we came is of this push. One that was is ours if it was given after the
+ * branch had moved to our commit: an apply that another push asked for has taken it along, or it stems from when the branch was there once
+ * before. */
+struct answer {
+    char            path[200];
+    struct stat     was;        /* all 0: there was none */
+    struct timespec moved;
+};
+
+static void expect(struct answer *a, const char *commit)
+{
+    snprintf(a->path, sizeof a->path, CMD_LOOK_DIR "/%.64s", commit);
+    if (lstat(a->path, &a->was))
+        a->was = (struct stat){0};
+}
+
+static bool ours(const struct answer *a, const struct stat *st)
+{
+    bool same = st->st_ino == a->was.st_ino && !before(&st->st_mtim, &a->was.st_mtim) && !before(&a->was.st_mtim, &st->st_mtim);
+    return !same || !before(&st->st_mtim, &a->moved);
+}
+
+/* false: not there yet. */
+static bool outcome(struct cmd *c, const struct answer *a, enum cmd_exit *code)
+{
+    char text[OUTCOME_BYTES + 64], last[80] = "";
+    struct stat st;
+    int fd = open(a->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return false;
-    ssize_t n = fstat(fd, &st) || same_file(&st, before) ? -1 : read(fd, text, sizeof text - 1);
+    ssize_t n = fstat(fd, &st) || !ours(a, &st) ? -1 : read(fd, text, sizeof text - 1);
     close(fd);
     if (n < 0)
         return false;
@@ -72,17 +93,22 @@ static bool outcome(struct cmd *c, const char *commit, const struct stat *before
     return true;
 }
 
-enum cmd_exit cmd_hook_say(struct cmd *c, const char *commit)
+enum cmd_exit cmd_hook_say(struct cmd *c, const char *ref, const char *commit, const struct timespec *began)
 {
     const char *git = c->args.git ? c->args.git : getenv("GIT_DIR");
     char file[PATH_MAX + 32], now[65];
     enum cmd_exit code;
-    struct stat before = outcome_file(commit);
-    snprintf(file, sizeof file, "%s/" CMD_LOOK_FILE, git && *git ? git : ".");
+    struct answer a = {.moved = *began};
+    git = git && *git ? git : ".";
+    moved_at(git, ref, &a.moved);
+    expect(&a, commit);
+    snprintf(file, sizeof file, "%s/" CMD_LOOK_FILE, git);
     if (!listening()) {
         cmd_put(&c->out, "berth: accepted, but nobody applies it: root has to run `berth hook install --apply` for this repository\n");
         return CMD_OK;
     }
+    if (outcome(c, &a, &code))
+        return code;
     int fd = open(file, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || dprintf(fd, "%s\n", commit) < 0) {
         cmd_printf(&c->out, "berth: accepted, but cannot write '%s': %s\n", file, strerror(errno));
@@ -91,9 +117,9 @@ enum cmd_exit cmd_hook_say(struct cmd *c, const char *commit)
     close(fd);
     struct timespec tick = {.tv_nsec = 50000000};
     for (long long end = cmd_hook_now() + CMD_HOOK_SECONDS; cmd_hook_now() < end; nanosleep(&tick, NULL))
-        if (outcome(c, commit, &before, &code)) {
+        if (outcome(c, &a, &code)) {
             return code;
-        } else if (cmd_hook_asked(git && *git ? git : ".", now) && strcmp(now, commit)) {
+        } else if (cmd_hook_asked(git, now) && strcmp(now, commit)) {
             cmd_printf(&c->out, "berth: a later push (%.7s) takes this one along\n", now);
             return CMD_OK;
         }
@@ -149,30 +175,41 @@ static void last_of(struct cmd_out *to, const struct cmd_out *said)
         cmd_putn(to, from, (size_t)(text + said->n - from));
 }
 
-/* All of it is said once here, for the journal, and its end in a file, for whoever pushed. */
-static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, char commit[65])
+/* The answer, under the name of `commit`. */
+static void publish(struct cmd *c, const char *commit, const struct cmd_out *kept)
 {
-    struct cmd_out said = {.fd = -1}, journal = c->out;
-    struct rec_error err;
     char path[200];
+    struct rec_error err;
+    snprintf(path, sizeof path, CMD_LOOK_DIR "/%s", commit);
+    if (rec_file_write(path, kept->text, kept->n, 0644, &err))
+        cmd_tell(c, &err);
+}
+
+/* All of it is said once here, for the journal, and its end in a file, for whoever pushed: who asked, and who had moved the branch by then
+ * and has not come to ask yet. */
+static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, struct cmd_hook_taken *taken)
+{
+    struct cmd_out said = {.fd = -1}, journal = c->out, kept = {.fd = -1};
+    struct rec_error err;
     c->out = said;
-    struct cmd_hook_taken taken;
-    enum cmd_exit code = cmd_hook_turn(c, t, INT_MAX / 1000, &taken);
-    strcpy(commit, taken.asked);
+    enum cmd_exit code = cmd_hook_turn(c, t, INT_MAX / 1000, taken);
     said = c->out;
     c->out = journal;
     cmd_putn(&c->out, said.text ? said.text : "", said.n);
-    if (*commit && !rec_dir_make(CMD_LOOK_DIR, 0755, &err)) {
-        struct cmd_out kept = {.fd = -1};
+    cmd_out_flush(&c->out);
+    if (rec_dir_make(CMD_LOOK_DIR, 0755, &err)) {
+        cmd_tell(c, &err);
+    } else {
         chmod(CMD_LOOK_DIR, 0755);
-        snprintf(path, sizeof path, CMD_LOOK_DIR "/%s", commit);
         last_of(&kept, &said);
         cmd_printf(&kept, "\nexit %d\n", (int)code);
-        if (rec_file_write(path, kept.text, kept.n, 0644, &err))
-            cmd_tell(c, &err);
-        cmd_out_done(&kept);
+        if (*taken->applied)
+            publish(c, taken->applied, &kept);
+        if (*taken->asked && strcmp(taken->asked, taken->applied))
+            publish(c, taken->asked, &kept);
         forget_old();
     }
+    cmd_out_done(&kept);
     cmd_out_done(&said);
     return code;
 }
@@ -180,18 +217,17 @@ static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, c
 int cmd_hook_look(struct cmd *c)
 {
     struct cmd_hook_target t = {getenv("BERTH_GIT"), getenv("BERTH_GIT_OWNER"), getenv("BERTH_SPEC"), getenv("BERTH_HOST")};
+    struct cmd_hook_taken taken;
     struct rec_error err;
-    char commit[65], now[65];
+    char now[65];
     if (!t.git || !t.spec || cmd_git_split(t.spec) <= 0) {
         rec_fail(&err, EINVAL, "berth hook look needs BERTH_GIT and BERTH_SPEC=REF:PATH, out of " CMD_ENV_FILE);
         return cmd_fail(c, NULL, CMD_USAGE, &err);
     }
     enum cmd_exit code;
-    bool again;
-    do {
-        code = look_once(c, &t, commit);
-        /* Who asked while we were at work may not have been heard by the path unit. */
-        again = cmd_hook_asked(t.git, now) && strcmp(now, commit);
-    } while (again);
+    do
+        code = look_once(c, &t, &taken);
+    /* Who asked while we were at work may not have been heard by the path unit. */
+    while (cmd_hook_asked(t.git, now) && strcmp(now, taken.asked) && strcmp(now, taken.applied));
     return code;
 }

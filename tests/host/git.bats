@@ -166,3 +166,34 @@ teardown() { "$LAB/host" down "$NAME"; }
     assert_match "$output" 'remote: Applied [0-9] steps'
     exits 1 on test -e /run/netns/more
 }
+
+# As if an apply were at work until somebody writes to /run/go.
+hold() {
+    on sh -c 'rm -f /run/held; [ -p /run/go ] || mkfifo -m 666 /run/go; setsid flock /run/berth/hook.running sh -c "echo >/run/held; read x </run/go" </dev/null >/dev/null 2>&1 &
+        until [ -e /run/held ]; do sleep 0.05; done'
+}
+
+@test "an apply that took a later push along answers that one, too, though it had not asked yet" {
+    # The hook of whoever pushes `late` is slow to say its name.
+    on sh -c 'mkfifo -m 666 /run/late; printf "#!/bin/sh\nif [ -e /run/slow ]; then echo >/run/moved; read x </run/late; fi\n" >/srv/git/infra.git/hooks/post-receive
+        chmod 755 /srv/git/infra.git/hooks/post-receive; chmod 777 /run'
+    exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply
+    exits 0 as_git 'git add berth.yaml && git commit -qm "two containers" && git push origin main'
+    hold
+    as_git 'for i in 1 2; do printf "      c$i: {address: 10.100.0.$((100+i)), runtime: netns}\n" >>berth.yaml; git commit -qam "c$i"; done
+        git push origin HEAD~1:main >/tmp/first 2>&1 &
+        until grep -qx "$(git rev-parse HEAD~1)" /srv/git/infra.git/berth-look; do :; done; touch /run/slow
+        git push origin HEAD:main >/tmp/late 2>&1 &
+        until [ -e /run/moved ]; do :; done; echo >/run/go
+        wait %1' >&2
+    exits 0 on cat /tmp/first
+    assert_match "$output" 'remote: Applied [0-9]+ steps'
+    exits 0 on test -e /run/netns/c2
+    on timeout 20 sh -c 'while systemctl is-active -q berth-look.service; do sleep 0.05; done'
+    as_git 'echo >/run/late'
+    on timeout 20 sh -c 'until grep -q "HEAD -> main" /tmp/late; do sleep 0.05; done' || fail "it is not answered: $(on cat /tmp/late)"
+    exits 0 on cat /tmp/late
+    assert_match "$output" 'remote: Applied [0-9]+ steps'
+    on journalctl --sync
+    assert_eq "$(on journalctl -q -u berth-look.service -o cat SYSLOG_IDENTIFIER=berth | grep -cE '^(Applied|Nothing to do)')" 2
+}

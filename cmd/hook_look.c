@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -31,14 +32,25 @@ static bool listening(void)
     return pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
-/* When the branch moved last, as its file tells. Packed away, it does not: then *moved stays. */
-static void moved_at(const char *git, const char *ref, struct timespec *moved)
+/* Where the branch stands and when it moved there, as its file tells. Packed away, it does not: then both stay as they are. */
+static void tip_of(const char *git, const char *ref, char id[65], struct timespec *moved)
 {
-    char path[PATH_MAX + 320];
+    char path[PATH_MAX + 320], text[80];
     struct stat st;
     snprintf(path, sizeof path, "%s/%s", git, ref);
-    if (!lstat(path, &st) && S_ISREG(st.st_mode))
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    ssize_t n = fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return;
+    text[n] = 0;
+    size_t len = strspn(text, "0123456789abcdef");
+    if ((len == 40 || len == 64) && text[len] == '\n') {
+        text[len] = 0;
+        strcpy(id, text);
         *moved = st.st_mtim;
+    }
 }
 
 static bool before(const struct timespec *a, const struct timespec *b)
@@ -93,36 +105,84 @@ static bool outcome(struct cmd *c, const struct answer *a, enum cmd_exit *code)
     return true;
 }
 
+/* The name written again is a new sign, too: its closing is what the unit hears. 0 or -errno. */
+static int sign(const char *file, const char *commit)
+{
+    int fd = open(file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), r = 0;
+    size_t n = strlen(commit);
+    char line[66];
+    memcpy(line, commit, n);
+    line[n] = '\n';
+    if (fd < 0 || pwrite(fd, line, n + 1, 0) != (ssize_t)n + 1 || ftruncate(fd, (off_t)n + 1))
+        r = errno ? -errno : -EIO;
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* Say our name, the `first` time or again. A later one is never written over: ours was late, or somebody else has come since; then it is
+ * in `later`. 0, -EWOULDBLOCK (another is about to say its own), or -errno. */
+static int say(const char *git, const char *ref, const char *commit, bool first, char later[65])
+{
+    char file[PATH_MAX + 32], there[65], tip[65] = "";
+    struct timespec ignored;
+    int r = 0;
+    *later = 0;
+    snprintf(file, sizeof file, "%s/" CMD_LOOK_FILE, git);
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB)) {
+        r = -errno;
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    cmd_hook_asked(git, there);
+    tip_of(git, ref, tip, &ignored);
+    /* Who has moved the branch on since may never come to say so: it is said for them. */
+    if (first && *tip && strcmp(tip, commit)) {
+        strcpy(later, tip);
+        r = strcmp(tip, there) ? sign(file, tip) : 0;
+    } else if (!first && *there && strcmp(there, commit)) {
+        strcpy(later, there);
+    } else {
+        r = sign(file, commit);
+    }
+    close(fd);
+    return r;
+}
+
+/* The unit does not hear what is said between its program's last look and its end: we say it again, after 1, 2, 4… seconds. */
 enum cmd_exit cmd_hook_say(struct cmd *c, const char *ref, const char *commit, const struct timespec *began)
 {
     const char *git = c->args.git ? c->args.git : getenv("GIT_DIR");
-    char file[PATH_MAX + 32], now[65];
+    char now[65];
     enum cmd_exit code;
     struct answer a = {.moved = *began};
     git = git && *git ? git : ".";
-    moved_at(git, ref, &a.moved);
+    tip_of(git, ref, now, &a.moved);
     expect(&a, commit);
-    snprintf(file, sizeof file, "%s/" CMD_LOOK_FILE, git);
     if (!listening()) {
         cmd_put(&c->out, "berth: accepted, but nobody applies it: root has to run `berth hook install --apply` for this repository\n");
         return CMD_OK;
     }
-    if (outcome(c, &a, &code))
-        return code;
-    int fd = open(file, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0 || dprintf(fd, "%s\n", commit) < 0) {
-        cmd_printf(&c->out, "berth: accepted, but cannot write '%s': %s\n", file, strerror(errno));
-        return CMD_OK;
-    }
-    close(fd);
     struct timespec tick = {.tv_nsec = 50000000};
-    for (long long end = cmd_hook_now() + CMD_HOOK_SECONDS; cmd_hook_now() < end; nanosleep(&tick, NULL))
-        if (outcome(c, &a, &code)) {
+    long long start = cmd_hook_now(), next = start, pause = 0;
+    for (; cmd_hook_now() < start + CMD_HOOK_SECONDS; nanosleep(&tick, NULL)) {
+        if (outcome(c, &a, &code))
             return code;
-        } else if (cmd_hook_asked(git, now) && strcmp(now, commit)) {
+        int r = cmd_hook_now() >= next ? say(git, ref, commit, !pause, now) : -EWOULDBLOCK;
+        if (!r) {
+            pause = pause ? 2 * pause : 1;
+            next = cmd_hook_now() + pause;
+        } else if (r != -EWOULDBLOCK) {
+            cmd_printf(&c->out, "berth: accepted, but cannot write '%s/" CMD_LOOK_FILE "': %s\n", git, strerror(-r));
+            return CMD_OK;
+        }
+        if ((!r && *now) || (pause && cmd_hook_asked(git, now) && strcmp(now, commit))) {
             cmd_printf(&c->out, "berth: a later push (%.7s) takes this one along\n", now);
             return CMD_OK;
         }
+    }
     cmd_printf(&c->out, "berth: no outcome after %d s; `systemctl status berth-look.service` on the host tells more\n", CMD_HOOK_SECONDS);
     return CMD_OK;
 }

@@ -197,3 +197,29 @@ hold() {
     on journalctl --sync
     assert_eq "$(on journalctl -q -u berth-look.service -o cat SYSLOG_IDENTIFIER=berth | grep -cE '^(Applied|Nothing to do)')" 2
 }
+
+@test "what is said while the unit does not listen is said again; a late hook does not talk over a later one" {
+    on sh -c 'mkfifo -m 666 /run/late; printf "#!/bin/sh\nif [ -e /run/slow ]; then rm /run/slow; echo >/run/moved; read x </run/late; fi\n" >/srv/git/infra.git/hooks/post-receive
+        chmod 755 /srv/git/infra.git/hooks/post-receive; chmod 777 /run'
+    exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply
+    # The path unit hears nothing as long as the service runs: here, for a while after its program's last look.
+    on sh -c 'mkdir /etc/systemd/system/berth-look.service.d; printf "[Service]\nExecStartPost=/bin/sleep 4\n" >/etc/systemd/system/berth-look.service.d/slow.conf; systemctl daemon-reload'
+    exits 0 as_git 'git add berth.yaml && git commit -qm "two containers" && git push origin main'
+    assert_match "$output" 'remote: Applied [0-9]+ steps'
+    as_git 'printf "      c1: {address: 10.100.0.101, runtime: netns}\n" >>berth.yaml; git commit -qam c1' >&2
+    assert_eq "$(on systemctl is-active berth-look.service)" activating
+    exits 0 as_git 'timeout 30 git push origin main'
+    assert_match "$output" 'remote: Applied [0-9]+ steps'
+
+    hold
+    as_git 'for i in 2 3; do printf "      c$i: {address: 10.100.0.$((100+i)), runtime: netns}\n" >>berth.yaml; git commit -qam "c$i"; done
+        touch /run/slow; git push origin HEAD~1:main >/tmp/late 2>&1 &
+        until [ -e /run/moved ]; do :; done
+        git push origin HEAD:main >/tmp/last 2>&1 &
+        until grep -qx "$(git rev-parse HEAD)" /srv/git/infra.git/berth-look; do :; done
+        echo >/run/late; wait %1; cp /srv/git/infra.git/berth-look /tmp/named
+        echo >/run/go; wait' >&2
+    assert_match "$(on cat /tmp/late)" "a later push \($(as_git 'git rev-parse --short=7 HEAD')\) takes this one along"
+    assert_eq "$(on cat /tmp/named)" "$(as_git 'git rev-parse HEAD')"
+    assert_match "$(on cat /tmp/last)" 'remote: Applied [0-9]+ steps'
+}

@@ -133,12 +133,23 @@ static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a, c
     return code;
 }
 
-static int systemctl(struct cmd *c, const char *const *argv, struct rec_error *err)
+/* Its words; what it says, in *said (may be NULL). */
+static int systemctl(struct cmd *c, const char *verb, const char *const words[3], char **said, struct rec_error *err)
 {
+    const char *argv[] = {rec_systemctl(), verb, words ? words[0] : NULL, words ? words[1] : NULL, words ? words[2] : NULL, NULL};
     int status;
-    char *said;
-    int r = rec_proc_run(c->arena, argv, 30000, &status, &said, err);
-    return r ? r : status ? rec_fail(err, EIO, "%s %s failed: %s", argv[0], argv[1], said) : 0;
+    char *output = NULL;
+    if (!argv[0])
+        return rec_fail(err, ENOENT, "there is no systemctl on this host");
+    int r = rec_proc_run(c->arena, argv, 30000, &status, &output, err);
+    if (said)
+        *said = output;
+    return r ? r : status ? rec_fail(err, EIO, "%s %s failed: %s", argv[0], verb, output) : 0;
+}
+
+static bool systemd(void)
+{
+    return !access("/run/systemd/system", F_OK);
 }
 
 /* A user who pushes cannot apply: a unit of root's looks when that user says so, and the environment file tells it at what. */
@@ -171,11 +182,10 @@ static enum cmd_exit listen_for(struct cmd *c, const struct cmd_git_about *a, co
         cmd_printf(talk(c), "  %s is there and stays as it is\n", CMD_ENV_FILE);
     else if (rec_dir_make("/etc/berth", 0755, &err) || rec_file_write(CMD_ENV_FILE, text.text, text.n, 0644, &err))
         code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
-    static const char *const reload[] = {"/usr/bin/systemctl", "daemon-reload", NULL};
-    static const char *const enable[] = {"/usr/bin/systemctl", "enable", "--now", "berth-look.path", NULL};
-    if (code == CMD_OK && !access("/run/systemd/system", F_OK)) {
+    static const char *const enable[3] = {"--now", "berth-look.path"};
+    if (code == CMD_OK && systemd()) {
         if (rec_dir_make(LOOK_DROPIN, 0755, &err) || rec_file_write(LOOK_DROPIN "/repository.conf", unit.text, unit.n, 0644, &err) ||
-            systemctl(c, reload, &err) || systemctl(c, enable, &err))
+            systemctl(c, "daemon-reload", NULL, NULL, &err) || systemctl(c, "enable", enable, NULL, &err))
             code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
         else
             cmd_put(talk(c), "  berth-look.path listens: a push by a user without root is applied\n");
@@ -224,22 +234,21 @@ int cmd_hook_install(struct cmd *c)
 
 static enum cmd_exit forget(struct cmd *c, const struct cmd_git_about *a)
 {
-    static const char *const disable[] = {"/usr/bin/systemctl", "disable", "--now", "berth-look.path", NULL};
-    static const char *const reload[] = {"/usr/bin/systemctl", "daemon-reload", NULL};
+    static const char *const disable[3] = {"--now", "berth-look.path"};
     char file[1200];
     struct rec_error err;
     snprintf(file, sizeof file, "%s" CMD_LOOK_FILE, a->repo);
     if (geteuid() || access(file, F_OK))
         return CMD_OK;
-    if (!access("/run/systemd/system", F_OK) && systemctl(c, disable, &err))
+    if (systemd() && systemctl(c, "disable", disable, NULL, &err))
         cmd_tell(c, &err);
     unlink(LOOK_DROPIN "/repository.conf");
     rmdir(LOOK_DROPIN);
-    if (!access("/run/systemd/system", F_OK) && systemctl(c, reload, &err))
+    if (systemd() && systemctl(c, "daemon-reload", NULL, NULL, &err))
         cmd_tell(c, &err);
     if (unlink(file))
         return failed(c, "remove", file, errno);
-    if (!access("/run/systemd/system", F_OK))
+    if (systemd())
         cmd_put(talk(c), "  berth-look.path no longer listens; " CMD_ENV_FILE " stays: the timer and the boot unit read it\n");
     return CMD_OK;
 }

@@ -20,11 +20,12 @@ enum { OUTCOMES_KEPT = 16, OUTCOME_BYTES = 32768 };
 static bool listening(void)
 {
     int status = 0;
-    if (access("/run/systemd/system", F_OK))
+    const char *program = rec_systemctl();
+    if (!program || access("/run/systemd/system", F_OK))
         return false;
     pid_t pid = fork();
     if (!pid) {
-        execl("/usr/bin/systemctl", "systemctl", "is-active", "-q", "berth-look.path", (char *)NULL);
+        execl(program, "systemctl", "is-active", "-q", "berth-look.path", (char *)NULL);
         _exit(127);
     }
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)

@@ -154,20 +154,24 @@ static int read_holds(struct rec_run *run, struct rec_error *err)
     return r;
 }
 
+const char *rec_systemctl(void)
+{
+    static const char *const places[] = {"/usr/bin/systemctl", "/bin/systemctl", "/run/current-system/sw/bin/systemctl", NULL};
+    return first_of(places);
+}
+
 int rec_facts_host(struct rec_run *run, struct rec_error *err)
 {
     struct rec_facts *f = &run->facts;
     if (f->known_host)
         return 0;
     static const char *const nspawn[] = {"/usr/bin/systemd-nspawn", "/run/current-system/sw/bin/systemd-nspawn", NULL};
-    static const char *const systemctl[] = {"/usr/bin/systemctl", "/bin/systemctl",
-                                            "/run/current-system/sw/bin/systemctl", NULL};
     struct utsname u;
     f->root = geteuid() == 0;
     f->systemd = !access("/run/systemd/system", F_OK);
     f->nixos = !access("/etc/NIXOS", F_OK);
     f->nspawn = first_of(nspawn);
-    f->systemctl = first_of(systemctl);
+    f->systemctl = rec_systemctl();
     f->ipv6 = !access("/proc/sys/net/ipv6", F_OK);
     f->hostname = uname(&u) ? "" : spec_arena_strdup(run->arena, u.nodename);
     f->machine_id = slurp(run->arena, "/etc/machine-id", 64);

@@ -81,6 +81,8 @@ int  rec_nft(struct rec_run *run, struct net_port **out, struct rec_error *err);
 int  rec_facts_read(struct rec_run *run, struct rec_error *err);
 /* Only what stays as long as the host is up: who it is and what it runs with. For this no spec's host need be chosen. */
 int  rec_facts_host(struct rec_run *run, struct rec_error *err);
+/* Its absolute path, or NULL: facts.systemctl, for who has no run. */
+const char *rec_systemctl(void);
 /* Facts of no host: what is `auto` stays so by name. */
 void rec_facts_offline(struct rec_run *run);
 /* The runtime that `auto` means here. */

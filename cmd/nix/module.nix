@@ -80,6 +80,26 @@ in
       restartIfChanged = false;
     };
 
+    # A push to `git` by a user without root says "look now" by writing a file there; `berth hook install --apply` writes the hooks.
+    systemd.paths.berth-look = lib.mkIf (cfg.git != null) {
+      description = "Somebody has pushed a spec";
+      wantedBy = [ "multi-user.target" ];
+      pathConfig.PathChanged = "${builtins.replaceStrings [ "%" ] [ "%%" ] (lib.removeSuffix "/" (toString cfg.git))}/berth-look";
+    };
+    systemd.services.berth-look = lib.mkIf (cfg.git != null) {
+      description = "Apply the spec that was pushed";
+      path = [ config.nix.package pkgs.git pkgs.systemd ];
+      inherit environment;
+      startLimitIntervalSec = 0;
+      serviceConfig = {
+        Type = "oneshot";
+        ExecStart = "${cfg.package}/bin/berth hook look";
+        TimeoutStartSec = "1h";
+        UMask = "0022";
+      };
+      restartIfChanged = false;
+    };
+
     systemd.timers.berth = lib.mkIf (cfg.timer != null) {
       wantedBy = [ "timers.target" ];
       timerConfig = {

@@ -223,3 +223,13 @@ hold() {
     assert_eq "$(on cat /tmp/named)" "$(as_git 'git rev-parse HEAD')"
     assert_match "$(on cat /tmp/last)" 'remote: Applied [0-9]+ steps'
 }
+
+@test "systemctl is found where NixOS has it" {
+    on sh -c 'mkdir -p /run/current-system/sw/bin; mv /usr/bin/systemctl /run/current-system/sw/bin/'
+    exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply
+    assert_match "$output" 'berth-look.path listens'
+    exits 0 as_git 'git add berth.yaml && git commit -qm "two containers" && git push origin main'
+    assert_match "$output" 'remote: Applied [0-9]+ steps'
+    exits 0 on berth hook uninstall --repo /srv/git/infra.git --git-owner git
+    exits 3 on /run/current-system/sw/bin/systemctl is-active -q berth-look.path
+}

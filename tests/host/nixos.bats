@@ -411,6 +411,23 @@ S=/srv/flake/berth.json
     assert_eq "$(jq -cS . <<<"$output")" '{"10.100.0.10":["container1"],"10.100.0.20":["container2"]}'
 }
 
+@test "the module has every unit that is installed elsewhere, and they look at the repository" {
+    exits 0 on nix-instantiate --eval --strict --json -E "
+        let lib = { mkIf = c: a: if c then a else {}; mkOption = x: x; mkEnableOption = x: x; literalExpression = x: x; removeSuffix = s: x: x;
+                    types = { package = 1; path = 1; str = 1; nullOr = x: x; either = a: b: a; };
+                    filterAttrs = f: a: builtins.removeAttrs a (builtins.filter (n: !f n a.\${n}) (builtins.attrNames a)); };
+            module = import $REPO/cmd/nix/module.nix { inherit lib; pkgs = { git = 1; systemd = 1; };
+                config = { nix.package = 1; services.berth = { enable = true; package = \"/p\"; spec = \"refs/heads/main:x\"; git = \"/srv/50%.git\";
+                    gitOwner = \"git\"; host = null; metrics = null; timer = \"5min\"; }; }; };
+        in { inherit (module.config.systemd) paths; look = module.config.systemd.services.berth-look;
+             units = map (n: n + \".service\") (builtins.attrNames module.config.systemd.services)
+                 ++ map (n: n + \".path\") (builtins.attrNames module.config.systemd.paths) ++ map (n: n + \".timer\") (builtins.attrNames module.config.systemd.timers); }"
+    assert_eq "$(json '.paths["berth-look"].pathConfig.PathChanged')" '/srv/50%%.git/berth-look'
+    assert_eq "$(json '.look.serviceConfig.ExecStart')" '/p/bin/berth hook look'
+    assert_eq "$(json '.look.environment | keys | join(" ")')" 'BERTH_GIT BERTH_GIT_OWNER BERTH_SPEC'
+    assert_eq "$(json '.units | sort | join(" ")')" "$(ls "$REPO/cmd/systemd" | sort | xargs)"
+}
+
 @test "backup with its system; restored on a host that has neither flake nor store path, under another name" {
     exits 0 on berth apply $S
     exits 0 on berth run container1 -- sh -c 'echo mine >/etc/kept'

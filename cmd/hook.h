@@ -36,6 +36,8 @@ const char *cmd_hook_branch(const struct cmd *c);
 struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev);  /* NULL: what is staged */
 bool        cmd_hook_line(char **input, char *word[4], size_t n);       /* the next line, of n words. false: none */
 
+bool        cmd_hook_env(const char *name, char *out, size_t room);     /* a value of root's environment file. false: not set */
+
 /* hook_verdict.c */
 int  cmd_hook_pre_receive(struct cmd *c, char *input);
 int  cmd_hook_pre_commit(struct cmd *c, char *input);

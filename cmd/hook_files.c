@@ -5,6 +5,7 @@
 #include "reconcile/proc.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOOK_DROPIN "/etc/systemd/system/berth-look.path.d"
+#define LOOK_DROPIN      "/etc/systemd/system/berth-look.path.d"
+#define LOOK_DROPIN_FILE LOOK_DROPIN "/repository.conf"
 
 enum state { NONE, OURS, OTHER };
 
@@ -152,14 +154,141 @@ static bool systemd(void)
     return !access("/run/systemd/system", F_OK);
 }
 
+/* A value of the environment file as systemd reads it: quoted where it is not plain. */
+static void setting(struct cmd_out *o, const char *name, const char *value)
+{
+    bool plain = true;
+    for (const char *p = value; *p; p++)
+        plain &= strchr("\"'\\`$#; \t", *p) == NULL;
+    cmd_printf(o, "%s=%s", name, plain ? "" : "\"");
+    for (const char *p = value; *p; p++) {
+        cmd_put(o, !plain && strchr("\"\\`$", *p) ? "\\" : "");
+        cmd_putn(o, p, 1);
+    }
+    cmd_put(o, plain ? "\n" : "\"\n");
+}
+
+bool cmd_hook_env(const char *name, char *out, size_t room)
+{
+    static char line[2 * PATH_MAX];
+    FILE *f = fopen(CMD_ENV_FILE, "re");
+    size_t n = strlen(name);
+    bool found = false;
+    while (f && fgets(line, sizeof line, f)) {
+        const char *p = line + n + 1, *end = strchr(line, '\n');
+        if (!end || strncmp(line, name, n) || line[n] != '=')
+            continue;
+        char quote = *p == '"' || *p == '\'' ? *p++ : 0;
+        size_t k = 0;
+        for (; p < end && (!quote || *p != quote) && k + 1 < room; p++) {
+            if (*p == '\\' && quote != '\'' && p + 1 < end && (!quote || strchr("\"\\`$", p[1])))
+                p++;
+            out[k++] = *p;
+        }
+        while (!quote && k && (out[k - 1] == ' ' || out[k - 1] == '\t'))
+            k--;
+        out[k] = 0;
+        found = true;
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
+/* What the drop-in has the path unit look at. A percent sign would be one of systemd's own. */
+static void watch(struct cmd_out *o, const char *file)
+{
+    cmd_put(o, "[Path]\nPathChanged=");
+    for (; *file; file++)
+        cmd_put(o, *file == '%' ? "%%" : (char[]){*file, 0});
+    cmd_put(o, "\n");
+}
+
+enum dropin { DROPIN_NONE, DROPIN_OURS, DROPIN_OTHER };
+
+/* `other`: which file it names, if it is not ours. */
+static enum dropin dropin_of(struct cmd *c, const char *file, char **other)
+{
+    struct rec_error ignored;
+    struct cmd_out ours = {.fd = -1};
+    char *text;
+    size_t n;
+    if (rec_file_read(c->arena, LOOK_DROPIN_FILE, 1 << 16, &text, &n, &ignored))
+        return DROPIN_NONE;
+    watch(&ours, file);
+    bool same = n == ours.n && !memcmp(text, ours.text, n);
+    cmd_out_done(&ours);
+    char *path = strstr(text, "PathChanged="), *to;
+    *other = path ? path + strlen("PathChanged=") : text;
+    (*other)[strcspn(*other, "\n")] = 0;
+    to = *other;
+    for (char *p = *other; *p; p++)
+        if ((*to++ = *p) == '%' && p[1] == '%')
+            p++;
+    *to = 0;
+    return same || !strcmp(*other, file) ? DROPIN_OURS : DROPIN_OTHER;
+}
+
+static bool same_folder(const char *a, const char *b)
+{
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static void look_file(const struct cmd_git_about *a, char out[1200])
+{
+    snprintf(out, 1200, "%s" CMD_LOOK_FILE, a->repo);
+}
+
+/* Somebody else's unit has it in view already: services.berth of a NixOS host, say. */
+static bool watched(struct cmd *c, const char *file)
+{
+    static const char *const show[3] = {"-P", "Paths", "berth-look.path"};
+    struct rec_error ignored;
+    char *said = NULL, *other;
+    if (!systemd() || dropin_of(c, file, &other) != DROPIN_NONE || systemctl(c, "show", show, &said, &ignored) || !said)
+        return false;
+    size_t n = strlen(file);
+    for (const char *p = said; (p = strstr(p, file)); p += n)
+        if ((p == said || p[-1] == '\n') && !strncmp(p + n, " (PathChanged)", 14))
+            return true;
+    return false;
+}
+
+/* There is one of the units, one environment file: a host follows one repository. */
+static enum cmd_exit free_to_listen(struct cmd *c, const struct cmd_git_about *a)
+{
+    char file[1200], git[PATH_MAX], *other;
+    struct rec_error err;
+    look_file(a, file);
+    if (watched(c, file))
+        return CMD_OK;
+    bool named = cmd_hook_env("BERTH_GIT", git, sizeof git);
+    if (named ? !same_folder(git, a->repo) : !access(CMD_ENV_FILE, F_OK)) {
+        if (named)
+            rec_fail(&err, EEXIST, "this host follows '%s': " CMD_ENV_FILE " names it, and not '%s'", git, a->repo);
+        else
+            rec_fail(&err, EEXIST, CMD_ENV_FILE " is there and names no repository, so a push would not be applied");
+        rec_hint(&err, "if it is to follow this one, set BERTH_GIT and BERTH_SPEC there, or take the file away");
+        return cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
+    }
+    /* One whose repository is gone is in nobody's way. */
+    if (dropin_of(c, file, &other) == DROPIN_OTHER && !access(other, F_OK)) {
+        rec_fail(&err, EEXIST, "berth-look.path listens to '%s', another repository's", other);
+        rec_hint(&err, "`berth hook uninstall` there first");
+        return cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
+    }
+    return CMD_OK;
+}
+
 /* A user who pushes cannot apply: a unit of root's looks when that user says so, and the environment file tells it at what. */
 static enum cmd_exit listen_for(struct cmd *c, const struct cmd_git_about *a, const char *branch)
 {
-    char file[1200];
+    char file[1200], spec[1400], uid[24];
     struct stat st, there;
     struct rec_error err;
     struct cmd_out text = {.fd = -1}, unit = {.fd = -1};
-    snprintf(file, sizeof file, "%s" CMD_LOOK_FILE, a->repo);
+    look_file(a, file);
     if (stat(a->repo, &st))
         return failed(c, "look at", a->repo, errno);
     int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0644);
@@ -170,13 +299,20 @@ static enum cmd_exit listen_for(struct cmd *c, const struct cmd_git_about *a, co
         return failed(c, "make", file, code);
     }
     close(fd);
+    if (watched(c, file)) {
+        cmd_put(talk(c), "  berth-look.path listens already\n");
+        return CMD_OK;
+    }
+    snprintf(spec, sizeof spec, "refs/heads/%s:%s", branch, spec_of(c));
+    snprintf(uid, sizeof uid, "%u", st.st_uid);
     cmd_put(&text, "# What the host is to be: berth.service (boot, timer) and berth-look.service (a push) apply this.\n");
-    cmd_printf(&text, "BERTH_GIT=%s\nBERTH_SPEC=refs/heads/%s:%s\n", a->repo, branch, spec_of(c));
+    setting(&text, "BERTH_GIT", a->repo);
+    setting(&text, "BERTH_SPEC", spec);
     if (st.st_uid)
-        cmd_printf(&text, "BERTH_GIT_OWNER=%u\n", st.st_uid);
+        setting(&text, "BERTH_GIT_OWNER", uid);
     if (c->args.host)
-        cmd_printf(&text, "BERTH_HOST=%s\n", c->args.host);
-    cmd_printf(&unit, "[Path]\nPathChanged=%s\n", file);
+        setting(&text, "BERTH_HOST", c->args.host);
+    watch(&unit, file);
     enum cmd_exit code = CMD_OK;
     if (!access(CMD_ENV_FILE, F_OK))
         cmd_printf(talk(c), "  %s is there and stays as it is\n", CMD_ENV_FILE);
@@ -184,7 +320,7 @@ static enum cmd_exit listen_for(struct cmd *c, const struct cmd_git_about *a, co
         code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
     static const char *const enable[3] = {"--now", "berth-look.path"};
     if (code == CMD_OK && systemd()) {
-        if (rec_dir_make(LOOK_DROPIN, 0755, &err) || rec_file_write(LOOK_DROPIN "/repository.conf", unit.text, unit.n, 0644, &err) ||
+        if (rec_dir_make(LOOK_DROPIN, 0755, &err) || rec_file_write(LOOK_DROPIN_FILE, unit.text, unit.n, 0644, &err) ||
             systemctl(c, "daemon-reload", NULL, NULL, &err) || systemctl(c, "enable", enable, NULL, &err))
             code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
         else
@@ -219,6 +355,9 @@ int cmd_hook_install(struct cmd *c)
     /* Who pushes is not always who owns the repository. */
     if (!stat(a.repo, &st) && st.st_uid)
         snprintf(owner, sizeof owner, "%u", st.st_uid);
+    bool listens = c->args.apply && !geteuid() && !*a.work;
+    if (listens && (code = free_to_listen(c, &a)) != CMD_OK)
+        return code;
     cmd_put(talk(c), "Hooks in ");
     cmd_safe(talk(c), a.hooks);
     cmd_put(talk(c), *a.hooks_set ? " (core.hooksPath)\n" : "\n");
@@ -227,7 +366,7 @@ int cmd_hook_install(struct cmd *c)
     for (size_t i = 0; code == CMD_OK && i < cmd_n_hook_events; i++)
         if (wanted(c, &a, &cmd_hook_events[i]))
             code = install_one(c, &a, &cmd_hook_events[i], branch, c->args.git_owner ? c->args.git_owner : *owner ? owner : NULL);
-    if (code == CMD_OK && c->args.apply && !geteuid() && !*a.work)
+    if (code == CMD_OK && listens)
         code = listen_for(c, &a, branch);
     return code == CMD_OK && c->args.json ? (enum cmd_exit)cmd_hook_status(c) : code;
 }
@@ -235,20 +374,23 @@ int cmd_hook_install(struct cmd *c)
 static enum cmd_exit forget(struct cmd *c, const struct cmd_git_about *a)
 {
     static const char *const disable[3] = {"--now", "berth-look.path"};
-    char file[1200];
+    char file[1200], *other;
     struct rec_error err;
-    snprintf(file, sizeof file, "%s" CMD_LOOK_FILE, a->repo);
+    look_file(a, file);
     if (geteuid() || access(file, F_OK))
         return CMD_OK;
-    if (systemd() && systemctl(c, "disable", disable, NULL, &err))
+    bool ours = dropin_of(c, file, &other) == DROPIN_OURS;
+    if (ours && systemd() && systemctl(c, "disable", disable, NULL, &err))
         cmd_tell(c, &err);
-    unlink(LOOK_DROPIN "/repository.conf");
-    rmdir(LOOK_DROPIN);
-    if (systemd() && systemctl(c, "daemon-reload", NULL, NULL, &err))
+    if (ours) {
+        unlink(LOOK_DROPIN_FILE);
+        rmdir(LOOK_DROPIN);
+    }
+    if (ours && systemd() && systemctl(c, "daemon-reload", NULL, NULL, &err))
         cmd_tell(c, &err);
     if (unlink(file))
         return failed(c, "remove", file, errno);
-    if (systemd())
+    if (ours && systemd())
         cmd_put(talk(c), "  berth-look.path no longer listens; " CMD_ENV_FILE " stays: the timer and the boot unit read it\n");
     return CMD_OK;
 }

@@ -233,3 +233,44 @@ hold() {
     exits 0 on berth hook uninstall --repo /srv/git/infra.git --git-owner git
     exits 3 on /run/current-system/sw/bin/systemctl is-active -q berth-look.path
 }
+
+@test "a host follows one repository: another is refused, and taking that away leaves the first alone" {
+    exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply
+    on cp /etc/systemd/system/berth-look.path.d/repository.conf /etc/berth/berth.env /root/ >&2
+    on setpriv --reuid git --regid git --clear-groups git init -q --bare -b main '/srv/git/50%off "x".git' >&2
+    local other='/srv/git/50%off "x".git'
+    exits 4 on berth hook install --repo "$other" --git-owner git --apply
+    assert_match "$stderr" "this host follows '/srv/git/infra.git/': /etc/berth/berth.env names it"
+    # Even where somebody has taken the environment file away.
+    on rm /etc/berth/berth.env
+    exits 4 on berth hook install --repo "$other" --git-owner git --apply
+    assert_match "$stderr" "berth-look.path listens to '/srv/git/infra.git/berth-look'"
+    exits 1 on test -e "$other/hooks/pre-receive"
+    on sh -c 'echo BERTH_METRICS=/run/m >/etc/berth/berth.env'
+    exits 4 on berth hook install --repo "$other" --git-owner git --apply
+    assert_match "$stderr" 'names no repository'
+    on mv /root/berth.env /etc/berth/berth.env
+    # Its hooks without a listener, and away again, as an installation of old left them.
+    exits 0 on berth hook install --repo "$other" --git-owner git
+    on touch "$other/berth-look"
+    exits 0 on berth hook uninstall --repo "$other" --git-owner git
+    refute_match "$output" 'no longer listens'
+    exits 0 on cmp /root/repository.conf /etc/systemd/system/berth-look.path.d/repository.conf
+    exits 0 on systemctl is-active -q berth-look.path
+    exits 0 as_git 'git add berth.yaml && git commit -qm "two containers" && git push origin main'
+    assert_match "$output" 'remote: Applied [0-9]+ steps'
+    # The first makes way; signs that systemd would read as its own do not matter.
+    exits 0 on berth hook uninstall --repo /srv/git/infra.git --git-owner git
+    on rm /etc/berth/berth.env
+    exits 0 on berth hook install --repo "$other" --git-owner git --apply
+    exits 0 on systemctl show -P Paths berth-look.path
+    assert_match "$output" "/srv/git/50%off \"x\".git/berth-look"
+    as_git "git remote set-url origin '$other'" >&2
+    exits 0 as_git 'git commit -q --allow-empty -m again && git push origin main'
+    assert_match "$output" 'remote: Nothing to do'
+    # A unit that is there for this already, as a NixOS host has it, is enough.
+    on sh -c 'mv /etc/systemd/system/berth-look.path.d/repository.conf /etc/systemd/system/berth-look.path.d/module.conf; rm /etc/berth/berth.env; systemctl daemon-reload'
+    exits 0 on berth hook install --repo "$other" --git-owner git --apply
+    assert_match "$output" 'listens already'
+    exits 1 on test -e /etc/berth/berth.env
+}

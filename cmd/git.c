@@ -231,6 +231,7 @@ static enum cmd_exit refusal(const struct git_frame *f, struct cmd_git *out, str
         rec_hint(err, "%s", hint);
     out->absent = !strcmp(kind, "absent");
     out->no_revision = !strcmp(kind, "norev");
+    out->exotic = !strcmp(kind, "exotic");
     return !strcmp(kind, "refused")                                           ? CMD_REFUSED
            : !strcmp(kind, "spec") || out->absent || out->no_revision ? CMD_BAD_SPEC
                                                                       : CMD_FAILED;

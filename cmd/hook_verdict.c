@@ -31,8 +31,9 @@ static void screenful(struct cmd_out *to, const struct cmd_out *from, const char
     }
 }
 
-/* Plan one change of the spec and print it. `branch`: this is the branch that is applied, so denials count. */
-static enum cmd_exit look_at(struct cmd *c, const char *ref, const char *old, const char *new, bool branch)
+/* Plan one change of the spec and print it. `branch`: this is the branch that is applied, so denials count. `own`: `old` is what this one
+ * had before. */
+static enum cmd_exit look_at(struct cmd *c, const char *ref, const char *old, const char *new, bool branch, bool own)
 {
     struct cmd one = {.args = c->args};
     struct rec_error err = {0};
@@ -83,9 +84,21 @@ static enum cmd_exit look_at(struct cmd *c, const char *ref, const char *old, co
         cmd_put(&c->out, title);
         cmd_put(&c->out, "\n");
         screenful(&c->out, &text, "berth validate");
-    } else if (r.to.absent && r.from_nothing) {
-        code = CMD_OK;      /* neither side has a spec */
-    } else if (r.to.absent && !branch) {
+    } else if (r.to.exotic) {
+        cmd_put(&c->out, "berth: what is staged is not shown: ");
+        cmd_safe(&c->out, err.text);
+        cmd_put(&c->out, "\n");
+        code = CMD_OK;
+    } else if (r.to.absent && (!branch || r.from_nothing)) {
+        /* It may do without; what goes unseen from now on is worth a line. */
+        if (own && !r.from_nothing) {
+            cmd_put(&c->out, "berth: ");
+            cmd_safe(&c->out, err.text);
+            cmd_put(&c->out, " any more, so no plan is shown");
+            cmd_put(&c->out, strncmp(err.hint, "there is", 8) ? "" : "; ");
+            cmd_safe(&c->out, strncmp(err.hint, "there is", 8) ? "" : err.hint);
+            cmd_put(&c->out, "\n");
+        }
         code = CMD_OK;
     } else {
         cmd_put(&c->out, title);
@@ -156,7 +169,7 @@ int cmd_hook_pre_receive(struct cmd *c, char *input)
         free(text);
         if (!old && branch && applied(c, last))
             old = last;
-        enum cmd_exit code = look_at(c, w[2], old, w[1], branch);
+        enum cmd_exit code = look_at(c, w[2], old, w[1], branch, false);
         worst = code != CMD_OK && worst == CMD_OK ? code : worst;
     }
     if (worst != CMD_OK)
@@ -176,7 +189,7 @@ int cmd_hook_pre_commit(struct cmd *c, char *input)
         return CMD_OK;
     bool first = cmd_git_read(&head, &text, &len, &g, &ignored) != CMD_OK;
     free(text);
-    return look_at(c, "commit", first ? NULL : "HEAD", NULL, false);
+    return look_at(c, "commit", first ? NULL : "HEAD", NULL, false, true);
 }
 
 int cmd_hook_pre_push(struct cmd *c, char *input)
@@ -195,7 +208,7 @@ int cmd_hook_pre_push(struct cmd *c, char *input)
         free(text);
         if (known && cmd_range_same(&theirs, &ours))
             continue;
-        enum cmd_exit code = look_at(c, w[2], known ? w[3] : NULL, w[1], false);
+        enum cmd_exit code = look_at(c, w[2], known ? w[3] : NULL, w[1], false, true);
         worst = code != CMD_OK && worst == CMD_OK ? code : worst;
     }
     return worst;

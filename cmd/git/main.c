@@ -64,7 +64,8 @@ static void end(void)
     exit(fflush(stdout) ? 1 : 0);
 }
 
-/* `kind`: "refused", "spec", "absent" (no such file), "norev" (no such revision) or "failed": which exit code berth ends with. */
+/* `kind`: "refused", "spec", "absent" (no such file), "norev" (no such revision), "exotic" (an index for git alone) or "failed": which exit
+ * code berth ends with. */
 __attribute__((noreturn, format(printf, 3, 4))) static void fail(const char *kind, const char *hint, const char *format, ...)
 {
     char said[1024];
@@ -312,12 +313,27 @@ static git_oid walk(git_repository *repo, git_tree *root, const char *path, cons
     return id;
 }
 
+/* "exotic": what only git itself can read (a split index), or what lies where a reader of this repository may not look. */
 static git_index *index_of(git_repository *repo, const char *file)
 {
     git_index *index;
     if (file && *file ? git_index_open(&index, file) : git_repository_index(&index, repo))
-        fail("failed", NULL, "cannot read the index: %s", why());
+        fail("exotic", NULL, "cannot read the index: %s", why());
     return index;
+}
+
+/* One that has the same name as what is not there, for the hint: it was moved. */
+__attribute__((noreturn)) static void not_staged(git_index *index, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *hit = NULL;
+    char hint[700] = "git add it first";
+    for (size_t i = 0; i < git_index_entrycount(index) && !hit; i++) {
+        const char *p = git_index_get_byindex(index, i)->path, *last = strrchr(p, '/');
+        hit = strcmp(last ? last + 1 : p, base) ? NULL : p;
+    }
+    if (hit)
+        snprintf(hint, sizeof hint, "there is one of that name: %s", hit);
+    fail("absent", hint, "there is no file '%s' in the index", path);
 }
 
 static git_oid staged(git_repository *repo, const char *file, const char *path)
@@ -327,7 +343,7 @@ static git_oid staged(git_repository *repo, const char *file, const char *path)
     if (!e && git_index_get_bypath(index, path, 2))
         fail("spec", "end the merge first", "'%s' has a merge conflict", path);
     if (!e)
-        fail("spec", "git add it first", "there is no file '%s' in the index", path);
+        not_staged(index, path);
     check_mode(path, "the index", e->mode);
     return e->id;
 }

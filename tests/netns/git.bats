@@ -597,6 +597,47 @@ hostile() {
     assert_eq "$(ls .git/hooks | grep -v sample | xargs)" pre-commit
 }
 
+@test "a commit is not refused for what is no fault of its spec: none, moved, removed, an index of another kind" {
+    exits 0 here hook install
+    say() { exits 0 git commit -m x "$@"; assert_match "$stderr" "${want?}"; }
+    # Away, moved, and with none at all.
+    mkdir x && git mv berth.yaml x/
+    want="berth: there is no file 'berth.yaml' in the index any more, so no plan is shown; there is one of that name: x/berth.yaml" say
+    echo 1 >other && git add other
+    exits 0 git commit -qm unrelated
+    assert_eq "$output$stderr" ''
+    git mv x/berth.yaml . && git -c core.hooksPath=/dev/null commit -qm back
+    git rm -q berth.yaml
+    want="berth: there is no file 'berth.yaml' in the index any more, so no plan is shown" say
+    refute_match "$stderr" 'of that name'
+    echo 2 >other && git add other
+    exits 0 git commit -qm unrelated
+    assert_eq "$output$stderr" ''
+    git init -q --bare ../far.git && git remote add origin ../far.git
+    exits 0 git push -q origin main
+    git init -q ../none && exits 0 here hook install --repo ../none
+    exits 0 git -C ../none commit -q --allow-empty -m first
+    echo 1 >../none/other && git -C ../none add other
+    exits 0 git -C ../none commit -qm other
+    assert_eq "$output$stderr" ''
+    # What only git can read is no reason to refuse, and said in a line.
+    two >berth.yaml && git add berth.yaml && git -c core.hooksPath=/dev/null commit -qm there
+    cp .git/index "$BATS_TEST_TMPDIR/index"
+    echo '      three: {address: 10.9.0.30, runtime: netns}' >>berth.yaml
+    GIT_INDEX_FILE=$BATS_TEST_TMPDIR/index git add berth.yaml
+    GIT_INDEX_FILE=$BATS_TEST_TMPDIR/index exits 0 git commit -qm elsewhere
+    assert_match "$stderr" '^berth: what is staged is not shown: cannot read the index'
+    git reset -q --hard && git update-index --split-index
+    echo '      four: {address: 10.9.0.40, runtime: netns}' >>berth.yaml && git add berth.yaml
+    exits 0 git commit -qm split
+    assert_match "$stderr" '^berth: what is staged is not shown: cannot read the index'
+    git update-index --no-split-index
+    # A bad one is refused as ever.
+    echo '      bad: 10.99.0.1' >>berth.yaml && git add berth.yaml
+    exits 1 git commit -qm bad
+    assert_match "$stderr" 'error\[E012\]'
+}
+
 @test "hooks where names have blanks and letters of other alphabets; first push, packed refs, shallow clone, worktree, submodule" {
     local dir="../m\303\266tley repos" bare
     dir=$(printf "$dir") bare="$dir/infra one.git"

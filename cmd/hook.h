@@ -1,6 +1,6 @@
 /* cmd/hook.h — git hooks: written, taken away, and what they do when git calls them.
  * Files    HOOKS/EVENT, a small shell script that calls `berth hook EVENT`; HOOKS/EVENT.before-berth, the one that was there: it runs
- *          first, with the same arguments and standard input, and its verdict counts.
+ *          first, with the same arguments and standard input. Before a change its verdict counts; after one ours follows all the same.
  * Source   githooks(5). */
 #ifndef CMD_HOOK_H
 #define CMD_HOOK_H

@@ -176,8 +176,16 @@ int cmd_hook_call(struct cmd *c, const struct cmd_hook_event *e)
     clock_gettime(CLOCK_REALTIME_COARSE, &began);
     char *input = e->input ? read_input() : NULL;
     int code = e->input && !input ? CMD_FAILED : before(c, input);
-    if (!code)
-        code = e->run(c, input);
+    /* What was asked before a change may stop it. After one there is nothing to stop: git takes no notice, and nor do we. */
+    bool after = !strncmp(e->name, "post-", 5) && (!e->input || input);
+    if (code && after) {
+        cmd_printf(&c->err, "berth: the %s hook that was there before ended with %d\n", e->name, code);
+        cmd_out_flush(&c->err);
+    }
+    if (!code || after) {
+        int own = e->run(c, input);
+        code = own ? own : code;
+    }
     free(input);
     return code;
 }

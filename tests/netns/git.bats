@@ -502,6 +502,28 @@ hostile() {
     push 0 'main is deleted; nothing is applied until it is there again' :main
 }
 
+@test "an earlier hook that fails after a push or a checkout is told of, and does not stop the apply" {
+    git clone -q --bare . ../infra.git
+    git remote add origin ../infra.git
+    printf '#!/bin/sh\nexit 3\n' >../infra.git/hooks/post-receive && chmod 755 ../infra.git/hooks/post-receive
+    cp ../infra.git/hooks/post-receive .git/hooks/post-checkout
+    exits 0 berth hook install --repo "$BATS_TEST_TMPDIR/infra.git" --apply
+    exits 0 berth hook install --repo "$R" --apply
+    echo '      three: {address: 10.9.0.30, runtime: netns}' >>berth.yaml && git -c core.hooksPath=/dev/null commit -qam three
+    exits 0 host sh -c "cd '$R' && HOME='$HOME' git push origin main"
+    assert_match "$stderr" 'remote: berth: the post-receive hook that was there before ended with 3'
+    assert_match "$stderr" 'remote: Applied [0-9]+ steps'
+    exits 0 host test -e /run/netns/three
+    git -c core.hooksPath=/dev/null checkout -q -b side HEAD~1
+    exits 1 host sh -c "cd '$R' && HOME='$HOME' git checkout -q main"
+    assert_match "$stderr" 'the post-checkout hook that was there before ended with 3'
+    # One that is asked before has its say, as ever.
+    cp ../infra.git/hooks/before-berth/post-receive ../infra.git/hooks/before-berth/pre-receive 2>/dev/null ||
+        cp ../infra.git/hooks/post-receive.before-berth ../infra.git/hooks/pre-receive.before-berth
+    git commit -q --allow-empty -m more
+    exits 1 host sh -c "cd '$R' && HOME='$HOME' git push origin main"
+}
+
 @test "whoever pushes as root waits for their turn no longer than a minute, and is applied all the same" {
     git clone -q --bare . ../infra.git
     git remote add origin ../infra.git

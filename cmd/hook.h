@@ -1,5 +1,5 @@
 /* cmd/hook.h — git hooks: written, taken away, and what they do when git calls them.
- * Files    HOOKS/EVENT, a small shell script that calls `berth hook EVENT`; HOOKS/EVENT.before-berth, the one that was there: it runs
+ * Files    HOOKS/EVENT, a small shell script that calls `berth hook EVENT`; HOOKS/before-berth/EVENT, the one that was there: it runs
  *          first, with the same arguments and standard input. Before a change its verdict counts; after one ours follows all the same.
  * Source   githooks(5). */
 #ifndef CMD_HOOK_H
@@ -7,7 +7,8 @@
 #include "cmd/range.h"
 
 #define CMD_HOOK_MARK   "# berth-hook 1:"
-#define CMD_HOOK_BEFORE ".before-berth"
+#define CMD_HOOK_BEFORE "before-berth"          /* a folder: a hook may look at its own name */
+#define CMD_HOOK_OLD    ".before-berth"         /* where it was kept once: beside, under another name */
 #define CMD_LOOK_FILE   "berth-look"            /* in the repository: its change says "look now" to berth-look.path */
 #define CMD_LOOK_DIR    "/run/berth-look"       /* what came of it, a file a commit, for the pusher to read */
 #define CMD_ENV_FILE    "/etc/berth/berth.env"

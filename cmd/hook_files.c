@@ -3,6 +3,7 @@
 #include "cmd/render/json.h"
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -50,7 +51,7 @@ static void script(struct cmd *c, const struct cmd_hook_event *e, const char *br
     exe[n > 0 ? n : 0] = 0;
     cmd_put(o, "#!/bin/sh\n" CMD_HOOK_MARK " made by `berth hook install`, taken away by `berth hook uninstall`.\nexec ");
     quoted(o, exe);
-    cmd_printf(o, " hook %s --before \"$0" CMD_HOOK_BEFORE "\"", e->name);
+    cmd_printf(o, " hook %s --before \"${0%%/*}/" CMD_HOOK_BEFORE "/%s\"", e->name, e->name);
     option(o, "--spec", spec_of(c));
     option(o, "--branch", branch);
     option(o, "--deny", c->args.deny);
@@ -102,28 +103,99 @@ static struct cmd_out *talk(struct cmd *c)
     return c->args.json ? &c->err : &c->out;
 }
 
+static bool there(const char *path)
+{
+    return !faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW);
+}
+
+struct places {
+    char hook[1200], kept[1300], old[1300];     /* kept: the one that was there; old: where berth kept it once */
+};
+
+static void places_of(const char *dir, const char *event, struct places *p)
+{
+    snprintf(p->hook, sizeof p->hook, "%s/%s", dir, event);
+    snprintf(p->kept, sizeof p->kept, "%s/" CMD_HOOK_BEFORE "/%s", dir, event);
+    snprintf(p->old, sizeof p->old, "%s" CMD_HOOK_OLD, p->hook);
+}
+
+/* Into the folder (`in`) or out of it, over what is there. A link that counts from where it stands is made to count from there. 0 or -1 with errno. */
+static int move(const char *from, const char *to, bool in)
+{
+    char target[PATH_MAX], moved[PATH_MAX + 3];
+    ssize_t n = readlink(from, target, sizeof target - 1);
+    if (n < 0 || *target == '/' || (!in && strncmp(target, "../", 3)))
+        return rename(from, to);
+    target[n] = 0;
+    snprintf(moved, sizeof moved, "%s%s", in ? "../" : "", in ? target : target + 3);
+    return (!in && unlink(to) && errno != ENOENT) || symlink(moved, to) || unlink(from) ? -1 : 0;
+}
+
+/* The folder, with a link to each helper that a hook may look for beside itself. */
+static int folder(const char *hooks)
+{
+    char path[1300], link[PATH_MAX], target[300];
+    snprintf(path, sizeof path, "%s/" CMD_HOOK_BEFORE, hooks);
+    if (mkdir(path, 0755) && errno != EEXIST)
+        return -1;
+    DIR *d = opendir(hooks);
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        size_t n = strlen(e->d_name);
+        if (*e->d_name == '.' || !strcmp(e->d_name, CMD_HOOK_BEFORE) || cmd_hook_find(e->d_name) ||
+            (n > 7 && !strcmp(e->d_name + n - 7, ".sample")) || strstr(e->d_name, CMD_HOOK_OLD))
+            continue;
+        snprintf(link, sizeof link, "%s/%s", path, e->d_name);
+        snprintf(target, sizeof target, "../%s", e->d_name);
+        if (symlink(target, link) && errno != EEXIST)
+            break;      /* a convenience */
+    }
+    if (d)
+        closedir(d);
+    return 0;
+}
+
+/* Those links, and the folder once nothing is in it. */
+static void unfolder(const char *hooks)
+{
+    char path[1300], link[PATH_MAX], target[300];
+    snprintf(path, sizeof path, "%s/" CMD_HOOK_BEFORE, hooks);
+    DIR *d = opendir(path);
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        snprintf(link, sizeof link, "%s/%s", path, e->d_name);
+        ssize_t n = cmd_hook_find(e->d_name) ? -1 : readlink(link, target, sizeof target - 1);
+        target[n > 0 ? n : 0] = 0;
+        if (n > 3 && !strncmp(target, "../", 3) && !strcmp(target + 3, e->d_name))
+            unlink(link);
+    }
+    if (d)
+        closedir(d);
+    rmdir(path);
+}
+
 static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_event *e, const char *branch,
                                  const char *owner)
 {
-    char path[1200], before[1300], *have;
+    char *have;
+    struct places p;
     struct cmd_out text = {.fd = -1};
     struct rec_error err;
     enum cmd_exit code = CMD_OK;
-    snprintf(path, sizeof path, "%s/%s", a->hooks, e->name);
-    snprintf(before, sizeof before, "%s" CMD_HOOK_BEFORE, path);
+    places_of(a->hooks, e->name, &p);
     script(c, e, branch, owner, &text);
-    enum state s = state_of(path, &have);
-    if (s == OURS && !strcmp(have, text.text)) {
+    enum state s = state_of(p.hook, &have);
+    /* What is to be kept, and is not yet where it is kept now. */
+    const char *from = s == OTHER ? p.hook : there(p.old) ? p.old : NULL;
+    if (s == OURS && !from && !strcmp(have, text.text)) {
         cmd_printf(talk(c), "  %-14s is there already\n", e->name);
-    } else if (s == OTHER && !faccessat(AT_FDCWD, before, F_OK, AT_SYMLINK_NOFOLLOW)) {
-        rec_fail(&err, EEXIST, "'%s' is not berth's, and '%s' is there as well", path, before);
+    } else if ((from && there(p.kept)) || (s == OTHER && there(p.old))) {
+        rec_fail(&err, EEXIST, "'%s' is not berth's, and '%s' is there as well", from, there(p.kept) ? p.kept : p.old);
         rec_hint(&err, "another program has replaced berth's hook: take one of the two away");
         code = cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
-    } else if (s == OTHER && rename(path, before)) {
-        code = failed(c, "move aside", path, errno);
-    } else if (rec_file_write(path, text.text, text.n, 0755, &err)) {
-        if (s == OTHER)
-            rename(before, path);
+    } else if (from && (folder(a->hooks) || move(from, p.kept, true))) {
+        code = failed(c, "move aside", from, errno);
+    } else if (rec_file_write(p.hook, text.text, text.n, 0755, &err)) {
+        if (from)
+            move(p.kept, from, false);
         code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
     } else {
         cmd_printf(talk(c), "  %-14s %s\n", e->name,
@@ -416,22 +488,25 @@ int cmd_hook_uninstall(struct cmd *c)
         return code;
     folders(&a, dirs);
     for (size_t i = 0; i < 2 * cmd_n_hook_events; i++) {
-        char path[1200], before[1300], *text;
+        char *text;
+        struct places p;
         const char *name = cmd_hook_events[i % cmd_n_hook_events].name, *dir = dirs[i / cmd_n_hook_events];
-        snprintf(path, sizeof path, "%s/%s", dir, name);
-        snprintf(before, sizeof before, "%s" CMD_HOOK_BEFORE, path);
-        if (!*dir || state_of(path, &text) != OURS)
+        places_of(dir, name, &p);
+        if (!*dir || state_of(p.hook, &text) != OURS)
             continue;
-        bool back = !faccessat(AT_FDCWD, before, F_OK, AT_SYMLINK_NOFOLLOW);
-        if (back ? rename(before, path) : unlink(path))
-            return failed(c, "remove", path, errno);
-        cmd_printf(talk(c), "  %-14s %s%s", name, back ? "removed; the hook that was there before is back" : "removed", *dirs[1] ? ", in " : "\n");
+        const char *kept = there(p.kept) ? p.kept : there(p.old) ? p.old : NULL;
+        if (!kept ? unlink(p.hook) : kept == p.kept ? move(kept, p.hook, false) : rename(kept, p.hook))
+            return failed(c, "remove", p.hook, errno);
+        cmd_printf(talk(c), "  %-14s %s%s", name, kept ? "removed; the hook that was there before is back" : "removed", *dirs[1] ? ", in " : "\n");
         if (*dirs[1]) {
             cmd_safe(talk(c), dir);
             cmd_put(talk(c), "\n");
         }
         n++;
     }
+    for (size_t i = 0; i < 2; i++)
+        if (*dirs[i])
+            unfolder(dirs[i]);
     if (!n)
         cmd_put(talk(c), "There is no hook of berth's here.\n");
     code = forget(c, &a);
@@ -441,15 +516,17 @@ int cmd_hook_uninstall(struct cmd *c)
 /* One hook, as a line and as data. */
 static json_t *tell_one(struct cmd *c, const char *dir, const struct cmd_hook_event *e, bool if_none)
 {
-    char path[1200], before[1300], *text;
-    snprintf(path, sizeof path, "%s/%s", dir, e->name);
-    snprintf(before, sizeof before, "%s" CMD_HOOK_BEFORE, path);
-    enum state s = state_of(path, &text);
-    bool chained = s == OURS && !faccessat(AT_FDCWD, before, F_OK, AT_SYMLINK_NOFOLLOW), runs = !access(path, X_OK);
-    char *options = s == OURS ? strstr(text, CMD_HOOK_BEFORE "\"") : NULL, *end = options ? strstr(options, " -- ") : NULL;
+    char *text;
+    struct places p;
+    places_of(dir, e->name, &p);
+    enum state s = state_of(p.hook, &text);
+    bool chained = s == OURS && (there(p.kept) || there(p.old)), runs = !access(p.hook, X_OK);
+    /* What stands between the name of the hook before and its arguments. */
+    char *options = s == OURS ? strstr(text, " --before \"") : NULL, *end = options ? strstr(options, " -- ") : NULL;
     if (end)
         *end = 0;
-    options = end ? options + strlen(CMD_HOOK_BEFORE "\"") + (options[strlen(CMD_HOOK_BEFORE "\"")] == ' ') : NULL;
+    options = end ? strchr(options + strlen(" --before \""), '"') : NULL;
+    options = options ? options + 1 + (options[1] == ' ') : NULL;
     json_t *one = json_object();
     json_object_set_new(one, "event", json_string(e->name));
     json_object_set_new(one, "state", json_string(s == OURS ? "berth" : s == OTHER ? "other" : "none"));

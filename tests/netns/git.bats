@@ -502,6 +502,51 @@ hostile() {
     push 0 'main is deleted; nothing is applied until it is there again' :main
 }
 
+@test "an earlier hook runs under its own name, beside its helpers, and comes back as it was; so does one kept as it was kept once" {
+    local hooks=.git/hooks was
+    rm -f "$hooks"/*
+    printf '#!/bin/sh\necho "I am ${0##*/}: $("${0%%/*}/helper") $*"\n' >"$hooks/pre-push" && chmod 710 "$hooks/pre-push"
+    printf '#!/bin/sh\necho help\n' >"$hooks/helper" && chmod 755 "$hooks/helper"
+    mkdir tools && printf '#!/bin/sh\necho "linked ${0##*/}"\n' >tools/check && chmod 755 tools/check && ln -s ../../tools/check "$hooks/pre-commit"
+    listing() { (cd "$hooks" && find . -printf '%P %M %l\n' | sort && sort -z <(find . -type f -print0) | xargs -0 md5sum); }
+    was=$(listing)
+    git init -q --bare ../far.git && git remote add origin ../far.git
+    exits 0 here hook install
+    assert_match "$output" 'the hook that was there runs first'
+    exits 0 here hook status --json
+    assert_eq "$(json '[.events[] | select(.chained) | .event] | join(" ")')" 'pre-commit pre-push'
+    assert_match "$(json '.events[] | select(.event == "pre-push") | .options')" "^--spec 'berth.yaml' --branch 'main'"
+    exits 0 git push origin main
+    assert_match "$output$stderr" 'I am pre-push: help origin ../far.git'
+    exits 0 git commit -q --allow-empty -m x
+    assert_match "$output$stderr" 'linked pre-commit'
+    exits 0 here hook install
+    assert_match "$output" 'is there already'
+    exits 0 here hook uninstall
+    assert_eq "$(listing)" "$was"
+    # As it was kept once: renewed by an installation, and put back without one.
+    once() {
+        mv "$hooks/pre-push" "$hooks/pre-push.before-berth"
+        printf '#!/bin/sh\n# berth-hook 1: made by `berth hook install`, taken away by `berth hook uninstall`.\nexec %s hook pre-push --before "$0.before-berth" --spec berth.yaml -- "$@"\n' \
+            "'$BERTH'" >"$hooks/pre-push" && chmod 755 "$hooks/pre-push"
+    }
+    once
+    git commit -q --allow-empty -m old
+    exits 0 git push origin main
+    assert_match "$output$stderr" 'I am pre-push.before-berth: help'
+    exits 0 here hook status --json
+    assert_eq "$(json '.events[] | select(.event == "pre-push") | "\(.chained) \(.options)"')" 'true --spec berth.yaml'
+    exits 0 here hook uninstall
+    assert_eq "$(listing)" "$was"
+    once
+    exits 0 here hook install
+    git commit -q --allow-empty -m new
+    exits 0 git push origin main
+    assert_match "$output$stderr" 'I am pre-push: help'
+    exits 0 here hook uninstall
+    assert_eq "$(listing)" "$was"
+}
+
 @test "an earlier hook that fails after a push or a checkout is told of, and does not stop the apply" {
     git clone -q --bare . ../infra.git
     git remote add origin ../infra.git
@@ -518,8 +563,7 @@ hostile() {
     exits 1 host sh -c "cd '$R' && HOME='$HOME' git checkout -q main"
     assert_match "$stderr" 'the post-checkout hook that was there before ended with 3'
     # One that is asked before has its say, as ever.
-    cp ../infra.git/hooks/before-berth/post-receive ../infra.git/hooks/before-berth/pre-receive 2>/dev/null ||
-        cp ../infra.git/hooks/post-receive.before-berth ../infra.git/hooks/pre-receive.before-berth
+    cp ../infra.git/hooks/before-berth/post-receive ../infra.git/hooks/before-berth/pre-receive
     git commit -q --allow-empty -m more
     exits 1 host sh -c "cd '$R' && HOME='$HOME' git push origin main"
 }

@@ -3,6 +3,7 @@
 #include "cmd/cmd.h"
 #include "cmd/range.h"
 #include "cmd/converge.h"
+#include "cmd/observe.h"
 #include "cmd/render/render.h"
 #include <errno.h>
 #include <stdio.h>
@@ -148,8 +149,13 @@ int cmd_plan(struct cmd *c)
 int cmd_apply(struct cmd *c)
 {
     struct cmd_converge v = {.format = "berth.apply", .verb = "apply", .done = "Applied", .dry = c->args.dry};
+    struct rec_error err;
     enum cmd_exit code = cmd_load(c, CMD_SPEC_NEEDED, v.format);
-    return code == CMD_OK ? cmd_converge(c, &v) : code;
+    if (code == CMD_OK)
+        code = cmd_converge(c, &v);
+    if (code != CMD_OK && c->args.metrics && !v.dry && !v.measured && cmd_metrics_failed(c->args.metrics, &err))
+        cmd_tell(c, &err);
+    return code;
 }
 
 /* The plan, then the question. Ctrl-C at the question is an answer, too. */

@@ -142,7 +142,8 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     report(c, v, &result, count_wanted(v, &want));
     if (!v->dry)
         cmd_journal_steps(c, &result);
-    if (!v->dry && c->args.metrics && cmd_metrics_write(c, c->args.metrics, &result, &err))
+    v->measured = !v->dry && c->args.metrics;
+    if (v->measured && cmd_metrics_write(c, c->args.metrics, &result, &err))
         cmd_tell(c, &err);
     return cmd_signals_exit(cmd_exit_of_outcome(result.outcome));
 }

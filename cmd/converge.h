@@ -19,6 +19,7 @@ struct cmd_converge {
     struct cmd *cmd;
     bool        pending;        /* dry: there are steps */
     bool        asked;          /* confirm has shown the plan */
+    bool        measured;       /* the metrics file was seen to */
     enum rec_outcome outcome;
     uint64_t    started, told;  /* progress, in microseconds */
 };

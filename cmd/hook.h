@@ -47,6 +47,7 @@ int  cmd_hook_pre_push(struct cmd *c, char *input);
 /* hook_turn.c */
 struct cmd_hook_target {
     const char *git, *owner, *spec, *host;      /* spec: REV:path */
+    const char *metrics;                        /* NULL: none */
 };
 long long cmd_hook_now(void);                   /* seconds, monotonic */
 /* The commit that somebody asked for, as they wrote it into the repository: only a name for the answer, never what is applied. */

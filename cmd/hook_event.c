@@ -47,6 +47,13 @@ bool cmd_hook_line(char **input, char *word[4], size_t n)
     return k == n;
 }
 
+/* Root's own file says where; the environment is whoever's. */
+static const char *metrics(void)
+{
+    static char path[PATH_MAX];
+    return cmd_hook_env("BERTH_METRICS", path, sizeof path) && *path ? path : NULL;
+}
+
 /* When git called us: what it tells of had happened by then. */
 static struct timespec began;
 
@@ -62,7 +69,8 @@ static int post_receive(struct cmd *c, char *input)
         const char *dir = c->args.git ? c->args.git : getenv("GIT_DIR");
         snprintf(spec, sizeof spec, "%s:%.1000s", mine, cmd_hook_path(c));
         struct cmd_hook_taken taken;
-        struct cmd_hook_target t = {.git = realpath(dir && *dir ? dir : ".", git), .owner = c->args.git_owner, .spec = spec, .host = c->args.host};
+        struct cmd_hook_target t = {.git = realpath(dir && *dir ? dir : ".", git), .owner = c->args.git_owner, .spec = spec, .host = c->args.host,
+                                    .metrics = metrics()};
         return cmd_hook_turn(c, &t, CMD_HOOK_SECONDS, &taken);
     }
     return CMD_OK;
@@ -88,7 +96,8 @@ static int moved(struct cmd *c, const char *old)
         return CMD_OK;
     }
     struct cmd_hook_taken taken;
-    struct cmd_hook_target t = {.git = a.repo, .owner = c->args.git_owner, .spec = spec, .host = c->args.host};
+    struct cmd_hook_target t = {.git = a.repo, .owner = c->args.git_owner, .spec = spec, .host = c->args.host,
+                                    .metrics = metrics()};
     return cmd_hook_turn(c, &t, CMD_HOOK_SECONDS, &taken);
 }
 

@@ -277,7 +277,7 @@ static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, s
 
 int cmd_hook_look(struct cmd *c)
 {
-    struct cmd_hook_target t = {getenv("BERTH_GIT"), getenv("BERTH_GIT_OWNER"), getenv("BERTH_SPEC"), getenv("BERTH_HOST")};
+    struct cmd_hook_target t = {getenv("BERTH_GIT"), getenv("BERTH_GIT_OWNER"), getenv("BERTH_SPEC"), getenv("BERTH_HOST"), getenv("BERTH_METRICS")};
     struct cmd_hook_taken taken;
     struct rec_error err;
     char now[65];

@@ -91,6 +91,10 @@ static void run_apply(const struct cmd_hook_target *t, const char *commit, bool 
         argv[n++] = "--host";
         argv[n++] = t->host;
     }
+    if (t->metrics) {
+        argv[n++] = "--metrics";
+        argv[n++] = t->metrics;
+    }
     if (deletes) {
         argv[n++] = "--allow-deletes";
         argv[n++] = "1000000";

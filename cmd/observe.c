@@ -4,6 +4,7 @@
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include <endian.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,5 +126,33 @@ int cmd_metrics_write(const struct cmd *c, const char *path, const struct rec_re
         keep(&o, before);
     int rc = strlen(before) == o.n && !memcmp(before, o.text, o.n) ? 0 : rec_file_write(path, o.text, o.n, 0644, err);
     cmd_out_done(&o);
+    return rc;
+}
+
+int cmd_metrics_failed(const char *path, struct rec_error *err)
+{
+    static const char name[] = "berth_in_sync ", head[] =
+        "# HELP berth_in_sync Whether the last apply left this host as the spec has it.\n# TYPE berth_in_sync gauge\n";
+    struct spec_arena *a = spec_arena_new();
+    struct cmd_out o = {.fd = -1};
+    struct rec_error ignored;
+    char *before = "";
+    size_t n = 0;
+    if (!a)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (rec_file_read(a, path, 1 << 20, &before, &n, &ignored))
+        before = "";
+    cmd_put(&o, *before ? "" : head);
+    cmd_put(&o, *before ? "" : "berth_in_sync 0\n");
+    for (const char *line = before; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        if (!strncmp(line, name, sizeof name - 1))
+            cmd_put(&o, "berth_in_sync 0");
+        else
+            cmd_putn(&o, line, strcspn(line, "\n"));
+        cmd_put(&o, "\n");
+    }
+    int rc = strlen(before) == o.n && !memcmp(before, o.text, o.n) ? 0 : rec_file_write(path, o.text, o.n, 0644, err);
+    cmd_out_done(&o);
+    spec_arena_free(a);
     return rc;
 }

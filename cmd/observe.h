@@ -9,4 +9,6 @@
 void cmd_journal_steps(const struct cmd *c, const struct rec_result *r);
 /* Written whole, and only if a line of it differs: a run with nothing to do writes nothing. 0, or -errno with *err. */
 int  cmd_metrics_write(const struct cmd *c, const char *path, const struct rec_result *r, struct rec_error *err);
+/* The same for a run that failed before it read the host: out of sync, all else as it stands in the file. */
+int  cmd_metrics_failed(const char *path, struct rec_error *err);
 #endif

@@ -224,6 +224,16 @@ hold() {
     assert_match "$(on cat /tmp/last)" 'remote: Applied [0-9]+ steps'
 }
 
+@test "the metrics tell the revision as soon as the pusher knows" {
+    exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply
+    on sh -c 'echo BERTH_METRICS=/run/berth.prom >>/etc/berth/berth.env'
+    exits 0 as_git 'git add berth.yaml && git commit -qm "two containers" && git push origin main'
+    assert_match "$(on cat /run/berth.prom)" "berth_revision_info\{commit=\"$(as_git 'git rev-parse HEAD')\",ref=\"refs/heads/main\"\} 1"
+    on mv /srv/git/infra.git /srv/git/away
+    exits 1 on systemctl start berth.service
+    assert_match "$(on cat /run/berth.prom)" 'berth_in_sync 0'
+}
+
 @test "systemctl is found where NixOS has it" {
     on sh -c 'mkdir -p /run/current-system/sw/bin; mv /usr/bin/systemctl /run/current-system/sw/bin/'
     exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply

@@ -759,6 +759,26 @@ hostile() {
     host ip link del vb-one
     exits 0 berth apply --git "$R" main:berth.yaml --metrics /run/berth.prom
     assert_match "$(host cat /run/berth.prom)" 'berth_last_change_steps\{kind="port"\} 1'
+    # A run that fails before it has read anything leaves the rest as it was.
+    text=$(host cat /run/berth.prom)
+    mv "$R" "$R.away"
+    exits 65 berth apply --git "$R" main:berth.yaml --metrics /run/berth.prom
+    assert_eq "$(host cat /run/berth.prom)" "${text/berth_in_sync 1/berth_in_sync 0}"
+    before=$(host stat -c %i /run/berth.prom)
+    exits 65 berth apply --git "$R" main:berth.yaml --metrics /run/berth.prom
+    assert_eq "$(host stat -c %i /run/berth.prom)" "$before"
+    exits 65 berth apply --git "$R" main:berth.yaml --metrics /run/new.prom
+    assert_match "$(host cat /run/new.prom)" '^# HELP berth_in_sync .*berth_in_sync 0$'
+    mv "$R.away" "$R"
+    # A push keeps it, too, where root's file says so; what the pusher says is not heard.
+    git clone -q --bare . "$BATS_TEST_TMPDIR/infra.git"
+    exits 0 berth hook install --repo "$BATS_TEST_TMPDIR/infra.git" --apply
+    host sh -c 'echo "BERTH_METRICS=/run/berth.prom" >>/etc/berth/berth.env'
+    git commit -q --allow-empty -m pushed
+    exits 0 host sh -c "cd '$R' && HOME='$HOME' BERTH_METRICS=/run/theirs git push ../infra.git main"
+    assert_match "$(host cat /run/berth.prom)" "berth_in_sync 1"
+    assert_match "$(host cat /run/berth.prom)" "commit=\"$(git rev-parse HEAD)\""
+    exits 1 host test -e /run/theirs
     exits 0 berth destroy --yes
 }
 

@@ -232,9 +232,10 @@ static enum cmd_exit refusal(const struct git_frame *f, struct cmd_git *out, str
     out->absent = !strcmp(kind, "absent");
     out->no_revision = !strcmp(kind, "norev");
     out->exotic = !strcmp(kind, "exotic");
+    out->no_commit = !strcmp(kind, "thing");
     return !strcmp(kind, "refused")                                           ? CMD_REFUSED
-           : !strcmp(kind, "spec") || out->absent || out->no_revision ? CMD_BAD_SPEC
-                                                                      : CMD_FAILED;
+           : !strcmp(kind, "spec") || out->absent || out->no_revision || out->no_commit ? CMD_BAD_SPEC
+                                                                                        : CMD_FAILED;
 }
 
 static int take(const struct git_frame *f, const struct cmd_git_ask *ask, struct cmd_git *out, const struct git_record **blob)

@@ -28,6 +28,7 @@ struct cmd_git {
     long long time;             /* author's, seconds since 1970 */
     bool absent;                /* the revision is there, and has no such file */
     bool no_revision;
+    bool no_commit;             /* it is a tree or a file */
     bool exotic;                /* staged: the index is one that only git can read */
 };
 /* "REV:path": the length of REV. -1: a file's name. ":path" is what is staged. */

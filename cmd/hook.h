@@ -30,13 +30,14 @@ int cmd_hook_status(struct cmd *c);
 int cmd_hook_call(struct cmd *c, const struct cmd_hook_event *e);
 
 /* What the files of hooks share. */
-enum { CMD_HOOK_SCREEN = 24 /* lines to whoever pushes */, CMD_HOOK_SECONDS = 60 /* that they wait for an outcome */ };
+enum { CMD_HOOK_SCREEN = 24 /* lines to whoever pushes */, CMD_HOOK_BYTES = 32768, CMD_HOOK_SECONDS = 60 /* that they wait for an outcome */ };
 bool        cmd_hook_zero(const char *id);                              /* git's name of no commit */
 const char *cmd_hook_path(const struct cmd *c);
 const char *cmd_hook_branch(const struct cmd *c);
 struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev);  /* NULL: what is staged */
 bool        cmd_hook_line(char **input, char *word[4], size_t n);       /* the next line, of n words. false: none */
 
+void        cmd_hook_end(struct cmd_out *to, const struct cmd_out *said, const char *more);    /* its last screen; `more`: where all is */
 bool        cmd_hook_env(const char *name, char *out, size_t room);     /* a value of root's environment file. false: not set */
 
 /* hook_verdict.c */
@@ -53,7 +54,7 @@ long long cmd_hook_now(void);                   /* seconds, monotonic */
 /* The commit that somebody asked for, as they wrote it into the repository: only a name for the answer, never what is applied. */
 bool cmd_hook_asked(const char *git, char out[65]);
 /* One runs, one waits; whoever comes while one waits is served by that one, which reads the tip when its turn comes. After `seconds` the
- * caller is told so and goes; the turn is kept. */
+ * caller is told so and goes; the turn is kept. They see the end of what the apply says; with `seconds` 0 (no limit) all of it. */
 struct cmd_hook_taken {
     char asked[65];     /* the commit that was asked for when the turn came, or "" */
     char applied[65];   /* the one that the branch stood at then, and that was applied; "": it could not be read */

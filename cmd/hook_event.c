@@ -47,6 +47,22 @@ bool cmd_hook_line(char **input, char *word[4], size_t n)
     return k == n;
 }
 
+/* How it came out stands last, and whoever pushed has seen the plan: from the beginning of a line. */
+void cmd_hook_end(struct cmd_out *to, const struct cmd_out *said, const char *more)
+{
+    const char *text = said->text ? said->text : "", *from = text + said->n;
+    size_t lines = 0;
+    while (from > text && (from[-1] != '\n' || lines++ < CMD_HOOK_SCREEN) && text + said->n - from < CMD_HOOK_BYTES / 2)
+        from--;
+    if (from > text) {
+        if (from[-1] != '\n')
+            from += strcspn(from, "\n") + 1;
+        cmd_printf(to, "… the end of it; %s\n", more);
+    }
+    if (from < text + said->n)
+        cmd_putn(to, from, (size_t)(text + said->n - from));
+}
+
 /* Root's own file says where; the environment is whoever's. */
 static const char *metrics(void)
 {

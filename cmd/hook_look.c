@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OUTCOMES_KEPT = 16, OUTCOME_BYTES = 32768 };
+enum { OUTCOMES_KEPT = 16 };
 
 static bool listening(void)
 {
@@ -84,7 +84,7 @@ static bool ours(const struct answer *a, const struct stat *st)
 /* false: not there yet. */
 static bool outcome(struct cmd *c, const struct answer *a, enum cmd_exit *code)
 {
-    char text[OUTCOME_BYTES + 64], last[80] = "";
+    char text[CMD_HOOK_BYTES + 64], last[80] = "";
     struct stat st;
     int fd = open(a->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
@@ -220,22 +220,6 @@ static void forget_old(void)
         free(list);
 }
 
-/* The end of what was said, from the beginning of a line: how it came out stands last, and whoever pushed has seen the plan. */
-static void last_of(struct cmd_out *to, const struct cmd_out *said)
-{
-    const char *text = said->text ? said->text : "", *from = text + said->n;
-    size_t lines = 0;
-    while (from > text && (from[-1] != '\n' || lines++ < CMD_HOOK_SCREEN) && text + said->n - from < OUTCOME_BYTES / 2)
-        from--;
-    if (from > text) {
-        if (from[-1] != '\n')
-            from += strcspn(from, "\n") + 1;
-        cmd_put(to, "… the end of it; all: journalctl -u berth-look.service\n");
-    }
-    if (from < text + said->n)
-        cmd_putn(to, from, (size_t)(text + said->n - from));
-}
-
 /* The answer, under the name of `commit`. */
 static void publish(struct cmd *c, const char *commit, const struct cmd_out *kept)
 {
@@ -253,7 +237,7 @@ static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, s
     struct cmd_out said = {.fd = -1}, journal = c->out, kept = {.fd = -1};
     struct rec_error err;
     c->out = said;
-    enum cmd_exit code = cmd_hook_turn(c, t, INT_MAX / 1000, taken);
+    enum cmd_exit code = cmd_hook_turn(c, t, 0, taken);
     said = c->out;
     c->out = journal;
     cmd_putn(&c->out, said.text ? said.text : "", said.n);
@@ -262,7 +246,7 @@ static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, s
         cmd_tell(c, &err);
     } else {
         chmod(CMD_LOOK_DIR, 0755);
-        last_of(&kept, &said);
+        cmd_hook_end(&kept, &said, "all: journalctl -u berth-look.service");
         cmd_printf(&kept, "\nexit %d\n", (int)code);
         if (*taken->applied)
             publish(c, taken->applied, &kept);

@@ -159,39 +159,41 @@ static void take_turn(const struct cmd *c, const struct cmd_hook_target *t, int 
     run_apply(t, taken->applied, deletes);
 }
 
-/* Everything the apply says goes to `o` at once, for `seconds`; then it goes on alone. */
+/* What is said until the turn comes goes to `o` at once, the end of what the apply says when it ends; after `seconds` it goes on alone. */
 static enum cmd_exit stream(struct cmd_out *o, pid_t pid, int fd, int seconds, const struct cmd_hook_taken *taken)
 {
+    static const char more[] = "`berth status` on the host tells all";
     char buffer[4096];
+    struct cmd_out said = {.fd = -1};
     long long end = cmd_hook_now() + seconds;
     int status = 0;
+    bool late = false;
     for (;;) {
-        long long left = end - cmd_hook_now();
+        long long left = seconds ? end - cmd_hook_now() : 1;
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        int ready = left > 0 ? poll(&p, 1, (int)left * 1000) : 0;
+        int ready = left > 0 ? poll(&p, 1, seconds ? (int)left * 1000 : -1) : 0;
         if (ready < 0 && errno == EINTR)
             continue;
-        if (ready <= 0) {
-            if (taken->begun)
-                cmd_printf(o, "berth: still at work after %d s; `berth status` on the host tells how it ended\n", seconds);
-            else
-                cmd_printf(o, "berth: still waiting after %d s; it is applied in its turn, and `berth status` on the host tells how it ended\n", seconds);
-            cmd_out_flush(o);
-            close(fd);
-            return CMD_OK;
-        }
+        if ((late = ready <= 0))
+            break;
         ssize_t n = read(fd, buffer, sizeof buffer);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             break;
-        cmd_putn(o, buffer, (size_t)n);
+        cmd_putn(taken->begun && seconds ? &said : o, buffer, (size_t)n);
         cmd_out_flush(o);
     }
     close(fd);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    cmd_hook_end(o, &said, more);
+    cmd_out_done(&said);
+    if (late && taken->begun)
+        cmd_printf(o, "berth: still at work after %d s; `berth status` on the host tells how it ended\n", seconds);
+    else if (late)
+        cmd_printf(o, "berth: still waiting after %d s; it is applied in its turn, and `berth status` on the host tells how it ended\n", seconds);
+    while (!late && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    return WIFEXITED(status) ? (enum cmd_exit)WEXITSTATUS(status) : CMD_FAILED;
+    return late ? CMD_OK : WIFEXITED(status) ? (enum cmd_exit)WEXITSTATUS(status) : CMD_FAILED;
 }
 
 bool cmd_hook_asked(const char *git, char out[65])

@@ -10,100 +10,139 @@
 
 enum { DELETES_ALLOWED = 1000000 };
 
-/* What goes to whoever pushes: never more than a screen. */
-static void screenful(struct cmd_out *to, const struct cmd_out *from, const char *more)
+static size_t lines_of(const struct cmd_out *o)
 {
-    const char *p = from->text ? from->text : "", *end = p + from->n;
-    size_t lines = 0, left = 0;
-    for (const char *q = p; q < end; q++)
-        left += *q == '\n';
-    while (p < end && lines < CMD_HOOK_SCREEN) {
-        const char *next = memchr(p, '\n', (size_t)(end - p));
-        next = next ? next + 1 : end;
-        cmd_putn(to, p, (size_t)(next - p));
-        p = next;
-        lines++;
-    }
-    if (p < end) {
-        cmd_printf(to, "… and %zu more lines; all of it: ", left - lines);
-        cmd_safe(to, more);
-        cmd_put(to, "\n");
-    }
+    size_t n = 0;
+    for (size_t i = 0; i < o->n; i++)
+        n += o->text[i] == '\n';
+    return n;
 }
 
-/* Plan one change of the spec and print it. `branch`: this is the branch that is applied, so denials count. `own`: `old` is what this one
- * had before. */
-static enum cmd_exit look_at(struct cmd *c, const char *ref, const char *old, const char *new, bool branch, bool own)
+/* The line after `n` others. */
+static const char *line_at(const struct cmd_out *o, size_t n)
 {
+    const char *p = o->text, *end = o->text + o->n;
+    while (n-- && p < end) {
+        const char *next = memchr(p, '\n', (size_t)(end - p));
+        p = next ? next + 1 : end;
+    }
+    return p;
+}
+
+/* At most so many lines: the beginning, and the last `tail`, where a plan says what it comes to. */
+static void screenful(struct cmd_out *to, const struct cmd_out *from, const char *more, size_t most, size_t tail)
+{
+    size_t n = lines_of(from);
+    if (n <= most) {
+        cmd_putn(to, from->text ? from->text : "", from->n);
+        return;
+    }
+    const char *cut = line_at(from, most - 1 - tail), *rest = line_at(from, n - tail);
+    cmd_putn(to, from->text, (size_t)(cut - from->text));
+    cmd_printf(to, "… %zu more lines; all of it: ", n - (most - 1));
+    cmd_safe(to, more);
+    cmd_put(to, "\n");
+    cmd_putn(to, rest, from->n - (size_t)(rest - from->text));
+}
+
+struct look {
+    struct cmd_out *out;
+    size_t          most;           /* lines, about */
+    const char     *ref, *old, *new;
+    bool            branch;         /* it is the branch that is applied, so denials count */
+    bool            own;            /* `old` is what this one had before */
+};
+
+/* What the commits let through; the first word that lets nothing through, in `unknown`. */
+static uint32_t allowed(const char *words, char unknown[32])
+{
+    uint32_t bits = 0;
+    char bad[32];
+    *unknown = 0;
+    while (*words) {
+        char word[32];
+        size_t n = strcspn(words, ", ");
+        snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), words);
+        if (!cmd_deny_parse(word, &bits, bad) && !*unknown)
+            strcpy(unknown, bad);
+        words += n + (words[n] != 0);
+    }
+    return bits;
+}
+
+static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one, struct cmd_range *r, uint32_t deny, const char *range)
+{
+    struct cmd_out text = {.fd = -1, .utf8 = c->out.utf8};
+    char unknown[32];
+    uint32_t allow = allowed(r->to.allow, unknown);
+    for (size_t i = 0; i < r->n; i++) {
+        if (!r->hosts[i].run)
+            continue;
+        r->hosts[i].run->opt.deny = deny & ~allow;
+        r->hosts[i].run->opt.allow_deletes = allow & 1u << REC_DENY_DELETE ? DELETES_ALLOWED : c->args.allow_deletes;
+        r->hosts[i].refusal = (struct rec_error){0};
+        if (l->branch)
+            rec_guard(r->hosts[i].run, r->hosts[i].plan, &r->hosts[i].refusal);
+    }
+    enum cmd_exit code = cmd_range_verdict(r);
+    cmd_render_range_text(&text, one, r);
+    if (code != CMD_OK || !c->args.quiet)
+        screenful(l->out, &text, range, l->most, l->most > 12 ? 5 : l->most / 2);
+    cmd_out_done(&text);
+    return code == CMD_PENDING ? CMD_OK : code;
+}
+
+/* Plan one change of the spec and print it. */
+static enum cmd_exit look_at(struct cmd *c, const struct look *l)
+{
+    const char *old = l->old, *new = l->new;
     struct cmd one = {.args = c->args};
     struct rec_error err = {0};
     struct cmd_git_ask from = cmd_hook_ask(c, old), to = cmd_hook_ask(c, new);
     struct cmd_out text = {.fd = -1, .utf8 = c->out.utf8};
     char title[600], range[200], bad[32];
-    uint32_t deny = 0, allow = 0;
+    uint32_t deny = 0;
     cmd_out_init(&one.out, -1, CMD_COLOR_NEVER);
-    snprintf(title, sizeof title, "%.400s: %.7s..%.7s", ref, old ? old : "nothing", new ? new : "staged");
+    snprintf(title, sizeof title, "%.400s: %.7s..%.7s", l->ref, old ? old : "nothing", new ? new : "staged");
     if (old)
         snprintf(range, sizeof range, "berth plan --range %.7s..%.7s", old, new ? new : "");
     else
         snprintf(range, sizeof range, "berth plan %.7s:%.150s", new ? new : "", cmd_hook_path(c));
     struct cmd_range r = {.title = title};
-    if (branch && c->args.deny && !cmd_deny_parse(c->args.deny, &deny, bad)) {
+    if (l->branch && c->args.deny && !cmd_deny_parse(c->args.deny, &deny, bad)) {
         rec_fail(&err, EINVAL, "--deny knows reload, restart, recreate and delete, not '%s'", bad);
         return cmd_fail(c, NULL, CMD_USAGE, &err);
     }
     to.since = new ? old ? old : "" : NULL;
     enum cmd_exit code = cmd_range_read(&one, old ? &from : NULL, &to, 0, &r, &err);
-    /* What the commits themselves let through is known once they are read: then each host is judged. */
     if (code == CMD_OK) {
-        const char *p = r.to.allow;
-        while (*p) {
-            char word[32];
-            size_t n = strcspn(p, ", ");
-            snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), p);
-            cmd_deny_parse(word, &allow, bad);
-            p += n + (p[n] != 0);
-        }
-        for (size_t i = 0; i < r.n; i++) {
-            if (!r.hosts[i].run)
-                continue;
-            r.hosts[i].run->opt.deny = deny & ~allow;
-            r.hosts[i].run->opt.allow_deletes = allow & 1u << REC_DENY_DELETE ? DELETES_ALLOWED : c->args.allow_deletes;
-            r.hosts[i].refusal = (struct rec_error){0};
-            if (branch)
-                rec_guard(r.hosts[i].run, r.hosts[i].plan, &r.hosts[i].refusal);
-        }
-        code = cmd_range_verdict(&r);
-        cmd_render_range_text(&text, &one, &r);
-        if (code != CMD_OK || !c->args.quiet)
-            screenful(&c->out, &text, range);
-        code = code == CMD_PENDING ? CMD_OK : code;
+        code = judge(c, l, &one, &r, deny, range);
     } else if (one.diags.errors) {
         char *faults = spec_diags_format(one.arena, &one.diags, one.file.name, one.file.text, one.file.len, false);
         cmd_put(&text, faults ? faults : "berth: out of memory\n");
-        cmd_put(&c->out, title);
-        cmd_put(&c->out, "\n");
-        screenful(&c->out, &text, "berth validate");
+        cmd_safe(l->out, title);
+        cmd_put(l->out, "\n");
+        screenful(l->out, &text, "berth validate", l->most - 1, 0);
     } else if (r.to.exotic) {
-        cmd_put(&c->out, "berth: what is staged is not shown: ");
-        cmd_safe(&c->out, err.text);
-        cmd_put(&c->out, "\n");
+        cmd_put(l->out, "berth: what is staged is not shown: ");
+        cmd_safe(l->out, err.text);
+        cmd_put(l->out, "\n");
         code = CMD_OK;
-    } else if (r.to.absent && (!branch || r.from_nothing)) {
+    } else if ((r.to.absent || r.to.no_commit) && (!l->branch || r.from_nothing)) {
         /* It may do without; what goes unseen from now on is worth a line. */
-        if (own && !r.from_nothing) {
-            cmd_put(&c->out, "berth: ");
-            cmd_safe(&c->out, err.text);
-            cmd_put(&c->out, " any more, so no plan is shown");
-            cmd_put(&c->out, strncmp(err.hint, "there is", 8) ? "" : "; ");
-            cmd_safe(&c->out, strncmp(err.hint, "there is", 8) ? "" : err.hint);
-            cmd_put(&c->out, "\n");
+        if (l->own && !r.from_nothing) {
+            bool elsewhere = !strncmp(err.hint, "there is", 8);
+            cmd_put(l->out, "berth: ");
+            cmd_safe(l->out, err.text);
+            cmd_put(l->out, elsewhere ? " any more, so no plan is shown; " : " any more, so no plan is shown");
+            cmd_safe(l->out, elsewhere ? err.hint : "");
+            cmd_put(l->out, "\n");
         }
         code = CMD_OK;
     } else {
-        cmd_put(&c->out, title);
-        cmd_put(&c->out, "\n");
-        cmd_render_error(&c->out, one.file.name, &err);
+        cmd_safe(l->out, title);
+        cmd_put(l->out, "\n");
+        cmd_render_error(l->out, one.file.name, &err);
     }
     cmd_range_done(&r);
     one.file.name = NULL;
@@ -134,47 +173,105 @@ static bool applied(const struct cmd *c, char out[65])
     return *out != 0;
 }
 
-static enum cmd_exit deleted(struct cmd *c, const char *ref)
+static enum cmd_exit deleted(const struct cmd *c, struct cmd_out *to, const char *ref)
 {
     if (!c->args.deny) {
-        cmd_printf(&c->out, "berth: %s is deleted; nothing is applied until it is there again\n", ref);
+        cmd_printf(to, "berth: %s is deleted; nothing is applied until it is there again\n", ref);
         return CMD_OK;
     }
-    cmd_printf(&c->out, "Refused: deleting %s, which is applied: pushed again, it would be judged from nothing\n", ref);
-    cmd_put(&c->out, "  where it is meant, take the hooks away first: berth hook uninstall\n");
+    cmd_printf(to, "Refused: deleting %s, which is applied: pushed again, it would be judged from nothing\n", ref);
+    cmd_put(to, "  where it is meant, take the hooks away first: berth hook uninstall\n");
     return CMD_REFUSED;
+}
+
+/* What it is seen against: what it was; else, what is applied. */
+static const char *base_of(const struct cmd *c, const char *was, const char *mine, bool branch, char out[65])
+{
+    struct cmd_git_ask ask = cmd_hook_ask(c, mine);
+    struct cmd_git tip = {0};
+    struct rec_error ignored;
+    char *text = NULL;
+    size_t len;
+    if (!cmd_hook_zero(was))
+        return was;
+    if (branch)
+        return applied(c, out) ? out : NULL;
+    enum cmd_exit code = cmd_git_read(&ask, &text, &len, &tip, &ignored);
+    free(text);
+    return code == CMD_OK ? strcpy(out, tip.commit) : NULL;
+}
+
+/* Those of a push that are let through, or that are not: a screen of them, and how many more there are. */
+struct heap {
+    struct cmd_out text;
+    size_t         more;
+};
+
+struct push {
+    struct heap   good, bad;
+    enum cmd_exit worst;
+    size_t        n;            /* refs of it */
+};
+
+static void begin(struct push *p, const char *input)
+{
+    *p = (struct push){.good.text.fd = -1, .bad.text.fd = -1};
+    for (; *input; input++)
+        p->n += *input == '\n';
+}
+
+/* The branch that is applied matters; the others share what is left, and are told in four lines at least. */
+static size_t room(const struct push *p, bool branch)
+{
+    size_t share = CMD_HOOK_SCREEN / (p->n ? p->n : 1);
+    return p->n < 2 ? CMD_HOOK_SCREEN : branch ? CMD_HOOK_SCREEN / 2 : share > 4 ? share : 4;
+}
+
+static void add(struct push *p, enum cmd_exit code, struct cmd_out *one)
+{
+    struct heap *h = code == CMD_OK ? &p->good : &p->bad;
+    p->worst = p->worst == CMD_OK ? code : p->worst;
+    if (!h->text.n || lines_of(&h->text) + lines_of(one) < CMD_HOOK_SCREEN)
+        cmd_putn(&h->text, one->text ? one->text : "", one->n);
+    else
+        h->more += one->n != 0;
+    cmd_out_done(one);
+}
+
+/* A push is refused as a whole, so what would have gone through says nothing then. */
+static enum cmd_exit finish(struct cmd *c, struct push *p)
+{
+    const struct heap *h = p->worst == CMD_OK ? &p->good : &p->bad;
+    cmd_putn(&c->out, h->text.text ? h->text.text : "", h->text.n);
+    if (h->more)
+        cmd_printf(&c->out, "… and %zu more refs%s\n", h->more, p->worst == CMD_OK ? "" : " that are refused");
+    cmd_out_done(&p->good.text);
+    cmd_out_done(&p->bad.text);
+    return p->worst;
 }
 
 int cmd_hook_pre_receive(struct cmd *c, char *input)
 {
-    char *w[4], mine[300], last[65];
-    enum cmd_exit worst = CMD_OK;
+    char *w[4], mine[300], base[65];
+    struct push p;
+    begin(&p, input);
     snprintf(mine, sizeof mine, "refs/heads/%.250s", cmd_hook_branch(c));
     while (cmd_hook_line(&input, w, 3)) {
-        bool branch = !strcmp(w[2], mine);
-        if (cmd_hook_zero(w[1])) {
-            enum cmd_exit gone = branch ? deleted(c, mine) : CMD_OK;
-            worst = worst == CMD_OK ? gone : worst;
-            continue;
+        struct cmd_out text = {.fd = -1, .utf8 = c->out.utf8};
+        enum cmd_exit code = CMD_OK;
+        struct look l = {.out = &text, .ref = w[2], .new = w[1], .branch = !strcmp(w[2], mine)};
+        l.most = room(&p, l.branch);
+        if (!cmd_hook_zero(w[1])) {
+            l.old = base_of(c, w[0], mine, l.branch, base);
+            code = look_at(c, &l);
+        } else if (l.branch) {
+            code = deleted(c, &text, mine);
         }
-        /* A new branch is seen against the one that is applied. */
-        struct cmd_git_ask base = cmd_hook_ask(c, mine);
-        struct cmd_git tip = {0};
-        struct rec_error ignored;
-        char *text = NULL;
-        size_t len;
-        const char *old = cmd_hook_zero(w[0]) ? NULL : w[0];
-        if (!old && !branch && cmd_git_read(&base, &text, &len, &tip, &ignored) == CMD_OK)
-            old = tip.commit;
-        free(text);
-        if (!old && branch && applied(c, last))
-            old = last;
-        enum cmd_exit code = look_at(c, w[2], old, w[1], branch, false);
-        worst = code != CMD_OK && worst == CMD_OK ? code : worst;
+        add(&p, code, &text);
     }
-    if (worst != CMD_OK)
+    if (finish(c, &p) != CMD_OK)
         cmd_put(&c->out, "berth: the push is refused; nothing was changed\n");
-    return worst;
+    return p.worst;
 }
 
 int cmd_hook_pre_commit(struct cmd *c, char *input)
@@ -189,13 +286,14 @@ int cmd_hook_pre_commit(struct cmd *c, char *input)
         return CMD_OK;
     bool first = cmd_git_read(&head, &text, &len, &g, &ignored) != CMD_OK;
     free(text);
-    return look_at(c, "commit", first ? NULL : "HEAD", NULL, false, true);
+    return look_at(c, &(struct look){.out = &c->out, .most = CMD_HOOK_SCREEN, .ref = "commit", .old = first ? NULL : "HEAD", .own = true});
 }
 
 int cmd_hook_pre_push(struct cmd *c, char *input)
 {
     char *w[4];
-    enum cmd_exit worst = CMD_OK;
+    struct push p;
+    begin(&p, input);
     while (cmd_hook_line(&input, w, 4)) {
         if (cmd_hook_zero(w[1]))
             continue;
@@ -208,8 +306,9 @@ int cmd_hook_pre_push(struct cmd *c, char *input)
         free(text);
         if (known && cmd_range_same(&theirs, &ours))
             continue;
-        enum cmd_exit code = look_at(c, w[2], known ? w[3] : NULL, w[1], false, true);
-        worst = code != CMD_OK && worst == CMD_OK ? code : worst;
+        struct cmd_out said = {.fd = -1, .utf8 = c->out.utf8};
+        struct look l = {.out = &said, .most = room(&p, false), .ref = w[2], .old = known ? w[3] : NULL, .new = w[1], .own = true};
+        add(&p, look_at(c, &l), &said);
     }
-    return worst;
+    return finish(c, &p);
 }

@@ -38,7 +38,7 @@ static enum cmd_exit read_from(struct cmd *c, const struct cmd_git_ask *ask, str
     if (!ask)
         return CMD_OK;
     enum cmd_exit code = cmd_git_read(ask, &out->text, &len, &out->from, err);
-    if (code != CMD_OK && out->from.absent) {
+    if (code != CMD_OK && (out->from.absent || out->from.no_commit)) {
         snprintf(out->note, sizeof out->note, "%s has no %s: all that is there after it is new", ask->rev, ask->path);
         return CMD_OK;
     }

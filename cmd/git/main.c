@@ -64,8 +64,8 @@ static void end(void)
     exit(fflush(stdout) ? 1 : 0);
 }
 
-/* `kind`: "refused", "spec", "absent" (no such file), "norev" (no such revision), "exotic" (an index for git alone) or "failed": which exit
- * code berth ends with. */
+/* `kind`: "refused", "spec", "absent" (no such file), "norev" (no such revision), "exotic" (an index for git alone),
+ * "thing" (no commit) or "failed": which exit code berth ends with. */
 __attribute__((noreturn, format(printf, 3, 4))) static void fail(const char *kind, const char *hint, const char *format, ...)
 {
     char said[1024];
@@ -238,7 +238,7 @@ static git_commit *commit_of(git_repository *repo, const char *rev, git_referenc
     if (r)
         fail("failed", NULL, "cannot read revision '%s': %s", rev, why());
     if (git_object_peel(&peeled, o, GIT_OBJECT_COMMIT))
-        fail("spec", NULL, "'%s' is a %s, not a commit", rev, git_object_type2string(git_object_type(o)));
+        fail("thing", NULL, "'%s' is a %s, not a commit", rev, git_object_type2string(git_object_type(o)));
     return (git_commit *)peeled;
 }
 

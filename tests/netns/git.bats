@@ -502,6 +502,47 @@ hostile() {
     push 0 'main is deleted; nothing is applied until it is there again' :main
 }
 
+@test "at most a screen for each push, however many refs and steps; what is no commit needs no spec" {
+    git clone -q --bare . ../infra.git
+    git remote add origin ../infra.git
+    exits 0 here hook install --repo ../infra.git --deny delete
+    exits 0 here hook install
+    push() { exits "$1" git push origin "${@:3}"; assert_match "$stderr" "$2"; }
+    screen() { (($(grep -c '^remote: ' <<<"$stderr") < 30 && $(grep -vc '^remote: ' <<<"$stderr") < 60)) || fail "more than a screen: $stderr"; }
+    local i
+    for i in {1..20}; do
+        printf '      more%d: {address: 10.9.0.%d, runtime: netns}\n' "$i" $((100 + i)) >>berth.yaml
+        git -c core.hooksPath=/dev/null commit -qam "more $i" && git branch "b$i"
+    done
+    # The summary of a long plan is there, and those of several refs.
+    push 0 'more lines; all of it: berth plan --range [0-9a-f]+\.\.[0-9a-f]+.*remote: Plan: [0-9]+ to create' main
+    screen
+    push 0 'remote: … and 1[0-9] more refs' b{1..20}
+    screen
+    # So is why one is refused, and that alone.
+    two >berth.yaml && git commit -qam 'all away' && git branch fine && echo '      bad: 10.99.0.1' >>berth.yaml
+    git -c core.hooksPath=/dev/null commit -qam bad && git branch wrong
+    push 1 'remote: Refused: this plan deletes netns more' fine:main
+    screen
+    git -c core.hooksPath=/dev/null push origin fine:main fine:x wrong:y 2>"$BATS_TEST_TMPDIR/stderr" && fail "it went through"
+    stderr=$(<"$BATS_TEST_TMPDIR/stderr")
+    assert_match "$stderr" 'remote: Refused: this plan deletes.*error\[E012\]'
+    refute_match "$stderr" 'refs/heads/x:'
+    screen
+    # Tags of what is no commit.
+    git tag blob "$(git rev-parse HEAD:berth.yaml)" && git tag tree "$(git rev-parse 'HEAD^{tree}')" && git tag -am x noted blob
+    exits 0 git push origin blob tree noted
+    git tag -f blob fine >/dev/null
+    exits 0 git push -f origin blob
+    # What an apply says to who pushes as root.
+    exits 0 here hook uninstall --repo ../infra.git
+    exits 0 berth hook install --repo "$BATS_TEST_TMPDIR/infra.git" --apply
+    exits 0 host sh -c "cd '$R' && HOME='$HOME' git -c core.hooksPath=/dev/null push origin b19:refs/heads/main --force"
+    assert_match "$stderr" 'remote: … the end of it; `berth status` on the host tells all'
+    assert_match "$stderr" 'remote: Applied [0-9]+ steps'
+    (($(grep -c '^remote: ' <<<"$stderr") < 60)) || fail "more than two screens: $stderr"
+}
+
 @test "an earlier hook runs under its own name, beside its helpers, and comes back as it was; so does one kept as it was kept once" {
     local hooks=.git/hooks was
     rm -f "$hooks"/*

@@ -403,8 +403,42 @@ static enum cmd_exit listen_for(struct cmd *c, const struct cmd_git_about *a, co
     return code;
 }
 
+/* The path from the repository's top, without parts that lead nowhere: hooks run there, and in a bare repository there is no other place.
+ * "./x" counts from where the caller stands in the work tree. 0, or -EINVAL. */
+static int spec_path(const char *path, const char *work, char out[PATH_MAX], struct rec_error *err)
+{
+    char here[PATH_MAX] = "", whole[2 * PATH_MAX];
+    size_t top = strlen(work), n = 0;
+    if (*path == '/') {
+        rec_fail(err, EINVAL, "--spec is a path in the repository, not '%s'", path);
+        rec_hint(err, "from its top: net/berth.yaml");
+        return -EINVAL;
+    }
+    bool inside = *path == '.' && top && getcwd(here, sizeof here - 1) && !strncmp(strcat(here, "/"), work, top);
+    if ((size_t)snprintf(whole, sizeof whole, "%s%s", inside ? here + top : "", path) >= sizeof whole)
+        return rec_fail(err, EINVAL, "--spec is too long");
+    for (char *save = NULL, *part = strtok_r(whole, "/", &save); part; part = strtok_r(NULL, "/", &save)) {
+        if (!strcmp(part, "."))
+            continue;
+        if (!strcmp(part, "..")) {
+            if (!n)
+                return rec_fail(err, EINVAL, "--spec '%s' leads out of the repository", path);
+            while (n && out[--n] != '/')
+                ;
+            continue;
+        }
+        size_t len = strlen(part);
+        if (n + len + 2 > 1000)
+            return rec_fail(err, EINVAL, "--spec is too long");
+        n += (size_t)sprintf(out + n, "%s%s", n ? "/" : "", part);
+    }
+    out[n] = 0;
+    return n && path[strlen(path) - 1] != '/' ? 0 : rec_fail(err, EINVAL, "--spec '%s' names no file", path);
+}
+
 int cmd_hook_install(struct cmd *c)
 {
+    static char path[PATH_MAX];
     struct cmd_git_about a = {0};
     struct rec_error err;
     uint32_t deny = 0;
@@ -423,6 +457,9 @@ int cmd_hook_install(struct cmd *c)
     enum cmd_exit code = ask(c, &a);
     if (code != CMD_OK)
         return code;
+    if (c->args.spec && spec_path(c->args.spec, a.work, path, &err))
+        return cmd_fail(c, "berth.hook", CMD_USAGE, &err);
+    c->args.spec = c->args.spec ? path : NULL;
     const char *branch = c->args.branch ? c->args.branch : !strncmp(a.ref, "refs/heads/", 11) ? a.ref + 11 : "main";
     /* Who pushes is not always who owns the repository. */
     if (!stat(a.repo, &st) && st.st_uid)

@@ -88,6 +88,11 @@ static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one,
     cmd_render_range_text(&text, one, r);
     if (code != CMD_OK || !c->args.quiet)
         screenful(l->out, &text, range, l->most, l->most > 12 ? 5 : l->most / 2);
+    if (*unknown && (code != CMD_OK || !c->args.quiet)) {
+        cmd_put(l->out, "berth: `Berth-Allow: ");
+        cmd_safe(l->out, unknown);
+        cmd_put(l->out, "` lets nothing through; it knows reload, restart, recreate and delete\n");
+    }
     cmd_out_done(&text);
     return code == CMD_PENDING ? CMD_OK : code;
 }

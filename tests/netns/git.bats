@@ -543,6 +543,35 @@ hostile() {
     (($(grep -c '^remote: ' <<<"$stderr") < 60)) || fail "more than two screens: $stderr"
 }
 
+@test "a wrong word is told: the path of the spec, a permission that is none" {
+    git clone -q --bare . ../infra.git
+    git remote add origin ../infra.git
+    exits 64 here hook install --repo ../infra.git --spec "$R/berth.yaml"
+    assert_match "$stderr" "--spec is a path in the repository, not '/"
+    exits 64 here hook install --repo ../infra.git --spec ../x/berth.yaml
+    assert_match "$stderr" "leads out of the repository"
+    exits 64 here hook install --repo ../infra.git --spec ./
+    assert_match "$stderr" "names no file"
+    assert_eq "$(ls ../infra.git/hooks | grep -v sample | xargs)" ''
+    exits 0 here hook install --repo ../infra.git --spec .//x/.././berth.yaml --deny delete
+    exits 0 here hook status --repo ../infra.git
+    assert_match "$output" "pre-receive    berth's: --spec 'berth.yaml'"
+    sed -i /two:/d berth.yaml && git commit -qam 'no two' --trailer 'Berth-Allow: Delete'
+    exits 1 git push origin main
+    assert_match "$stderr" 'remote: berth: `Berth-Allow: Delete` lets nothing through; it knows reload, restart, recreate and delete'
+    git commit -q --amend -m 'no two' --trailer 'Berth-Allow: delete, evrything'
+    exits 0 git push origin main
+    assert_match "$stderr" '`Berth-Allow: evrything` lets nothing through'
+    # In a work tree ./ is where one stands, as elsewhere.
+    mkdir net && cd net || return 1
+    exits 0 here hook install --spec ./berth.yaml
+    exits 0 here hook status
+    assert_match "$output" "--spec 'net/berth.yaml'"
+    exits 0 here hook install --spec ../berth.yaml
+    exits 0 here hook status
+    assert_match "$output" "--spec 'berth.yaml'"
+}
+
 @test "an earlier hook runs under its own name, beside its helpers, and comes back as it was; so does one kept as it was kept once" {
     local hooks=.git/hooks was
     rm -f "$hooks"/*

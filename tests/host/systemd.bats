@@ -47,6 +47,18 @@ machines() { on machinectl list --no-legend --no-pager | awk '{print $1}' | sort
     assert_eq "$(on sh -c 'ls /run/systemd/system | grep berth@ || :')" ""
 }
 
+@test "without /run/berth, and without its unit's settings, what runs is known and goes with its container" {
+    exits 0 b apply
+    on rm -rf /run/berth
+    exits 0 b list --json
+    assert_eq "$(json '[.containers[] | select(.state == "running") | .name] | join(" ")')" "booted container1 container2 talks"
+    on sed -i '/talks:/d; /container2:/d' /etc/berth/berth.yaml
+    on sh -c 'rm -rf /run/systemd/system/berth@talks.service.d; systemctl daemon-reload'
+    exits 0 b apply
+    assert_eq "$(machines)" "booted container1"
+    exits 0 b plan -e
+}
+
 @test "a killed container is drift, and started again; a change of settings restarts that one alone" {
     exits 0 b apply
     local pid other

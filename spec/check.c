@@ -26,7 +26,16 @@ struct check {
     struct spec_ctx  *c;
     struct spec_host *h;
     bool              blind;    /* a bridge's address could not be read */
+    struct spec_seen  own;      /* the bridges' own addresses */
+    struct spec_seen  guests;   /* the containers' */
+    size_t            n_net[2]; /* the bridges' networks, IPv4 and IPv6 */
+    const struct spec_cidr *last[2];    /* one of each, NULL: none */
 };
+
+static size_t width(const struct spec_addr *a)
+{
+    return a->family == 6 ? 16 : 4;
+}
 
 static const char *text(struct check *k, const struct spec_addr *a, bool prefix)
 {
@@ -55,15 +64,16 @@ static bool is_broadcast(const struct spec_addr *a, const struct spec_addr *net)
 
 static void check_bridge(struct check *k, const struct spec_bridge *b)
 {
+    struct spec_seen seen = {.arena = k->c->arena};
     for (size_t i = 0; i < b->n_addresses; i++) {
         const struct spec_cidr *a = &b->addresses[i];
-        unsigned width = a->addr.family == 6 ? 128 : 32;
+        const struct spec_loc *first;
         struct spec_diag *d;
         if (!a->addr.has_prefix) {
             d = spec_fault(k->c, SPEC_E_ADDRESS, a->at, "a bridge's address needs its prefix length");
             spec_hint(k->c, d, "as in %s/%d", text(k, &a->addr, false), a->addr.family == 6 ? 64 : 24);
             k->blind = true;
-        } else if (a->addr.prefix == 0 || a->addr.prefix == width) {
+        } else if (a->addr.prefix == 0 || a->addr.prefix == 8 * width(&a->addr)) {
             spec_fault(k->c, SPEC_E_ADDRESS, a->at, "/%u leaves no room for containers", a->addr.prefix);
             k->blind = true;
         } else if (is_network(&a->addr, &a->addr)) {
@@ -71,12 +81,12 @@ static void check_bridge(struct check *k, const struct spec_bridge *b)
         } else if (is_broadcast(&a->addr, &a->addr)) {
             spec_fault(k->c, SPEC_E_ADDRESS, a->at, "%s is the broadcast address of %s", text(k, &a->addr, false), text(k, &a->addr, true));
         }
-        for (size_t j = 0; j < i; j++)
-            if (spec_addr_equal(&a->addr, &b->addresses[j].addr)) {
-                d = spec_fault(k->c, SPEC_E_DUPLICATE_ADDRESS, a->at, "%s is given twice%s", text(k, &a->addr, false),
-                               a->addr.family == 6 ? "; Linux keeps one IPv6 address once per link, whatever its prefix" : "");
-                spec_note(k->c, d, b->addresses[j].at, "the first one is here");
-            }
+        spec_seen_put(&k->own, (const char *)a->addr.bytes, width(&a->addr), a->at, &k->c->oom);
+        if ((first = spec_seen_put(&seen, (const char *)a->addr.bytes, width(&a->addr), a->at, &k->c->oom))) {
+            d = spec_fault(k->c, SPEC_E_DUPLICATE_ADDRESS, a->at, "%s is given twice%s", text(k, &a->addr, false),
+                           a->addr.family == 6 ? "; Linux keeps one IPv6 address once per link, whatever its prefix" : "");
+            spec_note(k->c, d, *first, "the first one is here");
+        }
     }
 }
 
@@ -131,24 +141,26 @@ static size_t networks(struct check *k, struct net **out)
         bool same = x && (*out)[i].a->addr.prefix == (*out)[x - 1].a->addr.prefix;      /* given twice, with two addresses */
         (*out)[i].inside = same ? (*out)[x - 1].inside : x;
     }
+    for (size_t i = 0; i < m; i++) {
+        k->n_net[(*out)[i].a->addr.family == 6]++;
+        k->last[(*out)[i].a->addr.family == 6] = (*out)[i].a;
+    }
     return m;
 }
 
 static void check_bridges(struct check *k, struct net *net, size_t n)
 {
     struct spec_seen names = {.arena = k->c->arena};
+    for (size_t i = 0; i < k->h->n_bridges; i++)
+        spec_seen_put(&names, k->h->bridges[i].name, strlen(k->h->bridges[i].name), k->h->bridges[i].at, &k->c->oom);
     for (size_t i = 0; i < k->h->n_bridges; i++) {
         const struct spec_bridge *b = &k->h->bridges[i];
         check_bridge(k, b);
         check_mtu(k, b);
         k->blind |= !b->n_addresses;
-        spec_seen_put(&names, b->name, strlen(b->name), b->at, &k->c->oom);
-        if (b->nat.interface) {
-            for (size_t j = 0; j < k->h->n_bridges; j++)
-                if (!strcmp(b->nat.interface, k->h->bridges[j].name))
-                    spec_fault(k->c, SPEC_E_REF, b->nat.interface_at, "`interface` must lead away from the bridges; %s is one of them",
-                               b->nat.interface);
-        }
+        if (b->nat.interface && spec_seen_find(&names, b->nat.interface, strlen(b->nat.interface)))
+            spec_fault(k->c, SPEC_E_REF, b->nat.interface_at, "`interface` must lead away from the bridges; %s is one of them",
+                       b->nat.interface);
     }
     /* Sorted by network, subnets that overlap are neighbours, or one holds all up to the other. */
     size_t widest = 0;
@@ -189,17 +201,11 @@ static const struct net *network_of(const struct net *net, size_t n, const struc
     return x;
 }
 
-static void outside(struct check *k, const struct spec_container *c, const struct spec_cidr *a, const struct net *net, size_t n)
+static void outside(struct check *k, const struct spec_cidr *a)
 {
     struct spec_diag *d;
-    (void)c;
-    const struct spec_cidr *only = NULL;
-    size_t fits = 0;
-    for (size_t i = 0; i < n; i++)
-        if (net[i].a->addr.family == a->addr.family) {
-            only = net[i].a;
-            fits++;
-        }
+    const struct spec_cidr *only = k->last[a->addr.family == 6];
+    size_t fits = k->n_net[a->addr.family == 6];
     if (k->blind)
         return;
     if (!fits) {
@@ -220,15 +226,15 @@ static void outside(struct check *k, const struct spec_container *c, const struc
     spec_addr_network(&only->addr, &net_start);
     d = spec_fault(k->c, SPEC_E_OUTSIDE, a->at, "address %s is outside bridge %s (%s)", text(k, &a->addr, false), k->h->bridges[0].name,
                    text(k, &net_start, true));
+    if (!d)         /* told already, or one of very many */
+        return;
     for (unsigned i = 0; i < (guess.family == 6 ? 16u : 4u); i++) {
         unsigned bits = only->addr.prefix > i * 8 ? only->addr.prefix - i * 8 : 0;
         uint8_t mask = (uint8_t)(bits >= 8 ? 0xff : 0xff00u >> bits);
         guess.bytes[i] = (uint8_t)((only->addr.bytes[i] & mask) | (guess.bytes[i] & (uint8_t)~mask));
     }
     bool taken = spec_addr_equal(&guess, &only->addr) || is_network(&guess, &only->addr) || is_broadcast(&guess, &only->addr);
-    for (size_t i = 0; i < k->h->n_containers && !taken; i++)
-        taken = spec_addr_equal(&k->h->containers[i].address[guess.family == 6].addr, &guess);
-    if (!taken)
+    if (!taken && !spec_seen_find(&k->guests, (const char *)guess.bytes, width(&guess)))
         spec_hint(k->c, d, "did you mean %s?", text(k, &guess, false));
     spec_note(k->c, d, only->at, "the bridge's address is given here");
 }
@@ -239,7 +245,7 @@ static void check_address(struct check *k, struct spec_container *c, struct spec
     const struct net *on = network_of(net, n, &a->addr);
     struct spec_diag *d;
     if (!on) {
-        outside(k, c, a, net, n);
+        outside(k, a);
     } else {
         const struct spec_addr *own = &on->a->addr;
         uint32_t index = (uint32_t)(on->bridge - k->h->bridges);
@@ -257,12 +263,12 @@ static void check_address(struct check *k, struct spec_container *c, struct spec
             spec_fault(k->c, SPEC_E_ADDRESS, a->at, "%s is the network address of %s", text(k, &a->addr, false), text(k, own, true));
         else if (is_broadcast(&a->addr, own))
             spec_fault(k->c, SPEC_E_ADDRESS, a->at, "%s is the broadcast address of %s", text(k, &a->addr, false), text(k, own, true));
-        for (size_t i = 0; i < on->bridge->n_addresses; i++)
-            if (spec_addr_equal(&a->addr, &on->bridge->addresses[i].addr)) {
-                d = spec_fault(k->c, SPEC_E_DUPLICATE_ADDRESS, a->at, "%s is the address of bridge %s itself (the gateway)",
-                               text(k, &a->addr, false), on->bridge->name);
-                spec_note(k->c, d, on->bridge->addresses[i].at, "it is given here");
-            }
+        const struct spec_loc *taken = spec_seen_find(&k->own, (const char *)a->addr.bytes, width(&a->addr));
+        if (taken) {
+            d = spec_fault(k->c, SPEC_E_DUPLICATE_ADDRESS, a->at, "%s is the address of bridge %s itself (the gateway)",
+                           text(k, &a->addr, false), on->bridge->name);
+            spec_note(k->c, d, *taken, "it is given here");
+        }
         a->addr.prefix = own->prefix;
         a->addr.has_prefix = true;
     }
@@ -487,6 +493,12 @@ static void check_containers(struct check *k, const struct net *net, size_t n)
     }
     for (size_t i = 0; i < k->h->n_containers; i++)
         in_order[i] = &k->h->containers[i];
+    for (size_t i = 0; i < k->h->n_containers; i++)
+        for (int f = 0; f < 2; f++) {
+            const struct spec_cidr *x = &k->h->containers[i].address[f];
+            if (x->addr.family)
+                spec_seen_put(&k->guests, (const char *)x->addr.bytes, width(&x->addr), x->at, &k->c->oom);
+        }
     qsort(in_order, k->h->n_containers, sizeof *in_order, by_place);        /* "first" means first in the file */
     for (size_t i = 0; i < k->h->n_containers; i++) {
         struct spec_container *c = in_order[i];
@@ -535,7 +547,7 @@ static void check_placed(struct spec_ctx *c, const struct spec_doc *doc)
 void spec_check(struct spec_ctx *c, struct spec_doc *doc)
 {
     for (size_t i = 0; i < doc->n_hosts && !c->oom; i++) {
-        struct check k = {.c = c, .h = &doc->hosts[i]};
+        struct check k = {.c = c, .h = &doc->hosts[i], .own = {.arena = c->arena}, .guests = {.arena = c->arena}};
         struct net *net;
         size_t n = networks(&k, &net);
         check_bridges(&k, net, n);

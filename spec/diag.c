@@ -65,14 +65,14 @@ const struct spec_loc *spec_seen_put(struct spec_seen *s, const char *key, size_
     return NULL;
 }
 
-static bool has_seen(const struct spec_seen *s, const char *key, size_t len)
+const struct spec_loc *spec_seen_find(const struct spec_seen *s, const char *key, size_t len)
 {
     if (!s->room)
-        return false;
+        return NULL;
     for (size_t i = hash(key, len) & (s->room - 1); s->slot[i].key; i = (i + 1) & (s->room - 1))
         if (s->slot[i].len == len && !memcmp(s->slot[i].key, key, len))
-            return true;
-    return false;
+            return &s->slot[i].at;
+    return NULL;
 }
 
 __attribute__((format(printf, 5, 0)))
@@ -88,7 +88,7 @@ static struct spec_diag *add(struct spec_ctx *c, enum spec_level level, enum spe
     int place = snprintf(NULL, 0, "%u:%u", at.byte, at.line);
     const char *mine = spec_arena_strndup(c->arena, key, (size_t)n);
     c->told.arena = c->arena;
-    if (!mine || has_seen(&c->told, mine, (size_t)place) || spec_seen_put(&c->told, mine, (size_t)n, at, &c->oom))
+    if (!mine || spec_seen_find(&c->told, mine, (size_t)place) || spec_seen_put(&c->told, mine, (size_t)n, at, &c->oom))
         return NULL;
     if (unread)
         spec_seen_put(&c->told, mine, (size_t)place, at, &c->oom);

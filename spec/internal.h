@@ -32,6 +32,8 @@ struct spec_seen {                      /* a set of strings, with where each was
 };
 /* The place where `key` was put first, or NULL: it is put now. `oom` is set when memory ran out. */
 const struct spec_loc *spec_seen_put(struct spec_seen *s, const char *key, size_t len, struct spec_loc at, bool *oom);
+/* The same without putting it. */
+const struct spec_loc *spec_seen_find(const struct spec_seen *s, const char *key, size_t len);
 
 struct spec_ctx {
     struct spec_arena  *arena;

@@ -280,6 +280,30 @@ static void many_ports_load_and_the_one_too_many_is_found(void **state)
     free(text);
 }
 
+/* Nothing is compared with all others of its kind: what is not done in the square of its number is done here. */
+static void many_of_everything_is_judged(void **state)
+{
+    enum { MANY = 45000 };
+    (void)state;
+    size_t room = 8 << 20;
+    char *text = malloc(room);
+    for (int what = 0; what < 3; what++) {
+        size_t n = (size_t)snprintf(text, room, "version: 1\nhosts:\n  h:\n%s\n", what == 1 ? "    bridges:" : "    bridge:\n      address:");
+        for (int i = 1; i <= (what == 2 ? 1 : MANY); i++)
+            n += (size_t)(what == 1 ? snprintf(text + n, room - n, "      b%d: {address: \"fd00:0:0:%x::1/64\", nat: {interface: eth0}}\n", i, i)
+                                    : snprintf(text + n, room - n, "        - 10.%d.%d.%d/8\n", i >> 16, i >> 8 & 255, i & 255));
+        n += (size_t)snprintf(text + n, room - n, "    containers:\n");
+        for (int i = 1; i <= (what == 1 ? 1 : MANY); i++)      /* outside, or the bridge's own, each of them */
+            n += (size_t)snprintf(text + n, room - n, "      c%d: %d.%d.%d.%d\n", i, what == 0 ? 10 : 11, i >> 16, i >> 8 & 255, i & 255);
+        struct spec_arena *a = spec_arena_new();
+        struct spec_diags d;
+        assert_null(load(a, text, &d));
+        assert_true(d.errors >= (what == 1 ? 1 : MANY));
+        spec_arena_free(a);
+    }
+    free(text);
+}
+
 static void any_of_a_family_is_any(void **state)
 {
     struct spec_arena *a = spec_arena_new();
@@ -322,7 +346,7 @@ int main(void)
         cmocka_unit_test(networks), cmocka_unit_test(link_names_fit_and_differ), cmocka_unit_test(tables_are_sorted_and_told),
         cmocka_unit_test(defaults_are_deep_and_give_way), cmocka_unit_test(a_scalar_has_the_type_of_its_field),
         cmocka_unit_test(this_host_is_found), cmocka_unit_test(ten_thousand_containers_load),
-        cmocka_unit_test(surrogate_pairs_are_characters), cmocka_unit_test(many_ports_load_and_the_one_too_many_is_found), cmocka_unit_test(any_of_a_family_is_any),
+        cmocka_unit_test(surrogate_pairs_are_characters), cmocka_unit_test(many_ports_load_and_the_one_too_many_is_found), cmocka_unit_test(any_of_a_family_is_any), cmocka_unit_test(many_of_everything_is_judged),
         cmocka_unit_test(diagnostics_escape_and_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

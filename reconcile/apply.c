@@ -205,14 +205,14 @@ static void undo(struct rec_run *run, const struct rec_state *want, const struct
     struct rec_report report = {.arena = run->arena};
     bool adopt = run->opt.adopt;
     run->opt.adopt = false;
-    for (size_t i = 0; i < before->n; i++)      /* what a killed run had doomed is not to be doomed again */
-        if (before->items[i]->kind == REC_BRIDGE)
-            before->items[i]->bridge.doomed = false;
-        else if (before->items[i]->kind == REC_PORT)
+    for (size_t i = 0; i < before->n; i++)
+        if (before->items[i]->kind == REC_PORT)
             before->items[i]->port.doomed = false;
     run->undoing = true;
     bool failed = rec_read(run, want, &now, &e);
     claim(out->plan, &now);
+    if (!failed)
+        rec_bridges_settle(before, &now);
     failed = failed || rec_plan(run, &now, before, only, arg, &back, &e);
     if (!failed && back->n) {
         apply_steps(run, back, 0, back->n, &report);

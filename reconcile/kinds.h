@@ -52,6 +52,8 @@ bool rec_route_collides(const struct net_route *r);
 bool rec_port_has(const struct rec_port *p, const struct net_address *a, bool only_ours);
 int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
 int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
+/* kinds/bridge.c: before an undo. */
+void rec_bridges_settle(const struct rec_state *before, const struct rec_state *now);
 /* kinds/announce.c: after the steps of `p` are done, and the host has been read again: who has an address now says so. */
 void rec_announce(struct rec_run *run, const struct rec_plan *p);
 int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *err);

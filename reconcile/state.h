@@ -40,6 +40,7 @@ struct rec_bridge {
     bool        loopback;       /* route_localnet: mapped ports answer on 127.0.0.1 */
     bool        doomed;         /* a run that was killed had marked it for deletion: wanted, it gets its mark back */
     bool        link_local;     /* has an IPv6 link-local address */
+    bool        link_local_ours;        /* have only */
     int         index;          /* have only */
     uint32_t    group;          /* have only: what an adoption that is undone gives back */
     bool        other_kind;     /* have: a link of that name that is no bridge */

@@ -101,11 +101,27 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
             struct spec_addr s = rec_spec_address(a);
             if (a->index == l->index && a->family == AF_INET6 && a->scope == RT_SCOPE_LINK)
                 it->bridge.link_local = true;
+            if (a->index == l->index && a->family == AF_INET6 && a->scope == RT_SCOPE_LINK && a->proto == NET_PROTO_BERTH)
+                it->bridge.link_local_ours = true;
             if (ours && a->index == l->index && a->proto != NET_PROTO_BERTH && a->scope != RT_SCOPE_LINK)
                 it->bridge.foreign = spec_arena_printf(out->arena, "%s is an address on it", spec_addr_format(&s, true, text));
         }
     }
     return 0;
+}
+
+/* What a bridge is to be again that the kernel has moved on by itself: a link-local address that came with its first port is not ours to
+ * take away. */
+void rec_bridges_settle(const struct rec_state *before, const struct rec_state *now)
+{
+    for (size_t i = 0; i < before->n; i++) {
+        struct rec_item *b = before->items[i];
+        const struct rec_item *n = b->kind == REC_BRIDGE ? rec_state_find(now, REC_BRIDGE, b->key) : NULL;
+        if (b->kind == REC_BRIDGE)
+            b->bridge.doomed = false;       /* what a killed run had doomed is not to be doomed again */
+        if (n && !b->bridge.link_local && n->bridge.link_local && !n->bridge.link_local_ours)
+            b->stated &= ~(1u << F_LINK_LOCAL);
+    }
 }
 
 static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,

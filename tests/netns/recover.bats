@@ -56,6 +56,13 @@ mended() {
         "10.100.0.1/24 null fd00:100::1/48 null"
 }
 
+@test "a link-local address that the kernel made for somebody's bridge meanwhile is nothing to undo" {
+    host_sh 'ip link add br0 type bridge; ip link set br0 up; ip addr add 10.100.0.1/24 dev br0'
+    sed -i 's/, "fd00:100::1\/64"//; s/, "fd00:100::10"//; s/b: 10.100.0.20/b: {address: 10.100.0.20, runtime: nspawn, nspawn: {root: host, command: [\/no\/such]}}/' "$SPEC"
+    exits 5 berth apply --adopt "$SPEC"
+    assert_match "$stderr" 'the host is as it was before'
+}
+
 @test "a container's root has addresses without number and default routes of its own: one step, and what is not in the way stays" {
     exits 0 berth apply "$SPEC"
     inside a ip addr flush dev eth0 scope global

@@ -1,13 +1,16 @@
-/* Neither may cost an apply its outcome: a journal that does not take an entry is not waited for. */
+/* Neither may cost an apply its outcome: a journal that does not take an entry is not waited for, and one that has taken it no longer
+ * than READ_MS. */
 #include "cmd/observe.h"
 #include "cmd/git.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include <endian.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -53,6 +56,20 @@ static void entry(struct cmd_out *o, const struct cmd *c, const struct rec_step 
     field(o, "BERTH_REF", c->git ? c->git->ref : NULL);
 }
 
+enum { READ_MS = 1000 };
+
+/* The journal looks up whose an entry is when it reads it: of a process that has ended by then it does not know the unit. An empty datagram
+ * is no entry; once it has been read, those before have been dealt with. The socket tells how much is unread, and only when asked. */
+static void stay_until_read(int fd, const struct sockaddr_un *to)
+{
+    struct timespec tick = {.tv_nsec = 1000000};
+    int unread = 1;
+    if (sendto(fd, "", 0, MSG_NOSIGNAL, (const struct sockaddr *)to, sizeof *to) < 0)
+        return;
+    for (int ms = 0; ms < READ_MS && !ioctl(fd, SIOCOUTQ, &unread) && unread; ms++)
+        nanosleep(&tick, NULL);
+}
+
 void cmd_journal_steps(const struct cmd *c, const struct rec_result *r)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = "/run/systemd/journal/socket"};
@@ -67,8 +84,10 @@ void cmd_journal_steps(const struct cmd *c, const struct rec_result *r)
             if (sendto(fd, o.text, o.n, MSG_NOSIGNAL, (struct sockaddr *)&to, sizeof to) < 0)
                 break;
         }
-    if (fd >= 0)
+    if (fd >= 0) {
+        stay_until_read(fd, &to);
         close(fd);
+    }
     cmd_out_done(&o);
 }
 

@@ -234,6 +234,16 @@ hold() {
     assert_match "$(on cat /run/berth.prom)" 'berth_in_sync 0'
 }
 
+@test "an entry of the journal is its unit's, however late the journal reads it" {
+    exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply
+    exits 0 as_git 'git add berth.yaml && git commit -qm "two containers" && git push origin main'
+    on ip address del 10.100.0.1/24 dev br-containers
+    on sh -c 'j=$(systemctl show -P MainPID systemd-journald); kill -STOP $j; (sleep 0.4; kill -CONT $j) & systemctl start berth.service; wait'
+    on timeout 20 sh -c 'until journalctl -q BERTH_KIND=address BERTH_OBJECT="address br-containers 10.100.0.1/24" BERTH_REASON=missing -o json | grep -q .; do sleep 0.05; done'
+    on journalctl --sync
+    assert_eq "$(on journalctl -q BERTH_KIND=address BERTH_STEP=create -o json | tail -1 | jq -r ._SYSTEMD_UNIT)" berth.service
+}
+
 @test "systemctl is found where NixOS has it" {
     on sh -c 'mkdir -p /run/current-system/sw/bin; mv /usr/bin/systemctl /run/current-system/sw/bin/'
     exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply

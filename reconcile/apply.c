@@ -195,6 +195,19 @@ static void claim(const struct rec_plan *p, struct rec_state *now)
     }
 }
 
+/* Also where no step was due: what is wanted can have come from elsewhere and be the same. */
+static int settle(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; !r && i < want->n; i++) {
+        const struct rec_item *w = want->items[i];
+        const struct rec_runtime *rt = w->kind == REC_SYSTEM ? rec_runtime(w->runtime) : NULL;
+        if (rt && rt->settle && (!o->only || o->only(o->arg, w)))
+            r = rt->settle(run, w, err);
+    }
+    return r;
+}
+
 /* Back to `before`: a plan like any other. What it leaves is told. */
 static void undo(struct rec_run *run, const struct rec_state *want, const struct rec_state *before,
                  bool (*only)(void *, const struct rec_item *), void *arg, struct rec_result *out)
@@ -378,6 +391,8 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     }
     out->outcome = REC_APPLIED;
 record:
+    if (!o->dry && settle(run, want, o, &out->error))
+        out->outcome = REC_PARTIAL;
     if (!o->dry && !o->only &&
         (drop_holds(run, &out->error) || (run->host && rec_protected_write(run, run->host, &out->error)) || rec_applied_write(run, out->outcome == REC_APPLIED, &out->error)))
         out->outcome = REC_PARTIAL;

@@ -31,6 +31,8 @@ struct rec_runtime {
     int (*system)(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
     /* What `system` put aside goes for good: the apply holds, and no undo will ask for it. May be NULL. */
     int (*purge)(struct rec_run *run, struct rec_error *err);
+    /* The host holds what is wanted, `system` among it: what is to be remembered of that beside. Writes nothing that is there. May be NULL. */
+    int (*settle)(struct rec_run *run, const struct rec_item *system, struct rec_error *err);
     /* The unit whose lines in the journal are the container's; NULL: none. `here`: only if it has one now. May be NULL. */
     const char *(*journal)(struct rec_run *run, const char *container, bool here);
     int (*units_done)(struct rec_run *run, struct rec_error *err);     /* after some `unit`; may be NULL */

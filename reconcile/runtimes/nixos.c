@@ -352,5 +352,5 @@ static const char *journal(struct rec_run *run, const char *container, bool here
 
 const struct rec_runtime rec_runtime_nixos = {
     .name = "nixos", .id = SPEC_RT_NIXOS, .refuse = refuse, .want = want, .read = nixos_read, .unit = nixos_unit, .system = nixos_system,
-    .purge = nixos_purge, .start = start, .stop = stop, .reload = reload, .mend = mend, .journal = journal,
+    .purge = nixos_purge, .settle = nixos_settle, .start = start, .stop = stop, .reload = reload, .mend = mend, .journal = journal,
 };

@@ -175,6 +175,18 @@ int nixos_system(struct rec_run *run, const struct rec_step *s, struct rec_error
     return nixos_record_write(run, name, &record, err);
 }
 
+/* The next run of the timer asks nix for a source that is not the record's: also where the system came out the same. */
+int nixos_settle(struct rec_run *run, const struct rec_item *w, struct rec_error *err)
+{
+    const struct rec_system *to = &w->system;
+    struct nixos_seen s;
+    if (!(w->stated & 1u << SYSTEM_PROFILE) || nixos_look_at(run, run->arena, w->container, &s, err) || !s.ours ||
+        (s.recorded && !strcmp(s.record.source, to->source) && !strcmp(s.record.path, to->profile) && !strcmp(s.record.on_remove, to->on_remove)))
+        return 0;
+    struct nixos_record record = {to->source, to->profile, to->on_remove, s.record.root_made};
+    return nixos_record_write(run, w->container, &record, err);
+}
+
 /* Records go for good where no container of ours bears their name, those that somebody else has taken over included. */
 static int purge_records(struct rec_run *run, struct rec_error *err)
 {

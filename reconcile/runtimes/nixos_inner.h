@@ -42,5 +42,6 @@ int nixos_read(struct rec_run *run, const struct rec_state *wanted, struct rec_s
 /* ---- nixos_files.c ---- */
 int nixos_unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
 int nixos_system(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
+int nixos_settle(struct rec_run *run, const struct rec_item *system, struct rec_error *err);
 int nixos_purge(struct rec_run *run, struct rec_error *err);
 #endif

@@ -383,6 +383,22 @@ S=/srv/flake/berth.json
         "$(profile container1)"
 }
 
+@test "a commit that changes no system is known once it is applied: nix is not asked again for it" {
+    on sh -c 'cd /srv/flake && git init -q -b main && git add . && git -c user.name=Ann -c user.email=a@example.org commit -qm one' >&2
+    exits 0 on berth apply --git /srv/flake main:berth.json
+    on sh -c 'cd /srv/flake && git -c user.name=Ann -c user.email=a@example.org commit -q --allow-empty -m two' >&2
+    exits 0 on berth apply --git /srv/flake main:berth.json
+    assert_match "$output" 'Nothing to do'
+    assert_match "$(on cat /var/lib/berth/nixos/container1)" "source .*rev=$(on git -C /srv/flake rev-parse HEAD)"
+    # With nix out of the way, a run of the timer still heals; and what holds already is not written again.
+    on sh -c 'mv /usr/bin/nix /usr/bin/nix.away; ip link set vb-container1 nomaster; touch /run/before'
+    exits 0 on berth apply --boot --git /srv/flake main:berth.json
+    on mv /usr/bin/nix.away /usr/bin/nix
+    exits 0 on berth run container1 -- ping -c1 -W2 container2
+    exits 0 on berth apply --git /srv/flake main:berth.json
+    assert_eq "$(on find /var/lib/berth/nixos -type f -newer /run/before)" ""
+}
+
 @test "what cannot be had is refused before anything is done" {
     on rm /etc/systemd/system/container@.service
     exits 69 on berth apply $S

@@ -109,7 +109,7 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
         c->run->opt.source = NULL;      /* what is destroyed is no commit */
     if (code == CMD_OK && !v->nothing) {
         struct rec_build build = {.plan = v->dry, .evaluate = v->only ? v->evaluate : !c->args.boot && !c->args.no_eval,
-                                  .only = v->only, .n_only = v->n_only, .progress = building, .arg = v};
+                                  .again = v->evaluate, .only = v->only, .n_only = v->n_only, .progress = building, .arg = v};
         int r = rec_build(c->run, c->host, &build, &err);
         code = r == -EINVAL ? CMD_BAD_SPEC : r ? cmd_exit_of_errno(-r) : CMD_OK;
     }

@@ -22,9 +22,9 @@ static long now_ms(void)
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-enum { MOST_ENV = 8 };
+enum { MOST_ENV = 8, STOP_MS = 5000 };
 
-static void child(const char *const *argv, const char *const *more, int out)
+static void child(const char *const *argv, const char *const *more, int out, int err)
 {
     const char *env[MOST_ENV + 3] = {"LC_ALL=C", "PATH=" REC_PROC_PATH};
     for (size_t i = 0; more && more[i] && i < MOST_ENV; i++)
@@ -37,7 +37,7 @@ static void child(const char *const *argv, const char *const *more, int out)
     setpgid(0, 0);
     umask(022);
     int null = open("/dev/null", O_RDONLY);
-    if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+    if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
         _exit(126);
     syscall(SYS_close_range, 3, ~0u, 0);
     execve(argv[0], (char *const *)argv, (char *const *)env);
@@ -45,71 +45,162 @@ static void child(const char *const *argv, const char *const *more, int out)
     _exit(127);
 }
 
-int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms, int *status, char **output, struct rec_error *err)
+/* One stream of a helper's: the first `most` bytes of it, or the last. */
+struct stream {
+    int    fd;                  /* -1: it has ended, or there is none */
+    char  *text;
+    size_t n, room, most;
+    bool   last;
+};
+
+static bool take(struct stream *s)
 {
-    return rec_proc_run_env(a, argv, NULL, deadline_ms, status, output, err);
+    char some[16384];
+    ssize_t got = read(s->fd, some, sizeof some);
+    if (got < 0 && errno == EINTR)
+        return true;
+    if (got <= 0) {
+        close(s->fd);
+        s->fd = -1;
+        return true;
+    }
+    size_t k = (size_t)got;
+    if (s->n + k > s->most && s->last && k < s->most) {
+        size_t keep = s->most / 2 < s->most - k ? s->most / 2 : s->most - k;
+        keep = keep < s->n ? keep : s->n;
+        memmove(s->text, s->text + s->n - keep, keep);
+        s->n = keep;
+    }
+    k = k < s->most - s->n ? k : s->most - s->n;
+    if (s->n + k + 1 > s->room) {
+        size_t room = 2 * (s->n + k + 1);
+        char *more = realloc(s->text, room);
+        if (!more)
+            return false;
+        s->text = more;
+        s->room = room;
+    }
+    memcpy(s->text + s->n, some, k);
+    s->n += k;
+    return true;
 }
 
-int rec_proc_run_env(struct spec_arena *a, const char *const *argv, const char *const *env, int deadline_ms, int *status, char **output,
-                     struct rec_error *err)
+/* Until it has ended, whoever else may still hold its pipes. */
+static int attend(pid_t pid, const struct rec_proc_call *c, struct stream *s, size_t n)
 {
-    enum { MOST = 65536 };
-    int pipe[2], st, r = 0;
-    size_t n = 0;
-    long deadline = now_ms() + deadline_ms;
-    char *text = spec_arena_alloc(a, MOST + 1);
-    if (!text)
-        return rec_fail(err, ENOMEM, "out of memory");
-    if (pipe2(pipe, O_CLOEXEC))
-        return rec_fail(err, errno, "cannot run '%s': %s", argv[0], strerror(errno));
-    pid_t pid = fork();
-    if (!pid)
-        child(argv, env, pipe[1]);
-    close(pipe[1]);
-    if (pid < 0) {
-        close(pipe[0]);
-        return rec_fail(err, errno, "cannot run '%s': %s", argv[0], strerror(errno));
-    }
-    /* Its end is the end: whoever else still holds the pipe is not waited for. */
-    int end = (int)syscall(SYS_pidfd_open, pid, 0);
-    for (bool ended = false;;) {
-        struct pollfd p[2] = {{.fd = pipe[0], .events = POLLIN}, {.fd = ended ? -1 : end, .events = POLLIN}};
+    int end = (int)syscall(SYS_pidfd_open, pid, 0), stop = c->stop, r = 0;
+    long deadline = now_ms() + c->deadline_ms;
+    bool ended = false, stopped = false;
+    for (;;) {
+        struct pollfd p[4] = {{.fd = ended ? -1 : end, .events = POLLIN}, {.fd = ended ? -1 : stop, .events = POLLIN}, {.fd = -1}, {.fd = -1}};
+        bool open = false;
+        for (size_t i = 0; i < n; i++) {
+            p[2 + i] = (struct pollfd){.fd = s[i].fd, .events = POLLIN};
+            open |= s[i].fd >= 0;
+        }
+        if (ended && !open)
+            break;
         long left = deadline - now_ms();
-        int k = poll(p, 2, ended || left < 0 ? 0 : (int)left);
+        int k = poll(p, 2 + n, ended || left < 0 ? 0 : (int)left);
         if (k < 0 && errno == EINTR)
             continue;
         if (k <= 0) {
             r = ended ? 0 : -ETIMEDOUT;
             break;
         }
-        ended |= p[1].revents != 0;
-        if (!p[0].revents)
-            continue;
-        char scrap[4096];
-        ssize_t got = n < MOST ? read(pipe[0], text + n, MOST - n) : read(pipe[0], scrap, sizeof scrap);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0) {     /* all has been said */
-            struct pollfd q = {.fd = end, .events = POLLIN};
-            left = deadline - now_ms();
-            r = ended || poll(&q, 1, left > 0 ? (int)left : 0) > 0 ? 0 : -ETIMEDOUT;
-            break;
+        ended |= p[0].revents != 0;
+        if (p[1].revents) {     /* asked to first: what it has started is its own to end */
+            kill(-pid, SIGTERM);
+            stopped = true;
+            stop = -1;
+            deadline = now_ms() + STOP_MS;
         }
-        n += n < MOST ? (size_t)got : 0;
+        for (size_t i = 0; i < n && !r; i++)
+            if (p[2 + i].revents && !take(&s[i]))
+                r = -ENOMEM;
+        if (r)
+            break;
     }
-    close(pipe[0]);
     if (end >= 0)
         close(end);
-    if (r)
+    if (r || stopped)
         kill(-pid, SIGKILL);
+    return stopped ? -ECANCELED : r;
+}
+
+static int run(const struct rec_proc_call *c, struct stream *s, size_t n, int *status, struct rec_error *err)
+{
+    int ends[2] = {-1, -1}, st;
+    for (size_t i = 0; i < n; i++) {
+        int both[2];
+        if (pipe2(both, O_CLOEXEC)) {
+            int code = errno;
+            for (size_t k = 0; k < i; k++) {
+                close(s[k].fd);
+                close(ends[k]);
+            }
+            return rec_fail(err, code, "cannot run '%s': %s", c->argv[0], strerror(code));
+        }
+        s[i].fd = both[0];
+        ends[i] = both[1];
+    }
+    pid_t pid = fork();
+    if (!pid)
+        child(c->argv, c->env, ends[0], ends[n - 1]);
+    int code = errno, r = 0;
+    for (size_t i = 0; i < n; i++)
+        close(ends[i]);
+    if (pid > 0) {
+        setpgid(pid, pid);      /* as it does itself: whoever comes first */
+        r = attend(pid, c, s, n);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (s[i].fd >= 0)
+            close(s[i].fd);
+    if (pid < 0)
+        return rec_fail(err, code, "cannot run '%s': %s", c->argv[0], strerror(code));
     while (waitpid(pid, &st, 0) < 0 && errno == EINTR)
         ;
+    if (r == -ECANCELED)
+        return rec_fail(err, ECANCELED, "'%s' was stopped", c->argv[0]);
+    if (r == -ENOMEM)
+        return rec_fail(err, ENOMEM, "out of memory");
     if (r)
-        return rec_fail(err, ETIMEDOUT, "'%s' did not end within %d s, and was killed", argv[0], deadline_ms / 1000);
+        return rec_fail(err, ETIMEDOUT, "'%s' did not end within %d s, and was killed", c->argv[0], c->deadline_ms / 1000);
     *status = WIFEXITED(st) ? WEXITSTATUS(st) : 128 + WTERMSIG(st);
-    if (output)
-        *output = text;
     return 0;
+}
+
+static char *keep(struct spec_arena *a, struct stream *s)
+{
+    char *text = spec_arena_strndup(a, s->text ? s->text : "", s->n);
+    free(s->text);
+    return text;
+}
+
+int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms, int *status, char **output, struct rec_error *err)
+{
+    struct rec_proc_call c = {.argv = argv, .deadline_ms = deadline_ms, .stop = -1};
+    struct stream s = {.fd = -1, .most = 65536};
+    int r = run(&c, &s, 1, status, err);
+    char *text = keep(a, &s);
+    if (!r && !text)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (!r && output)
+        *output = text;
+    return r;
+}
+
+int rec_proc_call(struct spec_arena *a, const struct rec_proc_call *c, struct rec_proc_said *said, struct rec_error *err)
+{
+    struct stream s[2] = {{.fd = -1, .most = 1 << 20}, {.fd = -1, .most = 65536, .last = true}};
+    int status, r = run(c, s, 2, &status, err);
+    char *out = keep(a, &s[0]), *talk = keep(a, &s[1]);
+    if (!r && (!out || !talk))
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (!r)
+        *said = (struct rec_proc_said){status, out, talk};
+    return r;
 }
 
 /* Fields of /proc/PID/stat from the third on: the second may hold anything, so count from the last ')'. */

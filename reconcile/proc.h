@@ -13,9 +13,18 @@
 /* Exit status in *status (128+n: killed by n); its output, both streams, at most 64 KiB, in *output (may be NULL). -ETIMEDOUT: its
  * process group was killed. */
 int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms, int *status, char **output, struct rec_error *err);
-/* The same with more in the environment: NAME=VALUE, ends in NULL. */
-int rec_proc_run_env(struct spec_arena *a, const char *const *argv, const char *const *env, int deadline_ms, int *status, char **output,
-                     struct rec_error *err);
+/* A helper whose answer and whose talk are two things. */
+struct rec_proc_call {
+    const char *const *argv, *const *env;       /* env: NAME=VALUE, more than the clean one, ends in NULL; may be NULL */
+    int                deadline_ms;
+    int                stop;    /* a descriptor; once it can be read the process group is ended. -1: none */
+};
+struct rec_proc_said {
+    int   status;               /* as above */
+    char *out, *err;            /* standard output, its first 1 MiB; standard error, its last 64 KiB */
+};
+/* -ETIMEDOUT as above; -ECANCELED: it was stopped, and has ended. */
+int rec_proc_call(struct spec_arena *a, const struct rec_proc_call *c, struct rec_proc_said *said, struct rec_error *err);
 /* Clock ticks since boot; 0: no such process (a zombie is none). */
 unsigned long long rec_proc_started(pid_t pid);
 pid_t rec_proc_parent(pid_t pid);                                       /* 0: no such process */

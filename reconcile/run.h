@@ -51,6 +51,10 @@ struct rec_facts {              /* what only the host knows; read once a run, la
     char      **held;           /* containers that `berth stop` holds, sorted */
     size_t      n_held;
 };
+struct rec_built {
+    const char *path;           /* store path; NULL: none, or not known */
+    const char *key;            /* what its source was at that time, NULL: not known */
+};
 struct rec_run {
     struct spec_arena       *arena;
     struct rec_options       opt;
@@ -65,7 +69,7 @@ struct rec_run {
     bool                     first;     /* nobody had taken the lock since the host booted */
     struct net_nft_have     *nft_have[8];       /* closed with the run */
     size_t                   n_nft_have;
-    const char             **built;     /* beside the host's containers: store paths that rec_build found; NULL: none, or not known */
+    struct rec_built        *built;     /* beside the host's containers: what rec_build found */
     const struct spec_host  *built_host;
     bool                     undoing;   /* what is removed now was made by this very run */
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */

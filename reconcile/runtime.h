@@ -48,6 +48,7 @@ const struct rec_runtime *rec_runtime(enum spec_runtime id);
  * apply's answer would do. `plan`: only find out what they would be. */
 struct rec_build {
     bool  plan, evaluate;
+    bool  again;                /* even what cannot have changed */
     char *const *only;          /* containers that are evaluated; NULL: all */
     size_t n_only;
     void (*progress)(void *arg, const char *container, const char *doing);

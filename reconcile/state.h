@@ -118,6 +118,7 @@ struct rec_system {
     const char *source;         /* the tar it is unpacked from */
     const char *on_remove;      /* "keep", "destroy" */
     const char *profile;        /* nixos: the store path that the container's profile points to */
+    const char *key;            /* nixos, want: what the source was when it was built, NULL: not known; not compared */
     const char *flake;          /* nixos: where the system comes from, as the spec has it; compared offline alone */
 };
 

@@ -224,7 +224,8 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
 {
     struct spec_arena *a = out->arena;
     struct rec_item *system = add(out, REC_SYSTEM, c), *unit = add(out, REC_UNIT, c), *it = add(out, REC_RUN, c);
-    const char *source = nixos_source(run, c, err), *built = run->built && run->built_host == h ? run->built[c - h->containers] : NULL;
+    const struct rec_built *known = run->built && run->built_host == h ? &run->built[c - h->containers] : NULL;
+    const char *source = nixos_source(run, c, err), *built = known ? known->path : NULL;
     if (!source)
         return -EINVAL;
     if (!system || !unit || !it || !(unit->unit.text = conf_of(run, h, c, a)) || !(unit->unit.flake = flake_of(run, c, a)))
@@ -232,6 +233,7 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     system->system.source = source;
     system->system.flake = run->opt.offline ? nixos_compared(run, c, source) : source;
     system->system.profile = built ? built : "";
+    system->system.key = known ? known->key : NULL;
     system->system.on_remove = c->destroy_files ? "destroy" : "keep";
     system->stated = 1u << SYSTEM_ON_REMOVE | (built ? 1u << SYSTEM_PROFILE : 0) | (run->opt.offline ? 1u << SYSTEM_FLAKE : 0);
     system->at = c->nixos.at.line ? c->nixos.at : c->at;

@@ -58,6 +58,7 @@ const char *nixos_folder(struct spec_arena *a, const char *path, const char *ref
 struct nixos_record {
     const char *source, *path, *on_remove;
     bool        root_made;      /* there was no root when the container was made: an undo leaves none */
+    const char *key;            /* of the flake and its locks, where the source alone does not say which they are; "": not known */
 };
 bool nixos_record_read(struct rec_run *run, const char *name, struct nixos_record *out);
 int  nixos_record_write(struct rec_run *run, const char *name, const struct nixos_record *r, struct rec_error *err);

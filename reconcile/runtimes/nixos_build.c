@@ -6,6 +6,7 @@
 #include "reconcile/runtimes/nixos.h"
 #include <errno.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@ enum { AT_ONCE = 4, BUILD_MS = 3600000, EVAL_MS = 600000 };
 
 const char *nixos_program(const char *name)
 {
-    static const char *const paths[][4] = {BESIDE("nix"), BESIDE("nix-env"), BESIDE("nix-build"), BESIDE("nix-store")};
+    static const char *const paths[][4] = {BESIDE("nix"), BESIDE("nix-env"), BESIDE("nix-instantiate"), BESIDE("nix-store")};
     for (size_t k = 0; k < sizeof paths / sizeof *paths; k++)
         for (size_t i = 0; !strcmp(strrchr(paths[k][0], '/') + 1, name) && i < 4; i++)
             if (!access(paths[k][i], X_OK))
@@ -141,7 +142,7 @@ bool nixos_record_read(struct rec_run *run, const char *name, struct nixos_recor
 {
     char *text, *save = NULL;
     size_t len;
-    *out = (struct nixos_record){.source = "", .path = "", .on_remove = "keep"};
+    *out = (struct nixos_record){.source = "", .path = "", .on_remove = "keep", .key = ""};
     if (rec_file_read(run->arena, spec_arena_printf(run->arena, NIXOS_RECORDS "/%s", name), 65536, &text, &len, NULL))
         return false;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
@@ -157,14 +158,17 @@ bool nixos_record_read(struct rec_run *run, const char *name, struct nixos_recor
             out->on_remove = value;
         else if (!strcmp(line, "root"))
             out->root_made = !strcmp(value, "made");
+        else if (!strcmp(line, "key"))
+            out->key = value;
     }
     return true;
 }
 
 int nixos_record_write(struct rec_run *run, const char *name, const struct nixos_record *r, struct rec_error *err)
 {
-    const char *text = spec_arena_printf(run->arena, "source %s\npath %s\non_remove %s\n%s", r->source, r->path, r->on_remove,
-                                         r->root_made ? "root made\n" : "");
+    const char *key = r->key ? r->key : "";
+    const char *text = spec_arena_printf(run->arena, "source %s\npath %s\non_remove %s\n%s%s%s%s", r->source, r->path, r->on_remove,
+                                         *key ? "key " : "", key, *key ? "\n" : "", r->root_made ? "root made\n" : "");
     int rc = text ? rec_dir_make(REC_STATE_DIR, 0700, err) : rec_fail(err, ENOMEM, "out of memory");
     if (!rc)
         rc = rec_dir_make(NIXOS_RECORDS, 0755, err);
@@ -198,7 +202,7 @@ struct job {
     const char        *source, *link;
     struct spec_arena *arena;           /* of its thread's own */
     bool               plan, trusted;   /* trusted: the repository's owner has been looked at */
-    char               path[512];       /* "" : not known */
+    const char        *drv, *path;      /* NULL: not known */
     struct rec_error   error;
 };
 
@@ -232,99 +236,98 @@ static const char *nix_path(struct spec_arena *a)
     return given && *given ? spec_arena_printf(a, "NIX_PATH=%s", given) : access(channel, F_OK) ? NULL : spec_arena_printf(a, "NIX_PATH=nixpkgs=%s", channel);
 }
 
-static int run_nix(struct job *j, const char *const *argv, int deadline_ms, int *status, char **said)
+static int run_nix(struct spec_arena *a, bool trusted, const char *const *argv, int deadline_ms, struct rec_proc_said *said, struct rec_error *err)
 {
     /* git refuses a repository of another user's; who may own this one was asked when the spec was read out of it. */
     static const char *const trusting[] = {"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"};
-    const char *env[5], *path = nix_path(j->arena);
+    const char *env[5], *path = nix_path(a);
     size_t n = 0;
-    for (size_t i = 0; j->trusted && i < 3; i++)
+    for (size_t i = 0; trusted && i < 3; i++)
         env[n++] = trusting[i];
     if (path)
         env[n++] = path;
     env[n] = NULL;
-    return rec_proc_run_env(j->arena, argv, env, deadline_ms, status, said, &j->error);
+    struct rec_proc_call call = {.argv = argv, .env = env, .deadline_ms = deadline_ms, .stop = -1};
+    return rec_proc_call(a, &call, said, err);
 }
 
-static void ask(struct job *j, const char *const *argv, int deadline_ms)
+/* What nix answers; NULL with the job's error. */
+static char *ask(struct job *j, const char *const *argv, int deadline_ms)
 {
-    char *said, words[420];
-    int status;
+    struct rec_proc_said said;
+    char words[420];
     if (!argv[0]) {
         rec_fail(&j->error, ENOENT, "cannot build container %s: there is no nix on this host", j->c->name);
         rec_hint(&j->error, "install nix, or give `system: /nix/store/…` and have that path here");
-        return;
+        return NULL;
     }
-    if (run_nix(j, argv, deadline_ms, &status, &said))
-        return;
-    if (status) {
-        last_words(said, words, sizeof words);
-        rec_fail(&j->error, EIO, "cannot %s container %s: %s", j->plan ? "evaluate" : "build", j->c->name, words);
-        rec_hint(&j->error, "nothing was changed; all that nix says: nix build '%.150s'", j->source);
-        return;
-    }
-    if (!j->plan) {
-        ssize_t n = readlink(j->link, j->path, sizeof j->path - 1);
-        j->path[n > 0 ? n : 0] = 0;
-    } else {
-        /* The path is the last word; warnings come before it. */
-        char *at = strrchr(said, '/');
-        while (at && at > said && strncmp(at, "/nix/store/", 11))
-            at--;
-        snprintf(j->path, sizeof j->path, "%s", at ? at : "");
-        j->path[strcspn(j->path, " \n")] = 0;
-    }
-    if (!store_path(j->path))
-        rec_fail(&j->error, EIO, "cannot use what nix made for container %s: '%.200s' is no store path", j->c->name, j->path);
+    if (run_nix(j->arena, j->trusted, argv, deadline_ms, &said, &j->error))
+        return NULL;
+    if (!said.status)
+        return said.out;
+    last_words(said.err, words, sizeof words);
+    rec_fail(&j->error, EIO, "cannot %s container %s: %s", j->plan ? "evaluate" : "build", j->c->name, words);
+    rec_hint(&j->error, "nothing was changed; all that nix says: nix build '%.150s'", j->source);
+    return NULL;
 }
 
 /* From 25.11 on nixpkgs makes a container for nspawn of what sets this; boot.isContainer, which was enough before, is not. The option
  * itself is asked; where there is none the release does not know it. */
-static bool misses_option(struct job *j, const char *nix, const char *hash)
-{
-    const char *option = spec_arena_printf(j->arena, "%.*s#nixosConfigurations.\"%s\".config.boot.isNspawnContainer", (int)(hash - j->source),
-                                           j->source, hash + 1);
-    const char *argv[] = {nix, "--extra-experimental-features", "nix-command flakes", "eval", "--json", "--", option, NULL};
-    char *said;
-    int status;
-    if (!nix || run_nix(j, argv, EVAL_MS, &status, &said) || status) {
-        j->error = (struct rec_error){0};       /* what is really wrong is told by the build */
-        return false;
-    }
-    size_t n = strlen(said);
-    while (n && said[n - 1] == '\n')
-        said[--n] = 0;
-    if (n < 5 || strcmp(said + n - 5, "false"))
-        return false;
-    rec_fail(&j->error, EIO, "the system of container %s is not made for systemd-nspawn: its nixpkgs has boot.isNspawnContainer, and it is false",
-             j->c->name);
-    rec_hint(&j->error, "write `boot.isNspawnContainer = true;` in its configuration; boot.isContainer alone was enough before 25.11");
-    return true;
-}
+static const char of_flake[] =
+    "s: if (s.config.boot or { }).isNspawnContainer or true then let t = s.config.system.build.toplevel; in t.drvPath + \" \" + t.outPath "
+    "else \"not for nspawn\"";
 
-static void *work(void *arg)
+static void *evaluate(void *arg)
 {
     struct job *j = arg;
     struct spec_arena *a = j->arena;
-    const char *nix = nixos_program("nix"), *hash = strrchr(j->source, '#');
+    const char *hash = strrchr(j->source, '#');
     if (!strncmp(j->source, "config ", 7)) {
         /* What the spec says is a value there, never a part of the expression: a path may have blanks, quotes and braces. */
         static const char expression[] =
-            "{ file, name }: (import <nixpkgs/nixos> { configuration = { lib, ... }: { imports = [ (/. + file) ]; boot.isContainer = true; "
-            "networking.hostName = lib.mkDefault name; networking.useDHCP = false; }; }).system";
-        const char *build[] = {nixos_program("nix-build"), "--out-link", j->link, "--argstr", "file", j->source + 7, "--argstr", "name", j->c->name,
-                               "-E", expression, NULL};
-        if (j->plan)
-            return NULL;        /* known after build */
-        ask(j, build, BUILD_MS);
+            "{ file, name }: let s = (import <nixpkgs/nixos> { configuration = { lib, ... }: { imports = [ (/. + file) ]; boot.isContainer = true; "
+            "networking.hostName = lib.mkDefault name; networking.useDHCP = false; }; }).system; in s.drvPath + \" \" + s.outPath";
+        const char *argv[] = {nixos_program("nix-instantiate"), "--eval", "--read-write-mode", "--argstr", "file", j->source + 7, "--argstr", "name",
+                              j->c->name, "-E", expression, NULL};
+        if (!j->plan)           /* known after build */
+            j->drv = ask(j, argv, EVAL_MS);
+    } else {
+        const char *what = spec_arena_printf(a, "%.*s#nixosConfigurations.\"%s\"", (int)(hash - j->source), j->source, hash + 1);
+        const char *argv[] = {nixos_program("nix"), "--extra-experimental-features", "nix-command flakes", "eval", "--raw", "--apply", of_flake, "--",
+                              what, NULL};
+        j->drv = ask(j, argv, EVAL_MS);
+    }
+    if (!j->drv)
+        return NULL;
+    if (!strcmp(j->drv, "not for nspawn")) {
+        rec_fail(&j->error, EIO, "the system of container %s is not made for systemd-nspawn: its nixpkgs has boot.isNspawnContainer, and it is false",
+                 j->c->name);
+        rec_hint(&j->error, "write `boot.isNspawnContainer = true;` in its configuration; boot.isContainer alone was enough before 25.11");
         return NULL;
     }
-    const char *what = spec_arena_printf(a, "%.*s#nixosConfigurations.\"%s\".config.system.build.toplevel%s", (int)(hash - j->source),
-                                         j->source, hash + 1, j->plan ? ".outPath" : "");
-    const char *build[] = {nix, "--extra-experimental-features", "nix-command flakes", "build", "-o", j->link, "--", what, NULL};
-    const char *eval[] = {nix, "--extra-experimental-features", "nix-command flakes", "eval", "--raw", "--", what, NULL};
-    if (!misses_option(j, nix, hash))
-        ask(j, j->plan ? eval : build, j->plan ? EVAL_MS : BUILD_MS);
+    /* "DRV OUT", of nix-instantiate in quotes. */
+    char *drv = (char *)j->drv + (*j->drv == '"'), *out = strchr(drv, ' ');
+    if (out) {
+        *out++ = 0;
+        out[strcspn(out, "\"\n")] = 0;
+    }
+    if (out && store_path(drv) && store_path(out)) {
+        j->drv = drv;
+        j->path = out;
+    } else {
+        rec_fail(&j->error, EIO, "cannot use what nix made for container %s: '%.200s' is no store path", j->c->name, out ? out : drv);
+    }
+    return NULL;
+}
+
+static void *build(void *arg)
+{
+    struct job *j = arg;
+    evaluate(j);
+    if (j->plan || j->error.code)
+        return NULL;
+    const char *argv[] = {nixos_program("nix-store"), "-Q", "--realise", j->drv, "--add-root", j->link, "--indirect", NULL};
+    ask(j, argv, BUILD_MS);
     return NULL;
 }
 
@@ -336,46 +339,217 @@ static bool chosen(const struct rec_build *b, const char *name)
     return !b->only;
 }
 
-/* Is there nothing to ask nix: a store path, or the answer that the last apply left. */
-static bool known(struct rec_run *run, const struct spec_container *c, const char *source, const struct rec_build *b, const char **path)
+/* ---- what is known without an evaluation ---- */
+
+/* A flake that its reference names to the last byte: a revision (RFC 3986 query), or a hash. */
+static bool pinned(const char *source)
 {
-    struct nixos_record r;
-    if (c->nixos.system.text)
-        *path = c->nixos.system.text;
-    else if ((!b->evaluate || !chosen(b, c->name)) && nixos_record_read(run, c->name, &r) && !strcmp(r.source, source) && store_path(r.path) && !access(r.path, F_OK))
-        *path = r.path;
-    else
-        return false;
-    return true;
+    const char *query = strchr(source, '?'), *hash = strrchr(source, '#');
+    for (const char *p = query; p && p < hash; p = strchr(p + 1, '&'))
+        if (!strncmp(p + 1, "narHash=", 8) || (!strncmp(p + 1, "rev=", 4) && strspn(p + 5, "0123456789abcdef") >= 40))
+            return true;
+    return false;
+}
+
+/* What a flake that is not pinned is at this moment: one short call for all containers that are built from it. Equal keys are equal
+ * sources and locks, so equal systems. */
+struct flake {
+    const char        *ref;
+    size_t             len;
+    struct spec_arena *arena;
+    bool               trusted;
+    const char        *key;     /* NULL: not known */
+};
+
+static void *look_at_flake(void *arg)
+{
+    struct flake *f = arg;
+    const char *nix = nixos_program("nix"), *ref = spec_arena_strndup(f->arena, f->ref, f->len);
+    const char *argv[] = {nix, "--extra-experimental-features", "nix-command flakes", "flake", "metadata", "--json", "--", ref, NULL};
+    struct rec_proc_said said;
+    f->key = NULL;
+    if (!nix || !ref || run_nix(f->arena, f->trusted, argv, EVAL_MS, &said, NULL) || said.status)
+        return NULL;            /* what is wrong with it is told by its evaluation */
+    size_t n = strlen(said.out);
+    while (n && said.out[n - 1] == '\n')
+        n--;
+    if (!n || said.out[n - 1] != '}' || !strstr(said.out, "\"/nix/store/"))
+        return NULL;
+    /* FNV-1a, twice with different seeds; which nix it was counts, too. */
+    char *program = realpath(nix, NULL);
+    uint64_t h[2] = {0xcbf29ce484222325u, 0x84222325cbf29ce4u};
+    const char *texts[] = {program ? program : nix, said.out};
+    for (size_t t = 0; t < 2; t++)
+        for (const char *p = texts[t]; *p; p++)
+            for (size_t i = 0; i < 2; i++)
+                h[i] = (h[i] ^ (unsigned char)*p) * 0x100000001b3u;
+    free(program);
+    f->key = spec_arena_printf(f->arena, "%016llx%016llx", (unsigned long long)h[0], (unsigned long long)h[1]);
+    return NULL;
+}
+
+/* ---- all of a host's ---- */
+
+struct want {
+    const struct spec_container *c;
+    const char         *source;
+    struct nixos_record record;         /* source "": nothing is recorded for what is wanted, or it is gone */
+    struct flake       *flake;          /* NULL: no flake, or a pinned one */
+    bool                known;
+    struct rec_built   *out;
+};
+
+static struct flake *flake_of(struct rec_run *run, const struct want *w, struct flake *list, size_t *n)
+{
+    const char *hash = strrchr(w->source, '#');
+    if (!w->c->nixos.flake.text || !hash || pinned(w->source))
+        return NULL;
+    size_t len = (size_t)(hash - w->source);
+    for (size_t i = 0; i < *n; i++)
+        if (list[i].len == len && !memcmp(list[i].ref, w->source, len))
+            return &list[i];
+    list[*n] = (struct flake){.ref = w->source, .len = len, .trusted = run->opt.source != NULL};
+    return &list[(*n)++];
+}
+
+/* Several at once. */
+static void all(void *(*each)(void *), void *list, size_t n, size_t size)
+{
+    for (size_t at = 0; at < n; at += AT_ONCE) {
+        pthread_t threads[AT_ONCE];
+        bool started[AT_ONCE] = {false};
+        size_t some = n - at < AT_ONCE ? n - at : AT_ONCE;
+        for (size_t i = 0; i < some; i++) {
+            void *one = (char *)list + (at + i) * size;
+            started[i] = !pthread_create(&threads[i], NULL, each, one);
+            if (!started[i])
+                each(one);
+        }
+        for (size_t i = 0; i < some; i++)
+            if (started[i])
+                pthread_join(threads[i], NULL);
+    }
 }
 
 static int run_jobs(struct rec_run *run, const struct spec_host *h, struct job *jobs, size_t n, const struct rec_build *b,
                     struct rec_error *err)
 {
     int r = 0;
-    for (size_t at = 0; !r && at < n; at += AT_ONCE) {
-        pthread_t threads[AT_ONCE];
-        bool started[AT_ONCE] = {false};
-        size_t some = n - at < AT_ONCE ? n - at : AT_ONCE;
-        for (size_t i = 0; i < some; i++) {
-            if (b->progress)
-                b->progress(b->arg, jobs[at + i].c->name, b->plan ? "evaluating" : "building");
-            started[i] = !pthread_create(&threads[i], NULL, work, &jobs[at + i]);
-            if (!started[i])
-                work(&jobs[at + i]);
+    for (size_t i = 0; i < n && b->progress; i++)
+        b->progress(b->arg, jobs[i].c->name, b->plan ? "evaluating" : "building");
+    all(build, jobs, n, sizeof *jobs);
+    for (size_t i = 0; i < n; i++) {
+        struct job *j = &jobs[i];
+        if (j->error.code && !r) {
+            *err = j->error;
+            err->at = j->c->nixos.flake.text ? j->c->nixos.flake.at : j->c->nixos.at;
+            r = -j->error.code;
         }
-        for (size_t i = 0; i < some; i++)
-            if (started[i])
-                pthread_join(threads[i], NULL);
-        for (size_t i = 0; i < some; i++) {
-            struct job *j = &jobs[at + i];
-            if (j->error.code && !r) {
-                *err = j->error;
-                err->at = j->c->nixos.flake.text ? j->c->nixos.flake.at : j->c->nixos.at;
-                r = -j->error.code;
-            }
-            run->built[j->c - h->containers] = *j->path ? spec_arena_strdup(run->arena, j->path) : NULL;
+        run->built[j->c - h->containers].path = j->path ? spec_arena_strdup(run->arena, j->path) : NULL;
+    }
+    return r;
+}
+
+/* Who is built of what, and for whom the last apply's answer will do as it stands. */
+static int survey(struct rec_run *run, const struct spec_host *h, const struct rec_build *b, struct want *list, size_t *n, struct flake *flakes,
+                  size_t *n_flakes, struct rec_error *err)
+{
+    for (size_t i = 0; i < h->n_containers; i++) {
+        const struct spec_container *c = &h->containers[i];
+        if (rec_runtime_of(run, c) != SPEC_RT_NIXOS)
+            continue;
+        const char *why = rec_runtime(SPEC_RT_NIXOS)->refuse(run, c);
+        if (why && !run->opt.offline)
+            continue;           /* rec_want says so */
+        if (why) {
+            rec_fail(err, EINVAL, "container %s cannot be had with runtime nixos: %s", c->name, why);
+            err->at = c->nixos.flake.text ? c->nixos.flake.at : c->at;
+            return -EINVAL;
         }
+        struct want w = {.c = c, .source = nixos_source(run, c, err), .out = &run->built[i]};
+        if (!w.source)
+            return -EINVAL;
+        if (c->nixos.system.text) {
+            w.out->path = c->nixos.system.text;
+            continue;
+        }
+        if (run->opt.offline || !nixos_record_read(run, c->name, &w.record) || strcmp(w.record.source, w.source) || !store_path(w.record.path) ||
+            access(w.record.path, F_OK))
+            w.record.source = "";
+        bool asks = b->evaluate && chosen(b, c->name);
+        w.known = *w.record.source && (!asks || (pinned(w.source) && !b->again));
+        if (w.known)
+            *w.out = (struct rec_built){w.record.path, w.record.key};
+        if (w.known || (b->plan && !asks) || !chosen(b, c->name))
+            continue;
+        if ((!b->plan || (*w.record.source && *w.record.key)) && !run->opt.offline)
+            w.flake = flake_of(run, &w, flakes, n_flakes);
+        list[(*n)++] = w;
+    }
+    return 0;
+}
+
+/* A key holds only if it was the same before and after: who edits meanwhile is not to be believed later. */
+static void look_at_flakes(struct rec_run *run, struct flake *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        list[i].arena = spec_arena_new();
+    size_t k = 0;
+    while (k < n && list[k].arena)
+        k++;
+    all(look_at_flake, list, k, sizeof *list);
+    for (size_t i = 0; i < n; i++) {
+        list[i].key = list[i].key ? spec_arena_strdup(run->arena, list[i].key) : NULL;
+        spec_arena_free(list[i].arena);
+        list[i].arena = NULL;
+    }
+}
+
+static int ask_all(struct rec_run *run, const struct spec_host *h, const struct rec_build *b, struct want *list, size_t n, struct flake *flakes,
+                   size_t n_flakes, struct job *jobs, struct rec_error *err)
+{
+    size_t n_jobs = 0;
+    int r = 0;
+    look_at_flakes(run, flakes, n_flakes);
+    for (size_t i = 0; i < n && !r; i++) {
+        struct want *w = &list[i];
+        if (!w->known && !b->again && w->flake && w->flake->key && *w->record.source && !strcmp(w->flake->key, w->record.key)) {
+            w->known = true;
+            *w->out = (struct rec_built){w->record.path, w->record.key};
+        }
+        if (w->known)
+            continue;
+        struct spec_arena *own = spec_arena_new();
+        if (!own) {
+            r = rec_fail(err, ENOMEM, "out of memory");
+            break;
+        }
+        w->out->key = w->flake ? w->flake->key : NULL;
+        jobs[n_jobs++] = (struct job){.c = w->c, .source = w->source, .arena = own, .plan = b->plan, .trusted = run->opt.source != NULL,
+                                      .link = spec_arena_printf(run->arena, NIXOS_RECORDS "/.root-%s", w->c->name)};
+    }
+    if (!r && n_jobs && !b->plan) {
+        r = rec_dir_make(REC_STATE_DIR, 0700, err);
+        if (!r)
+            r = rec_dir_make(NIXOS_RECORDS, 0755, err);
+    }
+    if (!r && n_jobs)
+        r = run_jobs(run, h, jobs, n_jobs, b, err);
+    if (!r && n_jobs && !b->plan) {
+        look_at_flakes(run, flakes, n_flakes);
+        for (size_t i = 0; i < n; i++)
+            if (!list[i].known && list[i].out->key && (!list[i].flake->key || strcmp(list[i].flake->key, list[i].out->key)))
+                list[i].out->key = NULL;
+    }
+    for (size_t i = 0; i < n_jobs; i++) {
+        struct nixos_record record;
+        if (r && !b->plan && !nixos_record_read(run, jobs[i].c->name, &record))
+            unlink(jobs[i].link);
+        spec_arena_free(jobs[i].arena);
+    }
+    if (r && n_jobs && !b->plan) {   /* what has changed nothing leaves nothing */
+        rmdir(NIXOS_RECORDS);
+        rmdir(REC_STATE_DIR);
     }
     return r;
 }
@@ -386,57 +560,24 @@ int rec_build(struct rec_run *run, const struct spec_host *h, const struct rec_b
         rec_facts_offline(run);
     run->host = h;              /* what it asks for is what is read of the facts */
     int r = rec_facts_host(run, err);
-    size_t n = 0;
+    size_t n = 0, n_flakes = 0;
     if (r || !h)
         return r;
-    struct job *jobs = NULL;
-    run->built = spec_arena_alloc(run->arena, (h->n_containers + 1) * sizeof *run->built);
-    if (!run->built)
-        return rec_fail(err, ENOMEM, "out of memory");
-    memset(run->built, 0, (h->n_containers + 1) * sizeof *run->built);
-    run->built_host = h;
-    for (size_t i = 0; !r && i < h->n_containers; i++) {
-        const struct spec_container *c = &h->containers[i];
-        if (rec_runtime_of(run, c) != SPEC_RT_NIXOS)
-            continue;
-        const char *why = rec_runtime(SPEC_RT_NIXOS)->refuse(run, c);
-        if (why && !run->opt.offline)
-            continue;           /* rec_want says so */
-        const char *source = nixos_source(run, c, err);
-        if (why) {
-            r = rec_fail(err, EINVAL, "container %s cannot be had with runtime nixos: %s", c->name, why);
-            err->at = c->nixos.flake.text ? c->nixos.flake.at : c->at;
-        } else if (!source)
-            r = -EINVAL;
-        else if (!known(run, c, source, b, &run->built[i]) && (!b->plan || b->evaluate) && chosen(b, c->name)) {
-            jobs = jobs ? jobs : calloc(h->n_containers, sizeof *jobs);
-            struct spec_arena *own = spec_arena_new();
-            if (!jobs || !own) {
-                spec_arena_free(own);
-                r = rec_fail(err, ENOMEM, "out of memory");
-            } else {
-                jobs[n++] = (struct job){.c = c, .source = source, .arena = own, .plan = b->plan, .trusted = run->opt.source != NULL,
-                                         .link = spec_arena_printf(run->arena, NIXOS_RECORDS "/.root-%s", c->name)};
-            }
-        }
-    }
-    if (!r && n && !b->plan) {
-        r = rec_dir_make(REC_STATE_DIR, 0700, err);
-        if (!r)
-            r = rec_dir_make(NIXOS_RECORDS, 0755, err);
-    }
+    size_t room = h->n_containers + 1;
+    run->built = spec_arena_alloc(run->arena, room * sizeof *run->built);
+    struct want *list = calloc(room, sizeof *list);
+    struct flake *flakes = calloc(room, sizeof *flakes);
+    struct job *jobs = calloc(room, sizeof *jobs);
+    if (!run->built || !list || !flakes || !jobs)
+        r = rec_fail(err, ENOMEM, "out of memory");
+    else
+        run->built_host = h;
+    if (!r)
+        r = survey(run, h, b, list, &n, flakes, &n_flakes, err);
     if (!r && n)
-        r = run_jobs(run, h, jobs, n, b, err);
-    for (size_t i = 0; i < n; i++) {
-        struct nixos_record record;
-        if (r && !b->plan && !nixos_record_read(run, jobs[i].c->name, &record))
-            unlink(jobs[i].link);
-        spec_arena_free(jobs[i].arena);
-    }
-    if (r && n && !b->plan) {   /* what has changed nothing leaves nothing */
-        rmdir(NIXOS_RECORDS);
-        rmdir(REC_STATE_DIR);
-    }
+        r = ask_all(run, h, b, list, n, flakes, n_flakes, jobs, err);
+    free(list);
+    free(flakes);
     free(jobs);
     return r;
 }

@@ -171,7 +171,8 @@ int nixos_system(struct rec_run *run, const struct rec_step *s, struct rec_error
         r = nixos_profile_set(run, name, to->profile, err);
     if (r || !recorded)     /* an undo: it was not ours, so nothing was recorded */
         return r ? r : record_goes(run, name, err);
-    struct nixos_record record = {to->source ? to->source : "", to->profile, to->on_remove ? to->on_remove : "keep", fresh};
+    struct nixos_record record = {.source = to->source ? to->source : "", .path = to->profile, .on_remove = to->on_remove ? to->on_remove : "keep",
+                                  .key = to->key, .root_made = fresh};
     return nixos_record_write(run, name, &record, err);
 }
 
@@ -179,11 +180,14 @@ int nixos_system(struct rec_run *run, const struct rec_step *s, struct rec_error
 int nixos_settle(struct rec_run *run, const struct rec_item *w, struct rec_error *err)
 {
     const struct rec_system *to = &w->system;
+    const char *key = to->key ? to->key : "";
     struct nixos_seen s;
     if (!(w->stated & 1u << SYSTEM_PROFILE) || nixos_look_at(run, run->arena, w->container, &s, err) || !s.ours ||
-        (s.recorded && !strcmp(s.record.source, to->source) && !strcmp(s.record.path, to->profile) && !strcmp(s.record.on_remove, to->on_remove)))
+        (s.recorded && !strcmp(s.record.source, to->source) && !strcmp(s.record.path, to->profile) &&
+         !strcmp(s.record.on_remove, to->on_remove) && !strcmp(s.record.key, key)))
         return 0;
-    struct nixos_record record = {to->source, to->profile, to->on_remove, s.record.root_made};
+    struct nixos_record record = {.source = to->source, .path = to->profile, .on_remove = to->on_remove, .key = key,
+                                  .root_made = s.record.root_made};
     return nixos_record_write(run, w->container, &record, err);
 }
 

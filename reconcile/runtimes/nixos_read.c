@@ -19,7 +19,7 @@ int nixos_look_at(struct rec_run *run, struct spec_arena *a, const char *name, s
     const char *path = nixos_conf_path(run, name);
     struct stat st;
     size_t len;
-    *s = (struct nixos_seen){.record = {.source = "", .path = "", .on_remove = "keep"}};
+    *s = (struct nixos_seen){.record = {.source = "", .path = "", .on_remove = "keep", .key = ""}};
     bool there = !lstat(path, &st);
     s->declarative = there && S_ISLNK(st.st_mode);
     s->odd = there && !s->declarative && !S_ISREG(st.st_mode);
@@ -229,6 +229,7 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
         system->ours = s.ours || s.nobodys;
         system->system.profile = profile;
         system->system.source = s.record.source;
+        system->system.key = s.record.key;
         system->system.on_remove = spec_arena_strdup(a, s.record.on_remove);
         system->stated = 1u << SYSTEM_PROFILE | (s.recorded ? 1u << SYSTEM_ON_REMOVE : 0);
     }

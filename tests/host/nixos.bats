@@ -25,6 +25,14 @@ setup() {
         printf "experimental-features = nix-command flakes\nsandbox = false\nbuild-users-group =\nsubstituters =\n" >/etc/nix/nix.conf; systemctl daemon-reload' sh "$LAB/nixos" >&2
     spec_of
 }
+# Every call of nix is noted, in /run/nix.log, until the test ends.
+count_nix() {
+    # With a level alone it is nix that calls itself, by another name: no call of ours.
+    on sh -c 'mkdir -p /opt/real && cd /usr/bin && mv nix nix-store nix-env nix-instantiate /opt/real/ && for p in nix nix-store nix-env nix-instantiate; do
+        printf "#!/bin/bash\n[[ \$1 =~ ^[0-9]+$ ]] && exec -a build-remote /opt/real/nix \"\$@\"\necho %s \"\$*\" >>/run/nix.log\nexec /opt/real/%s \"\$@\"\n" $p $p >$p
+        chmod 755 $p; done'
+}
+nix_calls() { on sh -c 'cat /run/nix.log 2>/dev/null; rm -f /run/nix.log'; }
 teardown() { "$LAB/host" down "$NAME"; }
 S=/srv/flake/berth.json
 
@@ -397,6 +405,51 @@ S=/srv/flake/berth.json
     exits 0 on berth run container1 -- ping -c1 -W2 container2
     exits 0 on berth apply --git /srv/flake main:berth.json
     assert_eq "$(on find /var/lib/berth/nixos -type f -newer /run/before)" ""
+}
+
+@test "nix is asked about what can have changed, and about nothing else" {
+    count_nix
+    exits 0 on berth apply $S
+    nix_calls >/dev/null
+    # Two containers of one flake that is not pinned: what it is now, and that is all.
+    exits 0 on berth plan -e $S
+    assert_eq "$(nix_calls | grep -o 'flake metadata --json -- .*')" 'flake metadata --json -- /srv/flake'
+    on touch /run/before
+    exits 0 on berth apply $S
+    assert_eq "$(nix_calls | wc -l)" 1
+    assert_eq "$(on find /var/lib/berth/nixos -newer /run/before)" "" "something was written again"
+    exits 0 on berth apply --no-eval $S
+    exits 0 on berth status -e $S
+    assert_eq "$(nix_calls)" ""
+    # Its source is another one, and its systems are not: evaluated once, then known.
+    flake other <<<text
+    exits 0 on berth plan -e $S
+    assert_eq "$(nix_calls | grep -c ' eval ')" 2
+    exits 0 on berth apply $S
+    assert_eq "$(nix_calls | grep -c ' eval ')" 2
+    exits 0 on berth apply $S
+    assert_eq "$(nix_calls | grep -c ' eval ' || :)" 0
+    # As before, and then as it was again: the answer is of the source that it is now.
+    flake stamp <<<two
+    exits 2 on berth plan -e $S
+    exits 0 on berth apply $S
+    flake stamp < <(printf one)
+    exits 2 on berth plan -e $S
+    assert_match "$output" 'run container1 +system in force differs'
+    exits 0 on berth apply $S
+    assert_eq "$(on berth run container1 -- cat /run/current-system/stamp)" one
+    # Pinned to a commit it cannot change. Only update asks.
+    on sh -c 'cd /srv/flake && git init -q -b main && git add . && git -c user.name=Ann -c user.email=a@example.org commit -qm one' >&2
+    exits 0 on berth apply --git /srv/flake main:berth.json
+    nix_calls >/dev/null
+    exits 0 on berth plan -e --git /srv/flake main:berth.json
+    exits 0 on berth apply --git /srv/flake main:berth.json
+    assert_eq "$(nix_calls)" ""
+    exits 0 on berth update container1 --git /srv/flake -f main:berth.json
+    assert_eq "$(nix_calls | grep -c ' eval ')" 1
+    # What is in no record cannot be known; what is gone from the store neither.
+    exits 0 on berth validate --eval --git /srv/flake main:berth.json
+    assert_eq "$(nix_calls | grep -c ' eval ')" 2
 }
 
 @test "what cannot be had is refused before anything is done" {

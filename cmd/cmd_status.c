@@ -75,7 +75,7 @@ static int fill(struct spec_arena *a, struct view *v, bool spec)
         const struct cmd_render_resource *r = find(about, n_about, v->want.items[i]);
         v->list[v->n++] = r ? *r
                             : (struct cmd_render_resource){.item = v->want.items[i], .object = rec_item_object(a, v->want.items[i]),
-                                                       .sync = v->plan->unknown & 1u << v->want.items[i]->kind ? CMD_UNKNOWN
+                                                       .sync = v->want.items[i]->unknown || v->plan->unknown & 1u << v->want.items[i]->kind ? CMD_UNKNOWN
                                                                                                                : CMD_IN_SYNC};
     }
     for (size_t i = 0; i < v->have.n; i++) {
@@ -133,7 +133,7 @@ int cmd_status(struct cmd *c)
         cmd_render_status_json(&c->out, &s);
     else
         cmd_render_status_text(&c->out, &s);
-    bool differs = c->host && (v.plan->n || v.plan->n_conflicts || v.plan->unknown);
+    bool differs = c->host && (v.plan->n || v.plan->n_conflicts || v.plan->unknown || v.plan->n_not_known);
     return differs && c->args.exit_code ? CMD_PENDING : CMD_OK;
 }
 
@@ -182,13 +182,14 @@ static struct cmd_render_container container(struct cmd *c, const struct view *v
     struct cmd_render_container out = {.name = name, .sync = "in sync"};
     const struct spec_container *spec = NULL;
     enum spec_runtime rt = SPEC_RT_AUTO;
-    size_t unwanted = 0, differ = 0, foreign = 0;
+    size_t unwanted = 0, differ = 0, foreign = 0, unknown = 0;
     for (size_t i = from; i < to; i++) {
         spec = v->list[i].item->spec ? v->list[i].item->spec : spec;
         rt = v->list[i].item->runtime != SPEC_RT_AUTO ? v->list[i].item->runtime : rt;
         unwanted += v->list[i].sync == CMD_UNWANTED;
         differ += v->list[i].sync == CMD_DIFFERS || v->list[i].sync == CMD_MISSING;
         foreign += v->list[i].sync == CMD_FOREIGN;
+        unknown += v->list[i].sync == CMD_UNKNOWN;
     }
     for (size_t i = 0; c->host && !spec && i < c->host->n_containers; i++)
         if (!strcmp(c->host->containers[i].name, name))
@@ -220,6 +221,8 @@ static struct cmd_render_container container(struct cmd *c, const struct view *v
         out.sync = "not in the spec";
     else if (unwanted + differ)
         out.sync = spec_arena_printf(a, "%zu to do", unwanted + differ);
+    else if (unknown)
+        out.sync = "not known";
     return out;
 }
 

@@ -138,7 +138,7 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
         cmd_out_flush(&c->err);
     }
     v->outcome = result.outcome;
-    v->pending = v->dry && result.plan && (result.plan->n || result.plan->unknown);
+    v->pending = v->dry && result.plan && (result.plan->n || result.plan->unknown || result.plan->n_not_known);
     report(c, v, &result, count_wanted(v, &want));
     if (!v->dry)
         cmd_journal_steps(c, &result);

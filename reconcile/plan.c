@@ -20,7 +20,7 @@ struct planner {
     struct rec_run         *run;
     const struct rec_state *from, *to;
     struct rec_plan        *plan;
-    size_t                  room_steps, room_conflicts;
+    size_t                  room_steps, room_conflicts, room_not_known;
     bool (*only)(void *arg, const struct rec_item *i);
     void *arg;
 };
@@ -225,6 +225,8 @@ static int step(struct planner *p, enum rec_action action, const struct rec_item
     struct rec_step *s = spec_arena_alloc(a, sizeof *s);
     if (!s)
         return -ENOMEM;
+    if (to && to->unknown && !(reason = spec_arena_printf(a, "%s; %s", reason, to->unknown)))
+        return -ENOMEM;
     *s = (struct rec_step){.action = action, .kind = i->kind, .from = from, .to = to, .at = i->at, .reason = reason};
     if (d) {
         s->changed = d->changed;
@@ -279,6 +281,15 @@ static int change_runtime(struct planner *p, const struct rec_item *from, const 
     return r || (to->kind == REC_RUN && !to->run.running) ? r : step(p, REC_CREATE, NULL, to, NULL, "its runtime is another now");
 }
 
+static int not_known(struct planner *p, const struct rec_item *to)
+{
+    struct rec_plan *q = p->plan;
+    if (!push(p->run->arena, (void **)&q->not_known, q->n_not_known, &p->room_not_known, sizeof *q->not_known))
+        return -ENOMEM;
+    q->not_known[q->n_not_known++] = to;
+    return 0;
+}
+
 static int pair(struct planner *p, const struct rec_item *from, const struct rec_item *to)
 {
     const struct rec_kind *k = rec_kinds[(to ? to : from)->kind];
@@ -322,6 +333,8 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         return r;
     }
     bool adopt = p->run->opt.adopt && !from->ours && to->ours && k->marks;
+    if (!d.n && !adopt && to->unknown)
+        return not_known(p, to);
     if (!d.n)
         return adopt ? step(p, REC_ADOPT, from, to, &d, "equal, and now ours") : 0;
     if (!from->ours && !k->shared && !p->run->opt.adopt) {

@@ -46,6 +46,8 @@ struct rec_plan {
     size_t               deleted_containers;
     size_t               ours;          /* containers and bridges that are ours now */
     uint32_t             unknown;       /* bit per kind that could not be read */
+    const struct rec_item **not_known;  /* wanted, in sync as far as it is known: their `unknown` says what is not */
+    size_t               n_not_known;
     const char          *protects;      /* a protected object that would go, or NULL */
 };
 /* `only`: plan just the items for which it says true; NULL: all. */

@@ -132,6 +132,7 @@ struct rec_item {
     bool             ours;      /* have: bears our mark. want: true */
     bool             protect;
     uint32_t         stated;    /* bit per field of the kind's table: the field has a value */
+    const char      *unknown;   /* want: what of it is not known: "known after build"; NULL: nothing */
     uint32_t         weak;      /* bit per field: derived, not written by the author; no difference on what is not ours */
     union {
         struct rec_system  system;

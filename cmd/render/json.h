@@ -17,6 +17,7 @@ json_t *cmd_json_step(const char *file, const struct rec_step *s);
 json_t *cmd_json_notes(const struct rec_plan *p);
 json_t *cmd_json_conflicts(const char *file, const struct rec_plan *p);
 json_t *cmd_json_unknown(uint32_t kinds);                                  /* names of kinds that could not be read */
+json_t *cmd_json_not_known(const char *file, const struct rec_plan *p);    /* of what is in sync as far as it is known */
 json_t *cmd_json_summary(const struct rec_plan *p);                        /* how many of each action */
 json_t *cmd_json_changes(const struct rec_step *s);
 /* Prints and frees it: sorted keys, two blanks, ASCII only, one line end. */

@@ -21,6 +21,21 @@ json_t *cmd_json_unknown(uint32_t kinds)
     return list;
 }
 
+json_t *cmd_json_not_known(const char *file, const struct rec_plan *p)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; p && i < p->n_not_known; i++) {
+        const struct rec_item *item = p->not_known[i];
+        json_t *j = json_object();
+        json_object_set_new(j, "kind", cmd_json_text(rec_kinds[item->kind]->name));
+        json_object_set_new(j, "container", cmd_json_text(item->container));
+        json_object_set_new(j, "text", cmd_json_text(item->unknown));
+        json_object_set_new(j, "spec", cmd_json_place(file, &item->at));
+        json_array_append_new(list, j);
+    }
+    return list;
+}
+
 static json_t *steps(const char *file, const struct rec_plan *p)
 {
     json_t *list = json_array();
@@ -32,12 +47,13 @@ static json_t *steps(const char *file, const struct rec_plan *p)
 void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p)
 {
     const struct rec_result *r = p->result;
-    bool pending = p->plan && p->plan->n;
+    bool pending = p->plan && (p->plan->n || p->plan->n_not_known);
     json_t *j = cmd_json_envelope(p->format, p->host, p->file, cmd_outcome_name(r ? r->outcome : REC_IN_SYNC, pending));
     cmd_json_commit(j, p->git);
     json_object_set_new(j, "steps", steps(p->file, p->plan));
     json_object_set_new(j, "summary", cmd_json_summary(p->plan));
     json_object_set_new(j, "unknown", cmd_json_unknown(p->plan ? p->plan->unknown : 0));
+    json_object_set_new(j, "not_known", cmd_json_not_known(p->file, p->plan));
     json_object_set_new(j, "conflicts", cmd_json_conflicts(p->file, p->plan));
     json_object_set_new(j, "notes", cmd_json_notes(p->plan));
     json_object_set_new(j, "resources", json_integer((json_int_t)p->resources));

@@ -265,6 +265,39 @@ static void steps(struct cmd_out *o, const struct cmd_render_plan *p, const stru
         cmd_put(o, "\n");
 }
 
+static const char *object_of(const struct rec_item *i, char out[128])
+{
+    snprintf(out, 128, "%s %.100s", rec_kinds[i->kind]->name, i->key);
+    return out;
+}
+
+/* In sync, as far as it is known: what of it is not. */
+static void not_known(struct cmd_out *o, const struct cmd_render_plan *p)
+{
+    const struct rec_plan *q = p->plan;
+    size_t width = 0;
+    char object[128], where[PLACE_MOST + 24];
+    for (size_t i = 0; i < q->n_not_known; i++)
+        widen(&width, cmd_safe_width(o, object_of(q->not_known[i], object)), OBJECT_MOST);
+    for (size_t i = 0; i < q->n_not_known; i++) {
+        cmd_put(o, "  ");
+        cmd_style(o, CMD_DIM);
+        cmd_put(o, "?");
+        cmd_style(o, CMD_PLAIN);
+        cmd_put(o, " ");
+        size_t n = cmd_safe(o, object_of(q->not_known[i], object));
+        cmd_pad(o, (n < width ? width - n : 0) + 2);
+        cmd_safe(o, q->not_known[i]->unknown);
+        if (place_text(o, p->file, &q->not_known[i]->at, where)) {
+            cmd_pad(o, 2);
+            place(o, where);
+        }
+        cmd_put(o, "\n");
+    }
+    if (q->n_not_known)
+        cmd_put(o, "\n");
+}
+
 static void conflicts(struct cmd_out *o, const struct cmd_render_plan *p)
 {
     if (!p->plan->n_conflicts)
@@ -353,6 +386,11 @@ static void in_sync(struct cmd_out *o, const struct cmd_render_plan *p)
         cmd_put(o, "Nothing to do in what can be read without root; the rest is not known\n");
         return;
     }
+    if (p->plan && p->plan->n_not_known) {
+        cmd_printf(o, "Nothing to do in what is known; %zu %s known after build\n", p->plan->n_not_known,
+                   p->plan->n_not_known == 1 ? "system is" : "systems are");
+        return;
+    }
     cmd_style(o, CMD_GREEN);
     if (p->resources)
         cmd_printf(o, "Nothing to do: %zu %s in sync", p->resources, p->resources == 1 ? "resource is" : "resources are");
@@ -377,6 +415,8 @@ static void summary(struct cmd_out *o, const struct cmd_render_plan *p)
         cmd_printf(o, ", %zu to adopt", q->adopts);
     if (q->n_conflicts)
         cmd_printf(o, "; %zu in the way", q->n_conflicts);
+    if (q->n_not_known)
+        cmd_printf(o, "; %zu known after build", q->n_not_known);
     interrupted(o, q, false);
     cmd_style(o, CMD_PLAIN);
     cmd_put(o, "\n");
@@ -422,6 +462,7 @@ void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p)
         cmd_put(o, "\n\n");
     }
     steps(o, p, p->plan, !p->applied || p->verbose);
+    not_known(o, p);
     conflicts(o, p);
     if (!p->quiet)
         notes(o, p->plan);

@@ -25,6 +25,8 @@ static const char *said(const struct cmd_render_resource *r)
         return r->conflict->text;
     if (r->step && r->sync != CMD_UNWANTED && r->step->reason)
         return r->step->reason;
+    if (r->sync == CMD_UNKNOWN && r->item->unknown)
+        return r->item->unknown;
     return rows[r->sync].text;
 }
 

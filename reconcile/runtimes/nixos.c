@@ -238,7 +238,7 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     system->stated = 1u << SYSTEM_ON_REMOVE | (built ? 1u << SYSTEM_PROFILE : 0) | (run->opt.offline ? 1u << SYSTEM_FLAKE : 0);
     system->at = c->nixos.at.line ? c->nixos.at : c->at;
     if (!built && !run->opt.offline)
-        rec_state_note(out, spec_arena_printf(a, "container %s", c->name), "its system is known after it is built");
+        system->unknown = "known after build";
     unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_FLAKE;
     struct text_source text = {a, unit->unit.text};
     struct nixos_in_force f = nixos_wanted_in_force(h, c);

@@ -289,8 +289,7 @@ static void *evaluate(void *arg)
             "networking.hostName = lib.mkDefault name; networking.useDHCP = false; }; }).system; in s.drvPath + \" \" + s.outPath";
         const char *argv[] = {nixos_program("nix-instantiate"), "--eval", "--read-write-mode", "--argstr", "file", j->source + 7, "--argstr", "name",
                               j->c->name, "-E", expression, NULL};
-        if (!j->plan)           /* known after build */
-            j->drv = ask(j, argv, EVAL_MS);
+        j->drv = ask(j, argv, EVAL_MS);
     } else {
         const char *what = spec_arena_printf(a, "%.*s#nixosConfigurations.\"%s\"", (int)(hash - j->source), j->source, hash + 1);
         const char *argv[] = {nixos_program("nix"), "--extra-experimental-features", "nix-command flakes", "eval", "--raw", "--apply", of_flake, "--",

@@ -452,6 +452,57 @@ S=/srv/flake/berth.json
     assert_eq "$(nix_calls | grep -c ' eval ')" 2
 }
 
+# web, out of a configuration.nix, on a host whose root has that channel.
+from_configuration() {
+    on sh -c 'd=/nix/var/nix/profiles/per-user/root/channels/nixos/nixos; mkdir -p $d; cp "$1" $d/default.nix; echo "{ stamp = \"one\"; }" >/srv/flake/web.nix' sh "$LAB/nixos/nixpkgs.nix"
+    flake berth.json <<<'{"version": 1, "hosts": {"localhost": {"bridge": {"address": "10.100.0.1/24"}, "containers":
+        {"web": {"address": "10.100.0.10", "runtime": "nixos"'"${1-}"', "nixos": {"config": "./web.nix"}}}}}}'
+}
+
+@test "what a plan does not know it says, and it is not in sync" {
+    from_configuration
+    exits 0 on berth apply $S
+    exits 0 on berth plan -e $S
+    flake web.nix <<<'{ stamp = "two"; }'
+    exits 2 on berth plan -e $S
+    assert_match "$output" '~ run web +system in force differs'
+    exits 0 on berth apply $S
+    assert_eq "$(on berth run web -- cat /run/current-system/stamp)" two
+    exits 0 on berth plan -e $S
+    # Another source, and nix is not to be asked.
+    exits 0 on berth destroy --yes $S
+    spec_of
+    exits 2 on berth plan -e --no-eval $S
+    assert_match "$output" '\+ root container1 +missing; known after build'
+    exits 0 on berth apply $S
+    exits 0 on berth plan -e --no-eval $S
+    on sed -i '0,/"flake": ".\/."/s//"flake": ".\/.#container2"/' $S
+    exits 2 on berth plan -e --no-eval $S
+    assert_match "$output" '\? root container1 +known after build +berth.json:2'
+    refute_match "$output" 'root container2'
+    assert_match "$output" 'Nothing to do in what is known; 1 system is known after build'
+    exits 2 on berth plan -e --no-eval --json $S
+    assert_eq "$(json '.outcome, .not_known[0].container, .not_known[0].spec.line')" $'pending\ncontainer1\n2'
+    exits 2 on berth status -e $S
+    assert_match "$output" '\? root container1 +known after build'
+    assert_match "$output" ', 1 not known'
+    assert_match "$(on berth list -f $S)" 'container1 .*not known'
+    spec_of
+    on sh -c 'cd /srv/flake && git init -q -b main && git add . && git -c user.name=Ann -c user.email=a@example.org commit -qm one' >&2
+    exits 0 on berth apply --git /srv/flake main:berth.json
+    exits 0 on berth plan -e --no-eval --git /srv/flake main:berth.json
+    on sh -c 'cd /srv/flake && git -c user.name=Ann -c user.email=a@example.org commit -q --allow-empty -m two' >&2
+    exits 2 on berth plan -e --no-eval --git /srv/flake main:berth.json
+    assert_match "$output" '\? root container1 +known after build'
+    # Asked, nix says that the systems are the same; the flake that names the commit is another.
+    exits 2 on berth plan -e --git /srv/flake main:berth.json
+    assert_match "$output" '~ unit container1 +flake differs'
+    refute_match "$output" '(root|run) container|known after build'
+    exits 0 on berth apply --git /srv/flake main:berth.json
+    exits 0 on berth plan -e --no-eval --git /srv/flake main:berth.json
+    exits 0 on berth plan -e --git /srv/flake main:berth.json
+}
+
 @test "what cannot be had is refused before anything is done" {
     on rm /etc/systemd/system/container@.service
     exits 69 on berth apply $S

@@ -7,45 +7,63 @@
 #include <string.h>
 #include <unistd.h>
 
+struct faults {
+    struct rec_error *list;
+    size_t            n;
+};
+
+static void failed(void *arg, const struct rec_error *e)
+{
+    struct faults *f = arg;
+    if (f->n % 16 == 0) {
+        struct rec_error *more = realloc(f->list, (f->n + 16) * sizeof *more);
+        if (!more)
+            return;
+        f->list = more;
+    }
+    f->list[f->n++] = *e;
+}
+
 /* Every system of a host, as `nix flake check` would; needs no rights and not that host. */
-static enum cmd_exit evaluate(struct cmd *c, const struct spec_host *h, struct rec_error *err)
+static void evaluate(struct cmd *c, const struct spec_host *h, struct faults *f)
 {
     struct rec_options o = {.spec_name = c->file.name, .spec_dir = c->file.dir, .allow_deletes = -1, .offline = true};
     const struct cmd_git *g = c->git;
-    struct rec_build build = {.plan = true, .evaluate = true};
+    struct rec_build build = {.plan = true, .evaluate = true, .failed = failed, .arg = f};
     struct rec_run *run;
+    struct rec_error err;
     if (g)
         c->source = cmd_git_source(g);
     o.source = g ? &c->source : NULL;
-    if (rec_open(&run, &o, err))
-        return CMD_FAILED;
-    int r = rec_build(run, h, &build, err);
-    rec_close(run);
-    return r ? CMD_BAD_SPEC : CMD_OK;
+    size_t before = f->n;
+    int r = rec_open(&run, &o, &err);
+    if (!r) {
+        r = rec_build(run, h, &build, &err);
+        rec_close(run);
+    }
+    if (r && f->n == before)
+        failed(f, &err);
 }
 
-/* One host after the other; what fails is told of each, and in one envelope. */
+/* Of all hosts all that is wrong: each at its line, and in one envelope. */
 static enum cmd_exit evaluate_all(struct cmd *c)
 {
+    struct faults f = {0};
     enum cmd_exit code = CMD_OK;
-    size_t n = 0;
     bool json = c->args.json;
-    struct rec_error *errors = spec_arena_alloc(c->arena, (c->doc->n_hosts + 1) * sizeof *errors);
-    if (!errors) {
-        struct rec_error err;
-        rec_fail(&err, ENOMEM, "out of memory");
-        return cmd_fail(c, "berth.validate", CMD_FAILED, &err);
-    }
-    for (size_t i = 0; i < c->doc->n_hosts; i++) {
-        enum cmd_exit one = evaluate(c, &c->doc->hosts[i], &errors[n]);
-        if (one == CMD_OK)
-            continue;
+    for (size_t i = 0; i < c->doc->n_hosts; i++)
+        evaluate(c, &c->doc->hosts[i], &f);
+    for (size_t i = 0; i < f.n; i++) {
+        /* What this machine lacks says nothing of the spec. */
+        enum cmd_exit one = f.list[i].code == EOPNOTSUPP ? CMD_UNSUPPORTED : f.list[i].code == ENOMEM ? CMD_FAILED : CMD_BAD_SPEC;
+        code = code == CMD_OK || one == CMD_BAD_SPEC ? one : code;
         c->args.json = false;
-        code = cmd_fail(c, "berth.validate", one, &errors[n++]);
+        cmd_fail(c, "berth.validate", one, &f.list[i]);
         c->args.json = json;
     }
-    if (n && json)
-        cmd_render_failures_json(&c->out, "berth.validate", NULL, c->file.name, code, errors, n);
+    if (f.n && json)
+        cmd_render_failures_json(&c->out, "berth.validate", NULL, c->file.name, code, f.list, f.n);
+    free(f.list);
     return code;
 }
 

@@ -52,6 +52,7 @@ struct rec_build {
     char *const *only;          /* containers that are evaluated; NULL: all */
     size_t n_only;
     void (*progress)(void *arg, const char *container, const char *doing);
+    void (*failed)(void *arg, const struct rec_error *err);     /* told of each; NULL: the first alone is told, by rec_build's own error */
     void  *arg;
 };
 int rec_build(struct rec_run *run, const struct spec_host *h, const struct rec_build *b, struct rec_error *err);

@@ -132,6 +132,8 @@ const char *nixos_source(struct rec_run *run, const struct spec_container *c, st
         err->at = c->at;
         return NULL;
     }
+    while (c->nixos.config.text && !strncmp(from, "./", 2))
+        from += 2;
     if (c->nixos.config.text)
         return spec_arena_printf(run->arena, "config %s%s%s", *from == '/' ? "" : run->opt.spec_dir ? run->opt.spec_dir : "",
                                  *from == '/' ? "" : "/", from);
@@ -257,7 +259,7 @@ static char *ask(struct job *j, const char *const *argv, int deadline_ms)
     struct rec_proc_said said;
     char words[420];
     if (!argv[0]) {
-        rec_fail(&j->error, ENOENT, "cannot build container %s: there is no nix on this host", j->c->name);
+        rec_fail(&j->error, EOPNOTSUPP, "cannot %s container %s: there is no nix on this host", j->plan ? "evaluate" : "build", j->c->name);
         rec_hint(&j->error, "install nix, or give `system: /nix/store/…` and have that path here");
         return NULL;
     }
@@ -289,7 +291,10 @@ static void *evaluate(void *arg)
             "networking.hostName = lib.mkDefault name; networking.useDHCP = false; }; }).system; in s.drvPath + \" \" + s.outPath";
         const char *argv[] = {nixos_program("nix-instantiate"), "--eval", "--read-write-mode", "--argstr", "file", j->source + 7, "--argstr", "name",
                               j->c->name, "-E", expression, NULL};
-        j->drv = ask(j, argv, EVAL_MS);
+        if (access(j->source + 7, F_OK))
+            rec_fail(&j->error, ENOENT, "cannot %s container %s: there is no file '%.300s'", j->plan ? "evaluate" : "build", j->c->name, j->source + 7);
+        else
+            j->drv = ask(j, argv, EVAL_MS);
     } else {
         const char *what = spec_arena_printf(a, "%.*s#nixosConfigurations.\"%s\"", (int)(hash - j->source), j->source, hash + 1);
         const char *argv[] = {nixos_program("nix"), "--extra-experimental-features", "nix-command flakes", "eval", "--raw", "--apply", of_flake, "--",
@@ -430,19 +435,35 @@ static void all(void *(*each)(void *), void *list, size_t n, size_t size)
     }
 }
 
-static int run_jobs(struct rec_run *run, const struct spec_host *h, struct job *jobs, size_t n, const struct rec_build *b,
+/* The line that says where the system comes from. */
+static struct spec_loc place(const struct spec_container *c)
+{
+    return c->nixos.flake.text ? c->nixos.flake.at : c->nixos.config.text ? c->nixos.config.at : c->nixos.system.text ? c->nixos.system.at
+         : c->nixos.at.line    ? c->nixos.at : c->at;
+}
+
+/* The first is what the call fails with; `r`: what it has failed with so far. */
+static int fault(const struct rec_build *b, const struct rec_error *e, int r, struct rec_error *err)
+{
+    if (b->failed)
+        b->failed(b->arg, e);
+    if (r)
+        return r;
+    *err = *e;
+    return -e->code;
+}
+
+static int run_jobs(struct rec_run *run, const struct spec_host *h, struct job *jobs, size_t n, const struct rec_build *b, int r,
                     struct rec_error *err)
 {
-    int r = 0;
     for (size_t i = 0; i < n && b->progress; i++)
         b->progress(b->arg, jobs[i].c->name, b->plan ? "evaluating" : "building");
     all(build, jobs, n, sizeof *jobs);
     for (size_t i = 0; i < n; i++) {
         struct job *j = &jobs[i];
-        if (j->error.code && !r) {
-            *err = j->error;
-            err->at = j->c->nixos.flake.text ? j->c->nixos.flake.at : j->c->nixos.at;
-            r = -j->error.code;
+        if (j->error.code) {
+            j->error.at = place(j->c);
+            r = fault(b, &j->error, r, err);
         }
         run->built[j->c - h->containers].path = j->path ? spec_arena_strdup(run->arena, j->path) : NULL;
     }
@@ -453,21 +474,24 @@ static int run_jobs(struct rec_run *run, const struct spec_host *h, struct job *
 static int survey(struct rec_run *run, const struct spec_host *h, const struct rec_build *b, struct want *list, size_t *n, struct flake *flakes,
                   size_t *n_flakes, struct rec_error *err)
 {
+    int r = 0;
     for (size_t i = 0; i < h->n_containers; i++) {
         const struct spec_container *c = &h->containers[i];
         if (rec_runtime_of(run, c) != SPEC_RT_NIXOS)
             continue;
         const char *why = rec_runtime(SPEC_RT_NIXOS)->refuse(run, c);
+        struct want w = {.c = c, .out = &run->built[i]};
+        struct rec_error e;
         if (why && !run->opt.offline)
             continue;           /* rec_want says so */
         if (why) {
-            rec_fail(err, EINVAL, "container %s cannot be had with runtime nixos: %s", c->name, why);
-            err->at = c->nixos.flake.text ? c->nixos.flake.at : c->at;
-            return -EINVAL;
+            rec_fail(&e, EINVAL, "container %s cannot be had with runtime nixos: %s", c->name, why);
+            e.at = place(c);
         }
-        struct want w = {.c = c, .source = nixos_source(run, c, err), .out = &run->built[i]};
-        if (!w.source)
-            return -EINVAL;
+        if (why || !(w.source = nixos_source(run, c, &e))) {
+            r = fault(b, &e, r, err);
+            continue;
+        }
         if (c->nixos.system.text) {
             w.out->path = c->nixos.system.text;
             continue;
@@ -485,7 +509,7 @@ static int survey(struct rec_run *run, const struct spec_host *h, const struct r
             w.flake = flake_of(run, &w, flakes, n_flakes);
         list[(*n)++] = w;
     }
-    return 0;
+    return r;
 }
 
 /* A key holds only if it was the same before and after: who edits meanwhile is not to be believed later. */
@@ -505,12 +529,11 @@ static void look_at_flakes(struct rec_run *run, struct flake *list, size_t n)
 }
 
 static int ask_all(struct rec_run *run, const struct spec_host *h, const struct rec_build *b, struct want *list, size_t n, struct flake *flakes,
-                   size_t n_flakes, struct job *jobs, struct rec_error *err)
+                   size_t n_flakes, struct job *jobs, int r, struct rec_error *err)
 {
     size_t n_jobs = 0;
-    int r = 0;
     look_at_flakes(run, flakes, n_flakes);
-    for (size_t i = 0; i < n && !r; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct want *w = &list[i];
         if (!w->known && !b->again && w->flake && w->flake->key && *w->record.source && !strcmp(w->flake->key, w->record.key)) {
             w->known = true;
@@ -532,8 +555,8 @@ static int ask_all(struct rec_run *run, const struct spec_host *h, const struct 
         if (!r)
             r = rec_dir_make(NIXOS_RECORDS, 0755, err);
     }
-    if (!r && n_jobs)
-        r = run_jobs(run, h, jobs, n_jobs, b, err);
+    if (n_jobs && (!r || b->failed))
+        r = run_jobs(run, h, jobs, n_jobs, b, r, err);
     if (!r && n_jobs && !b->plan) {
         look_at_flakes(run, flakes, n_flakes);
         for (size_t i = 0; i < n; i++)
@@ -573,8 +596,8 @@ int rec_build(struct rec_run *run, const struct spec_host *h, const struct rec_b
         run->built_host = h;
     if (!r)
         r = survey(run, h, b, list, &n, flakes, &n_flakes, err);
-    if (!r && n)
-        r = ask_all(run, h, b, list, n, flakes, n_flakes, jobs, err);
+    if (run->built_host == h && n && (!r || b->failed))
+        r = ask_all(run, h, b, list, n, flakes, n_flakes, jobs, r, err);
     free(list);
     free(flakes);
     free(jobs);

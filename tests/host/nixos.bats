@@ -503,6 +503,38 @@ from_configuration() {
     exits 0 on berth plan -e --git /srv/flake main:berth.json
 }
 
+@test "validate --eval: all that is wrong, each at its line, in one envelope" {
+    flake two.json <<<'{"version": 1, "hosts": {
+      "one": {"bridge": {"address": "10.100.0.1/24"}, "containers": {
+        "container1": {"address": "10.100.0.10", "runtime": "nixos", "nixos": {"flake": "./.#gone"}},
+        "container2": {"address": "10.100.0.20", "runtime": "nixos", "nixos": {"flake": "./."}},
+        "container3": {"address": "10.100.0.30", "runtime": "nixos", "nixos": {"flake": "./.#away"}}}},
+      "two": {"bridge": {"address": "10.100.0.1/24"}, "containers": {
+        "absent": {"address": "10.100.0.10", "runtime": "nixos", "nixos": {"config": "./absent.nix"}},
+        "garbage": {"address": "10.100.0.20", "runtime": "nixos", "nixos": {"config": "./garbage.nix"}}}}}}'
+    from_configuration
+    spec_of
+    flake garbage.nix <<<'{ stamp = '
+    exits 65 on berth validate --eval /srv/flake/two.json
+    assert_eq "$(grep -o '^/srv[^:]*:[0-9]*:[0-9]*: cannot evaluate container [^:]*:' <<<"$stderr")" "$(printf '/srv/flake/two.json:%s: cannot evaluate container %s:\n' \
+        3:89 container1 5:89 container3 7:86 absent 8:87 garbage)"
+    assert_match "$stderr" "container absent: there is no file '/srv/flake/absent.nix'"
+    assert_match "$stderr" 'container garbage: error: .*unexpected end of file'
+    exits 65 on berth validate --eval --json /srv/flake/two.json
+    assert_eq "$(json '[.outcome, (.errors | length), .errors[3].start.line] | join(" ")')" 'invalid 4 8'
+    exits 0 on berth validate --eval $S
+    from_configuration
+    exits 0 on berth validate --eval $S
+    flake web.nix <<<'{ stamp = '
+    exits 65 on berth validate --eval $S
+    # That nix is not here is no fault of the spec.
+    spec_of
+    on sh -c 'mv /usr/bin/nix /usr/bin/nix.away'
+    exits 69 on berth validate --eval $S
+    assert_match "$stderr" 'there is no nix on this host'
+    exits 69 on berth apply $S
+}
+
 @test "what cannot be had is refused before anything is done" {
     on rm /etc/systemd/system/container@.service
     exits 69 on berth apply $S

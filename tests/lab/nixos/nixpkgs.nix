@@ -8,5 +8,5 @@ let
   flake = (import /srv/flake/flake.nix).outputs { self = null; };
   system = flake.nixosConfigurations.${c.networking.hostName}.config.system.build.toplevel;
 in {
-  system = assert c.boot.isContainer && !c.networking.useDHCP; derivation (system.drvAttrs // own);
+  system = assert c.boot.isContainer && !c.networking.useDHCP; builtins.seq own derivation (system.drvAttrs // own);
 }

@@ -8,7 +8,7 @@
 struct rec_error {
     int             code;               /* errno, positive; 0: none */
     struct spec_loc at;                 /* line 0: no line of the spec */
-    char            text[512];
+    char            text[1280];         /* may have several lines, where it is another program's */
     char            hint[256];          /* what to do, or "" */
 };
 /* Fill *err (NULL is fine); gives back -code. */

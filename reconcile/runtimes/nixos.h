@@ -44,6 +44,10 @@ bool        nixos_conf_ours(const char *text);
 /* May stand in a conf file as it is, for systemd and for Perl alike. */
 bool        nixos_conf_plain(const char *value);
 
+/* ---- nixos_words.c: pure ---- */
+/* The cause, out of all that nix said on standard error, as lines; what is too long loses what tells least. room: at least 64. */
+void nixos_cause(const char *said, char *out, size_t room);
+
 /* ---- nixos_build.c ---- */
 /* Where the container's system comes from: "REF#ATTR" with an absolute REF, a store path, or "config FILE". NULL with *err. */
 const char *nixos_source(struct rec_run *run, const struct spec_container *c, struct rec_error *err);

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { AT_ONCE = 4, BUILD_MS = 3600000, EVAL_MS = 600000 };
+enum { AT_ONCE = 4, BUILD_MS = 3600000, EVAL_MS = 600000, NIX_WORDS = 1100 };
 
 #define BESIDE(name) {"/run/current-system/sw/bin/" name, "/nix/var/nix/profiles/default/bin/" name, "/usr/bin/" name, "/usr/local/bin/" name}
 
@@ -208,23 +208,6 @@ struct job {
     struct rec_error   error;
 };
 
-/* nix's last words, without the lines that only say where it looked. */
-static void last_words(char *said, char *out, size_t room)
-{
-    char *p = strstr(said, "error:");
-    p = p ? p : said;
-    size_t n = 0;
-    for (bool gap = true; *p && n + 1 < room; p++) {
-        bool b = (unsigned char)*p <= ' ';
-        if (!b || !gap)
-            out[n++] = b ? ' ' : *p;
-        gap = b;
-    }
-    while (n && out[n - 1] == ' ')
-        n--;
-    out[n] = 0;
-}
-
 static bool store_path(const char *p)
 {
     return !strncmp(p, "/nix/store/", 11) && p[11] && !strchr(p + 11, '/') && strlen(p) < 500;
@@ -257,7 +240,7 @@ static int run_nix(struct spec_arena *a, bool trusted, const char *const *argv, 
 static char *ask(struct job *j, const char *const *argv, int deadline_ms)
 {
     struct rec_proc_said said;
-    char words[420];
+    char words[NIX_WORDS];
     if (!argv[0]) {
         rec_fail(&j->error, EOPNOTSUPP, "cannot %s container %s: there is no nix on this host", j->plan ? "evaluate" : "build", j->c->name);
         rec_hint(&j->error, "install nix, or give `system: /nix/store/…` and have that path here");
@@ -267,7 +250,7 @@ static char *ask(struct job *j, const char *const *argv, int deadline_ms)
         return NULL;
     if (!said.status)
         return said.out;
-    last_words(said.err, words, sizeof words);
+    nixos_cause(said.err, words, sizeof words);
     rec_fail(&j->error, EIO, "cannot %s container %s: %s", j->plan ? "evaluate" : "build", j->c->name, words);
     rec_hint(&j->error, "nothing was changed; all that nix says: nix build '%.150s'", j->source);
     return NULL;

@@ -535,6 +535,45 @@ from_configuration() {
     exits 69 on berth apply $S
 }
 
+@test "of what nix says the cause is told, line by line" {
+    # What nix from 2.14 on would say, where the system is evaluated.
+    on sh -c 'mv /usr/bin/nix /usr/bin/nix.real; cat >/usr/bin/nix; chmod 755 /usr/bin/nix' <<'END'
+#!/bin/sh
+cat >&2 <<'SAID'
+warning: error: unable to download 'https://cache.example/x': Timeout; retrying in 250 ms
+error:
+       … while calling the 'head' builtin
+         at /nix/store/x-source/flake.nix:1:2:
+            1| first
+
+       error: attribute 'wanted' missing
+       at /nix/store/x-source/flake.nix:33:29:
+           33|  mapAttr
+             |  ^
+error (ignored): error: SQLite database '/root/.cache/nix/eval-cache-v4/x.sqlite' is busy
+SAID
+exit 1
+END
+    exits 1 on berth apply $S
+    assert_match "$stderr" "cannot build container container1: error: attribute 'wanted' missing
+ +\| at /nix/store/x-source/flake.nix:33:29:
+ +\|     33\|  mapAttr
+"
+    refute_match "$stderr" 'retrying|SQLite|while calling'
+    exits 1 on berth apply --json $S
+    assert_match "$(json '.errors[0].summary')" $'missing\nat /nix/store'
+    on mv /usr/bin/nix.real /usr/bin/nix
+    # And what 2.8 says of a builder that another one waited for.
+    on sed -i 's|^        inherit name hosts stamp;|&\n        needs = derivation { name = "needed"; system = "x86_64-linux"; builder = "/bin/busybox"; args = [ "sh" "-c" "echo first; echo no such input; exit 3" ]; };|' /srv/flake/flake.nix
+    exits 1 on berth apply $S
+    assert_match "$stderr" "cannot build container container[12]: error: builder for '/nix/store/[^ ]*needed.drv' failed with exit code 3;
+ +\| last 2 log lines:
+ +\| > first
+ +\| > no such input
+"
+    refute_match "$stderr" 'dependencies of derivation'
+}
+
 @test "what cannot be had is refused before anything is done" {
     on rm /etc/systemd/system/container@.service
     exits 69 on berth apply $S

@@ -146,6 +146,58 @@ static int teardown(void **state)
     return 0;
 }
 
+static void the_cause_of_what_nix_says(void **state)
+{
+    static const struct {
+        const char *said, *cause;
+    } rows[] = {
+        {"error: attribute 'x' missing\n\n       at /f.nix:1:2:\n\n            1| x\n             | ^\n(use '--show-trace' to show detailed location information)\n",
+         "error: attribute 'x' missing\nat /f.nix:1:2:\n     1| x\n      | ^"},
+        /* A builder's, below another that only waited for it. */
+        {"building '/nix/store/a.drv'...\nerror: builder for '/nix/store/a.drv' failed with exit code 3;\n       last 2 log lines:\n       > one\n       > error: two\n"
+         "       For full logs, run 'nix log /nix/store/a.drv'.\nerror: 1 dependencies of derivation '/nix/store/b.drv' failed to build\n",
+         "error: builder for '/nix/store/a.drv' failed with exit code 3;\nlast 2 log lines:\n> one\n> error: two\nFor full logs, run 'nix log /nix/store/a.drv'."},
+        /* Traces first. */
+        {"error:\n       … while evaluating the attribute 'a'\n         at /f.nix:1:2:\n            1| a\n\n       … while calling 'b'\n\n       error: attribute 'c' missing\n"
+         "       at /f.nix:3:4:\n            3| c\n       Did you mean d?\n",
+         "error: attribute 'c' missing\nat /f.nix:3:4:\n     3| c\nDid you mean d?"},
+        {"error: Cannot build '/nix/store/a.drv'.\n       Reason: builder failed with exit code 1.\n       Last 1 log lines:\n       > no\n"
+         "error: Cannot build '/nix/store/b.drv'.\n       Reason: 1 dependency failed.\nerror: Build failed due to failed dependency\n",
+         "error: Cannot build '/nix/store/a.drv'.\nReason: builder failed with exit code 1.\nLast 1 log lines:\n> no"},
+        /* What passes, and what only comes after. */
+        {"warning: error: unable to download 'https://c/x': Timeout; retrying in 250 ms\nwarning: Git tree '/srv' is dirty\nerror: the cause\n"
+         "error (ignored): error: SQLite database '/root/.cache/nix/x' is busy\nerror (ignored): aborting: error: of nothing\n",
+         "error: the cause"},
+        {"error: one\n       of two lines\nerror: SQLite database '/x' is busy\n", "error: one\nof two lines"},
+        {"error: SQLite database '/x' is busy\n", "error: SQLite database '/x' is busy"},
+        {"error: one\nerror: two\n", "error: two"},
+        {"warning: nothing\n/usr/bin/nix: No such file or directory\n", "/usr/bin/nix: No such file or directory"},
+        {"", "it said nothing"},
+    };
+    (void)state;
+    char out[512], long_one[8192];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        nixos_cause(rows[i].said, out, sizeof out);
+        assert_string_equal(out, rows[i].cause);
+    }
+    /* Of a long log the end is left, and what follows it. */
+    size_t n = (size_t)snprintf(long_one, sizeof long_one, "error: builder for 'x' failed;\n       last 90 log lines:\n");
+    for (int i = 0; i < 90; i++)
+        n += (size_t)snprintf(long_one + n, sizeof long_one - n, "       > this is line %d of the log\n", i);
+    snprintf(long_one + n, sizeof long_one - n, "       For full logs, ask\n");
+    nixos_cause(long_one, out, 200);
+    assert_true(strlen(out) < 200);
+    assert_non_null(strstr(out, "error: builder for 'x' failed;\n"));
+    assert_non_null(strstr(out, "> this is line 89 of the log\nFor full logs, ask"));
+    assert_null(strstr(out, "line 1 of"));
+    /* One endless line is cut between characters. */
+    strcpy(long_one, "error: ");
+    for (int i = 0; i < 300; i++)
+        strcat(long_one, "ü");
+    nixos_cause(long_one, out, 65);
+    assert_int_equal(strlen(out), 63);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +205,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(whose_it_is, setup, teardown), cmocka_unit_test_setup_teardown(what_needs_no_quotes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_folder_stays_in_its_repository, setup, teardown),
         cmocka_unit_test(a_stopped_one_that_goes_is_seen),
+        cmocka_unit_test(the_cause_of_what_nix_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,6 +152,8 @@ int rec_system_keep(struct rec_run *run, const char *name, const char *system, s
     const char *argv[] = {nixos_program("nix-store"), "--realise", system, "--add-root", spec_arena_printf(run->arena, NIXOS_RECORDS "/.root-%s", name),
                           "--indirect", NULL};
     char *said;
+    if (!argv[0])
+        return rec_fail(err, EOPNOTSUPP, "cannot keep '%.200s': there is no nix on this host", system);
     int status, r = rec_dir_make(REC_STATE_DIR, 0700, err);
     if (!r)
         r = rec_dir_make(NIXOS_RECORDS, 0755, err);

@@ -15,7 +15,7 @@ int rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_err
         return rec_fail(err, ENOMEM, "out of memory");
     }
     r->opt = *opt;
-    r->netns_dir = r->lock = -1;
+    r->netns_dir = r->lock = r->builds_lock = -1;
     *out = r;
     return 0;
 }
@@ -32,6 +32,7 @@ void rec_close(struct rec_run *r)
         net_port_close(r->nft);
     if (r->netns_dir >= 0)
         close(r->netns_dir);
+    rec_build_done(r);
     rec_links_free(r->links);
     spec_arena_free(r->arena);
     rec_run_unlock(r);

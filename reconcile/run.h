@@ -72,6 +72,8 @@ struct rec_run {
     struct rec_built        *built;     /* beside the host's containers: what rec_build found */
     const struct spec_host  *built_host;
     bool                     undoing;   /* what is removed now was made by this very run */
+    char                    *builds;    /* rec_build: a directory of this run's own, with roots of what it built until the run ends; or NULL */
+    int                      builds_lock;       /* held open by it; -1 */
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
 };
 int  rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_error *err);

@@ -56,6 +56,7 @@ struct rec_build {
     void  *arg;
 };
 int rec_build(struct rec_run *run, const struct spec_host *h, const struct rec_build *b, struct rec_error *err);
+void rec_build_done(struct rec_run *run);       /* rec_close does it */
 /* The leader of a running container (fds are the caller's), -ESRCH: it is not running. Checks that the pid is still that
  * process (start time) and lives in the namespace that bears the container's name. */
 int rec_leader_find(struct rec_run *run, const char *container, struct rec_leader *out, struct rec_error *err);

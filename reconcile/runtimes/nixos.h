@@ -3,7 +3,8 @@
  *          /nix/var/nix/profiles/per-container/NAME/system;
  *          /var/lib/berth/nixos/NAME: where the system came from and what was built, "FIELD VALUE" a line; .gone-NAME: put aside
  *          with the container's trees (aside.h);
- *          /var/lib/berth/nixos/.root-NAME: what nix build left, a root of its garbage collector;
+ *          /var/lib/berth/nixos/.root-NAME: a root of nix's garbage collector, at what the profile was last pointed to;
+ *          /var/lib/berth/nixos/.build-XXXXXX/NAME: the same for what a run has built and not yet taken into use, while it lasts;
  *          /var/lib/berth/nixos/.flake-NAME/: where a container's attribute is not `container`, a flake that calls it so.
  * Source   facts/nixos-containers.md; nixos-container.pl, nixos-containers.nix of nixpkgs. */
 #ifndef RECONCILE_RUNTIMES_NIXOS_H

@@ -5,11 +5,13 @@
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/nixos.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -375,6 +377,67 @@ static void *look_at_flake(void *arg)
     return NULL;
 }
 
+/* ---- where it is built ---- */
+
+#define BUILDS NIXOS_RECORDS "/.build-"
+
+/* Of runs that were killed: nobody holds them. */
+static void sweep(struct rec_run *run)
+{
+    static const char prefix[] = ".build-";
+    char **names;
+    size_t n;
+    if (rec_dir_list(run->arena, NIXOS_RECORDS, &names, &n, NULL))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        const char *path = spec_arena_printf(run->arena, NIXOS_RECORDS "/%s", names[i]);
+        int fd = path && !strncmp(names[i], prefix, sizeof prefix - 1) ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
+        if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
+            rec_tree_remove(path, NULL);
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
+/* A directory that no other run looks into. What is built in there gets its place with the step that takes it into use. */
+static int make_dir(struct rec_run *run, struct rec_error *err)
+{
+    sweep(run);
+    for (int tries = 0; tries < 8; tries++) {   /* another run may take an empty folder along, or this one before it is held */
+        struct stat a, b;
+        char path[] = BUILDS "XXXXXX";
+        int r = rec_dir_make(REC_STATE_DIR, 0700, err);
+        if (!r)
+            r = rec_dir_make(NIXOS_RECORDS, 0755, err);
+        if (r && r != -ENOENT)
+            return r;
+        if (r || !mkdtemp(path))
+            continue;
+        run->builds_lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (run->builds_lock >= 0 && !flock(run->builds_lock, LOCK_EX | LOCK_NB) && !fstat(run->builds_lock, &a) && !stat(path, &b) &&
+            a.st_ino == b.st_ino && (run->builds = spec_arena_strdup(run->arena, path)))
+            return 0;
+        if (run->builds_lock >= 0)
+            close(run->builds_lock);
+        run->builds_lock = -1;
+    }
+    return rec_fail(err, errno ? errno : EIO, "cannot make a directory in '" NIXOS_RECORDS "': %s", strerror(errno ? errno : EIO));
+}
+
+void rec_build_done(struct rec_run *run)
+{
+    if (run->builds)
+        rec_tree_remove(run->builds, NULL);
+    if (run->builds_lock >= 0)
+        close(run->builds_lock);
+    if (run->builds) {          /* what has changed nothing leaves nothing */
+        rmdir(NIXOS_RECORDS);
+        rmdir(REC_STATE_DIR);
+    }
+    run->builds = NULL;
+    run->builds_lock = -1;
+}
+
 /* ---- all of a host's ---- */
 
 struct want {
@@ -530,14 +593,12 @@ static int ask_all(struct rec_run *run, const struct spec_host *h, const struct 
             break;
         }
         w->out->key = w->flake ? w->flake->key : NULL;
-        jobs[n_jobs++] = (struct job){.c = w->c, .source = w->source, .arena = own, .plan = b->plan, .trusted = run->opt.source != NULL,
-                                      .link = spec_arena_printf(run->arena, NIXOS_RECORDS "/.root-%s", w->c->name)};
+        jobs[n_jobs++] = (struct job){.c = w->c, .source = w->source, .arena = own, .plan = b->plan, .trusted = run->opt.source != NULL};
     }
-    if (!r && n_jobs && !b->plan) {
-        r = rec_dir_make(REC_STATE_DIR, 0700, err);
-        if (!r)
-            r = rec_dir_make(NIXOS_RECORDS, 0755, err);
-    }
+    if (!r && n_jobs && !b->plan)
+        r = make_dir(run, err);
+    for (size_t i = 0; !r && i < n_jobs && !b->plan; i++)
+        jobs[i].link = spec_arena_printf(run->arena, "%s/%s", run->builds, jobs[i].c->name);
     if (n_jobs && (!r || b->failed))
         r = run_jobs(run, h, jobs, n_jobs, b, r, err);
     if (!r && n_jobs && !b->plan) {
@@ -546,16 +607,8 @@ static int ask_all(struct rec_run *run, const struct spec_host *h, const struct 
             if (!list[i].known && list[i].out->key && (!list[i].flake->key || strcmp(list[i].flake->key, list[i].out->key)))
                 list[i].out->key = NULL;
     }
-    for (size_t i = 0; i < n_jobs; i++) {
-        struct nixos_record record;
-        if (r && !b->plan && !nixos_record_read(run, jobs[i].c->name, &record))
-            unlink(jobs[i].link);
+    for (size_t i = 0; i < n_jobs; i++)
         spec_arena_free(jobs[i].arena);
-    }
-    if (r && n_jobs && !b->plan) {   /* what has changed nothing leaves nothing */
-        rmdir(NIXOS_RECORDS);
-        rmdir(REC_STATE_DIR);
-    }
     return r;
 }
 

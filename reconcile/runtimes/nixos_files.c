@@ -1,6 +1,7 @@
 /* What is done to files: conf and flake are written whole, trees are put aside until the apply holds, and records go with them. */
 #include "reconcile/runtimes/nixos_inner.h"
 #include "reconcile/aside.h"
+#include "reconcile/backup.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include <errno.h>
@@ -157,6 +158,15 @@ static int trees_come_back(struct rec_run *run, const char *name, struct rec_err
     return r < 0 ? r : rec_file_remove(spec_arena_printf(run->arena, NIXOS_RECORDS "/" GONE "%s", name), err);
 }
 
+/* Also when the profile is gone. */
+static int keep(struct rec_run *run, const char *name, const char *path, struct rec_error *err)
+{
+    char *target;
+    return !rec_link_read(run->arena, spec_arena_printf(run->arena, NIXOS_RECORDS "/.root-%s", name), &target, NULL) && !strcmp(target, path)
+               ? 0
+               : rec_system_keep(run, name, path, err);
+}
+
 int nixos_system(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
 {
     if (!s->to)
@@ -167,8 +177,11 @@ int nixos_system(struct rec_run *run, const struct rec_step *s, struct rec_error
     int r = s->from && !run->undoing ? 0 : trees_come_back(run, name, err);
     bool recorded = s->to->stated & 1u << SYSTEM_ON_REMOVE, fresh = !s->from && !run->undoing && lstat(nixos_root_path(run, name), &st);
     const char *had = nixos_profile(run, name);
-    if (!r && *to->profile && (!had || strcmp(had, to->profile)))
+    bool set = *to->profile && (!had || strcmp(had, to->profile));
+    if (!r && set)
         r = nixos_profile_set(run, name, to->profile, err);
+    if (!r && set && recorded)
+        r = keep(run, name, to->profile, err);
     if (r || !recorded)     /* an undo: it was not ours, so nothing was recorded */
         return r ? r : record_goes(run, name, err);
     struct nixos_record record = {.source = to->source ? to->source : "", .path = to->profile, .on_remove = to->on_remove ? to->on_remove : "keep",
@@ -182,10 +195,12 @@ int nixos_settle(struct rec_run *run, const struct rec_item *w, struct rec_error
     const struct rec_system *to = &w->system;
     const char *key = to->key ? to->key : "";
     struct nixos_seen s;
-    if (!(w->stated & 1u << SYSTEM_PROFILE) || nixos_look_at(run, run->arena, w->container, &s, err) || !s.ours ||
-        (s.recorded && !strcmp(s.record.source, to->source) && !strcmp(s.record.path, to->profile) &&
-         !strcmp(s.record.on_remove, to->on_remove) && !strcmp(s.record.key, key)))
+    if (!(w->stated & 1u << SYSTEM_PROFILE) || nixos_look_at(run, run->arena, w->container, &s, err) || !s.ours)
         return 0;
+    int r = keep(run, w->container, to->profile, err);
+    if (r || (s.recorded && !strcmp(s.record.source, to->source) && !strcmp(s.record.path, to->profile) &&
+              !strcmp(s.record.on_remove, to->on_remove) && !strcmp(s.record.key, key)))
+        return r;
     struct nixos_record record = {.source = to->source, .path = to->profile, .on_remove = to->on_remove, .key = key,
                                   .root_made = s.record.root_made};
     return nixos_record_write(run, w->container, &record, err);

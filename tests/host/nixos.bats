@@ -574,6 +574,41 @@ END
     refute_match "$stderr" 'dependencies of derivation'
 }
 
+@test "what is built has its place only once it is taken into use; each run builds in a place of its own" {
+    exits 0 on berth apply $S
+    assert_eq "$(on readlink /var/lib/berth/nixos/.root-container1)" "$(profile container1)"
+    assert_eq "$(on sh -c 'ls -A /var/lib/berth/nixos | grep build || :')" ""
+    # One is built, the other is not: nothing has moved.
+    on sed -i "s|\\[ \"\$stamp\" != broken \\]|[ \"\$stamp\" != two -o \"\$name\" != container2 ]|" /srv/flake/flake.nix
+    flake stamp < <(printf two)
+    # Another run is at work, and one was killed.
+    on sh -c 'mkdir /var/lib/berth/nixos/.build-other /var/lib/berth/nixos/.build-killed; ln -s /nowhere /var/lib/berth/nixos/.build-killed/web'
+    on systemd-run -q --unit=other flock /var/lib/berth/nixos/.build-other sleep 1000
+    on timeout 10 sh -c 'while flock -n /var/lib/berth/nixos/.build-other true; do :; done'
+    on sh -c 'rm -r /var/lib/berth/nixos/.build-killed; ls -lA --time-style=full-iso /var/lib/berth/nixos; mkdir /var/lib/berth/nixos/.build-killed' >"$BATS_TEST_TMPDIR/before"
+    exits 1 on berth apply $S
+    assert_match "$stderr" 'cannot build container container2'
+    on ls -lA --time-style=full-iso /var/lib/berth/nixos | diff <(sed 1d "$BATS_TEST_TMPDIR/before") <(sed 1d /dev/stdin) >&2 || fail "something moved"
+    on systemctl stop other
+    flake stamp < <(printf three)
+    exits 0 on berth apply $S
+    assert_eq "$(on readlink /var/lib/berth/nixos/.root-container1)" "$(profile container1)"
+    # It is a root: without its profile, too.
+    local path
+    path=$(profile container1)
+    on sh -c 'rm /nix/var/nix/profiles/per-container/container1/system*; nix-collect-garbage' >/dev/null
+    exits 0 on test -e "$path"
+    exits 0 on berth apply --no-eval $S
+    assert_eq "$(profile container1)" "$path"
+    exits 0 on berth plan -e $S
+    # And made again where it is missing.
+    on rm /var/lib/berth/nixos/.root-container1
+    exits 0 on berth apply $S
+    assert_eq "$(on readlink /var/lib/berth/nixos/.root-container1)" "$path"
+    exits 0 on berth destroy --yes $S
+    exits 1 on test -e /var/lib/berth
+}
+
 @test "what cannot be had is refused before anything is done" {
     on rm /etc/systemd/system/container@.service
     exits 69 on berth apply $S

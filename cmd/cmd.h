@@ -71,6 +71,10 @@ enum cmd_exit cmd_absent(struct cmd *c, struct rec_error *err);
 /* The name nearest to `name` among the host's containers, or NULL. */
 const char *cmd_nearest_container(const struct cmd *c, const char *name);
 
+/* From here to cmd_signals_stop_end INT, TERM and HUP raise a flag, and the descriptor that this gives back can be read: what is only being
+ * prepared ends. -1: a host is being changed already, or one has come that was not to end it. */
+int  cmd_signals_stop(void);
+void cmd_signals_stop_end(void);
 /* While a host is being changed INT, TERM and HUP only raise a flag: the current apply is finished or undone first. */
 void cmd_signals_hold(void);
 int  cmd_signals_seen(void);                            /* the signal's number, 0: none */

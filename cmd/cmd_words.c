@@ -38,7 +38,9 @@ static void evaluate(struct cmd *c, const struct spec_host *h, struct faults *f)
     size_t before = f->n;
     int r = rec_open(&run, &o, &err);
     if (!r) {
+        run->stop = cmd_signals_stop();
         r = rec_build(run, h, &build, &err);
+        cmd_signals_stop_end();
         rec_close(run);
     }
     if (r && f->n == before)
@@ -51,7 +53,7 @@ static enum cmd_exit evaluate_all(struct cmd *c)
     struct faults f = {0};
     enum cmd_exit code = CMD_OK;
     bool json = c->args.json;
-    for (size_t i = 0; i < c->doc->n_hosts; i++)
+    for (size_t i = 0; i < c->doc->n_hosts && !cmd_signals_seen(); i++)
         evaluate(c, &c->doc->hosts[i], &f);
     for (size_t i = 0; i < f.n; i++) {
         /* What this machine lacks says nothing of the spec. */
@@ -64,7 +66,7 @@ static enum cmd_exit evaluate_all(struct cmd *c)
     if (f.n && json)
         cmd_render_failures_json(&c->out, "berth.validate", NULL, c->file.name, code, f.list, f.n);
     free(f.list);
-    return code;
+    return cmd_signals_exit(code);
 }
 
 int cmd_validate(struct cmd *c)

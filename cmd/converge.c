@@ -110,7 +110,14 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     if (code == CMD_OK && !v->nothing) {
         struct rec_build build = {.plan = v->dry, .evaluate = v->only ? v->evaluate : !c->args.boot && !c->args.no_eval,
                                   .again = v->evaluate, .only = v->only, .n_only = v->n_only, .progress = building, .arg = v};
+        c->run->stop = cmd_signals_stop();
         int r = rec_build(c->run, c->host, &build, &err);
+        cmd_signals_stop_end();
+        if (c->run->stop >= 0 && cmd_signals_seen()) {
+            if (r != -ECANCELED)
+                rec_fail(&err, ECANCELED, "stopped before anything was changed");
+            return cmd_signals_exit(cmd_fail(c, v->format, CMD_FAILED, &err));
+        }
         code = r == -EINVAL ? CMD_BAD_SPEC : r ? cmd_exit_of_errno(-r) : CMD_OK;
     }
     /* After the builds, which take their time, and before all that the plan goes by. Until it is there a signal ends berth at once. */

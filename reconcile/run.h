@@ -74,6 +74,7 @@ struct rec_run {
     bool                     undoing;   /* what is removed now was made by this very run */
     char                    *builds;    /* rec_build: a directory of this run's own, with roots of what it built until the run ends; or NULL */
     int                      builds_lock;       /* held open by it; -1 */
+    int                      stop;      /* a descriptor: once it can be read rec_build ends what it has begun, -ECANCELED; -1: none */
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
 };
 int  rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_error *err);

@@ -206,6 +206,7 @@ struct job {
     const char        *source, *link;
     struct spec_arena *arena;           /* of its thread's own */
     bool               plan, trusted;   /* trusted: the repository's owner has been looked at */
+    int                stop;
     const char        *drv, *path;      /* NULL: not known */
     struct rec_error   error;
 };
@@ -223,7 +224,7 @@ static const char *nix_path(struct spec_arena *a)
     return given && *given ? spec_arena_printf(a, "NIX_PATH=%s", given) : access(channel, F_OK) ? NULL : spec_arena_printf(a, "NIX_PATH=nixpkgs=%s", channel);
 }
 
-static int run_nix(struct spec_arena *a, bool trusted, const char *const *argv, int deadline_ms, struct rec_proc_said *said, struct rec_error *err)
+static int run_nix(struct spec_arena *a, bool trusted, int stop, const char *const *argv, int deadline_ms, struct rec_proc_said *said, struct rec_error *err)
 {
     /* git refuses a repository of another user's; who may own this one was asked when the spec was read out of it. */
     static const char *const trusting[] = {"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"};
@@ -234,7 +235,7 @@ static int run_nix(struct spec_arena *a, bool trusted, const char *const *argv, 
     if (path)
         env[n++] = path;
     env[n] = NULL;
-    struct rec_proc_call call = {.argv = argv, .env = env, .deadline_ms = deadline_ms, .stop = -1};
+    struct rec_proc_call call = {.argv = argv, .env = env, .deadline_ms = deadline_ms, .stop = stop};
     return rec_proc_call(a, &call, said, err);
 }
 
@@ -248,7 +249,7 @@ static char *ask(struct job *j, const char *const *argv, int deadline_ms)
         rec_hint(&j->error, "install nix, or give `system: /nix/store/…` and have that path here");
         return NULL;
     }
-    if (run_nix(j->arena, j->trusted, argv, deadline_ms, &said, &j->error))
+    if (run_nix(j->arena, j->trusted, j->stop, argv, deadline_ms, &said, &j->error))
         return NULL;
     if (!said.status)
         return said.out;
@@ -347,6 +348,7 @@ struct flake {
     size_t             len;
     struct spec_arena *arena;
     bool               trusted;
+    int                stop;
     const char        *key;     /* NULL: not known */
 };
 
@@ -357,7 +359,7 @@ static void *look_at_flake(void *arg)
     const char *argv[] = {nix, "--extra-experimental-features", "nix-command flakes", "flake", "metadata", "--json", "--", ref, NULL};
     struct rec_proc_said said;
     f->key = NULL;
-    if (!nix || !ref || run_nix(f->arena, f->trusted, argv, EVAL_MS, &said, NULL) || said.status)
+    if (!nix || !ref || run_nix(f->arena, f->trusted, f->stop, argv, EVAL_MS, &said, NULL) || said.status)
         return NULL;            /* what is wrong with it is told by its evaluation */
     size_t n = strlen(said.out);
     while (n && said.out[n - 1] == '\n')
@@ -458,7 +460,7 @@ static struct flake *flake_of(struct rec_run *run, const struct want *w, struct 
     for (size_t i = 0; i < *n; i++)
         if (list[i].len == len && !memcmp(list[i].ref, w->source, len))
             return &list[i];
-    list[*n] = (struct flake){.ref = w->source, .len = len, .trusted = run->opt.source != NULL};
+    list[*n] = (struct flake){.ref = w->source, .len = len, .trusted = run->opt.source != NULL, .stop = run->stop};
     return &list[(*n)++];
 }
 
@@ -507,7 +509,9 @@ static int run_jobs(struct rec_run *run, const struct spec_host *h, struct job *
     all(build, jobs, n, sizeof *jobs);
     for (size_t i = 0; i < n; i++) {
         struct job *j = &jobs[i];
-        if (j->error.code) {
+        if (j->error.code == ECANCELED)         /* whatever else failed, that is why nothing came of it */
+            r = rec_fail(err, ECANCELED, "stopped while systems were %s; nothing was changed", b->plan ? "evaluated" : "built");
+        else if (j->error.code && r != -ECANCELED) {
             j->error.at = place(j->c);
             r = fault(b, &j->error, r, err);
         }
@@ -593,7 +597,7 @@ static int ask_all(struct rec_run *run, const struct spec_host *h, const struct 
             break;
         }
         w->out->key = w->flake ? w->flake->key : NULL;
-        jobs[n_jobs++] = (struct job){.c = w->c, .source = w->source, .arena = own, .plan = b->plan, .trusted = run->opt.source != NULL};
+        jobs[n_jobs++] = (struct job){.c = w->c, .source = w->source, .arena = own, .plan = b->plan, .trusted = run->opt.source != NULL, .stop = run->stop};
     }
     if (!r && n_jobs && !b->plan)
         r = make_dir(run, err);

@@ -609,6 +609,40 @@ END
     exits 1 on test -e /var/lib/berth
 }
 
+@test "a build that is interrupted ends, with all that it has started" {
+    on sed -i 's|^          b=/bin/busybox|&\n          if [ -e /run/slow ]; then : >/run/building; sleep 4321; fi|' /srv/flake/flake.nix
+    exits 0 on berth apply $S
+    on sh -c 'ls -lA --time-style=full-iso /var/lib/berth/nixos' >"$BATS_TEST_TMPDIR/before"
+    flake stamp < <(printf two)
+    local signal want
+    for signal in INT:130 TERM:143 HUP:129; do
+        want=${signal#*:} signal=${signal%:*}
+        on sh -c ': >/run/slow; rm -f /run/building'
+        on systemd-run -q --wait --collect --unit=applying berth apply $S & local waits=$!
+        on timeout 60 sh -c 'until [ -e /run/building ]; do sleep 0.02; done'
+        on systemctl kill --kill-who=main -s $signal applying
+        wait $waits && status=0 || status=$?
+        assert_eq "$status" "$want"
+        assert_match "$(on journalctl -u applying -o cat)" 'stopped while systems were built; nothing was changed'
+        assert_eq "$(on sh -c 'pgrep -f "[s]leep 4321|[n]ix-store" || :')" "" "somebody builds on"
+        on ls -lA --time-style=full-iso /var/lib/berth/nixos | diff <(sed 1d "$BATS_TEST_TMPDIR/before") <(sed 1d /dev/stdin) >&2 || fail "something moved"
+    done
+    # An evaluation as well, of plan and of validate.
+    on sh -c 'mv /usr/bin/nix /usr/bin/nix.real; printf "#!/bin/sh\n: >/run/building\nsleep 4321\n" >/usr/bin/nix; chmod 755 /usr/bin/nix'
+    for verb in 'plan' 'validate --eval'; do
+        on rm -f /run/building
+        on systemd-run -q --wait --collect --unit=looking berth $verb $S & waits=$!
+        on timeout 60 sh -c 'until [ -e /run/building ]; do sleep 0.02; done'
+        on systemctl kill --kill-who=main -s TERM looking
+        wait $waits && status=0 || status=$?
+        assert_eq "$status" 143
+        assert_eq "$(on sh -c 'pgrep -f "[s]leep 4321" || :')" ""
+    done
+    on sh -c 'mv /usr/bin/nix.real /usr/bin/nix; rm /run/slow'
+    exits 0 on berth apply $S
+    assert_eq "$(on berth run container1 -- cat /run/current-system/stamp)" two
+}
+
 @test "what cannot be had is refused before anything is done" {
     on rm /etc/systemd/system/container@.service
     exits 69 on berth apply $S

@@ -1,9 +1,10 @@
-{ lib, stdenv, cmake, pkg-config, libyaml, libmnl, libnftnl, jansson, libgit2, libarchive, nettle, src ? ../.. }:
+{ lib, stdenv, cmake, pkg-config, libyaml, libmnl, libnftnl, jansson, libgit2, libarchive, nettle }:
 
 stdenv.mkDerivation {
   pname = "berth";
   version = "0.1.0";
-  inherit src;
+  # No argument: callPackage would fill `src` with the package of that name.
+  src = ../..;
 
   nativeBuildInputs = [ cmake pkg-config ];
   buildInputs = [ libyaml libmnl libnftnl jansson libgit2 libarchive nettle ];

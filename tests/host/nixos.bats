@@ -660,6 +660,14 @@ END
         exits 0 on nix-instantiate --parse "$file"
     done
     exits 0 on berth validate "$REPO/examples/nixos/berth.json"
+    # As callPackage fills its arguments, out of a nixpkgs that has a package `src`.
+    exits 0 on nix-instantiate --eval --strict --json -E "
+        let pkgs = builtins.listToAttrs (map (name: { inherit name; value = name; }) [ \"cmake\" \"pkg-config\" \"libyaml\" \"libmnl\" \"libnftnl\" \"jansson\"
+                     \"libgit2\" \"libarchive\" \"nettle\" \"src\" ]) // { lib = { licenses.gpl2Plus = 1; platforms.linux = 1; }; stdenv.mkDerivation = a: a; };
+            callPackage = f: more: f (builtins.intersectAttrs (builtins.functionArgs f) pkgs // more);
+            berth = callPackage (import $REPO/cmd/nix/package.nix) { };
+        in [ (builtins.toString berth.src) (builtins.pathExists (berth.src + \"/CMakeLists.txt\")) ]"
+    assert_eq "$(jq -cS . <<<"$output")" "[\"$REPO\",true]"
     # The example's own expressions, over its own spec, without nixpkgs.
     exits 0 on nix-instantiate --eval --strict --json -E "
         let lib = { mkMerge = builtins.foldl' (a: b: a // b) {}; mkForce = x: x; optionalAttrs = c: a: if c then a else {};

@@ -349,6 +349,7 @@ S=/srv/flake/berth.json
     # From the work tree, one alone.
     on chown -R root: /srv/flake
     exits 0 on berth update container1 -f $S
+    refute_match "$output$stderr" 'default route'
     assert_eq "$(on berth run container1 -- cat /run/current-system/stamp)" dirty
     assert_eq "$(on berth run container2 -- cat /run/current-system/stamp)" one
     exits 0 on berth update --all -f $S

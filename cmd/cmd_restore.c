@@ -41,21 +41,68 @@ static int bad(struct rec_error *err, const char *file, const char *why)
     return rec_fail(err, EINVAL, "cannot restore from '%s': %s", file, why);
 }
 
-/* A name and an address are tried on the spec's own reader. */
-static int fits(const char *name, struct rec_error *err)
+static json_t *addresses(const struct spec_cidr *list, size_t n, bool with_prefix)
+{
+    json_t *j = json_array();
+    for (size_t i = 0; i < n; i++) {
+        char text[SPEC_ADDR_TEXT];
+        if (list[i].addr.family)
+            json_array_append_new(j, json_string(spec_addr_format(&list[i].addr, with_prefix, text)));
+    }
+    return j;
+}
+
+/* What of a host decides whether an address is free on it. */
+static json_t *surroundings(const struct spec_host *h, const char *but)
+{
+    json_t *bridges = json_object(), *containers = json_object();
+    for (size_t i = 0; i < h->n_bridges; i++)
+        json_object_set_new(bridges, h->bridges[i].name, json_pack("{s:o}", "address", addresses(h->bridges[i].addresses, h->bridges[i].n_addresses, true)));
+    for (size_t i = 0; i < h->n_containers; i++)
+        if (strcmp(h->containers[i].name, but))
+            json_object_set_new(containers, h->containers[i].name, json_pack("{s:o}", "address", addresses(h->containers[i].address, 2, false)));
+    return json_pack("{s:o, s:o}", "bridges", bridges, "containers", containers);
+}
+
+/* Whose it is; NULL: nobody's. */
+static const struct spec_container *owner(const struct spec_host *h, const char *but, const struct spec_addr *a)
+{
+    char one[SPEC_ADDR_TEXT], other[SPEC_ADDR_TEXT];
+    spec_addr_format(a, false, one);
+    for (size_t i = 0; i < h->n_containers; i++) {
+        const struct spec_addr *has = &h->containers[i].address[a->family == 6].addr;
+        if (has->family && strcmp(h->containers[i].name, but) && !strcmp(spec_addr_format(has, false, other), one))
+            return &h->containers[i];
+    }
+    return NULL;
+}
+
+/* A name and an address are tried on the spec's own reader, as a container of that runtime; with `h` beside all that the spec has there. */
+static int fits(const struct spec_host *h, const char *name, const char *runtime, const char *address, struct rec_error *err)
 {
     struct spec_arena *a = spec_arena_new();
     struct spec_doc *doc;
     struct spec_diags diags = {0};
-    struct spec_limits limits = {SPEC_BYTES};
-    json_t *o = json_pack("{s:i, s:{s:{s:{s:s}, s:{s:s}}}}", "version", 1, "hosts", "localhost", "bridge", "address", "10.0.0.1/24", "containers",
-                          name, "10.0.0.2");
+    struct spec_limits limits = {SPEC_BYTES_HUGE};
+    json_t *host = h ? surroundings(h, name) : json_pack("{s:{s:s}, s:{}}", "bridge", "address", "10.0.0.1/24", "containers");
+    json_t *c = json_pack("{s:s, s:s}", "address", address, "runtime", runtime);
+    if (!strcmp(runtime, "nixos"))
+        json_object_set_new(c, "nixos", json_pack("{s:s}", "system", "/nix/store/any"));
+    json_object_set_new(json_object_get(host, "containers"), name, c);
+    json_t *o = json_pack("{s:i, s:{s:o}}", "version", 1, "hosts", "localhost", host);
     char *text = o ? json_dumps(o, 0) : NULL;
     int r = a && text ? spec_load(a, text, strlen(text), &limits, &doc, &diags) : -ENOMEM;
-    if (r == -EINVAL && diags.n)
-        rec_fail(err, EINVAL, "'%s' cannot be a container's name: %s", name, diags.list[0].text);
+    const struct spec_diag *d = NULL;
+    for (size_t i = 0; r == -EINVAL && i < diags.n && !d; i++)
+        d = diags.list[i].level == SPEC_ERROR ? &diags.list[i] : NULL;
+    const char *why = d ? d->text : "the spec would not be valid", *place = strstr(why, " (1:");     /* it is no line of anybody's */
+    if (r == -ENOMEM)
+        rec_fail(err, ENOMEM, "out of memory");
     else if (r)
-        rec_fail(err, -r, "'%s' cannot be a container's name", name);
+        rec_fail(err, EINVAL, "'%s' cannot be %s: %.*s", h ? address : name, h ? "its address" : "a container's name",
+                 (int)(place ? (size_t)(place - why) : strlen(why)), why);
+    if (d && d->hint && h)
+        rec_hint(err, "%s", d->hint);
     free(text);
     json_decref(o);
     spec_arena_free(a);
@@ -81,15 +128,23 @@ static int understand(struct restore *r, struct rec_error *err)
     r->name = strdup(args->name ? args->name : r->was);
     if (!r->name)
         return rec_fail(err, ENOMEM, "out of memory");
-    int k = fits(r->was, err);
+    const char *own = rec_runtime(r->runtime)->name;
+    int k = fits(NULL, r->was, own, "10.0.0.2", err);
     if (!k)
-        k = fits(r->name, err);
+        k = fits(NULL, r->name, own, "10.0.0.2", err);
     struct spec_addr address;
     char why[128];
     if (!k && args->address && spec_addr_parse(args->address, strlen(args->address), &address, why)) {
         k = rec_fail(err, EINVAL, "--address: %s", why);
         args->address = NULL;
     }
+    const struct spec_container *has = !k && args->address && r->cmd->host ? owner(r->cmd->host, r->name, &address) : NULL;
+    if (has) {
+        k = rec_fail(err, EINVAL, "'%s' cannot be its address: container %s has it", args->address, has->name);
+        err->at = has->at;
+    }
+    if (!k && args->address && r->cmd->host)
+        k = fits(r->cmd->host, r->name, own, args->address, err);
     return k;
 }
 
@@ -107,6 +162,18 @@ static enum cmd_exit place(struct restore *r, struct rec_error *err)
         err->at = s->runtime_at.line ? s->runtime_at : s->at;
         rec_hint(err, "change the spec, or restore it under another name: --name");
         return CMD_REFUSED;
+    }
+    struct spec_addr given;
+    char why[128], had[SPEC_ADDR_TEXT], asked[SPEC_ADDR_TEXT];
+    if (s && c->args.address && !spec_addr_parse(c->args.address, strlen(c->args.address), &given, why)) {
+        const struct spec_addr *own = &s->address[given.family == 6].addr;
+        spec_addr_format(&given, false, asked);
+        if (!own->family || strcmp(spec_addr_format(own, false, had), asked)) {
+            rec_fail(err, EPERM, "the spec gives container %s %s, and --address is %s", r->name, own->family ? had : "no address of that family", asked);
+            err->at = s->at;
+            rec_hint(err, "change the spec, or restore it under another name: --name");
+            return CMD_REFUSED;
+        }
     }
     if (rec_root_of(c->run, r->name, r->runtime, s, &r->root, err))
         return CMD_FAILED;

@@ -711,6 +711,14 @@ END
     exits 0 on berth backup container2 /root/c2.tar.zst -f $S
     assert_match "$output" 'its system is in it by name only'
 
+    # What could not be in a spec is not made.
+    on touch /run/before
+    exits 64 on berth restore /root/c1.tar.zst --name toolonganame --address 10.100.0.30 -f $S
+    assert_match "$stderr" "'toolonganame' cannot be a container's name: .*at most 11"
+    exits 64 on berth restore /root/c1.tar.zst --name twin --address 10.100.0.20 -f $S
+    exits 4 on berth restore /root/c1.tar.zst --force --address 10.100.0.30 -f $S
+    assert_eq "$(on find /var/lib/nixos-containers /var/lib/berth -maxdepth 1 -newer /run/before)" ""
+
     # The files were spoiled, and come back in place; the other one runs on.
     local second first
     second=$(leader container2)

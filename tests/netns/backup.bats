@@ -184,6 +184,18 @@ tree() {
     assert_eq "$(json '.spec_lines.isolated, .spec_lines.address[1]' | xargs)" 'true fd00:1::10'
     exits 64 berth restore "$B" --name 'Not_A_Name' -f "$SPEC"
     exits 64 berth restore "$B" --name twin --address 10.300.0.1 -f "$SPEC"
+    # Where the spec has no room for it.
+    exits 64 berth restore "$B" --name twin --address 10.100.9.20 -f "$SPEC"
+    assert_match "$stderr" "'10.100.9.20' cannot be its address: .*outside bridge br0"
+    exits 64 berth restore "$B" --name twin --address 10.100.0.20 -f "$SPEC"
+    assert_match "$stderr" "'10.100.0.20' cannot be its address: container host has it"
+    exits 64 berth restore "$B" --name twin --address 10.100.0.1 -f "$SPEC"
+    exits 0 berth restore "$B" --name twin --address 10.100.0.30 --json -f "$SPEC"
+    exits 0 berth restore "$B" --name twin --address fd00:1::30 --json -f "$SPEC"
+    # Where it has another one for it.
+    exits 4 berth restore "$B" --force --address 10.100.0.30 -f "$SPEC"
+    assert_match "$stderr" 'the spec gives container lone 10.100.0.10, and --address is 10.100.0.30'
+    exits 0 berth restore "$B" --force --address 10.100.0.10 -f "$SPEC"
     exits 4 berth restore "$B" --name host -f "$SPEC"
     assert_match "$stderr" "the backup is of a container of runtime netns, and the spec gives host runtime nspawn"
     exits 64 berth backup lone

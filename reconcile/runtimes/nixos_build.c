@@ -139,6 +139,13 @@ const char *nixos_source(struct rec_run *run, const struct spec_container *c, st
     if (c->nixos.config.text)
         return spec_arena_printf(run->arena, "config %s%s%s", *from == '/' ? "" : run->opt.spec_dir ? run->opt.spec_dir : "",
                                  *from == '/' ? "" : "/", from);
+    /* It goes into the conf, and into a flake of ours. What the spec says is looked at by `refuse`; this is what it comes to here. */
+    if (!run->opt.offline && !nixos_conf_plain(from)) {
+        rec_fail(err, EINVAL, "container %s: its flake is '%.300s', and a character of that would need quotes in the container's conf", c->name, from);
+        rec_hint(err, "give the folder a name of letters, digits, dots and dashes, or name the flake another way");
+        err->at = c->nixos.flake.at;
+        return NULL;
+    }
     return spec_arena_printf(run->arena, "%s#%s", from, c->nixos.attr.text);
 }
 

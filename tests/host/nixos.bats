@@ -536,6 +536,16 @@ from_configuration() {
     exits 69 on berth apply $S
 }
 
+@test "a flake whose place would need quotes is refused, with the place" {
+    local dir
+    for dir in '/srv/odd$x' '/srv/a"b' '/srv/a\b' '/srv/a b' "/srv/it's"; do
+        on cp -r /srv/flake "$dir"
+        exits 65 on berth apply "$dir/berth.json"
+        assert_match "$stderr" "berth.json:2:[0-9]+: container container1: its flake is '/srv/.*', and a character of that would need quotes"
+    done
+    assert_eq "$(on sh -c 'ls /etc/nixos-containers /var/lib/berth 2>/dev/null')" ""
+}
+
 @test "of what nix says the cause is told, line by line" {
     # What nix from 2.14 on would say, where the system is evaluated.
     on sh -c 'mv /usr/bin/nix /usr/bin/nix.real; cat >/usr/bin/nix; chmod 755 /usr/bin/nix' <<'END'

@@ -9,7 +9,7 @@ struct rec_error {
     int             code;               /* errno, positive; 0: none */
     struct spec_loc at;                 /* line 0: no line of the spec */
     char            text[1280];         /* may have several lines, where it is another program's */
-    char            hint[256];          /* what to do, or "" */
+    char            hint[1024];         /* what to do, or ""; after a line's end a command, to be pasted as it is */
 };
 /* Fill *err (NULL is fine); gives back -code. */
 int rec_fail(struct rec_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -19,7 +19,15 @@ void cmd_render_error(struct cmd_out *o, const char *file, const struct rec_erro
     if (e->hint[0]) {
         cmd_put(o, "  ");
         cmd_style(o, CMD_CYAN);
-        cmd_wrap(o, e->hint, 2, 2, CMD_WIDTH);
+        char *words = strdup(e->hint), *command = words ? strchr(words, '\n') : NULL;
+        if (command)
+            *command++ = 0;
+        cmd_wrap(o, words ? words : "", 2, 2, CMD_WIDTH);
+        if (command) {          /* whatever its width */
+            cmd_put(o, "\n    ");
+            cmd_safe(o, command);
+        }
+        free(words);
         cmd_style(o, CMD_PLAIN);
         cmd_put(o, "\n");
     }

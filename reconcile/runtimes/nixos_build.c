@@ -231,10 +231,11 @@ static const char *nix_path(struct spec_arena *a)
     return given && *given ? spec_arena_printf(a, "NIX_PATH=%s", given) : access(channel, F_OK) ? NULL : spec_arena_printf(a, "NIX_PATH=nixpkgs=%s", channel);
 }
 
+/* git refuses a repository of another user's; who may own this one was asked when the spec was read out of it. */
+static const char *const trusting[] = {"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"};
+
 static int run_nix(struct spec_arena *a, bool trusted, int stop, const char *const *argv, int deadline_ms, struct rec_proc_said *said, struct rec_error *err)
 {
-    /* git refuses a repository of another user's; who may own this one was asked when the spec was read out of it. */
-    static const char *const trusting[] = {"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"};
     const char *env[5], *path = nix_path(a);
     size_t n = 0;
     for (size_t i = 0; trusted && i < 3; i++)
@@ -244,6 +245,47 @@ static int run_nix(struct spec_arena *a, bool trusted, int stop, const char *con
     env[n] = NULL;
     struct rec_proc_call call = {.argv = argv, .env = env, .deadline_ms = deadline_ms, .stop = stop};
     return rec_proc_call(a, &call, said, err);
+}
+
+/* The system of a configuration as nixos-container makes it. What the spec says is a value there, never a part of the expression: a path
+ * may have blanks, quotes and braces. */
+#define OF_CONFIG                                                                                                                               \
+    "(import <nixpkgs/nixos> { configuration = { lib, ... }: { imports = [ (/. + file) ]; boot.isContainer = true; "                             \
+    "networking.hostName = lib.mkDefault name; networking.useDHCP = false; }; }).system"
+
+/* A word for sh(1). */
+static const char *quoted(struct spec_arena *a, const char *text)
+{
+    char *out = spec_arena_alloc(a, 4 * strlen(text) + 3), *to = out;
+    if (!out)
+        return "";
+    *to++ = '\'';
+    for (; *text; text++)
+        if (*text == '\'')
+            to = stpcpy(to, "'\\''");
+        else
+            *to++ = *text;
+    *to++ = '\'';
+    return out;
+}
+
+/* What shows all of it, in any shell of root's. */
+static void hint(struct job *j)
+{
+    struct spec_arena *a = j->arena;
+    const char *hash = strrchr(j->source, '#'), *path = nix_path(a), *command;
+    if (!strncmp(j->source, "config ", 7))
+        command = spec_arena_printf(a, "%s%s%snix-build --no-out-link --argstr file %s --argstr name %s -E '{ file, name }: " OF_CONFIG "'",
+                                    path ? "env " : "", path ? quoted(a, path) : "", path ? " " : "", quoted(a, j->source + 7), j->c->name);
+    else
+        command = spec_arena_printf(a, "%snix --extra-experimental-features 'nix-command flakes' build --no-link %s",
+                                    j->trusted ? "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' " : "",
+                                    quoted(a, spec_arena_printf(a, "%.*s#nixosConfigurations.\"%s\".config.system.build.toplevel",
+                                                                (int)(hash - j->source), j->source, hash + 1)));
+    if (command && strlen(command) + 64 < sizeof j->error.hint)
+        rec_hint(&j->error, "nothing was changed; all that nix says:\n%s", command);
+    else
+        rec_hint(&j->error, "nothing was changed");
 }
 
 /* What nix answers; NULL with the job's error. */
@@ -262,7 +304,7 @@ static char *ask(struct job *j, const char *const *argv, int deadline_ms)
         return said.out;
     nixos_cause(said.err, words, sizeof words);
     rec_fail(&j->error, EIO, "cannot %s container %s: %s", j->plan ? "evaluate" : "build", j->c->name, words);
-    rec_hint(&j->error, "nothing was changed; all that nix says: nix build '%.150s'", j->source);
+    hint(j);
     return NULL;
 }
 
@@ -278,10 +320,7 @@ static void *evaluate(void *arg)
     struct spec_arena *a = j->arena;
     const char *hash = strrchr(j->source, '#');
     if (!strncmp(j->source, "config ", 7)) {
-        /* What the spec says is a value there, never a part of the expression: a path may have blanks, quotes and braces. */
-        static const char expression[] =
-            "{ file, name }: let s = (import <nixpkgs/nixos> { configuration = { lib, ... }: { imports = [ (/. + file) ]; boot.isContainer = true; "
-            "networking.hostName = lib.mkDefault name; networking.useDHCP = false; }; }).system; in s.drvPath + \" \" + s.outPath";
+        static const char expression[] = "{ file, name }: let s = " OF_CONFIG "; in s.drvPath + \" \" + s.outPath";
         const char *argv[] = {nixos_program("nix-instantiate"), "--eval", "--read-write-mode", "--argstr", "file", j->source + 7, "--argstr", "name",
                               j->c->name, "-E", expression, NULL};
         if (access(j->source + 7, F_OK))

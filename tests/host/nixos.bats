@@ -546,6 +546,29 @@ from_configuration() {
     assert_eq "$(on sh -c 'ls /etc/nixos-containers /var/lib/berth 2>/dev/null')" ""
 }
 
+@test "the command that an error names does it again, pasted as it stands" {
+    again() {
+        local command
+        command=$(sed -n '/all that nix says:$/{n;s/^    //p;q}' <<<"$stderr")
+        assert_match "$command" "$1"
+        exits "$2" on sh -c "$command"
+        assert_match "$stderr" "$3"
+    }
+    flake stamp < <(printf broken)
+    exits 1 on berth apply $S
+    again '^nix .* build .*/srv/flake#nixosConfigurations."container1"' 1 'this system does not build'
+    on sh -c 'useradd -m git && cd /srv/flake && git init -q -b main && git add . && git -c user.name=Ann -c user.email=a@example.org commit -qm one && chown -R git: .' >&2
+    exits 1 on berth apply --git /srv/flake --git-owner git main:berth.json
+    again 'git\+file:///srv/flake\?rev=' 1 'this system does not build'
+    from_configuration
+    flake web.nix <<<'{ stamp = "broken"; }'
+    exits 1 on berth apply $S
+    again "nix-build .* --argstr file '/srv/flake/web.nix' --argstr name web" 100 'this system does not build'
+    flake web.nix <<<'{ stamp = '
+    exits 1 on berth plan $S
+    again nix-build 1 'unexpected end of file'
+}
+
 @test "of what nix says the cause is told, line by line" {
     # What nix from 2.14 on would say, where the system is evaluated.
     on sh -c 'mv /usr/bin/nix /usr/bin/nix.real; cat >/usr/bin/nix; chmod 755 /usr/bin/nix' <<'END'

@@ -106,8 +106,14 @@ TAKE(nixos_system)
     (void)key;
     if (!spec_take_text(b, v, &c->nixos.system))
         return;
-    if (strncmp(c->nixos.system.text, "/nix/store/", 11) || strstr(c->nixos.system.text, "..")) {
-        spec_fault(b->c, SPEC_E_PATH, v->at, "a system is a path below /nix/store");
+    /* One name there (nix's libstore, path.cc), not what is inside of it. */
+    const char *name = c->nixos.system.text + 11;
+    bool below = !strncmp(c->nixos.system.text, "/nix/store/", 11) && !strstr(c->nixos.system.text, "..") && *name != '/';
+    bool one = below && *name && *name != '.' &&
+               !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-._?=")];
+    if (!one) {
+        spec_fault(b->c, SPEC_E_PATH, v->at,
+                   below ? "a system is one path of the store: /nix/store/HASH-NAME" : "a system is a path below /nix/store");
         c->nixos.system.text = NULL;
     }
 }

@@ -288,6 +288,26 @@ static void hint(struct job *j)
         rec_hint(&j->error, "nothing was changed");
 }
 
+/* One that is named by its path: fetched, where it is not here. */
+static void *fetch(struct job *j)
+{
+    const char *nix = nixos_program("nix-store");
+    const char *fetches[] = {nix, "--realise", j->source, "--add-root", j->link, "--indirect", NULL};
+    const char *looks[] = {nix, "--realise", "--dry-run", j->source, NULL};
+    struct rec_proc_said said = {.err = "there is no nix on this host"};
+    char words[NIX_WORDS];
+    if (nix && run_nix(j->arena, j->trusted, j->stop, j->plan ? looks : fetches, BUILD_MS, &said, &j->error))
+        return NULL;
+    if (nix && !said.status && !strstr(said.err, "don't know how to build")) {
+        j->path = j->source;
+        return NULL;
+    }
+    nixos_cause(said.err, words, sizeof words);
+    rec_fail(&j->error, EIO, "cannot have the system of container %s: '%.300s' is not on this host, and it cannot be fetched: %s", j->c->name, j->source, words);
+    rec_hint(&j->error, "nothing was changed; build it, or copy it here: nix copy --from …, nix-store --import");
+    return NULL;
+}
+
 /* What nix answers; NULL with the job's error. */
 static char *ask(struct job *j, const char *const *argv, int deadline_ms)
 {
@@ -359,6 +379,8 @@ static void *evaluate(void *arg)
 static void *build(void *arg)
 {
     struct job *j = arg;
+    if (store_path(j->source))
+        return fetch(j);
     evaluate(j);
     if (j->plan || j->error.code)
         return NULL;
@@ -576,7 +598,7 @@ static int survey(struct rec_run *run, const struct spec_host *h, const struct r
         if (rec_runtime_of(run, c) != SPEC_RT_NIXOS)
             continue;
         const char *why = rec_runtime(SPEC_RT_NIXOS)->refuse(run, c);
-        struct want w = {.c = c, .out = &run->built[i]};
+        struct want w = {.c = c, .record = {.source = ""}, .out = &run->built[i]};
         struct rec_error e;
         if (why && !run->opt.offline)
             continue;           /* rec_want says so */
@@ -590,6 +612,8 @@ static int survey(struct rec_run *run, const struct spec_host *h, const struct r
         }
         if (c->nixos.system.text) {
             w.out->path = c->nixos.system.text;
+            if (!run->opt.offline && access(w.source, F_OK) && chosen(b, c->name) && (!b->plan || b->evaluate))
+                list[(*n)++] = w;
             continue;
         }
         if (run->opt.offline || !nixos_record_read(run, c->name, &w.record) || strcmp(w.record.source, w.source) || !store_path(w.record.path) ||

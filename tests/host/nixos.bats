@@ -569,6 +569,33 @@ from_configuration() {
     again nix-build 1 'unexpected end of file'
 }
 
+@test "a system that is named by its path is had before anything is touched, or refused" {
+    exits 0 on berth apply $S
+    local path gone=/nix/store/1qjfpa1wcr7rdjy8b8hrc95xddfvpyv9-gone
+    path=$(profile container1)
+    named() { flake named.json < <(on cat $S | jq --arg p "$1" '.hosts.localhost.containers.container1.nixos = {system: $p}'); }
+    named $gone
+    on touch /run/before
+    for verb in plan apply 'apply --boot'; do
+        exits 1 on berth $verb /srv/flake/named.json
+        assert_match "$stderr" "named.json:[0-9]+:[0-9]+: cannot have the system of container container1: '$gone' is not on this host, and it cannot be fetched: "
+    done
+    assert_eq "$(on find /var/lib/berth /etc/nixos-containers /nix/var/nix/profiles/per-container -newer /run/before -not -path /var/lib/berth/nixos)" ""
+    exits 0 on berth validate /srv/flake/named.json
+    exits 0 on berth plan --no-eval /srv/flake/named.json
+    named "$path"
+    exits 0 on berth apply /srv/flake/named.json
+    exits 0 on berth plan -e /srv/flake/named.json
+    # Out of a cache.
+    on sh -c 'nix --extra-experimental-features nix-command copy --no-check-sigs --to file:///srv/cache "$1" && berth destroy --yes --files /srv/flake/named.json && nix-collect-garbage' sh "$path" >&2
+    exits 1 on test -e "$path"
+    on sh -c 'printf "substituters = file:///srv/cache\nrequire-sigs = false\n" >>/etc/nix/nix.conf'
+    exits 2 on berth plan -e /srv/flake/named.json
+    exits 1 on test -e "$path"
+    exits 0 on berth apply /srv/flake/named.json
+    assert_eq "$(profile container1)" "$path"
+}
+
 @test "of what nix says the cause is told, line by line" {
     # What nix from 2.14 on would say, where the system is evaluated.
     on sh -c 'mv /usr/bin/nix /usr/bin/nix.real; cat >/usr/bin/nix; chmod 755 /usr/bin/nix' <<'END'

@@ -44,6 +44,8 @@ const char *nixos_conf_get(struct spec_arena *a, const char *text, const char *n
 bool        nixos_conf_ours(const char *text);
 /* May stand in a conf file as it is, for systemd and for Perl alike. */
 bool        nixos_conf_plain(const char *value);
+/* An absolute path as an expression of nix's: as it stands where that is a path for nix, else joined out of a string. */
+const char *nixos_path(struct spec_arena *a, const char *path);
 
 /* ---- nixos_words.c: pure ---- */
 /* The cause, out of all that nix said on standard error, as lines; what is too long loses what tells least. room: at least 64. */

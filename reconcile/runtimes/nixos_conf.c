@@ -10,6 +10,25 @@ bool nixos_conf_plain(const char *value)
     return true;
 }
 
+const char *nixos_path(struct spec_arena *a, const char *path)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-._/";
+    size_t n = strlen(path);
+    if (n > 1 && path[strspn(path, plain)] == 0 && path[n - 1] != '/' && !strstr(path, "//"))
+        return path;
+    char *text = spec_arena_alloc(a, 2 * n + 16), *to = text;
+    if (!text)
+        return NULL;
+    to = stpcpy(to, "(/. + \"");
+    for (; *path; path++) {
+        if (strchr("\"\\$", *path))
+            *to++ = '\\';
+        *to++ = *path;
+    }
+    strcpy(to, "\")");
+    return text;
+}
+
 bool nixos_conf_ours(const char *text)
 {
     return !strncmp(text, NIXOS_MARK "\n", sizeof NIXOS_MARK);

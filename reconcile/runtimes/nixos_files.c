@@ -131,6 +131,59 @@ static int record_goes(struct rec_run *run, const char *name, struct rec_error *
     return r;
 }
 
+#define CONFIGURATION_MARK "# Made by berth before the first start, as nixos-container would have; from then on it is the container's own.\n"
+
+static bool has_run(struct rec_run *run, const char *name)
+{
+    return !access(spec_arena_printf(run->arena, "%s/var", nixos_root_path(run, name)), F_OK);
+}
+
+/* Not there, or ours. */
+static bool may_write(struct rec_run *run, const char *path, bool *there)
+{
+    char *text;
+    size_t len;
+    *there = !rec_file_read(run->arena, path, NIXOS_CONF_MOST, &text, &len, NULL);
+    return !*there || !strncmp(text, CONFIGURATION_MARK, sizeof CONFIGURATION_MARK - 1);
+}
+
+/* What a bare `nixos-container update` evaluates where there is no flake. */
+static int write_configuration(struct rec_run *run, const struct spec_container *c, struct rec_error *err)
+{
+    struct spec_arena *a = run->arena;
+    bool there;
+    const char *dir = spec_arena_printf(a, "%s/etc/nixos", nixos_root_path(run, c->name)), *path = spec_arena_printf(a, "%s/configuration.nix", dir);
+    const char *source = nixos_source(run, c, err);
+    if (!source || !c->nixos.config.text || has_run(run, c->name) || !may_write(run, path, &there))
+        return source ? 0 : -EINVAL;
+    const char *wanted = spec_arena_printf(a, CONFIGURATION_MARK "{ config, lib, pkgs, ... }:\n\n{ boot.isContainer = true;\n"
+                                           "  networking.hostName = lib.mkDefault \"%s\";\n  networking.useDHCP = false;\n  imports = [ %s ];\n}\n",
+                                           c->name, nixos_path(a, source + 7));
+    int r = rec_dir_make(nixos_state_dir(run), 0700, err);
+    if (!r)
+        r = rec_dir_make(dir, 0755, err);
+    return r ? r : rec_file_write(path, wanted, strlen(wanted), 0644, err);
+}
+
+static bool alone(struct rec_run *run, const char *dir, const char *name)
+{
+    char **names;
+    size_t n;
+    return !rec_dir_list(run->arena, dir, &names, &n, NULL) && n == 1 && !strcmp(names[0], name);
+}
+
+/* A root that nothing has lived in: no more than that file. */
+static bool only_configuration(struct rec_run *run, const char *name)
+{
+    struct spec_arena *a = run->arena;
+    const char *root = nixos_root_path(run, name);
+    struct stat st, above;
+    bool there;
+    return !lstat(root, &st) && S_ISDIR(st.st_mode) && !stat(nixos_state_dir(run), &above) && above.st_dev == st.st_dev && alone(run, root, "etc") &&
+           alone(run, spec_arena_printf(a, "%s/etc", root), "nixos") && alone(run, spec_arena_printf(a, "%s/etc/nixos", root), "configuration.nix") &&
+           may_write(run, spec_arena_printf(a, "%s/etc/nixos/configuration.nix", root), &there) && there;
+}
+
 static int forget(struct rec_run *run, const struct rec_item *h, struct rec_error *err)
 {
     const char *name = h->container;
@@ -138,7 +191,7 @@ static int forget(struct rec_run *run, const struct rec_item *h, struct rec_erro
     struct stat st;
     bool root = run->undoing ? nixos_record_read(run, name, &record) && record.root_made
                              : !strcmp(h->system.on_remove, "destroy") || run->opt.destroy_files;
-    int r = root ? root_goes(run, name, err) : 0;
+    int r = root || only_configuration(run, name) ? root_goes(run, name, err) : 0;
     if (!r)
         r = tree_goes(run, NIXOS_PROFILES, name, NULL, err);
     if (!r)
@@ -180,6 +233,8 @@ int nixos_system(struct rec_run *run, const struct rec_step *s, struct rec_error
     bool set = *to->profile && (!had || strcmp(had, to->profile));
     if (!r && set)
         r = nixos_profile_set(run, name, to->profile, err);
+    if (!r && s->to->spec)
+        r = write_configuration(run, s->to->spec, err);
     if (!r && set && recorded)
         r = keep(run, name, to->profile, err);
     if (r || !recorded)     /* an undo: it was not ours, so nothing was recorded */
@@ -203,7 +258,8 @@ int nixos_settle(struct rec_run *run, const struct rec_item *w, struct rec_error
         return r;
     struct nixos_record record = {.source = to->source, .path = to->profile, .on_remove = to->on_remove, .key = key,
                                   .root_made = s.record.root_made};
-    return nixos_record_write(run, w->container, &record, err);
+    r = w->spec ? write_configuration(run, w->spec, err) : 0;
+    return r ? r : nixos_record_write(run, w->container, &record, err);
 }
 
 /* Records go for good where no container of ours bears their name, those that somebody else has taken over included. */

@@ -596,6 +596,45 @@ from_configuration() {
     assert_eq "$(profile container1)" "$path"
 }
 
+@test "a container from a configuration.nix can be updated by nixos-container, and its file is its own once it has run" {
+    local own=/var/lib/nixos-containers/web/etc/nixos/configuration.nix
+    # As `nixos-container update` does it where there is no flake.
+    update() {
+        exits 0 on env NIX_PATH=nixpkgs=/nix/var/nix/profiles/per-user/root/channels/nixos nix-env -p /nix/var/nix/profiles/per-container/web/system \
+            -I nixos-config=$own -f '<nixpkgs/nixos>' --set -A system
+    }
+    from_configuration ', "state": "stopped"'
+    exits 0 on berth apply $S
+    assert_match "$(on cat $own)" 'imports = \[ /srv/flake/web.nix \];'
+    assert_eq "$(on stat -c %a /var/lib/nixos-containers)" 700
+    local built
+    built=$(profile web)
+    update
+    assert_eq "$(profile web)" "$built"
+    flake web.nix <<<'{ stamp = "two"; }'
+    update
+    [[ $(profile web) != "$built" ]] || fail "it was not built anew"
+    exits 0 on berth plan -e $S
+    # Never started, and not wanted any more: nothing is left of it. Another path before the first start is another import.
+    exits 0 on berth destroy --yes $S
+    exits 1 on test -e /var/lib/nixos-containers/web
+    exits 0 on berth apply $S
+    on sh -c 'mkdir "/srv/flake/a b"; mv /srv/flake/web.nix "/srv/flake/a b/"; sed -i "s|./web.nix|./a b/web.nix|" '$S
+    exits 0 on berth apply $S
+    assert_match "$(on cat $own)" 'imports = \[ \(/. \+ "/srv/flake/a b/web.nix"\) \];'
+    on sed -i 's|stopped|running|' $S
+    exits 0 on berth apply $S
+    exits 0 on berth run web -- cat /run/current-system/stamp
+    # From now on nobody writes in there.
+    on sh -c "echo mine >$own; mv '/srv/flake/a b/web.nix' /srv/flake/; sed -i 's|./a b/web.nix|./web.nix|' $S; echo '{ stamp = \"three\"; }' >/srv/flake/web.nix"
+    exits 0 on berth apply $S
+    assert_eq "$(on cat $own)" mine
+    on rm $own
+    flake web.nix <<<'{ stamp = "four"; }'
+    exits 0 on berth apply $S
+    exits 1 on test -e $own
+}
+
 @test "of what nix says the cause is told, line by line" {
     # What nix from 2.14 on would say, where the system is evaluated.
     on sh -c 'mv /usr/bin/nix /usr/bin/nix.real; cat >/usr/bin/nix; chmod 755 /usr/bin/nix' <<'END'

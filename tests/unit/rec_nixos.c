@@ -146,6 +146,15 @@ static int teardown(void **state)
     return 0;
 }
 
+static void a_path_for_nix(void **state)
+{
+    (void)state;
+    assert_string_equal(nixos_path(a, "/srv/web.nix"), "/srv/web.nix");
+    assert_string_equal(nixos_path(a, "/srv/a b"), "(/. + \"/srv/a b\")");
+    assert_string_equal(nixos_path(a, "/${x}\"\\/"), "(/. + \"/\\${x}\\\"\\\\/\")");
+    assert_string_equal(nixos_path(a, "/a//b"), "(/. + \"/a//b\")");
+}
+
 static void the_cause_of_what_nix_says(void **state)
 {
     static const struct {
@@ -205,7 +214,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(whose_it_is, setup, teardown), cmocka_unit_test_setup_teardown(what_needs_no_quotes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_folder_stays_in_its_repository, setup, teardown),
         cmocka_unit_test(a_stopped_one_that_goes_is_seen),
-        cmocka_unit_test(the_cause_of_what_nix_says),
+        cmocka_unit_test_setup_teardown(a_path_for_nix, setup, teardown), cmocka_unit_test(the_cause_of_what_nix_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,7 +67,8 @@ void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p)
             first = r->report.n_failures && r->error.code == r->report.failures[0].error.code;
         }
         for (size_t i = first; i < r->report.n_failures; i++)
-            json_array_append_new(errors, cmd_json_error(p->file, &r->report.failures[i].error));
+            if (!cmd_same_error(&r->report.failures[i].error, &r->error))
+                json_array_append_new(errors, cmd_json_error(p->file, &r->report.failures[i].error));
     }
     cmd_json_emit(o, j);
 }

@@ -470,9 +470,11 @@ void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p)
         summary(o, p);
 }
 
-static bool same_error(const struct rec_error *a, const struct rec_error *b)
+/* An undo can fail as the apply did: once is enough. What another program has said to it is below the first line. */
+bool cmd_same_error(const struct rec_error *a, const struct rec_error *b)
 {
-    return !strcmp(a->text, b->text);
+    size_t n = strcspn(a->text, "\n");
+    return n == strcspn(b->text, "\n") && !memcmp(a->text, b->text, n);
 }
 
 static void failures(struct cmd_out *err, const struct cmd_render_plan *p)
@@ -480,7 +482,7 @@ static void failures(struct cmd_out *err, const struct cmd_render_plan *p)
     const struct rec_result *r = p->result;
     cmd_render_error(err, p->file, &r->error);
     for (size_t i = 0, shown = 0; i < r->report.n_failures; i++) {
-        if (same_error(&r->report.failures[i].error, &r->error))
+        if (cmd_same_error(&r->report.failures[i].error, &r->error))
             continue;
         if (++shown > 20) {
             cmd_printf(err, "and %zu more failures\n", r->report.n_failures - i);

@@ -79,6 +79,7 @@ void cmd_render_duration(uint64_t ms, char out[32]);
 
 /* file:line:col: TEXT, then the hint. */
 void cmd_render_error(struct cmd_out *o, const char *file, const struct rec_error *e);
+bool cmd_same_error(const struct rec_error *a, const struct rec_error *b);
 /* An envelope that only says what failed. */
 void cmd_render_failures_json(struct cmd_out *o, const char *format, const char *host, const char *file, enum cmd_exit code,
                               const struct rec_error *list, size_t n);

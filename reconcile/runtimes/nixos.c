@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { START_MS = 300000 };
@@ -315,10 +316,15 @@ static void reload(struct rec_run *run, const char *const *names, size_t n, stru
     for (size_t i = 0; i < n; i++) {
         int status = 0;
         struct rec_error e = {0};
+        struct timespec since;
+        clock_gettime(CLOCK_REALTIME, &since);
         if (!systemd_call(run, TEMPLATE, "reload", &names[i], 1, START_MS, &status, &e) && !status)
             continue;
-        const char *said = systemd_said(run, TEMPLATE, names[i]);
-        rec_fail(&err[i], EIO, "container '%s' did not take its new system: %.380s", names[i], *said ? said : e.text);
+        /* What its switch said; that it failed is all that systemd has to say. */
+        const char *said = systemd_said_since(run, TEMPLATE, names[i], &since);
+        while (strlen(said) > 900 && strchr(said, '\n'))
+            said = strchr(said, '\n') + 1;
+        rec_fail(&err[i], EIO, "container '%s' did not take its new system:%s%.900s", names[i], *said ? "\n" : " ", *said ? said : e.text);
         rec_hint(&err[i], "all it said: journalctl -u container@%s; or start it anew: berth restart %s", names[i], names[i]);
     }
 }

@@ -52,6 +52,27 @@ const char *systemd_said(struct rec_run *run, const char *template, const char *
     return "its journal cannot be read";
 }
 
+const char *systemd_said_since(struct rec_run *run, const char *template, const char *name, const struct timespec *since)
+{
+    static const char *const programs[] = {"/usr/bin/journalctl", "/run/current-system/sw/bin/journalctl"};
+    char *output = "";
+    int status;
+    for (size_t i = 0; i < 2; i++) {
+        const char *sync[] = {programs[i], "--sync", NULL};
+        const char *argv[] = {programs[i], spec_arena_printf(run->arena, "_SYSTEMD_UNIT=%s", systemd_unit(run->arena, template, name)), "--since",
+                              spec_arena_printf(run->arena, "@%lld.%06ld", (long long)since->tv_sec, since->tv_nsec / 1000), "-q", "-n", "12", "-o",
+                              "cat", "--no-pager", NULL};
+        if (access(programs[i], X_OK) || rec_proc_run(run->arena, sync, 5000, &status, NULL, NULL) ||
+            rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)
+            continue;
+        size_t n = strlen(output);
+        while (n && (unsigned char)output[n - 1] <= ' ')
+            output[--n] = 0;
+        return output;
+    }
+    return "";
+}
+
 const char *systemd_state(struct rec_run *run, const char *template, const char *name)
 {
     const char *argv[] = {run->facts.systemctl, "show", "-P", "ActiveState", "--", systemd_unit(run->arena, template, name), NULL};

@@ -3,6 +3,7 @@
 #ifndef RECONCILE_RUNTIMES_SYSTEMD_H
 #define RECONCILE_RUNTIMES_SYSTEMD_H
 #include "reconcile/run.h"
+#include <time.h>
 
 /* "berth@web.service" for template "berth". */
 const char *systemd_unit(struct spec_arena *a, const char *template, const char *name);
@@ -11,6 +12,8 @@ int systemd_call(struct rec_run *run, const char *template, const char *verb, co
                  int *status, struct rec_error *err);
 /* The unit's latest journal lines on one line: why it did not start. */
 const char *systemd_said(struct rec_run *run, const char *template, const char *name);
+/* What its processes, and not systemd itself, have printed since then: a line each, the latest 12; "" nothing. */
+const char *systemd_said_since(struct rec_run *run, const char *template, const char *name, const struct timespec *since);
 /* Its ActiveState: "active", "activating", "failed", …; "" where it cannot be known. */
 const char *systemd_state(struct rec_run *run, const char *template, const char *name);
 /* machined forgets the machine of that name; whoever still runs in it ends. */

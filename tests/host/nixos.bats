@@ -635,6 +635,31 @@ from_configuration() {
     exits 1 on test -e $own
 }
 
+@test "a switch that the guest refuses is told in the guest's own words, once" {
+    exits 0 on berth apply $S
+    local before said
+    before=$(profile container1)
+    # The old one's, too, when the change is undone.
+    on touch /var/lib/nixos-containers/container1/refuse-switch
+    flake stamp < <(printf two)
+    exits 5 on berth apply $S
+    said=$stderr
+    assert_match "$said" "container 'container1' did not take its new system:
+ +\| starting units
+ +\| the switch says no: two
+ +\| warning: web.service failed
+"
+    refute_match "$said" 'Reload failed|code=exited|already|is up'
+    assert_eq "$(grep -c 'the switch says no' <<<"$said")" 1
+    assert_eq "$(profile container1)" "$before"
+    exits 5 on berth apply --json $S
+    assert_eq "$(json '[.errors[] | select(.summary | test("did not take"))] | length')" 1
+    # One that says nothing.
+    on sed -i 's|{ echo starting.*exit 4; }|exit 4|' /srv/flake/flake.nix
+    exits 5 on berth apply $S
+    assert_match "$stderr" "did not take its new system: systemctl reload: Job for container@container1.service failed"
+}
+
 @test "of what nix says the cause is told, line by line" {
     # What nix from 2.14 on would say, where the system is evaluated.
     on sh -c 'mv /usr/bin/nix /usr/bin/nix.real; cat >/usr/bin/nix; chmod 755 /usr/bin/nix' <<'END'

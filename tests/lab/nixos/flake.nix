@@ -24,7 +24,7 @@
           $b printf '#!%s/sw/bin/sh\nb=%s/sw/bin/busybox\n$b mkdir -p /run /etc /bin\n$b ln -sfn %s /run/current-system\n$b ln -sf %s/sw/bin/sh /bin/sh\n$b cp -f %s/hosts /etc/hosts\n[ -e /etc/passwd ] || echo root:x:0:0::/root:/bin/sh >/etc/passwd\n' \
             $out $out $out $out $out >$out/activate
           $b printf '#!%s/sw/bin/sh\n. %s/activate\necho system %s is up\n: >/.ready\ntrap "exit 0" TERM\nwhile :; do %s/sw/bin/sleep 3600 & wait $!; done\n' $out $out "$stamp" $out >$out/init
-          $b printf '#!%s/sw/bin/sh\n. %s/activate\n[ ! -e /refuse-switch ]\n' $out $out >$out/bin/switch-to-configuration
+          $b printf '#!%s/sw/bin/sh\n. %s/activate\n[ ! -e /refuse-switch ] || { echo starting units; echo "the switch says no: $(/run/current-system/sw/bin/cat /run/current-system/stamp)"; echo "warning: web.service failed" >&2; exit 4; }\n' $out $out >$out/bin/switch-to-configuration
           $b chmod 755 $out/init $out/bin/switch-to-configuration
         '';
         args = [ "sh" "-c" ''eval "$script"'' ];

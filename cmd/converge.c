@@ -42,13 +42,16 @@ static void progress(void *arg, const struct rec_step *s, size_t done, size_t to
     cmd_out_flush(err);
 }
 
-static void building(void *arg, const char *container, const char *doing)
+static void building(void *arg, const char *container, const char *doing, size_t done, size_t total)
 {
     struct cmd_converge *v = arg;
     struct cmd_out *err = &v->cmd->err;
     if (!err->terminal || v->cmd->args.quiet || v->cmd->args.json)
         return;
-    cmd_printf(err, "%s %s\n", doing, container);
+    if (done)
+        cmd_printf(err, "%s %zu of %zu: %s\n", doing, done, total, container);
+    else
+        cmd_printf(err, "%s %s\n", doing, container);
     cmd_out_flush(err);
 }
 

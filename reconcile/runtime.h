@@ -51,7 +51,8 @@ struct rec_build {
     bool  again;                /* even what cannot have changed */
     char *const *only;          /* containers that are evaluated; NULL: all */
     size_t n_only;
-    void (*progress)(void *arg, const char *container, const char *doing);
+    /* "building" with `done` 0 when one begins; "built", or "failed", when it ends as the done-th of all. One call at a time. */
+    void (*progress)(void *arg, const char *container, const char *doing, size_t done, size_t total);
     void (*failed)(void *arg, const struct rec_error *err);     /* told of each; NULL: the first alone is told, by rec_build's own error */
     void  *arg;
 };

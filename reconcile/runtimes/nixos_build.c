@@ -532,23 +532,59 @@ static struct flake *flake_of(struct rec_run *run, const struct want *w, struct 
     return &list[(*n)++];
 }
 
-/* Several at once. */
-static void all(void *(*each)(void *), void *list, size_t n, size_t size)
+/* Several at once; who is done takes the next, so that no slow one holds up the others. What is told of it is told under the lock. */
+struct pool {
+    pthread_mutex_t  lock;
+    void          *(*each)(void *);
+    char            *list;
+    size_t           n, size, next, done;
+    void           (*told)(struct pool *p, void *one, bool begins);    /* may be NULL */
+    const struct rec_build *b;
+};
+
+static void *take_turns(void *arg)
 {
-    for (size_t at = 0; at < n; at += AT_ONCE) {
-        pthread_t threads[AT_ONCE];
-        bool started[AT_ONCE] = {false};
-        size_t some = n - at < AT_ONCE ? n - at : AT_ONCE;
-        for (size_t i = 0; i < some; i++) {
-            void *one = (char *)list + (at + i) * size;
-            started[i] = !pthread_create(&threads[i], NULL, each, one);
-            if (!started[i])
-                each(one);
-        }
-        for (size_t i = 0; i < some; i++)
-            if (started[i])
-                pthread_join(threads[i], NULL);
+    struct pool *p = arg;
+    pthread_mutex_lock(&p->lock);
+    while (p->next < p->n) {
+        void *one = p->list + p->next++ * p->size;
+        if (p->told)
+            p->told(p, one, true);
+        pthread_mutex_unlock(&p->lock);
+        p->each(one);
+        pthread_mutex_lock(&p->lock);
+        p->done++;
+        if (p->told)
+            p->told(p, one, false);
     }
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+static void all(struct pool *p)
+{
+    pthread_t threads[AT_ONCE];
+    size_t n = 0;
+    pthread_mutex_init(&p->lock, NULL);
+    while (n < AT_ONCE && n < p->n && !pthread_create(&threads[n], NULL, take_turns, p))
+        n++;
+    if (!n)
+        take_turns(p);
+    for (size_t i = 0; i < n; i++)
+        pthread_join(threads[i], NULL);
+    pthread_mutex_destroy(&p->lock);
+}
+
+static void tell(struct pool *p, void *one, bool begins)
+{
+    struct job *j = one;
+    bool fetches = store_path(j->source);
+    if (p->b->progress && j->error.code != ECANCELED)
+        p->b->progress(p->b->arg, j->c->name,
+                       begins          ? (fetches ? "fetching" : p->b->plan ? "evaluating" : "building")
+                       : j->error.code ? "failed"
+                                       : (fetches ? "fetched" : p->b->plan ? "evaluated" : "built"),
+                       begins ? 0 : p->done, p->n);
 }
 
 /* The line that says where the system comes from. */
@@ -572,9 +608,8 @@ static int fault(const struct rec_build *b, const struct rec_error *e, int r, st
 static int run_jobs(struct rec_run *run, const struct spec_host *h, struct job *jobs, size_t n, const struct rec_build *b, int r,
                     struct rec_error *err)
 {
-    for (size_t i = 0; i < n && b->progress; i++)
-        b->progress(b->arg, jobs[i].c->name, b->plan ? "evaluating" : "building");
-    all(build, jobs, n, sizeof *jobs);
+    struct pool p = {.each = build, .list = (char *)jobs, .n = n, .size = sizeof *jobs, .told = tell, .b = b};
+    all(&p);
     for (size_t i = 0; i < n; i++) {
         struct job *j = &jobs[i];
         if (j->error.code == ECANCELED)         /* whatever else failed, that is why nothing came of it */
@@ -640,7 +675,8 @@ static void look_at_flakes(struct rec_run *run, struct flake *list, size_t n)
     size_t k = 0;
     while (k < n && list[k].arena)
         k++;
-    all(look_at_flake, list, k, sizeof *list);
+    struct pool p = {.each = look_at_flake, .list = (char *)list, .n = k, .size = sizeof *list};
+    all(&p);
     for (size_t i = 0; i < n; i++) {
         list[i].key = list[i].key ? spec_arena_strdup(run->arena, list[i].key) : NULL;
         spec_arena_free(list[i].arena);

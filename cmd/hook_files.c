@@ -157,8 +157,9 @@ static int folder(const char *hooks)
 /* Those links, and the folder once nothing is in it. */
 static void unfolder(const char *hooks)
 {
-    char path[1300], link[PATH_MAX], target[300];
-    snprintf(path, sizeof path, "%s/" CMD_HOOK_BEFORE, hooks);
+    char path[PATH_MAX], link[PATH_MAX + 300], target[300];
+    if ((size_t)snprintf(path, sizeof path, "%s/" CMD_HOOK_BEFORE, hooks) >= sizeof path)
+        return;
     DIR *d = opendir(path);
     for (const struct dirent *e; d && (e = readdir(d));) {
         snprintf(link, sizeof link, "%s/%s", path, e->d_name);
@@ -375,7 +376,8 @@ static enum cmd_exit listen_for(struct cmd *c, const struct cmd_git_about *a, co
         cmd_put(talk(c), "  berth-look.path listens already\n");
         return CMD_OK;
     }
-    snprintf(spec, sizeof spec, "refs/heads/%s:%s", branch, spec_of(c));
+    if ((size_t)snprintf(spec, sizeof spec, "refs/heads/%s:%s", branch, spec_of(c)) >= sizeof spec)
+        return failed(c, "name", spec_of(c), ENAMETOOLONG);
     snprintf(uid, sizeof uid, "%u", st.st_uid);
     cmd_put(&text, "# What the host is to be: berth.service (boot, timer) and berth-look.service (a push) apply this.\n");
     setting(&text, "BERTH_GIT", a->repo);

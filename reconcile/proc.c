@@ -1,6 +1,7 @@
 /* A pid is a number that comes again; with its start time it is a process. Signals go through a pidfd that was opened before the start
  * time was compared. */
 #include "reconcile/proc.h"
+#include "reconcile/files.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -266,6 +267,22 @@ char *rec_proc_env(struct spec_arena *a, pid_t pid, const char *name)
             found = spec_arena_strndup(a, text + i + k + 1, strnlen(text + i + k + 1, n - i - k - 1));
     free(text);
     return found;
+}
+
+bool rec_proc_lost_etc(struct spec_arena *a, pid_t pid)
+{
+    enum { MOUNTS_MOST = 4 << 20 };
+    static const char gone[] = "//deleted";
+    char *text, *save = NULL, root[PATH_MAX], point[PATH_MAX];
+    size_t len;
+    if (rec_file_read(a, spec_arena_printf(a, "/proc/%d/mountinfo", (int)pid), MOUNTS_MOST, &text, &len, NULL))
+        return false;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        size_t n = sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) == 2 ? strlen(root) : 0;
+        if (n > sizeof gone - 1 && !strcmp(root + n - sizeof gone + 1, gone) && !strncmp(point, "/etc", 4) && (!point[4] || point[4] == '/'))
+            return true;
+    }
+    return false;
 }
 
 ino_t rec_proc_netns(pid_t pid)

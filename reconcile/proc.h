@@ -30,6 +30,9 @@ unsigned long long rec_proc_started(pid_t pid);
 pid_t rec_proc_parent(pid_t pid);                                       /* 0: no such process */
 pid_t rec_proc_child(pid_t pid);                                        /* its first child, 0: none */
 char *rec_proc_env(struct spec_arena *a, pid_t pid, const char *name);  /* NULL: not set, or no such process */
+/* Of what is mounted on its /etc or below, something has been deleted where it came from (proc(5), mountinfo): what it sees stays as it
+ * was, or is empty. */
+bool  rec_proc_lost_etc(struct spec_arena *a, pid_t pid);
 ino_t rec_proc_netns(pid_t pid);                                        /* inode of its network namespace, 0: unknown */
 pid_t rec_proc_inside(pid_t pid);      /* its number in its own pid namespace, 0: that is ours, or no such process */
 bool rec_proc_runs(pid_t pid, const char *program);                     /* its executable is that very file */

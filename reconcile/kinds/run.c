@@ -12,7 +12,7 @@
 static const struct rec_field fields[] = {
     {"running", REC_T_BOOL, AT(running), REC_LIVE},
     {"settings in force", REC_T_STRING, AT(digest), REC_RESTART},
-    {"in a lost network namespace", REC_T_BOOL, AT(stale), REC_RESTART},
+    {"with a lost namespace or lost files", REC_T_BOOL, AT(stale), REC_RESTART},
     {"left without its nspawn, or stuck in its start", REC_T_BOOL, AT(orphan), REC_RESTART},
     {"address in force", REC_T_STRING, AT(address), REC_RESTART},
     {"master", REC_T_STRING, AT(master), REC_LIVE},

@@ -371,7 +371,7 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         it->run.leader = f.leader;
         it->run.digest = f.leader ? f.digest : NULL;
         it->run.orphan = f.leader && !f.nspawn;
-        it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != lives_in);
+        it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != lives_in || rec_proc_lost_etc(out->arena, f.leader));
         it->run.started_ms = (f.leader ? f.leader_started : f.nspawn_started) * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
     }
     /* A stopped container that has nothing here yet is as wanted. */

@@ -53,7 +53,7 @@ teardown() { "$LAB/host" down "$NAME"; }
     # A good push is applied by root's unit, and the pusher sees how it ended.
     exits 0 as_git 'git add berth.yaml && git commit -qm "two containers" && git push origin main'
     assert_match "$output" 'remote: Applied [0-9]+ steps'
-    tell 'git push origin main' "$(sed -E 's/in 0\.[0-9]+ s/in 0.09 s/' <<<"$output")"
+    tell 'git push origin main' "$(sed -E 's/in [0-9]+\.[0-9]+ s/in 0.09 s/' <<<"$output")"
     exits 0 on berth run web -- ping -c1 -W2 db
     local first
     first=$(as_git 'git rev-parse HEAD')
@@ -77,7 +77,7 @@ teardown() { "$LAB/host" down "$NAME"; }
     as_git 'git commit -q --amend -m "db has moved" --trailer "Berth-Allow: delete"'
     exits 0 as_git 'git push origin main'
     assert_match "$output" 'remote: Applied [0-9]+ steps'
-    tell 'git commit --amend --trailer "Berth-Allow: delete" && git push origin main' "$(sed -E 's/in 0\.[0-9]+ s/in 0.01 s/' <<<"$output")"
+    tell 'git commit --amend --trailer "Berth-Allow: delete" && git push origin main' "$(sed -E 's/in [0-9]+\.[0-9]+ s/in 0.01 s/' <<<"$output")"
     exits 1 on test -e /run/netns/db
 
     # Drift made by hand is mended by the timer, and the journal says what it was.

@@ -109,12 +109,12 @@ one_envelope() {
     one_envelope 1 berth restore --json "$dir/nosuch" -f "$SPEC"
     one_envelope 65 host_sh 'echo "version: 2" | "$1" apply --json -' "$BERTH"
     one_envelope 75 host_sh 'mkdir -p -m 700 /run/berth; exec 9>>/run/berth/lock; flock 9; "$@"' "$BERTH" apply --json --lock-timeout 0s "$SPEC"
-    # Two hosts whose systems cannot be evaluated: both are in it.
+    # Two hosts whose systems cannot be evaluated, with nix here or without: both are in it.
     spec <<'END'
 version: 1
 hosts:
-  one: {bridge: {address: 10.1.0.1/24}, containers: {a: {address: 10.1.0.10, nixos: {flake: ./nowhere}}}}
-  two: {bridge: {address: 10.2.0.1/24}, containers: {b: {address: 10.2.0.10, nixos: {flake: ./nowhere}}}}
+  one: {bridge: {address: 10.1.0.1/24}, containers: {a: {address: 10.1.0.10, nixos: {config: ./nowhere.nix}}}}
+  two: {bridge: {address: 10.2.0.1/24}, containers: {b: {address: 10.2.0.10, nixos: {config: ./nowhere.nix}}}}
 END
     one_envelope 65 berth validate --eval --json "$SPEC"
     assert_eq "$(json '.errors | length')" 2

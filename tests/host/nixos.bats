@@ -1029,6 +1029,15 @@ END
 @test "each command that the README puts in the manual page's place does its work" {
     exits 0 on berth apply $S
     local line ran=0 some
+    # A name server on the internet, to which every name is the same.
+    "$LAB/host" inet "$NAME" sh -c 'echo "nothing yet" >/tmp/dns.$$; setsid perl -MSocket -e "
+        socket(S, AF_INET, SOCK_DGRAM, 0) && bind(S, pack_sockaddr_in(53, inet_aton(q(198.51.100.1)))) || die;
+        open(F, q(>), \$ARGV[0]); print F qq(ready\n); close F;
+        while (defined(my \$from = recv(S, \$q, 512, 0))) {
+            my (\$id, \$rest) = unpack(q(a2 x10 a*), \$q); my \$n = index(\$rest, qq(\0)) + 5; my \$ask = substr(\$rest, 0, \$n);
+            my \$a = unpack(q(n), substr(\$ask, -4, 2)) == 1;
+            send(S, \$id . pack(q(n5), 0x8180, 1, \$a, 0, 0) . \$ask . (\$a ? pack(q(n3 N n a4), 0xc00c, 1, 1, 60, 4, inet_aton(q(198.51.100.1))) : q()), 0, \$from)
+        }" /tmp/dns.$$ </dev/null >/dev/null 2>&1 3>&- & until grep -qx ready /tmp/dns.$$; do :; done; rm /tmp/dns.$$' >&2
     # Somebody to be heard.
     on systemd-run -q --unit=pinging sh -c 'while :; do ping -c1 -W1 10.100.0.10; sleep 0.1; done'
     mapfile -t some < <(awk '$0 == "<!-- twins -->" {on = 1} on && /^$/ {exit} on' "$REPO/README.md" | awk -F' [|] ' '{print $NF}' | grep -o '`berth [^`]*`' | tr -d '`' | grep -v 'destroy')
@@ -1038,6 +1047,7 @@ END
         case $line in
         'berth list' | 'berth status' | 'berth top') assert_match "$output" container1 "$line" ;;
         *hostname) assert_eq "$output" container1 ;;
+        *nslookup*) assert_match "$output" '198\.51\.100\.1' "$line" ;;
         'berth logs'*) assert_match "$output" 'is up' "$line" ;;
         *capture*) assert_match "$output" 'ICMP|ARP' "$line" ;;
         *restore*) assert_match "$output" 'started again' "$line" ;;

@@ -18,7 +18,7 @@
           [ "$stamp" != broken ] || { echo "this system does not build" >&2; exit 1; }
           $b mkdir -p $out/bin $out/sw/bin
           $b cp $b $out/sw/bin/busybox
-          for a in sh ping cat sleep ls id env hostname ip su; do $b ln -s busybox $out/sw/bin/$a; done
+          for a in sh ping nslookup cat sleep ls id env hostname ip su; do $b ln -s busybox $out/sw/bin/$a; done
           $b printf '127.0.0.1 localhost\n%s\n' "$hosts" >$out/hosts
           $b printf '%s' "$stamp" >$out/stamp
           $b printf '#!%s/sw/bin/sh\nb=%s/sw/bin/busybox\n$b mkdir -p /run /etc /bin\n$b ln -sfn %s /run/current-system\n$b ln -sf %s/sw/bin/sh /bin/sh\n$b cp -f %s/hosts /etc/hosts\n[ -e /etc/passwd ] || echo root:x:0:0::/root:/bin/sh >/etc/passwd\n' \

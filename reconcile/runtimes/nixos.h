@@ -51,7 +51,7 @@ const char *nixos_path(struct spec_arena *a, const char *path);
 /* The cause, out of all that nix said on standard error, as lines; what is too long loses what tells least. room: at least 64. */
 void nixos_cause(const char *said, char *out, size_t room);
 
-/* ---- nixos_build.c ---- */
+/* ---- nixos_source.c ---- */
 /* Where the container's system comes from: "REF#ATTR" with an absolute REF, a store path, or "config FILE". NULL with *err. */
 const char *nixos_source(struct rec_run *run, const struct spec_container *c, struct rec_error *err);
 /* REF alone, as it goes into FLAKE=; "" for what is no flake. */

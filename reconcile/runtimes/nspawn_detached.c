@@ -513,7 +513,7 @@ void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t 
         rec_proc_kill(f[i].nspawn, f[i].nspawn_started, SIGTERM);
     deadline = now_ms();
     for (size_t i = 0; f && stub && i < n; i++)
-        rec_proc_wait(f[i].nspawn, f[i].nspawn_started, left_until(deadline + (stub[i] ? STUB_MS : INIT_MS)));
+        rec_proc_wait(f[i].nspawn, f[i].nspawn_started, left_until(deadline + (stub[i] || !f[i].leader ? STUB_MS : INIT_MS)));
     for (size_t i = 0; f && stub && i < n; i++) {
         const char *cgroup = cgroup_of(a, names[i], false);
         rec_proc_kill(f[i].nspawn, f[i].nspawn_started, SIGKILL);

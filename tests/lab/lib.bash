@@ -106,7 +106,8 @@ json() { jq -er "$1" <<<"$output"; }
 # ten times a second for what sends no notice; gives up after WAIT_SECONDS.
 wait_for() {
     local end=$((SECONDS + WAIT_SECONDS)) notice
-    exec {notice}< <(host timeout "$WAIT_SECONDS" ip monitor link address route 3>&- 2>/dev/null)
+    # It outlives the wait, and must hold nothing that the host's end waits for.
+    exec {notice}< <(exec 3>&- {LAB_LIFE}>&-; host timeout "$WAIT_SECONDS" ip monitor link address route 2>/dev/null)
     until "$@" >/dev/null 2>&1; do
         if ((SECONDS >= end)); then exec {notice}<&-; fail "not within $WAIT_SECONDS s: $*"; return 1; fi
         read -rt 0.1 -u "$notice" || true

@@ -169,7 +169,8 @@ hostile() {
     exits 1 timeout 60 "$bin/berth" validate main:berth.yaml
     assert_match "$stderr" 'its reader was killed by signal 9'
     # What it said in good order before counts.
-    "${BERTH%/*}/berth-git-read" --git "$R/.git" --rev main --path berth.yaml --limit 100000 --owner 0 | cat >"$BATS_TEST_TMPDIR/frame"
+    # With an environment as empty as berth gives it: a leak checker waits in vain for what a confined program may not do.
+    env -i "${BERTH%/*}/berth-git-read" --git "$R/.git" --rev main --path berth.yaml --limit 100000 --owner 0 | cat >"$BATS_TEST_TMPDIR/frame"
     printf '#!/bin/sh\n/bin/cat %s\nexec >/dev/null\nexec /bin/sleep 300\n' "$BATS_TEST_TMPDIR/frame" >"$bin/berth-git-read"
     exits 0 timeout 60 "$bin/berth" validate main:berth.yaml
     ((SECONDS - began < 20)) || fail "it took $((SECONDS - began)) s"

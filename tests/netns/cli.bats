@@ -90,7 +90,7 @@ one_envelope() {
 
 @test "--json: one envelope, and only one, whatever fails" {
     spec <<<'{version: 1, hosts: {localhost: {bridge: {address: 10.100.0.1/24}, containers: {web: {address: 10.100.0.10, nspawn: {root: host}}}}}}'
-    local verb user=(host setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/ "$BERTH") dir=$BATS_TEST_TMPDIR
+    local verb user=(host env HOME=/ setpriv --reuid=65534 --regid=65534 --clear-groups "$BERTH") dir=$BATS_TEST_TMPDIR
     chmod 755 "$dir"
     for verb in "stop web" "start web" "restart web"; do
         one_envelope 77 "${user[@]}" ${verb} --json -f "$SPEC"

@@ -69,7 +69,7 @@ state() (
     ip -o -d addr
     ip -4 route show table all
     ip -6 route show table all type unicast
-    ls /run/netns
+    ls /run/netns 2>/dev/null
     nft list ruleset
     head -n 1 /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv[46]/conf/*/{forwarding,accept_ra,route_localnet}
     sha256sum /etc/hosts

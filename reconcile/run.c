@@ -5,6 +5,7 @@
 #include "reconcile/runtime.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 int rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_error *err)
@@ -50,8 +51,10 @@ int rec_run_lock(struct rec_run *r, const char *verb, struct rec_error *err)
 
 void rec_run_unlock(struct rec_run *r)
 {
-    if (r->lock >= 0)
+    if (r->lock >= 0) {
+        flock(r->lock, LOCK_UN);    /* a child may still hold the descriptor for a moment */
         close(r->lock);
+    }
     r->lock = -1;
 }
 

@@ -1,15 +1,11 @@
 /* Neighbours keep an address's old place for up to a minute. Where one has come to another MAC, or a bridge's own addresses have, its
- * new holder says so. A frame that is lost costs that minute and no more, so nothing fails by it. */
+ * new holder says so. A frame that is lost costs that minute and no more, so nothing fails by it. A child does it and is not waited for:
+ * the kernel takes some twenty milliseconds to close such a socket. */
 #include "netops/announce.h"
 #include "reconcile/kinds.h"
-#include <pthread.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
-
-struct announcement {
-    const struct rec_plan *plan;
-    int                    dir;
-};
 
 static bool bridge_is_new(const struct rec_plan *p, const char *bridge)
 {
@@ -29,13 +25,12 @@ static bool has_moved(const struct rec_plan *p, const struct rec_step *s)
     return s->changed & (1u << REC_PORT_MAC | 1u << REC_PORT_ADDRESS | 1u << REC_PORT_BRIDGE);
 }
 
-static void *inside(void *arg)
+static void of_containers(const struct rec_plan *plan, int dir)
 {
-    const struct announcement *a = arg;
-    for (size_t i = 0; i < a->plan->n; i++) {
-        const struct rec_step *s = a->plan->steps[i];
+    for (size_t i = 0; i < plan->n; i++) {
+        const struct rec_step *s = plan->steps[i];
         int fd;
-        if (!has_moved(a->plan, s) || net_netns_open(a->dir, s->to->key, &fd, NULL))
+        if (!has_moved(plan, s) || net_netns_open(dir, s->to->key, &fd, NULL))
             continue;
         bool made = s->action == REC_CREATE || s->action == REC_REPLACE;
         const struct rec_port *p = &s->to->port;
@@ -44,7 +39,6 @@ static void *inside(void *arg)
             net_announce(made ? REC_ETH0_INDEX : s->from->port.peer_index, mac, p->address, p->n_address, NULL);
         close(fd);
     }
-    return NULL;
 }
 
 /* `links` are as they were read after the apply. */
@@ -56,25 +50,39 @@ static void of_bridge(const struct rec_links *links, const char *name)
             net_announce(l->index, l->mac, &links->address[i], 1, NULL);
 }
 
+static bool bridge_has_moved(const struct rec_plan *p, const struct rec_step *s, bool ports_moved)
+{
+    if (s->state != REC_DONE || !s->to)
+        return false;
+    if (s->kind == REC_ADDRESS)
+        return !bridge_is_new(p, s->to->address.link);
+    return s->kind == REC_BRIDGE && (s->action == REC_CREATE ? ports_moved : s->n_differences > 0);
+}
+
 void rec_announce(struct rec_run *run, const struct rec_plan *p)
 {
-    struct announcement a = {.plan = p};
     struct rec_error e;
-    pthread_t thread;
-    bool any = false, moved = false;
+    int dir = -1;
+    bool any = false, ports_moved = false;
     for (size_t i = 0; i < p->n; i++) {
         const struct rec_step *s = p->steps[i];
         any |= has_moved(p, s);
-        moved |= s->kind == REC_PORT && s->action == REC_CHANGE && s->changed & 1u << REC_PORT_BRIDGE;
+        ports_moved |= s->kind == REC_PORT && s->action == REC_CHANGE && s->changed & 1u << REC_PORT_BRIDGE;
     }
-    for (size_t i = 0; i < p->n && run->links; i++) {
-        const struct rec_step *s = p->steps[i];
-        if (s->kind == REC_BRIDGE && s->to && s->state == REC_DONE && (s->action == REC_CREATE ? moved : s->n_differences > 0))
-            of_bridge(run->links, s->to->key);
-        else if (s->kind == REC_ADDRESS && s->to && s->state == REC_DONE && !bridge_is_new(p, s->to->address.link))
-            of_bridge(run->links, s->to->address.link);
-    }
-    /* A thread of its own: the run never leaves the host's namespace. */
-    if (any && !rec_netns_dir(run, false, &a.dir, &e) && !pthread_create(&thread, NULL, inside, &a))
-        pthread_join(thread, NULL);
+    if (any && rec_netns_dir(run, false, &dir, &e))
+        any = false;
+    for (size_t i = 0; i < p->n && !any; i++)
+        any = bridge_has_moved(p, p->steps[i], ports_moved);
+    if (!any || !run->links || fork())
+        return;
+    /* Nobody is to wait for us by a pipe of ours. */
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd < 3 && null >= 0; fd++)
+        dup2(null, fd);
+    for (size_t i = 0; i < p->n; i++)
+        if (bridge_has_moved(p, p->steps[i], ports_moved))
+            of_bridge(run->links, p->steps[i]->kind == REC_BRIDGE ? p->steps[i]->to->key : p->steps[i]->to->address.link);
+    if (dir >= 0)
+        of_containers(p, dir);
+    _exit(0);
 }

@@ -121,8 +121,9 @@ const char *spec_host_fault(struct spec_ctx *c, const char *s, size_t n, enum sp
 void spec_link_name(const char *container, char out[16])
 {
     size_t n = strlen(container);
+    memcpy(out, "vb-", 3);
     if (n <= 12) {
-        snprintf(out, 16, "vb-%.12s", container);
+        memcpy(out + 3, container, n + 1);
         return;
     }
     uint32_t h = 2166136261u;

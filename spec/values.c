@@ -224,11 +224,11 @@ int spec_take_word(struct spec_build *b, const struct spec_node *v, const char *
 {
     char list[200] = "";
     size_t k = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         if (spec_is(v, words[i]))
             return (int)i;
+    for (size_t i = 0; i < n; i++)
         k += (size_t)snprintf(list + k, sizeof list - k, "%s`%s`", !i ? "" : i + 1 == n ? " or " : ", ", words[i]);
-    }
     if (v->type != SPEC_SCALAR || null(v)) {
         spec_fault(b->c, SPEC_E_TYPE, v->at, "expected %s, found %s", list, form(v));
         return -1;

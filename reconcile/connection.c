@@ -128,6 +128,26 @@ static const struct spec_port *takes_port(const struct rec_run *run, const struc
     return NULL;
 }
 
+static bool host_maps_ports(const struct rec_run *run)
+{
+    for (size_t i = 0; run->host && i < run->host->n_containers; i++)
+        if (run->host->containers[i].n_ports)
+            return true;
+    return false;
+}
+
+/* Whether it is worth knowing who is connected: to find that out is to read the environment of every process above this one. */
+static bool may_cut(const struct rec_run *run, const struct rec_plan *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct rec_step *s = p->steps[i];
+        if (s->action == REC_REMOVE || s->action == REC_REPLACE || s->effect >= REC_RESTART || (s->kind == REC_BRIDGE && s->n_differences) ||
+            (s->kind == REC_NAT && host_maps_ports(run)))
+            return true;
+    }
+    return false;
+}
+
 static bool cuts(const struct rec_step *s, const struct rec_connection *c, const struct links *l)
 {
     const struct rec_item *i = s->from ? s->from : s->to;
@@ -171,7 +191,7 @@ int rec_connection_guard(struct rec_run *run, const struct rec_plan *p, struct r
     struct rec_connection c;
     struct links l;
     char client[SPEC_ADDR_TEXT], server[SPEC_ADDR_TEXT];
-    if (!p->n || run->opt.own_connection || run->opt.offline || !run->links || !rec_connection_find(run, &c))
+    if (!may_cut(run, p) || run->opt.own_connection || run->opt.offline || !run->links || !rec_connection_find(run, &c))
         return 0;
     int r = find_links(run, &c, &l, err);
     if (r)

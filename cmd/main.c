@@ -4,6 +4,7 @@
 #include "cmd/render/render.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +39,7 @@ int main(int argc, char **argv)
     struct cmd_complaint why;
     int code;
     put_right();
+    mallopt(M_ARENA_MAX, 1);    /* threads allocate little, and a second arena costs more than all of it */
     if (getauxval(AT_SECURE)) {
         dprintf(2, "berth: refuses to run with more rights than its caller has (setuid, file capabilities)\n");
         return CMD_DENIED;

@@ -1,14 +1,17 @@
-/* One namespace in few system calls. A socket has one dump at a time (a second one in the same send is refused with EBUSY, seen
- * on 6.18): so what is no dump goes out with the first one, and a second send asks for the other. What is not wanted is dropped here,
- * so that no option need be set on a socket that lives for two questions.
+/* One namespace in few system calls. A socket has one dump at a time, and another one is refused with EBUSY. One that fits into a
+ * datagram is over before the next request is looked at where the kernel puts its end there too (seen on 6.18: IPv6's do, others have a
+ * datagram of their own for it and go last); where it does not, what was refused is asked again by itself. What is not wanted is
+ * dropped here, so that no option need be set on a socket that lives for a question or two.
  *
  * The short way takes what a namespace in good order has: both links, eth0's addresses, and the routes that packets to nowhere in
- * particular would take, which is a lookup and no dump of all tables. Whatever is not as it would be there (lo down, no default route,
- * one of somebody else's, a rule that leads to another table) is read in full. */
+ * particular would take, which is a lookup and no dump of all tables. Links as IPv6 sees them cost less than links asked one by one, and
+ * the kernel does not lock all others out meanwhile; they lack a group. Whatever is not as it would be there (lo down, no default
+ * route, one of somebody else's, a rule that leads to another table) is read in full. */
 #include "netops/netns.h"
 #include "netops/attr.h"
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,15 +20,16 @@
 #endif
 
 enum { RETRIES = 10, ANSWER_MS = 10000, MOST_LOSSES = 1000 };
-enum question { LO, ETH0, VIA4, VIA6, ADDRESSES4, ADDRESSES6, ADDRESSES, ROUTES, QUESTIONS };
+enum question { LO, ETH0, LINKS6, VIA4, VIA6, ADDRESSES6, ADDRESSES4, ADDRESSES, ROUTES, QUESTIONS }; /* in the order of asking */
 #define BIT(question) (1u << (question))
-#define DUMPS (BIT(ADDRESSES4) | BIT(ADDRESSES6) | BIT(ADDRESSES) | BIT(ROUTES))
+#define DUMPS (BIT(LINKS6) | BIT(ADDRESSES4) | BIT(ADDRESSES6) | BIT(ADDRESSES) | BIT(ROUTES))
 
 struct asking {
     struct net_inside *out;
     uint32_t           first;             /* number of question 0 */
     bool               sent[QUESTIONS];
     bool               over[QUESTIONS];
+    unsigned           busy;              /* refused while another dump was under way */
     bool               torn;
     bool               unclear;           /* the short way does not tell all */
     int                code;              /* the first refusal */
@@ -82,6 +86,21 @@ static void keep_link(struct asking *q, enum question i, const struct nlmsghdr *
         q->out->has_lo = true;
     else /* the kernel also answers with a link that has this as an alternative name */
         q->out->has_eth0 = !strcmp(l->name, "eth0");
+}
+
+/* The host's end of a pair is not told of where it has eth0's own index: then this is no short way. */
+static void keep_link6(struct asking *q, const struct nlmsghdr *m)
+{
+    struct net_link l;
+    if (!net_link_decode(m, &l)) {
+        nonsense(q, LINKS6);
+    } else if (l.index == 1) {
+        q->out->lo = l;
+        q->out->has_lo = true;
+    } else if (!strcmp(l.name, "eth0")) {
+        q->out->eth0 = l;
+        q->out->has_eth0 = true;
+    }
 }
 
 static void keep_address(struct asking *q, enum question i, const struct nlmsghdr *m)
@@ -155,6 +174,10 @@ static void over(struct asking *q, enum question i, const struct nlmsghdr *m)
     }
     if (i == ROUTES && code == ENOENT) /* "FIB table does not exist": there was never a route */
         return;
+    if (code == EBUSY && BIT(i) & DUMPS) {
+        q->busy |= BIT(i);
+        return;
+    }
     if (code == EINTR || code == EAGAIN) {
         q->torn = true;
         return;
@@ -187,6 +210,9 @@ static int hear(void *arg, const struct nlmsghdr *m)
     case LO:
     case ETH0:
         keep_link(q, i, m);
+        break;
+    case LINKS6:
+        keep_link6(q, m);
         break;
     case VIA4:
     case VIA6:
@@ -223,6 +249,12 @@ static void put(uint8_t *at, size_t *size, enum question i, uint32_t seq)
         else
             mnl_attr_put_strz(m, IFLA_IFNAME, "eth0");
         mnl_attr_put_u32(m, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+        break;
+    }
+    case LINKS6: {
+        struct ifinfomsg *l = mnl_nlmsg_put_extra_header(m, sizeof *l);
+        m->nlmsg_type = RTM_GETLINK;
+        l->ifi_family = AF_INET6;
         break;
     }
     case VIA4:
@@ -316,15 +348,22 @@ static bool in_order(const struct asking *q)
 /* 1: all is told; 0: it is not; or -errno. */
 static int read_short(struct net_port *p, struct net_inside *out, struct net_error *err)
 {
+    static atomic_uint one_by_one;        /* dumps that were refused once are not asked together with others again */
     struct asking q = {.out = out};
     bool          v6 = false, way6 = false;
+    unsigned      alone = atomic_load_explicit(&one_by_one, memory_order_relaxed);
     start(out);
-    int r = ask(p, &q, BIT(LO) | BIT(ETH0) | BIT(VIA4) | BIT(VIA6) | BIT(ADDRESSES4), err);
-    if (!r && in_order(&q))
-        r = ask(p, &q, BIT(ADDRESSES6), err);
+    int r = ask(p, &q, (BIT(LINKS6) | BIT(VIA4) | BIT(VIA6) | BIT(ADDRESSES6) | BIT(ADDRESSES4)) & ~alone, err);
+    if (q.busy)
+        atomic_fetch_or_explicit(&one_by_one, q.busy, memory_order_relaxed);
+    unsigned left = q.busy | alone;
+    q.busy = 0;
+    for (enum question i = LINKS6; !r && i < QUESTIONS && in_order(&q); i++)
+        if (left & BIT(i))
+            r = ask(p, &q, BIT(i), err);
     if (r)
         return r;
-    if (!in_order(&q))
+    if (!in_order(&q) || q.busy)
         return 0;
     for (size_t i = 0; i < out->n_address; i++)
         v6 |= out->address[i].family == AF_INET6;
@@ -345,7 +384,7 @@ static int read_all(struct net_port *p, struct net_inside *out, struct net_error
             r = ask(p, &q, BIT(ROUTES), err);
         if (r)
             return r;
-        if (q.torn)
+        if (q.torn || q.busy)
             continue;
         if (!q.code)
             return 0;
@@ -363,16 +402,11 @@ void net_inside_done(struct net_inside *in)
     *in = (struct net_inside){0};
 }
 
-int net_inside_read(int fd, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out, struct net_error *err)
+int net_inside_read_port(struct net_port *p, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out,
+                         struct net_error *err)
 {
-    scoped(net_port_closep) struct net_port *p = NULL;
     *out = (struct net_inside){0};
-    int r = net_netns_enter(fd, err);
-    if (!r)
-        r = net_port_open_quick(&p, err);
-    if (r)
-        return r;
-    r = enough ? read_short(p, out, err) : 0;
+    int r = enough ? read_short(p, out, err) : 0;
     if (!r || (r > 0 && !enough(arg, out)))
         r = read_all(p, out, err);
     if (r < 0)
@@ -380,12 +414,12 @@ int net_inside_read(int fd, bool (*enough)(void *arg, const struct net_inside *i
     return r < 0 ? r : 0;
 }
 
-int net_inside_read_port(struct net_port *p, struct net_inside *out, struct net_error *err)
+int net_inside_read(int fd, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out, struct net_error *err)
 {
-    net_port_strict(p);
+    scoped(net_port_closep) struct net_port *p = NULL;
     *out = (struct net_inside){0};
-    int r = read_all(p, out, err);
-    if (r)
-        net_inside_done(out);
-    return r;
+    int r = net_netns_enter(fd, err);
+    if (!r)
+        r = net_port_open_quick(&p, err);
+    return r ? r : net_inside_read_port(p, enough, arg, out, err);
 }

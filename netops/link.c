@@ -50,13 +50,16 @@ static void decode_info(const struct nlattr *nest, struct net_link *out)
     }
 }
 
+static void decode_inet6(const struct nlattr *nest, struct net_link *out)
+{
+    const struct nlattr *a;
+    NET_EACH_IN(a, nest) if (mnl_attr_get_type(a) == IFLA_INET6_ADDR_GEN_MODE) out->addrgen = net_attr_u8(a);
+}
+
 static void decode_families(const struct nlattr *nest, struct net_link *out)
 {
-    const struct nlattr *family, *a;
-    NET_EACH_IN(family, nest) if (mnl_attr_get_type(family) == AF_INET6)
-    {
-        NET_EACH_IN(a, family) if (mnl_attr_get_type(a) == IFLA_INET6_ADDR_GEN_MODE) out->addrgen = net_attr_u8(a);
-    }
+    const struct nlattr *family;
+    NET_EACH_IN(family, nest) if (mnl_attr_get_type(family) == AF_INET6) decode_inet6(family, out);
 }
 
 bool net_link_decode(const struct nlmsghdr *m, struct net_link *out)
@@ -98,9 +101,11 @@ bool net_link_decode(const struct nlmsghdr *m, struct net_link *out)
         case IFLA_LINKINFO:
             decode_info(a, &l);
             break;
-        case IFLA_PROTINFO: /* of an AF_BRIDGE message, nested there */
+        case IFLA_PROTINFO: /* what a message of that family is about, nested there */
             if (i->ifi_family == AF_BRIDGE)
                 decode_port(a, &l);
+            else if (i->ifi_family == AF_INET6)
+                decode_inet6(a, &l);
             break;
         case IFLA_AF_SPEC:
             if (i->ifi_family != AF_BRIDGE)

@@ -21,12 +21,12 @@ int net_netns_unname(int dir, const char *name, struct net_error *err);       /*
 
 /* What is inside one namespace, for a thread that may wander: enters `fd` and stays there. Ten system calls with opening and closing.
  * On success the caller frees what was found: net_inside_done.
- * `enough`: a first reading, of a namespace in good order, has of the routes only the default ones by way of eth0; if it says that
- * this will do, nothing more is read. NULL: all is read. */
+ * `enough`: a first reading, of a namespace in good order, has no groups of links, and of the routes only the default ones by way of
+ * eth0; if it says that this will do, nothing more is read. NULL: all is read. */
 struct net_inside {
     bool               has_lo, has_eth0;
     struct net_link    lo, eth0;
-    struct net_address *address;     /* of eth0, link-local ones left out */
+    struct net_address *address;     /* of eth0, link-local ones left out; of a family in the kernel's order */
     size_t              n_address, room_address;
     struct net_route   *route;       /* default routes of the main table, whatever link and type; kernel-made ones left out */
     size_t              n_route, room_route;
@@ -35,5 +35,6 @@ void net_inside_done(struct net_inside *in);
 int net_inside_read(int fd, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out,
                     struct net_error *err);
 /* The reading alone, on a port of that namespace that is open already: a test's. */
-int net_inside_read_port(struct net_port *p, struct net_inside *out, struct net_error *err);
+int net_inside_read_port(struct net_port *p, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out,
+                         struct net_error *err);
 #endif

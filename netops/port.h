@@ -18,6 +18,10 @@ struct net_port;
 /* A socket of `protocol` (NETLINK_ROUTE, NETLINK_NETFILTER) in the network namespace of the calling thread. */
 int  net_port_open(int protocol, struct net_port **out, struct net_error *err);
 void net_port_close(struct net_port *p);
+/* For a port by which something was deleted from nftables: whoever closes such a socket waits until the kernel has freed that, a grace
+ * period or more (nft_rcv_nl_event in net/netfilter/nf_tables_api.c). A child that holds nothing else does, and nobody waits for the child;
+ * where none can be had it is closed here. */
+void net_port_close_later(struct net_port *p);
 DEFINE_SCOPED(struct net_port *, net_port_close)
 
 /* Every message of one dump to `each`, which returns 0 or -errno to stop. NLMSG_DONE with an error is an error; a dump that

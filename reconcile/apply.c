@@ -1,9 +1,11 @@
 /* One run is one sentence: read, plan, guard, apply, read again; and if that fails, a plan back to what was read first. Success is
  * an empty second plan, never an acknowledgement. */
 #include "reconcile/apply.h"
+#include "reconcile/again.h"
 #include "reconcile/connection.h"
 #include "reconcile/guard.h"
 #include "reconcile/kinds.h"
+#include "reconcile/kinds/insides.h"
 #include "reconcile/logs.h"
 #include "reconcile/record.h"
 #include "reconcile/runtime.h"
@@ -78,6 +80,8 @@ int rec_read(struct rec_run *run, const struct rec_state *wanted, struct rec_sta
 {
     rec_state_init(out, run->arena);
     int r = rec_facts_read(run, err);
+    if (!r && run->facts.root)
+        r = rec_insides_begin(run, err);
     if (!r)
         r = rec_links_read(run, err);
     if (!r && !run->facts.root) {
@@ -88,8 +92,19 @@ int rec_read(struct rec_run *run, const struct rec_state *wanted, struct rec_sta
     for (size_t k = 0; !r && k < REC_KINDS; k++)
         if (!(out->unknown & 1u << k))
             r = rec_kinds[k]->read(run, wanted, out, err);
+    rec_insides_free(run);
     if (!r)
         rec_state_sort(out);
+    return r;
+}
+
+/* After the steps of `p`, which came from `before`. */
+static int read_again(struct rec_run *run, const struct rec_state *wanted, const struct rec_plan *p, const struct rec_state *before,
+                      struct rec_state *out, struct rec_error *err)
+{
+    run->again = rec_again_after(p, before);
+    int r = rec_read(run, wanted, out, err);
+    run->again = NULL;
     return r;
 }
 
@@ -308,12 +323,13 @@ static size_t first_interruption(const struct rec_plan *p)
 
 /* Nothing may be left but steps that are still to come, and what is left of our own making is no longer a failure of reading but of the
  * apply. */
-static bool holds(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, int to_come, struct rec_result *out)
+static bool holds(struct rec_run *run, const struct rec_state *want, const struct rec_state *before, const struct rec_apply_options *o,
+                  int to_come, struct rec_result *out)
 {
     struct rec_state after;
     struct rec_plan *left = NULL;
     struct rec_error e;
-    if (rec_read(run, want, &after, &e) || rec_plan(run, &after, want, o->only, o->arg, &left, &e)) {
+    if (read_again(run, want, out->plan, before, &after, &e) || rec_plan(run, &after, want, o->only, o->arg, &left, &e)) {
         rec_report_failed(&out->report, NULL, &e);
         return false;
     }
@@ -373,13 +389,13 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     /* No process is ended for a network that does not hold. */
     bool good = !out->report.n_failures;
     if (good && last < out->plan->n) {
-        good = holds(run, want, o, rec_step_rank(out->plan->steps[last]), out);
+        good = holds(run, want, &have, o, rec_step_rank(out->plan->steps[last]), out);
         if (good)
             apply_steps(run, out->plan, last, out->plan->n, &out->report);
     }
     out->us_apply = now_us() - start;
     start = now_us();
-    good = good && !out->report.n_failures && holds(run, want, o, INT_MAX, out);
+    good = good && !out->report.n_failures && holds(run, want, &have, o, INT_MAX, out);
     out->us_check = now_us() - start;
     if (good)
         rec_announce(run, out->plan);

@@ -1,5 +1,6 @@
 /* A run opens what it needs when it is first asked for, so that `validate` and an offline plan touch no socket. */
 #include "reconcile/run.h"
+#include "reconcile/kinds/insides.h"
 #include "reconcile/kinds/links.h"
 #include "reconcile/lock.h"
 #include "reconcile/runtime.h"
@@ -25,18 +26,21 @@ void rec_close(struct rec_run *r)
 {
     if (!r)
         return;
+    rec_run_unlock(r);
+    rec_insides_free(r);
     for (size_t i = 0; i < r->n_nft_have; i++)
         net_nft_have_free(r->nft_have[i]);
     if (r->net)
         net_batch_close(r->net);
-    if (r->nft)
+    if (r->nft_lingers)
+        net_port_close_later(r->nft);
+    else
         net_port_close(r->nft);
     if (r->netns_dir >= 0)
         close(r->netns_dir);
     rec_build_done(r);
     rec_links_free(r->links);
     spec_arena_free(r->arena);
-    rec_run_unlock(r);
     free(r);
 }
 

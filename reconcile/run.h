@@ -8,6 +8,8 @@
 #include "spec/spec.h"
 
 struct rec_links;
+struct rec_insides;
+struct rec_again;
 enum rec_deny { REC_DENY_RELOAD, REC_DENY_RESTART, REC_DENY_RECREATE, REC_DENY_DELETE, REC_DENIES };
 struct rec_tree {               /* a folder of a repository at a commit */
     const char *folder;         /* from the top: "", "a/b" */
@@ -67,8 +69,10 @@ struct rec_run {
     bool                     netns_shared;  /* the directory is a shared mount, as `ip netns` has it */
     int                      lock;      /* -1: not held */
     bool                     first;     /* nobody had taken the lock since the host booted */
-    struct net_nft_have     *nft_have[8];       /* closed with the run */
+    struct net_nft_have     *nft_have[16];      /* readings, the latest last; closed with the run */
     size_t                   n_nft_have;
+    bool                     nft_lingers;       /* something was deleted by it */
+    const struct net_nft    *nft_equal;         /* the wish that the latest is known to be equal to */
     struct rec_built        *built;     /* beside the host's containers: what rec_build found */
     const struct spec_host  *built_host;
     bool                     undoing;   /* what is removed now was made by this very run */
@@ -76,6 +80,8 @@ struct rec_run {
     int                      builds_lock;       /* held open by it; -1 */
     int                      stop;      /* a descriptor: once it can be read rec_build ends what it has begun, -ECANCELED; -1: none */
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
+    struct rec_insides      *insides;   /* kinds/insides.h: of a reading that is under way */
+    const struct rec_again  *again;     /* again.h: a reading reads only this; NULL: all */
 };
 int  rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_error *err);
 void rec_close(struct rec_run *run);    /* NULL is fine */

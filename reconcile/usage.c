@@ -3,6 +3,7 @@
 #include "netops/stats.h"
 #include "reconcile/apply.h"
 #include "reconcile/kinds.h"
+#include "reconcile/kinds/insides.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,7 @@ static int look(struct rec_run *run, struct rec_state *have, struct rec_error *e
         r = rec_kinds[REC_SYSTEM]->read(run, &nothing, have, err);
     if (!r)
         r = rec_kinds[REC_NETNS]->read(run, &nothing, have, err);
+    rec_insides_free(run);
     if (!r)
         rec_state_sort(have);
     return r;

@@ -1,14 +1,10 @@
-/* Namespaces, and what is inside them. One pass reads both kinds, netns and port: each namespace is entered once, by threads that
- * wander and never come back, so that the run itself never leaves the host's namespace. */
-#include "reconcile/files.h"
+/* Namespaces, and what is inside them. One pass reads both kinds, netns and port, since each namespace is entered once (insides.c). */
+#include "reconcile/again.h"
 #include "reconcile/kinds.h"
+#include "reconcile/kinds/insides.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const struct rec_field fields[] = {
@@ -54,22 +50,11 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
 
 struct found {
     const char       *name;
-    bool              there;    /* a namespace is behind the name */
     bool              marked;   /* its lo bears our group */
     bool              has_eth0;
-    int               eth0_link, eth0_netnsid;
+    int               eth0_link;
     uint32_t          eth0_group;
     struct rec_item   netns, port;
-    struct net_inside inside;   /* its addresses, until the run's own thread has copied them */
-    struct net_error  error;
-    int               failed;
-};
-
-struct pass {
-    const struct rec_links *links;
-    int           dir;
-    struct found *list;
-    size_t        n, stride, first;
 };
 
 /* Of several default routes ours is the one; else one that ours could not be added beside; else any. */
@@ -89,16 +74,15 @@ static void take_route(struct rec_port *p, const struct net_route *r, int eth0)
         memcpy(v6 ? p->gw6 : p->gw4, r->gateway, v6 ? 16 : 4);
 }
 
-static void take_inside(struct found *f, const struct net_inside *in)
+static int take_inside(struct spec_arena *a, struct found *f, const struct net_inside *in)
 {
     struct rec_port *p = &f->port.port;
-    f->there = true;
     f->marked = in->has_lo && in->lo.group == REC_GROUP;
     f->netns.netns.group = in->has_lo ? in->lo.group : 0;
     f->netns.netns.lo_up = in->has_lo && in->lo.flags & IFF_UP;
     f->has_eth0 = in->has_eth0;
     if (!in->has_eth0)
-        return;
+        return 0;
     f->eth0_link = in->eth0.link;
     f->eth0_group = p->inside_group = in->eth0.group;
     memcpy(p->mac, in->eth0.mac, 6);
@@ -108,88 +92,13 @@ static void take_inside(struct found *f, const struct net_inside *in)
     p->peer_index = in->eth0.index;
     for (size_t i = 0; i < in->n_route; i++)
         take_route(p, &in->route[i], in->eth0.index);
-}
-
-struct glance {
-    const struct rec_links *links;
-    const char             *name;
-};
-
-/* The host's end bears the name that the container's port has, our group, and is the other end of this very eth0. */
-static bool enough(void *arg, const struct net_inside *in)
-{
-    const struct glance *g = arg;
-    char name[16];
-    spec_link_name(g->name, name);
-    const struct net_link *l = rec_link_named(g->links, name);
-    return l && rec_group_ours(l->group) && !strcmp(l->kind, "veth") && in->eth0.link == l->index && l->link == in->eth0.index;
-}
-
-static void *wander(void *arg)
-{
-    struct pass *p = arg;
-    for (size_t i = p->first; i < p->n; i += p->stride) {
-        struct found *f = &p->list[i];
-        int fd, r = net_netns_open(p->dir, f->name, &fd, &f->error);
-        if (r) {
-            struct stat st;
-            f->failed = r == -EINVAL || r == -ELOOP || r == -ENOENT ? 0 : r;
-            /* An empty file is what a dead `ip netns` leaves behind, and is taken (net_netns_name); a link or a device is somebody's. */
-            f->netns.netns.taken = !f->failed && r != -ENOENT && !fstatat(p->dir, f->name, &st, AT_SYMLINK_NOFOLLOW) &&
-                                   !(S_ISREG(st.st_mode) && !st.st_size);
-            continue;
-        }
-        struct glance g = {p->links, f->name};
-        r = net_inside_read(fd, enough, &g, &f->inside, &f->error);
-        close(fd);
-        f->failed = r;
-        if (!r)
-            take_inside(f, &f->inside);
-    }
-    return NULL;
-}
-
-/* Threads share no arena: what they found is copied by the run's own, and theirs is freed. */
-static int keep_addresses(struct spec_arena *a, struct found *f)
-{
-    struct rec_port *p = &f->port.port;
-    size_t n = f->has_eth0 ? f->inside.n_address : 0;
-    p->address = n ? spec_arena_alloc(a, n * sizeof *p->address) : NULL;
-    if (p->address) {
-        memcpy(p->address, f->inside.address, n * sizeof *p->address);
-        p->n_address = n;
-    }
-    net_inside_done(&f->inside);
-    return n && !p->address ? -ENOMEM : 0;
-}
-
-static int look_inside(struct spec_arena *a, const struct rec_links *links, int dir, struct found *list, size_t n, struct rec_error *err)
-{
-    struct pass pass[2];
-    pthread_t thread[2];
-    size_t threads = n >= 50 && sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1, started = 0;
-    for (size_t i = 0; n && i < threads; i++) {
-        pass[i] = (struct pass){links, dir, list, n, threads, i};
-        int r = pthread_create(&thread[i], NULL, wander, &pass[i]);
-        if (r) {
-            for (size_t k = 0; k < started; k++)
-                pthread_join(thread[k], NULL);
-            for (size_t k = 0; k < n; k++)
-                net_inside_done(&list[k].inside);
-            return rec_fail(err, r, "cannot start a thread to look into namespaces: %s", strerror(r));
-        }
-        started++;
-    }
-    for (size_t i = 0; i < started; i++)
-        pthread_join(thread[i], NULL);
-    int bad = 0;
-    for (size_t i = 0; i < n; i++)
-        if (keep_addresses(a, &list[i]) && !bad)
-            bad = rec_fail(err, ENOMEM, "out of memory");
-    for (size_t i = 0; i < n && !bad; i++)
-        if (list[i].failed)
-            bad = rec_fail_net(err, &list[i].error);
-    return bad;
+    p->n_address = in->n_address;
+    p->address = in->n_address ? spec_arena_alloc(a, in->n_address * sizeof *p->address) : NULL;
+    if (in->n_address && !p->address)
+        return -ENOMEM;
+    if (in->n_address)
+        memcpy(p->address, in->address, in->n_address * sizeof *p->address);
+    return 0;
 }
 
 /* One item of kind port from its two ends, either of which may be missing. */
@@ -245,7 +154,7 @@ static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted,
     const struct rec_links *links = run->links;
     for (size_t i = 0; i < wanted->n; i++) {
         const struct rec_item *w = wanted->items[i];
-        if (w->kind != REC_PORT || rec_state_find(out, REC_NETNS, w->key))
+        if (w->kind != REC_PORT || rec_state_find(out, REC_NETNS, w->key) || !rec_again_touched(run->again, w->container))
             continue;
         const struct rec_item *process = rec_state_find(out, REC_RUN, w->key);
         if (process && process->ours && process->runtime == SPEC_RT_NIXOS)
@@ -268,53 +177,62 @@ static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted,
     return 0;
 }
 
+/* What is not read again is as it was. */
+static int keep_untouched(struct rec_run *run, struct rec_state *out)
+{
+    const struct rec_state *before = run->again ? run->again->before : NULL;
+    for (size_t i = 0; before && i < before->n; i++) {
+        struct rec_item *it = before->items[i];
+        const struct net_link *l = it->kind == REC_PORT ? rec_link_named(run->links, it->port.link) : NULL;
+        if ((it->kind != REC_NETNS && it->kind != REC_PORT) || rec_again_touched(run->again, it->container))
+            continue;
+        if (l)
+            run->links->paired[l - run->links->link] = true;
+        if (rec_state_push(out, it))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int add_netns(struct rec_run *run, const struct rec_inside *i, const struct rec_state *wanted, struct rec_state *out)
+{
+    const struct rec_item *w = rec_state_find(wanted, REC_NETNS, i->name);
+    const struct rec_item *wp = rec_state_find(wanted, REC_PORT, i->name);
+    if (!i->there && !(i->taken && w))
+        return 0;
+    struct found *f = spec_arena_alloc(out->arena, sizeof *f);
+    if (!f)
+        return -ENOMEM;
+    f->netns.kind = REC_NETNS;
+    f->netns.key = f->netns.container = i->name;
+    if (!i->there) {
+        f->netns.netns.taken = true;
+        return rec_state_push(out, &f->netns);
+    }
+    char link[16];
+    spec_link_name(i->name, link);
+    const struct net_link *l = rec_link_named(run->links, link);
+    if (take_inside(out->arena, f, &i->in))
+        return -ENOMEM;
+    if (!f->marked && !w && !(l && rec_group_ours(l->group)))
+        return 0;           /* somebody else's */
+    f->netns.stated = 1u << REC_NETNS_LO;
+    char *name = spec_arena_strdup(out->arena, link);
+    return !name || rec_state_push(out, &f->netns) || add_port(run, f, i->name, wp ? wp->port.link : name, wanted, out) ? -ENOMEM : 0;
+}
+
 static int read_netns(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
-    int dir, r = rec_netns_dir(run, false, &dir, err);
-    char **names = NULL;
-    size_t n = 0;
-    if (r && r != -ENOENT)
-        return r;
-    if (!r) {
-        r = rec_dir_list(out->arena, NET_NETNS_DIR, &names, &n, err);
-        if (r && r != -ENOENT)
-            return r;
-    }
-    struct found *list = spec_arena_alloc(out->arena, (n + 1) * sizeof *list);
-    if (!list)
-        return rec_fail(err, ENOMEM, "out of memory");
-    for (size_t i = 0; i < n; i++)
-        list[i].name = names[i];
-    r = look_inside(out->arena, run->links, dir, list, n, err);
+    struct rec_inside *list;
+    size_t n;
+    int r = rec_insides_await(run, &list, &n, err);
     if (r)
         return r;
-    for (size_t i = 0; i < n; i++) {
-        struct found *f = &list[i];
-        const struct rec_item *w = rec_state_find(wanted, REC_NETNS, f->name);
-        const struct rec_item *wp = rec_state_find(wanted, REC_PORT, f->name);
-        char link[16];
-        if (!f->there && f->netns.netns.taken && w) {
-            f->netns.kind = REC_NETNS;
-            f->netns.key = f->netns.container = f->name;
-            f->netns.ours = false;
-            if (rec_state_push(out, &f->netns))
-                return rec_fail(err, ENOMEM, "out of memory");
-        }
-        if (!f->there)
-            continue;
-        spec_link_name(f->name, link);
-        const struct net_link *l = rec_link_named(run->links, link);
-        if (!f->marked && !w && !(l && rec_group_ours(l->group)))
-            continue;       /* somebody else's */
-        f->netns.kind = REC_NETNS;
-        f->netns.key = f->netns.container = f->name;
-        f->netns.stated = 1u << REC_NETNS_LO;
-        char *name = spec_arena_strdup(out->arena, link);
-        if (!name || rec_state_push(out, &f->netns) || add_port(run, f, f->name, wp ? wp->port.link : name, wanted, out))
-            return rec_fail(err, ENOMEM, "out of memory");
-    }
+    r = keep_untouched(run, out);
+    for (size_t i = 0; i < n && !r; i++)
+        r = add_netns(run, &list[i], wanted, out);
     rec_state_sort(out);
-    return read_loose_ports(run, wanted, out) ? rec_fail(err, ENOMEM, "out of memory") : 0;
+    return r || read_loose_ports(run, wanted, out) ? rec_fail(err, ENOMEM, "out of memory") : 0;
 }
 
 static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,

@@ -1,5 +1,6 @@
 /* One dump of links and one of addresses serve all kinds of a read; nothing asks link by link. */
 #include "reconcile/kinds/links.h"
+#include "reconcile/again.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,36 @@ static int compare_indexes(const void *a, const void *b, void *arg)
     return (x > y) - (x < y);
 }
 
+/* The links of ports that may have changed, in place of what is known of them. */
+static int ask_again(struct rec_links *s, struct net_port *p, const struct rec_again *again, struct net_error *e)
+{
+    size_t known = s->n, n = 0;
+    for (size_t i = 0; i < again->n; i++) {
+        char name[16];
+        struct net_link now;
+        spec_link_name(again->names[i], name);
+        int r = net_link_get(p, name, 0, &now, e);
+        if (r && r != -ENODEV)
+            return r;
+        s->n = known;       /* of these alone the order is known */
+        const struct net_link *old = rec_link_named(s, name);
+        s->n = known + n;
+        if (old)
+            s->link[old - s->link].index = 0;
+        if (!r && !strcmp(now.name, name)) {    /* else it bears that as an alternative name */
+            if (take_link(s, &now))
+                return net_fail(e, ENOMEM, "read", "link '%s'", name);
+            n++;
+        }
+    }
+    n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (s->link[i].index)
+            s->link[n++] = s->link[i];
+    s->n = n;
+    return 0;
+}
+
 int rec_links_read(struct rec_run *run, struct rec_error *err)
 {
     struct net_batch *b;
@@ -78,9 +109,18 @@ int rec_links_read(struct rec_run *run, struct rec_error *err)
         return rec_fail(err, ENOMEM, "out of memory");
     struct rec_links *s = run->links;
     struct net_error e;
-    s->n = s->n_alt = s->n_address = 0;
-    if (net_link_dump(net_batch_port(b), take_link, take_altname, forget_links, s, &e) ||
-        net_address_dump(net_batch_port(b), take_address, forget_addresses, s, &e))
+    bool addresses = !run->again || run->again->addresses;
+    if (run->again) {
+        r = ask_again(s, net_batch_port(b), run->again, &e);
+    } else {
+        s->n = s->n_alt = 0;
+        r = net_link_dump(net_batch_port(b), take_link, take_altname, forget_links, s, &e);
+    }
+    if (addresses)
+        s->n_address = 0;
+    if (!r && addresses)
+        r = net_address_dump(net_batch_port(b), take_address, forget_addresses, s, &e);
+    if (r)
         return rec_fail_net(err, &e);
     uint32_t *names = realloc(s->by_name, (s->n + 1) * sizeof *names);
     if (names)

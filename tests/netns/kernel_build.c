@@ -91,6 +91,14 @@ static bool will(void *arg, const struct net_inside *in)
     return in->has_eth0 && *(bool *)arg;
 }
 
+static bool has_address(const struct net_inside *in, const struct net_address *a)
+{
+    for (size_t i = 0; i < in->n_address; i++)
+        if (!memcmp(&in->address[i], a, sizeof *a))
+            return true;
+    return false;
+}
+
 static int count_address(void *arg, const struct net_address *a)
 {
     *(int *)arg += a->proto == NET_PROTO_BERTH;
@@ -238,7 +246,11 @@ int main(void)
     bool will_do = true;
     DO(net_inside_read(fd, will, &will_do, &in, err));
     CHECK(in.has_lo && in.has_eth0 && in.eth0.index == 2 && in.n_address == full.n_address && in.n_route == 1u + has_ipv6());
-    CHECK(!memcmp(in.address, full.address, in.n_address * sizeof *in.address) && in.route[0].protocol == NET_PROTO_BERTH && !in.route[0].prefix);
+    for (size_t i = 0; i < full.n_address; i++)
+        CHECK(has_address(&in, &full.address[i]));
+    CHECK(in.lo.flags & IFF_UP && in.eth0.mtu == full.eth0.mtu && in.eth0.link == full.eth0.link && in.eth0.addrgen == full.eth0.addrgen &&
+          in.eth0.flags == full.eth0.flags && in.eth0.has_mac && !memcmp(in.eth0.mac, full.eth0.mac, 6));
+    CHECK(in.route[0].protocol == NET_PROTO_BERTH && !in.route[0].prefix);
     will_do = false;
     net_inside_done(&in);
     DO(net_inside_read(fd, will, &will_do, &in, err));
@@ -249,7 +261,7 @@ int main(void)
     DO(net_port_open(NETLINK_ROUTE, &inner, err));
     DO(net_route_dump(inner, count_route, NULL, routes, err));
     CHECK(routes[0] == 2 && routes[1] == has_ipv6());
-    DO(net_inside_read_port(inner, &in, err));
+    DO(net_inside_read_port(inner, NULL, NULL, &in, err));
     CHECK(in.n_route == 1u + has_ipv6());
     close(fd);
 
@@ -265,7 +277,7 @@ int main(void)
             CHECK(!net_batch_address_del(c, &in.address[i], "eth0", 1));
         DO(net_batch_send(c, NULL, NULL, err));
         net_inside_done(&in);
-        DO(net_inside_read_port(net_batch_port(c), &in, err));
+        DO(net_inside_read_port(net_batch_port(c), NULL, NULL, &in, err));
         CHECK(in.n_route == 0 && in.n_address == 0);
     }
     DO(net_netns_unshare(&fd, err)); /* an empty one: no eth0 is an answer */

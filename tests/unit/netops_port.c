@@ -3,6 +3,9 @@
 #include "netops/link.h"
 #include "netops/monitor.h"
 #include "netops/netns.h"
+#include "netops/route.h"
+#include <linux/if_addr.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -326,7 +329,7 @@ static void test_inside(void **state)
         int mode = rows[i].mode;
         w->k.on_send = inside;
         w->k.arg = &mode;
-        assert_int_equal(net_inside_read_port(w->p, &in, &w->err), rows[i].result);
+        assert_int_equal(net_inside_read_port(w->p, NULL, NULL, &in, &w->err), rows[i].result);
         if (rows[i].result)
             continue;
         assert_true(in.has_lo);
@@ -338,10 +341,134 @@ static void test_inside(void **state)
     w->k.sends = w->k.receives = 0;
     int mode = 0;
     w->k.arg = &mode;
-    assert_int_equal(net_inside_read_port(w->p, &in, &w->err), 0);
+    assert_int_equal(net_inside_read_port(w->p, NULL, NULL, &in, &w->err), 0);
     assert_int_equal(w->k.sends, 2);
     assert_int_equal(w->k.receives, 2);
     net_inside_done(&in);
+}
+
+/* The short way. `whole`: this kernel ends a dump in the datagram that holds all of it, so the next one may follow at once; else one that
+ * comes in the same send is refused. */
+struct kernel {
+    bool whole, dumping, lo_up, foreign;
+    int  refused, dumps;
+};
+
+static void fake_eth0(struct fake *k, uint32_t seq, const struct kernel *kernel)
+{
+    struct fake_datagram *d = fake_add(k);
+    struct nlmsghdr      *m = fake_link(d, NLM_F_MULTI, seq, 1, "lo");
+    ((struct ifinfomsg *)mnl_nlmsg_get_payload(m))->ifi_flags = kernel->lo_up ? IFF_UP : 0;
+    fake_link(d, NLM_F_MULTI, seq, 2, "eth0");
+}
+
+static void fake_address(struct fake *k, uint32_t seq, uint8_t family)
+{
+    struct ifaddrmsg      a = {.ifa_family = family, .ifa_prefixlen = 24, .ifa_index = 2};
+    uint8_t               bytes[16] = {10, 0, 0, 1};
+    struct fake_datagram *d = fake_add(k);
+    struct nlmsghdr      *q = fake_message(d, RTM_NEWADDR, NLM_F_MULTI, seq, &a, sizeof a);
+    mnl_attr_put(q, IFA_ADDRESS, family == AF_INET ? 4 : 16, bytes);
+    if (family == AF_INET)
+        mnl_attr_put(q, IFA_LOCAL, 4, bytes);
+    d->length = NLMSG_ALIGN(q->nlmsg_len);
+}
+
+static void fake_way(struct fake *k, uint32_t seq, const struct kernel *kernel)
+{
+    struct rtmsg          r = {.rtm_family = AF_INET, .rtm_table = RT_TABLE_MAIN, .rtm_type = RTN_UNICAST,
+                               .rtm_protocol = kernel->foreign ? RTPROT_BOOT : NET_PROTO_BERTH};
+    uint8_t               gateway[4] = {10, 0, 0, 254};
+    struct fake_datagram *d = fake_add(k);
+    struct nlmsghdr      *q = fake_message(d, RTM_NEWROUTE, 0, seq, &r, sizeof r);
+    mnl_attr_put(q, RTA_GATEWAY, 4, gateway);
+    mnl_attr_put_u32(q, RTA_OIF, 2);
+    d->length = NLMSG_ALIGN(q->nlmsg_len);
+}
+
+static void brief(struct fake *k, const struct nlmsghdr *m, size_t size)
+{
+    struct kernel *kernel = k->arg;
+    kernel->dumping = false;        /* what came before has been received to its end */
+    for (int left = (int)size; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
+        const struct rtmsg *t = mnl_nlmsg_get_payload(m); /* its first byte is the family in all three */
+        if (m->nlmsg_flags & NLM_F_DUMP) {
+            if (kernel->dumping) {
+                kernel->refused++;
+                fake_ack(k, m->nlmsg_seq, -EBUSY, NULL, 0);
+                continue;
+            }
+            kernel->dumps++;
+            kernel->dumping = !kernel->whole;
+        }
+        if (m->nlmsg_type == RTM_GETROUTE && !(m->nlmsg_flags & NLM_F_DUMP)) {
+            if (t->rtm_family == AF_INET)
+                fake_way(k, m->nlmsg_seq, kernel);
+            else
+                fake_ack(k, m->nlmsg_seq, -ENETUNREACH, NULL, 0);
+            continue;
+        }
+        if (m->nlmsg_type == RTM_GETLINK)
+            fake_eth0(k, m->nlmsg_seq, kernel);
+        else if (m->nlmsg_type == RTM_GETADDR && t->rtm_family != AF_INET6)
+            fake_address(k, m->nlmsg_seq, AF_INET);
+        if (m->nlmsg_flags & NLM_F_DUMP)
+            fake_done(k, m->nlmsg_seq, 0, 0);
+    }
+}
+
+static bool good_enough(void *arg, const struct net_inside *in)
+{
+    ++*(int *)arg;
+    return in->has_eth0;
+}
+
+static int read_brief(struct world *w, struct kernel *kernel, int *asked)
+{
+    static struct net_inside in;
+    w->k.on_send = brief;
+    w->k.arg = kernel;
+    w->k.sends = 0;
+    *asked = kernel->refused = kernel->dumps = 0;
+    int r = net_inside_read_port(w->p, good_enough, asked, &in, &w->err);
+    if (!r && *asked) {
+        assert_true(in.has_lo && in.lo.flags & IFF_UP && in.has_eth0 && in.eth0.index == 2);
+        assert_int_equal(in.n_address, 1);
+        assert_int_equal(in.address[0].family, AF_INET);
+        assert_int_equal(in.n_route, 1);
+        assert_int_equal(in.route[0].gateway[3], 254);
+    }
+    net_inside_done(&in);
+    return r;
+}
+
+static void test_inside_brief(void **state)
+{
+    struct world *w = *state;
+    struct kernel kernel = {.whole = true, .lo_up = true};
+    int           asked;
+    assert_int_equal(read_brief(w, &kernel, &asked), 0);
+    assert_int_equal(asked, 1);
+    assert_int_equal(w->k.sends, 1);        /* three dumps and two questions in one */
+    assert_int_equal(kernel.dumps, 3);
+
+    kernel.lo_up = false;                   /* what is not in order is read in full, and so is what somebody else routes */
+    assert_int_equal(read_brief(w, &kernel, &asked), 0);
+    assert_int_equal(asked, 0);
+    kernel.lo_up = kernel.foreign = true;
+    assert_int_equal(read_brief(w, &kernel, &asked), 0);
+    assert_int_equal(asked, 0);
+
+    kernel = (struct kernel){.lo_up = true}; /* an older kernel: refused once, and from then on asked by themselves */
+    assert_int_equal(read_brief(w, &kernel, &asked), 0);
+    assert_int_equal(asked, 1);
+    assert_int_equal(kernel.refused, 2);
+    assert_int_equal(kernel.dumps, 3);
+    assert_int_equal(read_brief(w, &kernel, &asked), 0);
+    assert_int_equal(asked, 1);
+    assert_int_equal(kernel.refused, 0);
+    assert_int_equal(kernel.dumps, 3);
+    assert_int_equal(w->k.sends, 3);
 }
 
 /* ---- events ---- */
@@ -385,7 +512,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_dump),     TEST(test_done_with_error), TEST(test_torn),   TEST(test_forged), TEST(test_no_done),
         TEST(test_cut),      TEST(test_lost),            TEST(test_nonsense), TEST(test_stop), TEST(test_signal),
-        TEST(test_send_fails), TEST(test_get),           TEST(test_inside), TEST(test_monitor),
+        TEST(test_send_fails), TEST(test_get),           TEST(test_inside), TEST(test_inside_brief), TEST(test_monitor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

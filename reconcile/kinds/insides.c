@@ -1,0 +1,151 @@
+#include "reconcile/kinds/insides.h"
+#include "reconcile/again.h"
+#include "reconcile/files.h"
+#include "reconcile/kinds.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MOST_THREADS = 2, MANY = 50 };   /* a second thread pays from so many namespaces on */
+
+struct rec_insides {
+    int                dir;
+    struct rec_inside *list;
+    size_t             n;
+    struct rec_inside **todo;
+    size_t             n_todo;
+    bool               brief;           /* to begin with */
+    atomic_size_t      next;
+    pthread_t          thread[MOST_THREADS];
+    size_t             threads;
+};
+
+static bool brief_for_now(void *arg, const struct net_inside *in)
+{
+    struct rec_inside *i = arg;
+    (void)in;
+    return i->brief = true;
+}
+
+static void look(const struct rec_insides *all, struct rec_inside *i)
+{
+    struct stat st;
+    int fd, r = net_netns_open(all->dir, i->name, &fd, &i->error);
+    i->brief = i->there = false;
+    if (r) {
+        i->failed = r == -EINVAL || r == -ELOOP || r == -ENOENT ? 0 : r;
+        i->taken = !i->failed && r != -ENOENT && !fstatat(all->dir, i->name, &st, AT_SYMLINK_NOFOLLOW) && !(S_ISREG(st.st_mode) && !st.st_size);
+        return;
+    }
+    i->failed = net_inside_read(fd, all->brief ? brief_for_now : NULL, i, &i->in, &i->error);
+    i->there = !i->failed;
+    close(fd);
+}
+
+static void *wander(void *arg)
+{
+    struct rec_insides *all = arg;
+    for (size_t k; (k = atomic_fetch_add_explicit(&all->next, 1, memory_order_relaxed)) < all->n_todo;)
+        look(all, all->todo[k]);
+    return NULL;
+}
+
+static void join(struct rec_insides *all)
+{
+    for (size_t k = 0; k < all->threads; k++)
+        pthread_join(all->thread[k], NULL);
+    all->threads = 0;
+}
+
+static int start(struct rec_insides *all, bool brief, struct rec_error *err)
+{
+    size_t threads = !all->n_todo ? 0 : all->n_todo >= MANY && sysconf(_SC_NPROCESSORS_ONLN) > 1 ? MOST_THREADS : 1;
+    all->brief = brief;
+    atomic_store(&all->next, 0);
+    while (all->threads < threads) {
+        int r = pthread_create(&all->thread[all->threads], NULL, wander, all);
+        if (r && !all->threads)
+            return rec_fail(err, r, "cannot start a thread to look into namespaces: %s", strerror(r));
+        if (r)
+            break;
+        all->threads++;
+    }
+    return 0;
+}
+
+int rec_insides_begin(struct rec_run *run, struct rec_error *err)
+{
+    char **names = NULL;
+    size_t n = 0;
+    int dir, r = rec_netns_dir(run, false, &dir, err);
+    rec_insides_free(run);
+    if (!r)
+        r = rec_dir_list(run->arena, NET_NETNS_DIR, &names, &n, err);
+    if (r && r != -ENOENT)
+        return r;
+    struct rec_insides *all = run->insides = calloc(1, sizeof *all);
+    struct rec_inside *list = all ? all->list = calloc(n + 1, sizeof *list) : NULL;
+    if (!list || !(all->todo = calloc(n + 1, sizeof *all->todo)))
+        return rec_fail(err, ENOMEM, "out of memory");
+    all->dir = run->netns_dir;
+    for (size_t i = 0; i < n; i++)
+        if (rec_again_touched(run->again, names[i])) {
+            list[all->n].name = names[i];
+            all->todo[all->n_todo++] = &list[all->n++];
+        }
+    return start(all, true, err);
+}
+
+/* The host's end bears the name that the container's port has, our group, and is the other end of this very eth0. */
+static bool enough(const struct rec_links *links, const struct rec_inside *i)
+{
+    char name[16];
+    spec_link_name(i->name, name);
+    const struct net_link *l = rec_link_named(links, name);
+    return l && rec_group_ours(l->group) && !strcmp(l->kind, "veth") && i->in.eth0.link == l->index && l->link == i->in.eth0.index;
+}
+
+int rec_insides_await(struct rec_run *run, struct rec_inside **list, size_t *n, struct rec_error *err)
+{
+    int r = run->insides ? 0 : rec_insides_begin(run, err);
+    struct rec_insides *all = run->insides;
+    if (r)
+        return r;
+    join(all);
+    all->n_todo = 0;
+    for (size_t i = 0; i < all->n; i++)
+        if (all->list[i].there && all->list[i].brief && !enough(run->links, &all->list[i])) {
+            net_inside_done(&all->list[i].in);
+            all->todo[all->n_todo++] = &all->list[i];
+        }
+    r = start(all, false, err);
+    if (r)
+        return r;
+    join(all);
+    for (size_t i = 0; i < all->n; i++)
+        if (all->list[i].failed)
+            return rec_fail_net(err, &all->list[i].error);
+    *list = all->list;
+    *n = all->n;
+    return 0;
+}
+
+void rec_insides_free(struct rec_run *run)
+{
+    struct rec_insides *all = run->insides;
+    if (!all)
+        return;
+    join(all);
+    for (size_t i = 0; all->list && i < all->n; i++)
+        if (all->list[i].there)
+            net_inside_done(&all->list[i].in);
+    free(all->todo);
+    free(all->list);
+    free(all);
+    run->insides = NULL;
+}

@@ -51,6 +51,8 @@ DEFINE_SCOPED(struct net_nft_have *, net_nft_have_free)
 /* A dump may be torn without a sign (facts F7): read again until two readings agree, *have is then the later one. Do this
  * where a difference was seen, before anybody hears of it; net_nft_apply does it by itself. */
 int      net_nft_confirm(struct net_port *nft, struct net_nft_have **have, struct net_error *err);
+uint32_t net_nft_generation(const struct net_nft_have *h);  /* in which it was read */
+bool     net_nft_certain(const struct net_nft_have *h);     /* confirmed, or nothing was there */
 /* The generation alone, in one exchange: did anybody write since? */
 int      net_nft_read_generation(struct net_port *nft, uint32_t *out, struct net_error *err);
 bool     net_nft_absent(const struct net_nft_have *h);      /* neither table is there */
@@ -72,8 +74,11 @@ bool net_nft_model(const struct net_nft_have *have, struct net_nft_model *out);
 void net_nft_model_done(struct net_nft_model *m);
 
 /* Make the kernel hold `want` (NULL: delete both tables) in one batch, only the differing elements where the rest is equal, the
- * tables made anew otherwise. Nothing is sent when nothing differs. -ERESTART: somebody committed since `have` was read. */
-int net_nft_apply(struct net_port *nft, const struct net_nft *want, const struct net_nft_have *have, struct net_error *err);
+ * tables made anew otherwise. Nothing is sent when nothing differs. A `have` that was not confirmed is read again before it is acted on.
+ * *after is what was read when the change was in, equal to `want` (NULL where nothing was sent); the caller's to free; `after` may be NULL.
+ * -ERESTART: somebody committed since `have` was read. */
+int net_nft_apply(struct net_port *nft, const struct net_nft *want, const struct net_nft_have *have, struct net_nft_have **after,
+                  struct net_error *err);
 /* What a foreign base chain does to forwarded traffic: each filter chain on hook forward, not ours, with policy drop. */
 int net_nft_foreign_drops(struct net_port *nft, void (*each)(void *arg, const char *family, const char *table, const char *chain),
                           void *arg, struct net_error *err);

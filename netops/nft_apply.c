@@ -401,7 +401,7 @@ static void first_line(void *arg, const char *line)
 }
 
 /* The wish is there now, or a sentence why not. */
-static int prove(struct net_port *p, const struct nft_want *w, uint32_t generation, struct net_error *err)
+static int prove(struct net_port *p, const struct nft_want *w, uint32_t generation, struct net_nft_have **out, struct net_error *err)
 {
     scoped(net_nft_have_freep) struct net_nft_have *after = NULL;
     struct nft_verdict v;
@@ -411,14 +411,17 @@ static int prove(struct net_port *p, const struct nft_want *w, uint32_t generati
     if (e)
         return e;
     net_nft_judge(&w->img, &after->img, NULL, NULL, &v);
-    if (!v.count)
+    if (v.count) {
+        e = net_nft_confirm(p, &after, err);
+        if (e)
+            return e;
+        net_nft_judge(&w->img, &after->img, first_line, first, &v);
+    }
+    if (!v.count) {
+        if (out)
+            *out = steal(after);
         return 0;
-    e = net_nft_confirm(p, &after, err);
-    if (e)
-        return e;
-    net_nft_judge(&w->img, &after->img, first_line, first, &v);
-    if (!v.count)
-        return 0;
+    }
     if (after->generation != generation)
         return net_fail(err, ERESTART, "change", "nftables");
     net_fail(err, EIO, "change", "nftables as asked");
@@ -427,7 +430,7 @@ static int prove(struct net_port *p, const struct nft_want *w, uint32_t generati
 }
 
 static int commit(struct net_port *p, const struct nft_want *w, const struct net_nft_have *have, const struct nft_verdict *v,
-                  struct net_error *err)
+                  struct net_nft_have **after, struct net_error *err)
 {
     struct batch b;
     struct answers a;
@@ -439,31 +442,37 @@ static int commit(struct net_port *p, const struct nft_want *w, const struct net
     else if (!e && a.generation == have->generation)
         e = net_fail(err, EIO, "commit", "the nftables batch");
     batch_done(&b);
-    return e ? e : prove(p, w, a.generation, err);
+    return e ? e : prove(p, w, a.generation, after, err);
 }
 
-int net_nft_apply(struct net_port *p, const struct net_nft *want, const struct net_nft_have *have, struct net_error *err)
+int net_nft_apply(struct net_port *p, const struct net_nft *want, const struct net_nft_have *have, struct net_nft_have **after,
+                  struct net_error *err)
 {
     scoped(net_nft_have_freep) struct net_nft_have *now = NULL;
     struct nft_want w;
     struct nft_verdict v;
 
+    if (after)
+        *after = NULL;
     int e = net_nft_want_init(&w, want, err);
     if (e)
         return e;
     net_nft_judge(&w.img, &have->img, NULL, NULL, &v);
     if (!v.count)
         goto out;
-    e = net_nft_read(p, &now, err);                     /* never act on what was seen once (facts F7) */
-    if (!e && now->generation == have->generation)
-        e = net_nft_confirm(p, &now, err);
-    if (!e && now->generation != have->generation)
-        e = net_fail(err, ERESTART, "change", "nftables");
-    if (e)
-        goto out;
-    net_nft_judge(&w.img, &now->img, NULL, NULL, &v);
+    if (!have->certain) {                               /* never act on what was seen once (facts F7) */
+        e = net_nft_read(p, &now, err);
+        if (!e && now->generation == have->generation)
+            e = net_nft_confirm(p, &now, err);
+        if (!e && now->generation != have->generation)
+            e = net_fail(err, ERESTART, "change", "nftables");
+        if (e)
+            goto out;
+        have = now;
+        net_nft_judge(&w.img, &have->img, NULL, NULL, &v);
+    }
     if (v.count)
-        e = commit(p, &w, now, &v, err);
+        e = commit(p, &w, have, &v, after, err);
 out:
     net_nft_want_done(&w);
     return e;

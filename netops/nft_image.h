@@ -70,6 +70,7 @@ char *net_nft_image_text(struct nft_image *img, const char *text, size_t len);  
 struct net_nft_have {
     struct nft_image img;
     uint32_t         generation;
+    bool             certain;                           /* no torn dump: two readings agreed, or there was nothing to dump */
 };
 
 /* What is wanted: its image, and the messages (NEWTABLE … NEWRULE, without elements) that would make its tables. */

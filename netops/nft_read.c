@@ -225,6 +225,7 @@ static int read_tables(struct net_port *p, bool all, struct net_nft_have **out, 
                 continue;
         }
         net_nft_image_sort(&h->img);
+        h->certain = net_nft_absent(h);
         *out = steal(h);
         return 0;
     }
@@ -246,6 +247,7 @@ int net_nft_confirm(struct net_port *p, struct net_nft_have **have, struct net_e
         bool same = again->generation == (*have)->generation && net_nft_image_same(&again->img, &(*have)->img);
         net_nft_have_free(*have);
         *have = again;
+        again->certain |= same;
         if (same)
             return 0;
     }
@@ -258,6 +260,16 @@ void net_nft_have_free(struct net_nft_have *h)
         return;
     net_nft_image_done(&h->img);
     free(h);
+}
+
+bool net_nft_certain(const struct net_nft_have *h)
+{
+    return h->certain;
+}
+
+uint32_t net_nft_generation(const struct net_nft_have *h)
+{
+    return h->generation;
 }
 
 bool net_nft_absent(const struct net_nft_have *h)

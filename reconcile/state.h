@@ -55,6 +55,7 @@ struct rec_address {
 struct rec_nat {
     const struct net_nft *want;
     struct net_nft_have  *have; /* have only; closed with the run */
+    const struct net_nft *equal;    /* have only: the wish that it was found equal to, NULL: none */
 };
 struct rec_sysctl {
     const char *value;

@@ -128,22 +128,9 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     return 0;
 }
 
-static int read_nat(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+/* Becomes the latest reading. */
+static void keep(struct rec_run *run, struct net_nft_have *have)
 {
-    struct net_port *nft;
-    struct net_error e;
-    struct net_nft_have *have = NULL;
-    const struct rec_item *w = rec_state_find(wanted, REC_NAT, "berth");
-    int r = rec_nft(run, &nft, err);
-    if (r)
-        return r;
-    if (net_nft_read(nft, &have, &e))
-        return rec_fail_net(err, &e);
-    /* A dump can mix two generations without a sign of it (facts F7): a difference is believed when it is read twice. */
-    if (w && net_nft_compare(w->nat.want, have, NULL, NULL) && net_nft_confirm(nft, &have, &e)) {
-        net_nft_have_free(have);
-        return rec_fail_net(err, &e);
-    }
     size_t room = sizeof run->nft_have / sizeof *run->nft_have;
     if (run->n_nft_have == room) {      /* states older than that are no longer looked at */
         net_nft_have_free(run->nft_have[0]);
@@ -151,12 +138,63 @@ static int read_nat(struct rec_run *run, const struct rec_state *wanted, struct 
         run->n_nft_have--;
     }
     run->nft_have[run->n_nft_have++] = have;
-    if (net_nft_absent(have))
+    run->nft_equal = NULL;
+}
+
+static struct net_nft_have *latest(const struct rec_run *run)
+{
+    return run->n_nft_have ? run->nft_have[run->n_nft_have - 1] : NULL;
+}
+
+/* Nobody has written since the latest reading, and it can be believed: each commit is a generation. */
+static int still_holds(struct rec_run *run, struct net_port *nft, const struct net_nft *want, bool *out, struct net_error *e)
+{
+    const struct net_nft_have *have = latest(run);
+    uint32_t now;
+    *out = false;
+    if (!have || !(net_nft_certain(have) || (want && run->nft_equal == want)))
+        return 0;
+    int r = net_nft_read_generation(nft, &now, e);
+    *out = !r && now == net_nft_generation(have);
+    return r;
+}
+
+static int read_anew(struct rec_run *run, struct net_port *nft, const struct net_nft *want, struct net_error *e)
+{
+    struct net_nft_have *have;
+    int r = net_nft_read(nft, &have, e);
+    if (r)
+        return r;
+    /* A dump can mix two generations without a sign of it (facts F7): a difference is believed when it is read twice. */
+    bool equal = want && !net_nft_absent(have) && !net_nft_compare(want, have, NULL, NULL);
+    if (!equal && !net_nft_certain(have) && (r = net_nft_confirm(nft, &have, e))) {
+        net_nft_have_free(have);
+        return r;
+    }
+    keep(run, have);
+    run->nft_equal = equal ? want : NULL;
+    return 0;
+}
+
+static int read_nat(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    struct net_port *nft;
+    struct net_error e;
+    const struct rec_item *w = rec_state_find(wanted, REC_NAT, "berth");
+    const struct net_nft *want = w ? w->nat.want : NULL;
+    bool still;
+    int r = rec_nft(run, &nft, err);
+    if (r)
+        return r;
+    if (still_holds(run, nft, want, &still, &e) || (!still && read_anew(run, nft, want, &e)))
+        return rec_fail_net(err, &e);
+    if (net_nft_absent(latest(run)))
         return 0;
     struct rec_item *it = rec_state_add(out, REC_NAT, "berth");
     if (!it)
         return rec_fail(err, ENOMEM, "out of memory");
-    it->nat.have = have;
+    it->nat.have = latest(run);
+    it->nat.equal = run->nft_equal;
     it->stated = 1;
     return 0;
 }
@@ -242,7 +280,7 @@ static void compare(struct spec_arena *a, const struct rec_item *w, const struct
 {
     struct told t = {a, differs, arg, 0};
     struct net_nft_model m = {0};
-    const struct net_nft *to = model_of(w, &m);
+    const struct net_nft *to = have->nat.equal && have->nat.equal == w->nat.want ? NULL : model_of(w, &m);
     if (!to)
         return;
     if (!have->nat.have) {
@@ -268,13 +306,19 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     struct net_error ne;
     int r = rec_nft(run, &nft, &e);
     for (int tries = 0; !r && tries < 5; tries++) {
-        scoped(net_nft_have_freep) struct net_nft_have *now = NULL;
+        struct net_nft_have *after = NULL;
         const struct net_nft *to = s->to ? model_of(s->to, &m) : NULL;
-        if (net_nft_read(nft, &now, &ne)) {
+        if ((tries || !latest(run)) && read_anew(run, nft, s->to ? s->to->nat.want : NULL, &ne)) {
             r = rec_fail_net(&e, &ne);
             break;
         }
-        r = net_nft_apply(nft, to, now, &ne);
+        /* What was read for the plan: the kernel refuses the batch if anybody has written since. */
+        r = net_nft_apply(nft, to, latest(run), &after, &ne);
+        run->nft_lingers |= s->action != REC_CREATE;
+        if (after) {
+            keep(run, after);
+            run->nft_equal = s->to ? s->to->nat.want : NULL;
+        }
         if (s->to && !s->to->nat.want)
             net_nft_model_done(&m);
         if (r == -ERESTART) {       /* another writer committed in between: read again, and only then send again */

@@ -183,7 +183,7 @@ static void apply(const struct net_nft *want)
     struct net_nft_have *h;
     int e = net_nft_read(port, &h, &err);
     if (!e) {
-        e = net_nft_apply(port, want, h, &err);
+        e = net_nft_apply(port, want, h, NULL, &err);
         net_nft_have_free(h);
     }
     if (e) {

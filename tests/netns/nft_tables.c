@@ -85,7 +85,7 @@ static struct net_nft_have *read_now(void)
 static void apply(const struct net_nft *want)
 {
     struct net_nft_have *h = read_now();
-    OK(net_nft_apply(port, want, h, &err));
+    OK(net_nft_apply(port, want, h, NULL, &err));
     net_nft_have_free(h);
 }
 static size_t differences(const struct net_nft *want)
@@ -213,7 +213,7 @@ static void test_drift(void)
             fprintf(stderr, "after: %s\nsaid: %sbut should: %s", drifts[i].command, l.text, drifts[i].line);
             exit(1);
         }
-        OK(net_nft_apply(port, &wish, h, &err));
+        OK(net_nft_apply(port, &wish, h, NULL, &err));
         net_nft_have_free(h);
         CHECK(differences(&wish) == 0);
     }
@@ -261,7 +261,7 @@ static void test_many(size_t n)
     want.n_maps = n;
     struct net_nft_have *h = read_now();
     double t = now_ms();
-    OK(net_nft_apply(port, &want, h, &err));
+    OK(net_nft_apply(port, &want, h, NULL, &err));
     double applied = now_ms();
     net_nft_have_free(h);
     h = read_now();
@@ -271,7 +271,7 @@ static void test_many(size_t n)
     printf("%zu maps: apply %.2f ms, read %.2f ms, compare %.2f ms\n", n, applied - t, was_read - applied, compared - was_read);
     many[n / 2].to_port++;
     t = now_ms();
-    OK(net_nft_apply(port, &want, h, &err));
+    OK(net_nft_apply(port, &want, h, NULL, &err));
     printf("%zu maps: one changed %.2f ms\n", n, now_ms() - t);
     net_nft_have_free(h);
     CHECK(differences(&want) == 0);
@@ -279,7 +279,7 @@ static void test_many(size_t n)
     none.n_maps = 0;
     h = read_now();
     t = now_ms();
-    OK(net_nft_apply(port, &none, h, &err));
+    OK(net_nft_apply(port, &none, h, NULL, &err));
     printf("%zu maps: all removed %.2f ms\n", n, now_ms() - t);
     net_nft_have_free(h);
     apply(&want);                                       /* thousands of elements into sets that are there */
@@ -292,7 +292,7 @@ static void test_stale(void)
 {
     struct net_nft_have *h = read_now();
     run("nft add table ip somebody");
-    CHECK(net_nft_apply(port, &wish, h, &err) == -ERESTART);
+    CHECK(net_nft_apply(port, &wish, h, NULL, &err) == -ERESTART);
     char text[512];
     net_error_format(&err, text, sizeof text);
     CHECK(strstr(text, "somebody else"));
@@ -382,7 +382,7 @@ static void test_refused(void)
         uint32_t g = generation();
         evil.mute = mute;
         memset(&err, 0, sizeof err);
-        CHECK(net_nft_apply(port, &want, h, &err) == -EEXIST);
+        CHECK(net_nft_apply(port, &want, h, NULL, &err) == -EEXIST);
         CHECK(err.tag == 542);
         char text[512];
         net_error_format(&err, text, sizeof text);
@@ -395,7 +395,7 @@ static void test_refused(void)
 
     evil.to = 4242;                                     /* the kernel takes it, but it is not what was meant */
     struct net_nft_have *h = read_now();
-    CHECK(net_nft_apply(port, &want, h, &err) == -EIO);
+    CHECK(net_nft_apply(port, &want, h, NULL, &err) == -EIO);
     CHECK(strstr(err.kernel, "port map tcp 1042 to 10.100.0.7:42 is missing"));
     net_nft_have_free(h);
     evil.armed = false;
@@ -404,7 +404,7 @@ static void test_refused(void)
 
     h = read_now();                                     /* refused by the generation in the batch itself */
     evil.late = true;
-    CHECK(net_nft_apply(port, &want, h, &err) == -ERESTART);
+    CHECK(net_nft_apply(port, &want, h, NULL, &err) == -ERESTART);
     net_nft_have_free(h);
     CHECK(strstr(output("nft list ruleset"), "berth") == NULL);
     run("nft flush ruleset");
@@ -428,7 +428,7 @@ int main(void)
     struct net_nft_have *h;
     int e = net_nft_read(port, &h, &err);
     if (!e) {
-        e = net_nft_apply(port, &wish, h, &err);
+        e = net_nft_apply(port, &wish, h, NULL, &err);
         net_nft_have_free(h);
     }
     if (e) {

@@ -280,7 +280,7 @@ static void test_hostile(void **state)
         net_nft_image_sort(&img);
         struct nft_verdict v;
         net_nft_judge(&w.img, &img, NULL, NULL, &v);
-        struct net_nft_have h = {img, 1};
+        struct net_nft_have h = {.img = img, .generation = 1};
         struct net_nft_model m;
         if (net_nft_model(&h, &m))
             net_nft_model_done(&m);

@@ -38,6 +38,9 @@ void rec_close(struct rec_run *r)
         net_port_close(r->nft);
     if (r->netns_dir >= 0)
         close(r->netns_dir);
+    for (size_t i = 0; i < r->n_dying; i++)
+        close(r->dying[i]);
+    free(r->dying);
     rec_build_done(r);
     rec_links_free(r->links);
     spec_arena_free(r->arena);

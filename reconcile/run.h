@@ -79,6 +79,8 @@ struct rec_run {
     char                    *builds;    /* rec_build: a directory of this run's own, with roots of what it built until the run ends; or NULL */
     int                      builds_lock;       /* held open by it; -1 */
     int                      stop;      /* a descriptor: once it can be read rec_build ends what it has begun, -ECANCELED; -1: none */
+    int                     *dying;     /* namespaces without a name, let go when the run is closed */
+    size_t                   n_dying;
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
     struct rec_insides      *insides;   /* kinds/insides.h: of a reading that is under way */
     const struct rec_again  *again;     /* again.h: a reading reads only this; NULL: all */

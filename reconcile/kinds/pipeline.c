@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { RING = 64, HOST_BATCH = 16, FEW = 4 };
@@ -420,6 +421,27 @@ static bool removes(struct rec_step *const *steps, size_t n, int index)
     return false;
 }
 
+/* Namespaces that lose their names stay until the run is closed: the kernel cleans up after the first one that ends, and while it does,
+ * taking away further names and reading links (the check that is to come) wait for it. As many as may be open; the others go at once. */
+static void hold(struct rec_run *run, struct rec_step *const *steps, size_t n, int dir)
+{
+    struct rlimit was;
+    int *held = dir < 0 ? NULL : realloc(run->dying, (run->n_dying + n) * sizeof *held);
+    if (!held || getrlimit(RLIMIT_NOFILE, &was))
+        return;
+    run->dying = held;
+    struct rlimit most = {.rlim_cur = was.rlim_max, .rlim_max = was.rlim_max};
+    bool raised = !setrlimit(RLIMIT_NOFILE, &most);
+    for (size_t i = 0; i < n; i++) {
+        int r = steps[i]->kind == REC_NETNS ? net_netns_open(dir, steps[i]->from->key, &run->dying[run->n_dying], NULL) : -ENOENT;
+        if (r == -EMFILE || r == -ENFILE)
+            break;
+        run->n_dying += !r;
+    }
+    if (raised)
+        setrlimit(RLIMIT_NOFILE, &was);     /* what is started is not to have more than it would by itself */
+}
+
 int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
     struct rec_outcomes o = {steps, n, report};
@@ -457,6 +479,7 @@ int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t 
         net_batch_send(host, refused_unless_gone, &o, &ne);
     }
     rc = report->n_failures == failures ? 0 : -EIO;
+    hold(run, steps, n, dir);
     for (size_t i = 0; i < n; i++)
         if (steps[i]->kind == REC_NETNS && dir >= 0 && net_netns_unname(dir, steps[i]->from->key, &ne)) {
             rec_fail_net(&e, &ne);

@@ -1,7 +1,7 @@
 /* Namespaces and ports, made by two threads: the maker makes or opens namespaces and a socket inside each, the linker (the run's own
- * thread, which never leaves the host's namespace) makes the pairs in batches, configures their far ends, and last of all gives a
- * new namespace its name. So a name never stands for something half-done; a kill leaves namespaces without a name, which end
- * with the process and take their pairs along. Removal marks verified links with a group of its own and deletes that group: one
+ * thread, which never leaves the host's namespace) makes the pairs in batches and configures their far ends, and last of all, where it
+ * is done, the maker gives a new namespace its name. So a name never stands for something half-done; a kill leaves namespaces without a
+ * name, which end with the process and take their pairs along. Removal marks verified links with a group of its own and deletes that group: one
  * synchronous deletion instead of one each. */
 #include "reconcile/kinds.h"
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { RING = 64, HOST_BATCH = 16, FEW = 4 };
+enum { RING = 64, HOST_BATCH = 16, FEW = 4, MOST_NAMELESS = 16 };
 
 struct job {
     struct rec_step  *netns, *port;     /* either may be NULL */
@@ -21,14 +21,16 @@ struct job {
     int               fd;               /* of the namespace */
     struct net_batch *inside;
     struct rec_error  error;
-    int               failed;
+    int               failed;           /* to be made */
+    bool              good;             /* all of it is there but the name */
+    int               unnamed;          /* why it got none */
 };
 
 struct ring {
     pthread_mutex_t lock;
     pthread_cond_t  moved;
     struct job     *jobs;
-    size_t          n, made, taken;
+    size_t          n, made, taken, named;
     int             dir;
 };
 
@@ -44,20 +46,42 @@ static void make(struct ring *r, struct job *j)
         rec_fail_net(&j->error, &e);
 }
 
+/* A namespace that gets no name is gone with its last descriptor, and its pair with it. */
+static void name(struct ring *r, struct job *j)
+{
+    struct net_error e;
+    if (j->good && j->new_netns && (j->unnamed = net_netns_name(r->dir, j->name, j->fd, &e)))
+        rec_fail_net(&j->error, &e);
+    if (j->inside)
+        net_batch_close(j->inside);
+    if (j->fd >= 0)
+        close(j->fd);
+    j->inside = NULL;
+    j->fd = -1;
+}
+
+/* Making goes first, as long as few wait for their names: the linker may be waiting. Of a handful the linker names each itself. */
 static void *maker(void *arg)
 {
     struct ring *r = arg;
-    for (size_t i = 0; i < r->n; i++) {
-        pthread_mutex_lock(&r->lock);
-        while (r->made - r->taken >= RING)
+    pthread_mutex_lock(&r->lock);
+    while (r->made < r->n || (r->n > FEW && r->named < r->n)) {
+        bool can_make = r->made < r->n && r->made - r->taken < RING, can_name = r->n > FEW && r->named < r->taken;
+        if (!can_make && !can_name) {
             pthread_cond_wait(&r->moved, &r->lock);
+            continue;
+        }
+        bool makes = can_make && !(can_name && (r->taken - r->named >= MOST_NAMELESS || r->made - r->taken > HOST_BATCH));
         pthread_mutex_unlock(&r->lock);
-        make(r, &r->jobs[i]);
+        if (makes)
+            make(r, &r->jobs[r->made]);
+        else
+            name(r, &r->jobs[r->named]);
         pthread_mutex_lock(&r->lock);
-        r->made = i + 1;
+        *(makes ? &r->made : &r->named) += 1;
         pthread_cond_signal(&r->moved);
-        pthread_mutex_unlock(&r->lock);
     }
+    pthread_mutex_unlock(&r->lock);
     return NULL;
 }
 
@@ -74,12 +98,15 @@ static size_t take(struct ring *r, size_t most)
     return n < most ? n : most;
 }
 
-static void done_with(struct ring *r, size_t n)
+/* How many have their names by now. */
+static size_t done_with(struct ring *r, size_t n)
 {
     pthread_mutex_lock(&r->lock);
     r->taken += n;
+    size_t named = r->n <= FEW ? r->taken : r->named;
     pthread_cond_signal(&r->moved);
     pthread_mutex_unlock(&r->lock);
+    return named;
 }
 
 struct group {
@@ -92,6 +119,7 @@ struct group {
     const char             *bridge;     /* the latest one looked up */
     int                     bridge_index;
     int                     next_index; /* of the next host's end */
+    size_t                  told;       /* jobs that were reported */
 };
 
 /* The kernel honours the index asked for eth0 only where the host's end asks for one too. Ours follow each other, and lie a
@@ -264,7 +292,7 @@ static void queue_inside(struct job *j)
     queue_addresses(j, index);
 }
 
-static void finish_job(struct group *g, struct ring *r, struct job *j)
+static void fill(struct group *g, struct job *j)
 {
     struct net_error ne;
     if (j->failed) {
@@ -273,23 +301,19 @@ static void finish_job(struct group *g, struct ring *r, struct job *j)
         queue_inside(j);
         net_batch_send(j->inside, rec_refused, &g->outcomes, &ne);
     }
-    bool good = !(j->netns && j->netns->state == REC_FAILED) && !(j->port && j->port->state == REC_FAILED);
-    if (good && j->new_netns && net_netns_name(r->dir, j->name, j->fd, &ne)) {
-        struct rec_error e;
-        rec_fail_net(&e, &ne);
-        fail(g, j->netns, &e);
-        good = false;
-    }
-    if (j->inside)
-        net_batch_close(j->inside);
-    if (j->fd >= 0)
-        close(j->fd);
-    j->inside = NULL;
-    j->fd = -1;
-    /* A namespace that got no name is gone with its last descriptor, and its pair with it. */
-    if (good && j->netns)
+    j->good = !(j->netns && j->netns->state == REC_FAILED) && !(j->port && j->port->state == REC_FAILED);
+}
+
+/* Of a job that is over. */
+static void tell(struct group *g, struct job *j)
+{
+    if (j->unnamed)
+        fail(g, j->netns, &j->error);
+    if (!j->good || j->unnamed)
+        return;
+    if (j->netns)
         rec_report_done(g->report, j->netns);
-    if (good && j->port)
+    if (j->port)
         rec_report_done(g->report, j->port);
 }
 
@@ -351,9 +375,13 @@ static void run_jobs(struct group *g, struct ring *r)
             if (!r->jobs[i].failed)
                 queue_host(g, &r->jobs[i]);
         net_batch_send(g->host, rec_refused, &g->outcomes, &ne);
-        for (size_t i = at; i < at + n; i++)
-            finish_job(g, r, &r->jobs[i]);
-        done_with(r, n);
+        for (size_t i = at; i < at + n; i++) {
+            fill(g, &r->jobs[i]);
+            if (r->n <= FEW)
+                name(r, &r->jobs[i]);
+        }
+        for (size_t named = done_with(r, n); g->told < named; g->told++)
+            tell(g, &r->jobs[g->told]);
         at += n;
     }
 }
@@ -401,6 +429,8 @@ int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n
         } else {
             run_jobs(&g, &r);
             pthread_join(thread, NULL);
+            for (; g.told < inner; g.told++)
+                tell(&g, &jobs[g.told]);
         }
     }
     free(jobs);

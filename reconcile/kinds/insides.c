@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 2, MANY = 50 };   /* a second thread pays from so many namespaces on */
+enum { MOST_THREADS = 2, MANY = 20 };   /* a further thread pays for so many namespaces that are left */
 
 struct rec_insides {
     int                dir;
@@ -62,20 +62,27 @@ static void join(struct rec_insides *all)
     all->threads = 0;
 }
 
-static int start(struct rec_insides *all, bool brief, struct rec_error *err)
+/* `busy` threads of this process have other work to do. */
+static int more_threads(struct rec_insides *all, long busy, struct rec_error *err)
 {
-    size_t threads = !all->n_todo ? 0 : all->n_todo >= MANY && sysconf(_SC_NPROCESSORS_ONLN) > 1 ? MOST_THREADS : 1;
-    all->brief = brief;
-    atomic_store(&all->next, 0);
-    while (all->threads < threads) {
+    for (long spare = sysconf(_SC_NPROCESSORS_ONLN) - busy; all->threads < MOST_THREADS; all->threads++) {
+        size_t next = atomic_load(&all->next), left = next < all->n_todo ? all->n_todo - next : 0;
+        if (!left || (all->threads && (left < MANY || (long)all->threads >= spare)))
+            break;
         int r = pthread_create(&all->thread[all->threads], NULL, wander, all);
         if (r && !all->threads)
             return rec_fail(err, r, "cannot start a thread to look into namespaces: %s", strerror(r));
         if (r)
             break;
-        all->threads++;
     }
     return 0;
+}
+
+static int start(struct rec_insides *all, bool brief, long busy, struct rec_error *err)
+{
+    all->brief = brief;
+    atomic_store(&all->next, 0);
+    return more_threads(all, busy, err);
 }
 
 int rec_insides_begin(struct rec_run *run, struct rec_error *err)
@@ -98,7 +105,7 @@ int rec_insides_begin(struct rec_run *run, struct rec_error *err)
             list[all->n].name = names[i];
             all->todo[all->n_todo++] = &list[all->n++];
         }
-    return start(all, true, err);
+    return start(all, true, 1, err);
 }
 
 /* The host's end bears the name that the container's port has, our group, and is the other end of this very eth0. */
@@ -114,6 +121,8 @@ int rec_insides_await(struct rec_run *run, struct rec_inside **list, size_t *n, 
 {
     int r = run->insides ? 0 : rec_insides_begin(run, err);
     struct rec_insides *all = run->insides;
+    if (!r)
+        r = more_threads(all, 0, err);
     if (r)
         return r;
     join(all);
@@ -123,7 +132,7 @@ int rec_insides_await(struct rec_run *run, struct rec_inside **list, size_t *n, 
             net_inside_done(&all->list[i].in);
             all->todo[all->n_todo++] = &all->list[i];
         }
-    r = start(all, false, err);
+    r = start(all, false, 0, err);
     if (r)
         return r;
     join(all);

@@ -33,7 +33,7 @@ const struct rec_again *rec_again_after(const struct rec_plan *p, const struct r
         const struct rec_step *s = p->steps[i];
         if (reaches_far(s) || (one_containers(s) && (n == MOST || !container_of(s))))
             return NULL;
-        addresses |= s->kind == REC_ADDRESS;
+        addresses |= s->kind == REC_ADDRESS || s->kind == REC_SYSCTL;
         if (one_containers(s) && (!n || strcmp(names[n - 1], container_of(s))))
             names[n++] = container_of(s);
     }

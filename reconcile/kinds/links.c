@@ -69,34 +69,42 @@ static int compare_indexes(const void *a, const void *b, void *arg)
     return (x > y) - (x < y);
 }
 
-/* The links of ports that may have changed, in place of what is known of them. */
+/* The link of that name as it is now, in place of what is known of it. Only of the first `known` the order is known. */
+static int ask_for(struct rec_links *s, size_t known, struct net_port *p, const char *name, struct net_error *e)
+{
+    struct net_link now;
+    size_t n = s->n;
+    int r = net_link_get(p, name, 0, &now, e);
+    if (r && r != -ENODEV)
+        return r;
+    s->n = known;
+    const struct net_link *old = rec_link_named(s, name);
+    s->n = n;
+    if (old)
+        s->link[old - s->link].index = 0;
+    if (!r && !strcmp(now.name, name) && take_link(s, &now))    /* else it bears that as an alternative name */
+        return net_fail(e, ENOMEM, "read", "link '%s'", name);
+    return 0;
+}
+
+/* Ports that may have changed, and bridges, which change with their ports. */
 static int ask_again(struct rec_links *s, struct net_port *p, const struct rec_again *again, struct net_error *e)
 {
     size_t known = s->n, n = 0;
-    for (size_t i = 0; i < again->n; i++) {
+    int r = 0;
+    for (size_t i = 0; !r && i < again->n; i++) {
         char name[16];
-        struct net_link now;
         spec_link_name(again->names[i], name);
-        int r = net_link_get(p, name, 0, &now, e);
-        if (r && r != -ENODEV)
-            return r;
-        s->n = known;       /* of these alone the order is known */
-        const struct net_link *old = rec_link_named(s, name);
-        s->n = known + n;
-        if (old)
-            s->link[old - s->link].index = 0;
-        if (!r && !strcmp(now.name, name)) {    /* else it bears that as an alternative name */
-            if (take_link(s, &now))
-                return net_fail(e, ENOMEM, "read", "link '%s'", name);
-            n++;
-        }
+        r = ask_for(s, known, p, name, e);
     }
-    n = 0;
+    for (size_t i = 0; !r && i < again->before->n; i++)
+        if (again->before->items[i]->kind == REC_BRIDGE)
+            r = ask_for(s, known, p, again->before->items[i]->key, e);
     for (size_t i = 0; i < s->n; i++)
         if (s->link[i].index)
             s->link[n++] = s->link[i];
     s->n = n;
-    return 0;
+    return r;
 }
 
 int rec_links_read(struct rec_run *run, struct rec_error *err)

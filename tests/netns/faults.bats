@@ -177,3 +177,28 @@ refused() {
     refute_match "$(host cat /etc/hosts)" berth
     assert_eq "$(host ip netns list)" ""
 }
+
+@test "what is undone while it is being mended is no success, one container among many" {
+    local saboteur
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: netns}}
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    names: none
+	    containers: {c1: 10.100.0.11, c2: 10.100.0.12, c3: 10.100.0.13, c4: 10.100.0.14, c5: 10.100.0.15, c6: 10.100.0.16}
+	END
+    exits 0 berth apply "$SPEC"
+    host ip -n c3 address flush dev eth0
+    apart 'timeout 20 ip -n c3 -o monitor address | { read -r _; ip -n c3 address flush dev eth0; }' &
+    saboteur=$!
+    wait_for host_sh "ip netns exec c3 awk 'NR > 1 && \$2 == 0 && \$4 !~ /^0+\$/ {found = 1} END {exit !found}' /proc/net/netlink"
+    # Each thread's first look into a namespace comes late, the check's too.
+    run tampered delay_enter=1s:when=1 setns apply "$SPEC"
+    wait "$saboteur"
+    assert_eq "$status" 1 "the host is as it was before: c3 has no address"
+    assert_match "$output" 'port c3 .* is not as wanted after the apply'
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+}

@@ -1,3 +1,4 @@
+/* Few steps of few containers are worth the trouble: else one pass over all is as good. */
 #include "reconcile/again.h"
 #include <stdlib.h>
 #include <string.h>

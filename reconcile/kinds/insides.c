@@ -1,3 +1,5 @@
+/* A first reading takes of each namespace what one in good order has, before it is known what the host's end says; the few that the host
+ * gainsays are read once more, in full. */
 #include "reconcile/kinds/insides.h"
 #include "reconcile/again.h"
 #include "reconcile/files.h"

@@ -64,7 +64,7 @@ static void decode_families(const struct nlattr *nest, struct net_link *out)
 
 bool net_link_decode(const struct nlmsghdr *m, struct net_link *out)
 {
-    struct net_link      l = {.link_netnsid = -1};
+    struct net_link      l = {.link_netnsid = -1, .addrgen = IN6_ADDR_GEN_MODE_NONE};
     const struct nlattr *a;
 
     if (!net_message_is(m, RTM_NEWLINK, sizeof(struct ifinfomsg)) && !net_message_is(m, RTM_DELLINK, sizeof(struct ifinfomsg)))

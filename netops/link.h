@@ -20,7 +20,7 @@ struct net_link {
     int      link_netnsid;          /* where `link` counts, -1: here or not told */
     uint8_t  mac[6];
     bool     has_mac;               /* six bytes */
-    uint8_t  addrgen;               /* IN6_ADDR_GEN_MODE_* */
+    uint8_t  addrgen;               /* IN6_ADDR_GEN_MODE_*; NONE where there is no IPv6 (mtu under 1280) */
     bool     port, hairpin;         /* a bridge port; IFLA_BRPORT_MODE */
 };
 struct net_altname {                /* facts K7: an altname blocks a name */

@@ -20,6 +20,16 @@ static bool reaches_far(const struct rec_step *s)
     return !one_containers(s) && s->kind != REC_NAT && s->kind != REC_NAMES && s->kind != REC_SYSCTL && s->kind != REC_ADDRESS;
 }
 
+/* Its link is called otherwise than that container's port would be. */
+static bool renamed(const struct rec_step *s)
+{
+    char name[16];
+    if (s->kind != REC_PORT || !s->from)
+        return false;
+    spec_link_name(s->from->container, name);
+    return strcmp(name, s->from->port.link) != 0;
+}
+
 static const char *container_of(const struct rec_step *s)
 {
     return (s->to ? s->to : s->from)->container;
@@ -32,7 +42,7 @@ const struct rec_again *rec_again_after(const struct rec_plan *p, const struct r
     bool addresses = false;
     for (size_t i = 0; i < p->n; i++) {
         const struct rec_step *s = p->steps[i];
-        if (reaches_far(s) || (one_containers(s) && (n == MOST || !container_of(s))))
+        if (reaches_far(s) || (one_containers(s) && (n == MOST || !container_of(s))) || renamed(s))
             return NULL;
         addresses |= s->kind == REC_ADDRESS || s->kind == REC_SYSCTL;
         if (one_containers(s) && (!n || strcmp(names[n - 1], container_of(s))))

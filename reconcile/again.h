@@ -1,7 +1,7 @@
 /* reconcile/again.h — what of a host is read again after an apply: all that its steps can have changed, and all that is cheap to read.
- * Left out are ports and namespaces of other containers, where no step speaks of anything but single containers, filters, names, settings
- * and addresses: those were read a moment ago, and nothing that was done reaches them. (Bridges are read again: ports change them.) What
- * somebody else does to them in that moment the next reading finds. */
+ * Left out are links of others, and ports and namespaces of other containers, where no step speaks of anything but single containers,
+ * filters, names, settings and addresses: those were read a moment ago, and nothing that was done reaches them. (Bridges are read again:
+ * ports change them.) What somebody else does to them in that moment the next reading finds. */
 #ifndef RECONCILE_AGAIN_H
 #define RECONCILE_AGAIN_H
 #include "reconcile/plan.h"

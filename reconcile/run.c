@@ -26,6 +26,7 @@ void rec_close(struct rec_run *r)
 {
     if (!r)
         return;
+    rec_build_done(r);
     rec_run_unlock(r);
     rec_insides_free(r);
     for (size_t i = 0; i < r->n_nft_have; i++)
@@ -41,7 +42,6 @@ void rec_close(struct rec_run *r)
     for (size_t i = 0; i < r->n_dying; i++)
         close(r->dying[i]);
     free(r->dying);
-    rec_build_done(r);
     rec_links_free(r->links);
     spec_arena_free(r->arena);
     free(r);

@@ -5,13 +5,15 @@
  * synchronous deletion instead of one each. */
 #include "reconcile/kinds.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { RING = 64, HOST_BATCH = 16, FEW = 4, MOST_NAMELESS = 16 };
+enum { RING = 64, HOST_BATCH = 16, FEW = 4, MOST_NAMELESS = 16, SPARE = 4 * RING };
 
 struct job {
     struct rec_step  *netns, *port;     /* either may be NULL */
@@ -451,24 +453,43 @@ static bool removes(struct rec_step *const *steps, size_t n, int index)
     return false;
 }
 
+/* A descriptor from `above` on, so that none is missed where all others come from; -errno. 0: wherever it is, as long as many are left. */
+static int hold_one(int dir, const char *name, rlim_t above, rlim_t most)
+{
+    int fd, r = net_netns_open(dir, name, &fd, NULL);
+    if (r)
+        return r;
+    if (!above && (rlim_t)fd + SPARE < most)
+        return fd;
+    int up = above ? fcntl(fd, F_DUPFD_CLOEXEC, (int)above) : -1;
+    close(fd);
+    return up < 0 ? -EMFILE : up;
+}
+
 /* Namespaces that lose their names stay until the run is closed: the kernel cleans up after the first one that ends, and while it does,
- * taking away further names and reading links (the check that is to come) wait for it. As many as may be open; the others go at once. */
+ * taking away further names and reading links (the check that is to come) wait for it. As many as may be open beside what the rest of the
+ * run needs; the others go at once. */
 static void hold(struct rec_run *run, struct rec_step *const *steps, size_t n, int dir)
 {
     struct rlimit was;
-    int *held = dir < 0 ? NULL : realloc(run->dying, (run->n_dying + n) * sizeof *held);
-    if (!held || getrlimit(RLIMIT_NOFILE, &was))
+    int *held = dir < 0 || run->undoing ? NULL : realloc(run->dying, (run->n_dying + n) * sizeof *held);
+    if (!held)
         return;
     run->dying = held;
-    struct rlimit most = {.rlim_cur = was.rlim_max, .rlim_max = was.rlim_max};
-    bool raised = !setrlimit(RLIMIT_NOFILE, &most);
+    if (getrlimit(RLIMIT_NOFILE, &was) || was.rlim_cur > INT_MAX / 2)
+        return;
+    struct rlimit raised = {.rlim_cur = was.rlim_cur + n + 1, .rlim_max = was.rlim_max};
+    if (raised.rlim_cur > was.rlim_max)
+        raised.rlim_cur = was.rlim_max;
+    bool above = raised.rlim_cur > was.rlim_cur && !setrlimit(RLIMIT_NOFILE, &raised);
     for (size_t i = 0; i < n; i++) {
-        int r = steps[i]->kind == REC_NETNS ? net_netns_open(dir, steps[i]->from->key, &run->dying[run->n_dying], NULL) : -ENOENT;
-        if (r == -EMFILE || r == -ENFILE)
+        int fd = steps[i]->kind == REC_NETNS ? hold_one(dir, steps[i]->from->key, above ? was.rlim_cur : 0, was.rlim_cur) : -ENOENT;
+        if (fd >= 0)
+            run->dying[run->n_dying++] = fd;
+        else if (fd == -EMFILE || fd == -ENFILE)
             break;
-        run->n_dying += !r;
     }
-    if (raised)
+    if (above)
         setrlimit(RLIMIT_NOFILE, &was);     /* what is started is not to have more than it would by itself */
 }
 

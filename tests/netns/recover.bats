@@ -148,3 +148,27 @@ mended() {
     assert_match "$stderr" 'the host is as it was before; meanwhile interrupted: b\.'
     exits 0 berth run b -- true
 }
+
+@test "a port that somebody has renamed goes, and the container gets one again" {
+    local i
+    for i in 1 2 3 4 5 6; do echo "      more$i: 10.100.0.3$i" >>"$SPEC"; done
+    exits 0 berth apply "$SPEC"
+    host ip link set vb-b down
+    host ip link set vb-b name other
+    exits 0 berth apply "$SPEC"
+    assert_match "$output" "port b"
+    exits 0 berth plan -e "$SPEC"
+    assert_eq "$(host ip -br link show master br0 | grep -c '^vb-')" 8
+    refute_match "$(host ip -br link)" other
+    pings "inside b" 10.100.0.10
+}
+
+@test "an mtu without IPv6 inside, which the spec does not speak of, is nobody's difference" {
+    exits 0 berth apply "$SPEC"
+    host ip -n b link set eth0 mtu 1000
+    exits 0 berth plan -e "$SPEC"
+    host ip -n b link set eth0 mtu 1500         # IPv6 comes back, and with it the kernel's own way to addresses
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    assert_eq "$(host ip -n b -d -j link show eth0 | jq -r '.[0].inet6_addr_gen_mode')" none
+}

@@ -46,3 +46,24 @@ rules() { host nft -j list ruleset | jq '[.nftables[] | select(.rule)] | length'
     assert_match "$(<"$BATS_TEST_TMPDIR/err")" 1023
     same_facts "$BATS_TEST_TMPDIR/before"
 }
+
+@test "many go where few descriptors may be open: destroyed, exchanged for another, and back again" {
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    local limit
+    for limit in "-Sn 64" "-n 64"; do
+        many 120
+        exits 0 berth apply "$SPEC"
+        exits 0 host_sh "ulimit $limit; exec \"\$@\"" "$BERTH" destroy --yes "$SPEC"
+        same_facts "$BATS_TEST_TMPDIR/before"
+    done
+    exits 0 berth apply "$SPEC"
+    sed -i 's/^      c0:/      new0:/; /^      c[0-9]/d' "$SPEC"
+    exits 0 host_sh "ulimit -Sn 64; exec \"\$@\"" "$BERTH" apply --allow-deletes 120 "$SPEC"
+    assert_eq "$(host ls /run/netns)" new0
+    exits 0 berth destroy --yes "$SPEC"
+
+    many 120
+    ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0} exits 5 host_sh "ulimit -Sn 150; exec \"\$@\"" \
+        strace -f -qq -e trace=mount -e inject=mount:error=ENOMEM:when=100 -o /dev/null -- "$BERTH" apply "$SPEC"
+    same_facts "$BATS_TEST_TMPDIR/before"
+}

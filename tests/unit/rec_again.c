@@ -37,6 +37,8 @@ static void step(struct world *w, enum rec_kind_id kind, const char *container, 
     struct rec_step *s = spec_arena_alloc(w->a, sizeof *s);
     *it = (struct rec_item){.kind = kind, .key = container ? container : "x", .container = container};
     *s = (struct rec_step){.kind = kind, .action = action};
+    if (kind == REC_PORT && container)
+        it->port.link = spec_arena_printf(w->a, "vb-%s", container);
     *(action == REC_REMOVE ? &s->from : &s->to) = it;
     w->plan.steps[w->plan.n++] = s;
 }
@@ -95,6 +97,12 @@ static void test_all(void **state)
     w = begin(10);
     step(w, REC_PORT, NULL, REC_CHANGE);
     assert_null(after(w));              /* whose it is is not known */
+    spec_arena_free(w->a);
+    w = begin(10);
+    step(w, REC_PORT, "c01", REC_REMOVE);
+    assert_non_null(after(w));
+    ((struct rec_item *)w->steps[0]->from)->port.link = "foo0";
+    assert_null(after(w));              /* a link that is asked for under its container's name would not be found */
     spec_arena_free(w->a);
 }
 

@@ -178,8 +178,19 @@ refused() {
     assert_eq "$(host ip netns list)" ""
 }
 
+# undone_while_mended NAME: it has lost its address; an apply gives it back, and somebody takes it away again before the apply looks.
+undone_while_mended() {
+    local saboteur listens='NR > 1 && $2 == 0 && $4 !~ /^0+$/ {found = 1} END {exit !found}'
+    host ip -n "$1" address flush dev eth0
+    apart "timeout 20 ip -n $1 -o monitor address | { read -r _; ip -n $1 address flush dev eth0; }" &
+    saboteur=$!
+    wait_for host ip netns exec "$1" awk "$listens" /proc/net/netlink
+    # Each thread's first look into a namespace comes late, the check's too.
+    run tampered delay_enter=1s:when=1 setns apply "$SPEC"
+    wait "$saboteur"
+}
+
 @test "what is undone while it is being mended is no success, one container among many" {
-    local saboteur
     spec <<-'END'
 	version: 1
 	defaults: {container: {runtime: netns}}
@@ -190,15 +201,37 @@ refused() {
 	    containers: {c1: 10.100.0.11, c2: 10.100.0.12, c3: 10.100.0.13, c4: 10.100.0.14, c5: 10.100.0.15, c6: 10.100.0.16}
 	END
     exits 0 berth apply "$SPEC"
-    host ip -n c3 address flush dev eth0
-    apart 'timeout 20 ip -n c3 -o monitor address | { read -r _; ip -n c3 address flush dev eth0; }' &
-    saboteur=$!
-    wait_for host_sh "ip netns exec c3 awk 'NR > 1 && \$2 == 0 && \$4 !~ /^0+\$/ {found = 1} END {exit !found}' /proc/net/netlink"
-    # Each thread's first look into a namespace comes late, the check's too.
-    run tampered delay_enter=1s:when=1 setns apply "$SPEC"
-    wait "$saboteur"
+    undone_while_mended c3
     assert_eq "$status" 1 "the host is as it was before: c3 has no address"
     assert_match "$output" 'port c3 .* is not as wanted after the apply'
     exits 0 berth apply "$SPEC"
     exits 0 berth plan -e "$SPEC"
+}
+
+@test "no process is ended for a network that does not hold" {
+    command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
+    local process
+    spec <<-'END'
+	version: 1
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    names: none
+	    containers:
+	      a: {address: 10.100.0.10, runtime: netns}
+	      b: {address: 10.100.0.20, runtime: nspawn, nspawn: {root: host, command: [sleep, "987654"]}}
+	END
+    exits 0 berth apply "$SPEC"
+    process=$(host pgrep -xf 'sleep 987654')
+    sed -i 's/"987654"\]/&, environment: {NEW: "1"}/' "$SPEC"
+    exits 0 berth plan "$SPEC"
+    assert_match "$output" 'restart'
+    undone_while_mended a
+    assert_eq "$status" 5
+    assert_match "$output" 'port a .* is not as wanted after the apply'
+    refute_match "$output" interrupted:
+    assert_eq "$(host pgrep -xf 'sleep 987654')" "$process"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    refute_match "$(host pgrep -xf 'sleep 987654')" "^$process\$"
 }

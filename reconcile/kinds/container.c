@@ -48,6 +48,8 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     return 0;
 }
 
+enum { IPV6_MIN_MTU = 1280 };            /* RFC 8200 5: a link with less has no IPv6 */
+
 struct found {
     const char       *name;
     bool              marked;   /* its lo bears our group */
@@ -136,10 +138,13 @@ static int add_port(struct rec_run *run, struct found *f, const char *container,
     if (l)
         run->links->paired[l - run->links->link] = true;
     pair_ends(run, f, l);
+    const struct rec_item *w = rec_state_find(wanted, REC_PORT, container);
+    if (w && f->port.port.whole && w->stated & 1u << REC_PORT_MTU && w->port.mtu >= IPV6_MIN_MTU && f->port.port.mtu < IPV6_MIN_MTU)
+        f->port.port.autoconf = true;       /* IPv6 comes back with such an mtu, and what the kernel does by itself with it */
     f->port.kind = REC_PORT;
     f->port.key = f->port.container = container;
     f->port.port.link = link;
-    if (alt && rec_state_find(wanted, REC_PORT, container)) {
+    if (alt && w) {
         f->port.port.taken = spec_arena_printf(out->arena, "'%s' is an alternative name of link %s", link, alt->name);
         f->port.ours = false;
     } else if (!l && !f->has_eth0) {

@@ -38,7 +38,15 @@ struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev);  /* NULL:
 bool        cmd_hook_line(char **input, char *word[4], size_t n);       /* the next line, of n words. false: none */
 
 void        cmd_hook_end(struct cmd_out *to, const struct cmd_out *said, const char *more);    /* its last screen; `more`: where all is */
-bool        cmd_hook_env(const char *name, char *out, size_t room);     /* a value of root's environment file. false: not set */
+enum cmd_exit   cmd_hook_failed(struct cmd *c, const char *what, const char *path, int code);  /* "cannot WHAT 'PATH': …", told */
+/* What is done is data for people only: a program that asks for JSON gets the state that came of it. */
+struct cmd_out *cmd_hook_talk(struct cmd *c);
+
+/* hook_listen.c */
+bool          cmd_hook_env(const char *name, char *out, size_t room);   /* a value of root's environment file. false: not set */
+enum cmd_exit cmd_hook_may_listen(struct cmd *c, const struct cmd_git_about *a);    /* a host follows one repository; a refusal is told */
+enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a, const char *branch);
+enum cmd_exit cmd_hook_forget(struct cmd *c, const struct cmd_git_about *a);
 
 /* hook_verdict.c */
 int  cmd_hook_pre_receive(struct cmd *c, char *input);

@@ -2,20 +2,15 @@
 #include "cmd/hook.h"
 #include "cmd/render/json.h"
 #include "reconcile/files.h"
-#include "reconcile/proc.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define LOOK_DROPIN      "/etc/systemd/system/berth-look.path.d"
-#define LOOK_DROPIN_FILE LOOK_DROPIN "/repository.conf"
 
 enum state { NONE, OURS, OTHER };
 
@@ -39,11 +34,6 @@ static void option(struct cmd_out *o, const char *flag, const char *value)
     quoted(o, value);
 }
 
-static const char *spec_of(const struct cmd *c)
-{
-    return c->args.spec ? c->args.spec : "berth.yaml";
-}
-
 static void script(struct cmd *c, const struct cmd_hook_event *e, const char *branch, const char *owner, struct cmd_out *o)
 {
     char exe[1024];
@@ -52,7 +42,7 @@ static void script(struct cmd *c, const struct cmd_hook_event *e, const char *br
     cmd_put(o, "#!/bin/sh\n" CMD_HOOK_MARK " made by `berth hook install`, taken away by `berth hook uninstall`.\nexec ");
     quoted(o, exe);
     cmd_printf(o, " hook %s --before \"${0%%/*}/" CMD_HOOK_BEFORE "/%s\"", e->name, e->name);
-    option(o, "--spec", spec_of(c));
+    option(o, "--spec", cmd_hook_path(c));
     option(o, "--branch", branch);
     option(o, "--deny", c->args.deny);
     option(o, "--host", c->args.host);
@@ -90,15 +80,14 @@ static enum cmd_exit ask(struct cmd *c, struct cmd_git_about *a)
     return code == CMD_OK ? code : cmd_fail(c, "berth.hook", code == CMD_BAD_SPEC ? CMD_USAGE : code, &err);
 }
 
-static enum cmd_exit failed(struct cmd *c, const char *what, const char *path, int code)
+enum cmd_exit cmd_hook_failed(struct cmd *c, const char *what, const char *path, int code)
 {
     struct rec_error err;
     rec_fail(&err, code, "cannot %s '%s': %s", what, path, strerror(code));
     return cmd_fail(c, "berth.hook", code == EACCES || code == EPERM ? CMD_DENIED : CMD_FAILED, &err);
 }
 
-/* What is done is data for people only: a program that asks for JSON gets the state that came of it. */
-static struct cmd_out *talk(struct cmd *c)
+struct cmd_out *cmd_hook_talk(struct cmd *c)
 {
     return c->args.json ? &c->err : &c->out;
 }
@@ -187,221 +176,24 @@ static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a, c
     /* What is to be kept, and is not yet where it is kept now. */
     const char *from = s == OTHER ? p.hook : there(p.old) ? p.old : NULL;
     if (s == OURS && !from && !strcmp(have, text.text)) {
-        cmd_printf(talk(c), "  %-14s is there already\n", e->name);
+        cmd_printf(cmd_hook_talk(c), "  %-14s is there already\n", e->name);
     } else if ((from && there(p.kept)) || (s == OTHER && there(p.old))) {
         rec_fail(&err, EEXIST, "'%s' is not berth's, and '%s' is there as well", from, there(p.kept) ? p.kept : p.old);
         rec_hint(&err, "another program has replaced berth's hook: take one of the two away");
         code = cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
     } else if (from && (folder(a->hooks) || move(from, p.kept, true))) {
-        code = failed(c, "move aside", from, errno);
+        code = cmd_hook_failed(c, "move aside", from, errno);
     } else if (rec_file_write(p.hook, text.text, text.n, 0755, &err)) {
         if (from)
             move(p.kept, from, false);
         code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
     } else {
-        cmd_printf(talk(c), "  %-14s %s\n", e->name,
+        cmd_printf(cmd_hook_talk(c), "  %-14s %s\n", e->name,
                    s == OTHER  ? "installed; the hook that was there runs first"
                    : s == OURS ? "renewed"
                                : "installed");
     }
     cmd_out_done(&text);
-    return code;
-}
-
-/* Its words; what it says, in *said (may be NULL). */
-static int systemctl(struct cmd *c, const char *verb, const char *const words[3], char **said, struct rec_error *err)
-{
-    const char *argv[] = {rec_systemctl(), verb, words ? words[0] : NULL, words ? words[1] : NULL, words ? words[2] : NULL, NULL};
-    int status;
-    char *output = NULL;
-    if (!argv[0])
-        return rec_fail(err, ENOENT, "there is no systemctl on this host");
-    int r = rec_proc_run(c->arena, argv, 30000, &status, &output, err);
-    if (said)
-        *said = output;
-    return r ? r : status ? rec_fail(err, EIO, "%s %s failed: %s", argv[0], verb, output) : 0;
-}
-
-static bool systemd(void)
-{
-    return !access("/run/systemd/system", F_OK);
-}
-
-/* A value of the environment file as systemd reads it: quoted where it is not plain. */
-static void setting(struct cmd_out *o, const char *name, const char *value)
-{
-    bool plain = true;
-    for (const char *p = value; *p; p++)
-        plain &= strchr("\"'\\`$#; \t", *p) == NULL;
-    cmd_printf(o, "%s=%s", name, plain ? "" : "\"");
-    for (const char *p = value; *p; p++) {
-        cmd_put(o, !plain && strchr("\"\\`$", *p) ? "\\" : "");
-        cmd_putn(o, p, 1);
-    }
-    cmd_put(o, plain ? "\n" : "\"\n");
-}
-
-bool cmd_hook_env(const char *name, char *out, size_t room)
-{
-    static char line[2 * PATH_MAX];
-    FILE *f = fopen(CMD_ENV_FILE, "re");
-    size_t n = strlen(name);
-    bool found = false;
-    while (f && fgets(line, sizeof line, f)) {
-        const char *p = line + n + 1, *end = strchr(line, '\n');
-        if (!end || strncmp(line, name, n) || line[n] != '=')
-            continue;
-        char quote = *p == '"' || *p == '\'' ? *p++ : 0;
-        size_t k = 0;
-        for (; p < end && (!quote || *p != quote) && k + 1 < room; p++) {
-            if (*p == '\\' && quote != '\'' && p + 1 < end && (!quote || strchr("\"\\`$", p[1])))
-                p++;
-            out[k++] = *p;
-        }
-        while (!quote && k && (out[k - 1] == ' ' || out[k - 1] == '\t'))
-            k--;
-        out[k] = 0;
-        found = true;
-    }
-    if (f)
-        fclose(f);
-    return found;
-}
-
-/* What the drop-in has the path unit look at. A percent sign would be one of systemd's own. */
-static void watch(struct cmd_out *o, const char *file)
-{
-    cmd_put(o, "[Path]\nPathChanged=");
-    for (; *file; file++)
-        cmd_put(o, *file == '%' ? "%%" : (char[]){*file, 0});
-    cmd_put(o, "\n");
-}
-
-enum dropin { DROPIN_NONE, DROPIN_OURS, DROPIN_OTHER };
-
-/* `other`: which file it names, if it is not ours. */
-static enum dropin dropin_of(struct cmd *c, const char *file, char **other)
-{
-    struct rec_error ignored;
-    struct cmd_out ours = {.fd = -1};
-    char *text;
-    size_t n;
-    if (rec_file_read(c->arena, LOOK_DROPIN_FILE, 1 << 16, &text, &n, &ignored))
-        return DROPIN_NONE;
-    watch(&ours, file);
-    bool same = n == ours.n && !memcmp(text, ours.text, n);
-    cmd_out_done(&ours);
-    char *path = strstr(text, "PathChanged="), *to;
-    *other = path ? path + strlen("PathChanged=") : text;
-    (*other)[strcspn(*other, "\n")] = 0;
-    to = *other;
-    for (char *p = *other; *p; p++)
-        if ((*to++ = *p) == '%' && p[1] == '%')
-            p++;
-    *to = 0;
-    return same || !strcmp(*other, file) ? DROPIN_OURS : DROPIN_OTHER;
-}
-
-static bool same_folder(const char *a, const char *b)
-{
-    struct stat x, y;
-    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-static void look_file(const struct cmd_git_about *a, char out[1200])
-{
-    snprintf(out, 1200, "%s" CMD_LOOK_FILE, a->repo);
-}
-
-/* Somebody else's unit has it in view already: services.berth of a NixOS host, say. */
-static bool watched(struct cmd *c, const char *file)
-{
-    static const char *const show[3] = {"-P", "Paths", "berth-look.path"};
-    struct rec_error ignored;
-    char *said = NULL, *other;
-    if (!systemd() || dropin_of(c, file, &other) != DROPIN_NONE || systemctl(c, "show", show, &said, &ignored) || !said)
-        return false;
-    size_t n = strlen(file);
-    for (const char *p = said; (p = strstr(p, file)); p += n)
-        if ((p == said || p[-1] == '\n') && !strncmp(p + n, " (PathChanged)", 14))
-            return true;
-    return false;
-}
-
-/* There is one of the units, one environment file: a host follows one repository. */
-static enum cmd_exit free_to_listen(struct cmd *c, const struct cmd_git_about *a)
-{
-    char file[1200], git[PATH_MAX], *other;
-    struct rec_error err;
-    look_file(a, file);
-    if (watched(c, file))
-        return CMD_OK;
-    bool named = cmd_hook_env("BERTH_GIT", git, sizeof git);
-    if (named ? !same_folder(git, a->repo) : !access(CMD_ENV_FILE, F_OK)) {
-        if (named)
-            rec_fail(&err, EEXIST, "this host follows '%s': " CMD_ENV_FILE " names it, and not '%s'", git, a->repo);
-        else
-            rec_fail(&err, EEXIST, CMD_ENV_FILE " is there and names no repository, so a push would not be applied");
-        rec_hint(&err, "if it is to follow this one, set BERTH_GIT and BERTH_SPEC there, or take the file away");
-        return cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
-    }
-    /* One whose repository is gone is in nobody's way. */
-    if (dropin_of(c, file, &other) == DROPIN_OTHER && !access(other, F_OK)) {
-        rec_fail(&err, EEXIST, "berth-look.path listens to '%s', another repository's", other);
-        rec_hint(&err, "`berth hook uninstall` there first");
-        return cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
-    }
-    return CMD_OK;
-}
-
-/* A user who pushes cannot apply: a unit of root's looks when that user says so, and the environment file tells it at what. */
-static enum cmd_exit listen_for(struct cmd *c, const struct cmd_git_about *a, const char *branch)
-{
-    char file[1200], spec[1400], uid[24];
-    struct stat st, there;
-    struct rec_error err;
-    struct cmd_out text = {.fd = -1}, unit = {.fd = -1};
-    look_file(a, file);
-    if (stat(a->repo, &st))
-        return failed(c, "look at", a->repo, errno);
-    int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0644);
-    if (fd < 0 || fstat(fd, &there) || !S_ISREG(there.st_mode) || fchown(fd, st.st_uid, st.st_gid)) {
-        int code = errno;
-        if (fd >= 0)
-            close(fd);
-        return failed(c, "make", file, code);
-    }
-    close(fd);
-    if (watched(c, file)) {
-        cmd_put(talk(c), "  berth-look.path listens already\n");
-        return CMD_OK;
-    }
-    if ((size_t)snprintf(spec, sizeof spec, "refs/heads/%s:%s", branch, spec_of(c)) >= sizeof spec)
-        return failed(c, "name", spec_of(c), ENAMETOOLONG);
-    snprintf(uid, sizeof uid, "%u", st.st_uid);
-    cmd_put(&text, "# What the host is to be: berth.service (boot, timer) and berth-look.service (a push) apply this.\n");
-    setting(&text, "BERTH_GIT", a->repo);
-    setting(&text, "BERTH_SPEC", spec);
-    if (st.st_uid)
-        setting(&text, "BERTH_GIT_OWNER", uid);
-    if (c->args.host)
-        setting(&text, "BERTH_HOST", c->args.host);
-    watch(&unit, file);
-    enum cmd_exit code = CMD_OK;
-    if (!access(CMD_ENV_FILE, F_OK))
-        cmd_printf(talk(c), "  %s is there and stays as it is\n", CMD_ENV_FILE);
-    else if (rec_dir_make("/etc/berth", 0755, &err) || rec_file_write(CMD_ENV_FILE, text.text, text.n, 0644, &err))
-        code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
-    static const char *const enable[3] = {"--now", "berth-look.path"};
-    if (code == CMD_OK && systemd()) {
-        if (rec_dir_make(LOOK_DROPIN, 0755, &err) || rec_file_write(LOOK_DROPIN_FILE, unit.text, unit.n, 0644, &err) ||
-            systemctl(c, "daemon-reload", NULL, NULL, &err) || systemctl(c, "enable", enable, NULL, &err))
-            code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
-        else
-            cmd_put(talk(c), "  berth-look.path listens: a push by a user without root is applied\n");
-    }
-    cmd_out_done(&text);
-    cmd_out_done(&unit);
     return code;
 }
 
@@ -452,7 +244,7 @@ int cmd_hook_install(struct cmd *c)
         rec_fail(&err, EINVAL, "--deny knows reload, restart, recreate and delete, not '%s'", bad);
         return cmd_fail(c, "berth.hook", CMD_USAGE, &err);
     }
-    if (strpbrk(spec_of(c), "\n\r") || (c->args.branch && strpbrk(c->args.branch, "\n\r: "))) {
+    if (strpbrk(cmd_hook_path(c), "\n\r") || (c->args.branch && strpbrk(c->args.branch, "\n\r: "))) {
         rec_fail(&err, EINVAL, "a hook cannot hold such a path or branch");
         return cmd_fail(c, "berth.hook", CMD_USAGE, &err);
     }
@@ -467,43 +259,19 @@ int cmd_hook_install(struct cmd *c)
     if (!stat(a.repo, &st) && st.st_uid)
         snprintf(owner, sizeof owner, "%u", st.st_uid);
     bool listens = c->args.apply && !geteuid() && !*a.work;
-    if (listens && (code = free_to_listen(c, &a)) != CMD_OK)
+    if (listens && (code = cmd_hook_may_listen(c, &a)) != CMD_OK)
         return code;
-    cmd_put(talk(c), "Hooks in ");
-    cmd_safe(talk(c), a.hooks);
-    cmd_put(talk(c), *a.hooks_set ? " (core.hooksPath)\n" : "\n");
+    cmd_put(cmd_hook_talk(c), "Hooks in ");
+    cmd_safe(cmd_hook_talk(c), a.hooks);
+    cmd_put(cmd_hook_talk(c), *a.hooks_set ? " (core.hooksPath)\n" : "\n");
     if (mkdir(a.hooks, 0755) && errno != EEXIST)
-        return failed(c, "make", a.hooks, errno);
+        return cmd_hook_failed(c, "make", a.hooks, errno);
     for (size_t i = 0; code == CMD_OK && i < cmd_n_hook_events; i++)
         if (wanted(c, &a, &cmd_hook_events[i]))
             code = install_one(c, &a, &cmd_hook_events[i], branch, c->args.git_owner ? c->args.git_owner : *owner ? owner : NULL);
     if (code == CMD_OK && listens)
-        code = listen_for(c, &a, branch);
+        code = cmd_hook_listen(c, &a, branch);
     return code == CMD_OK && c->args.json ? (enum cmd_exit)cmd_hook_status(c) : code;
-}
-
-static enum cmd_exit forget(struct cmd *c, const struct cmd_git_about *a)
-{
-    static const char *const disable[3] = {"--now", "berth-look.path"};
-    char file[1200], *other;
-    struct rec_error err;
-    look_file(a, file);
-    if (geteuid() || access(file, F_OK))
-        return CMD_OK;
-    bool ours = dropin_of(c, file, &other) == DROPIN_OURS;
-    if (ours && systemd() && systemctl(c, "disable", disable, NULL, &err))
-        cmd_tell(c, &err);
-    if (ours) {
-        unlink(LOOK_DROPIN_FILE);
-        rmdir(LOOK_DROPIN);
-    }
-    if (ours && systemd() && systemctl(c, "daemon-reload", NULL, NULL, &err))
-        cmd_tell(c, &err);
-    if (unlink(file))
-        return failed(c, "remove", file, errno);
-    if (ours && systemd())
-        cmd_put(talk(c), "  berth-look.path no longer listens; " CMD_ENV_FILE " stays: the timer and the boot unit read it\n");
-    return CMD_OK;
 }
 
 /* Where hooks are, and with core.hooksPath set, where they were before: the folder in the repository. "" : none. */
@@ -535,11 +303,11 @@ int cmd_hook_uninstall(struct cmd *c)
             continue;
         const char *kept = there(p.kept) ? p.kept : there(p.old) ? p.old : NULL;
         if (!kept ? unlink(p.hook) : kept == p.kept ? move(kept, p.hook, false) : rename(kept, p.hook))
-            return failed(c, "remove", p.hook, errno);
-        cmd_printf(talk(c), "  %-14s %s%s", name, kept ? "removed; the hook that was there before is back" : "removed", *dirs[1] ? ", in " : "\n");
+            return cmd_hook_failed(c, "remove", p.hook, errno);
+        cmd_printf(cmd_hook_talk(c), "  %-14s %s%s", name, kept ? "removed; the hook that was there before is back" : "removed", *dirs[1] ? ", in " : "\n");
         if (*dirs[1]) {
-            cmd_safe(talk(c), dir);
-            cmd_put(talk(c), "\n");
+            cmd_safe(cmd_hook_talk(c), dir);
+            cmd_put(cmd_hook_talk(c), "\n");
         }
         n++;
     }
@@ -547,8 +315,8 @@ int cmd_hook_uninstall(struct cmd *c)
         if (*dirs[i])
             unfolder(dirs[i]);
     if (!n)
-        cmd_put(talk(c), "There is no hook of berth's here.\n");
-    code = forget(c, &a);
+        cmd_put(cmd_hook_talk(c), "There is no hook of berth's here.\n");
+    code = cmd_hook_forget(c, &a);
     return code == CMD_OK && c->args.json ? cmd_hook_status(c) : (int)code;
 }
 

@@ -19,7 +19,7 @@
 #define RTEXT_FILTER_SKIP_STATS (1 << 3)
 #endif
 
-enum { RETRIES = 10, ANSWER_MS = 10000, MOST_LOSSES = 1000 };
+enum { RETRIES = 10, ANSWER_MS = 10000, MOST_LOSSES = 1000, BELIEVED = 3 };
 enum question { LO, ETH0, LINKS6, VIA4, VIA6, ADDRESSES6, ADDRESSES4, ADDRESSES, ROUTES, QUESTIONS }; /* in the order of asking */
 #define BIT(question) (1u << (question))
 #define DUMPS (BIT(LINKS6) | BIT(ADDRESSES4) | BIT(ADDRESSES6) | BIT(ADDRESSES) | BIT(ROUTES))
@@ -348,14 +348,14 @@ static bool in_order(const struct asking *q)
 /* 1: all is told; 0: it is not; or -errno. */
 static int read_short(struct net_port *p, struct net_inside *out, struct net_error *err)
 {
-    static atomic_uint one_by_one;        /* dumps that were refused once are not asked together with others again */
+    static atomic_uint refusing;          /* so many namespaces have refused: it is the kernel, and not one that is full of links */
     struct asking q = {.out = out};
     bool          v6 = false, way6 = false;
-    unsigned      alone = atomic_load_explicit(&one_by_one, memory_order_relaxed);
+    unsigned      alone = atomic_load_explicit(&refusing, memory_order_relaxed) < BELIEVED ? 0 : BIT(ADDRESSES6) | BIT(ADDRESSES4);
     start(out);
     int r = ask(p, &q, (BIT(LINKS6) | BIT(VIA4) | BIT(VIA6) | BIT(ADDRESSES6) | BIT(ADDRESSES4)) & ~alone, err);
     if (q.busy)
-        atomic_fetch_or_explicit(&one_by_one, q.busy, memory_order_relaxed);
+        atomic_fetch_add_explicit(&refusing, 1, memory_order_relaxed);
     unsigned left = q.busy | alone;
     q.busy = 0;
     for (enum question i = LINKS6; !r && i < QUESTIONS && in_order(&q); i++)

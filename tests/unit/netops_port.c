@@ -459,11 +459,13 @@ static void test_inside_brief(void **state)
     assert_int_equal(read_brief(w, &kernel, &asked), 0);
     assert_int_equal(asked, 0);
 
-    kernel = (struct kernel){.lo_up = true}; /* an older kernel: refused once, and from then on asked by themselves */
-    assert_int_equal(read_brief(w, &kernel, &asked), 0);
-    assert_int_equal(asked, 1);
-    assert_int_equal(kernel.refused, 2);
-    assert_int_equal(kernel.dumps, 3);
+    kernel = (struct kernel){.lo_up = true}; /* an older kernel: refused a few times, and from then on asked by themselves */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(read_brief(w, &kernel, &asked), 0);
+        assert_int_equal(asked, 1);
+        assert_int_equal(kernel.refused, 2);
+        assert_int_equal(kernel.dumps, 3);
+    }
     assert_int_equal(read_brief(w, &kernel, &asked), 0);
     assert_int_equal(asked, 1);
     assert_int_equal(kernel.refused, 0);

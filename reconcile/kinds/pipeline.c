@@ -1,8 +1,8 @@
 /* Namespaces and ports, made by two threads: the maker makes or opens namespaces and a socket inside each, the linker (the run's own
  * thread, which never leaves the host's namespace) makes the pairs in batches and configures their far ends, and last of all, where it
  * is done, the maker gives a new namespace its name. So a name never stands for something half-done; a kill leaves namespaces without a
- * name, which end with the process and take their pairs along. Removal marks verified links with a group of its own and deletes that group: one
- * synchronous deletion instead of one each. */
+ * name, which end with the process and take their pairs along. Removal marks verified links with a group of its own and deletes that
+ * group: one synchronous deletion instead of one each. */
 #include "reconcile/kinds.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -218,14 +218,15 @@ of() { json ".containers[] | select(.name == \"$1\") | $2"; }
     local out=$BATS_TEST_TMPDIR/screen
     # A pty with the terminal's settings compared before and after; keys come from a pipe.
     host_sh 'mkfifo /run/keys; exec 9<>/run/keys
-        script -qec "stty -g >/run/before; \"$1\" top -i 100ms; echo status \$? >/run/status; stty -g >/run/after" "$2" <&9 >/dev/null & p=$!
+        timeout 60 script -qec "stty -g >/run/before; \"$1\" top -i 100ms; echo status \$? >/run/status; stty -g >/run/after" "$2" <&9 >/dev/null & p=$!
         for i in $(seq 200); do [ "$(grep -c burn "$2" 2>/dev/null)" -ge 3 ] && break; read -rt 0.05 <>/run/none_$$ || :; done 2>/dev/null
         printf q >&9; wait $p' "$BERTH" "$out"
     assert_eq "$(host cat /run/status)" "status 0"
     assert_eq "$(host cat /run/after)" "$(host cat /run/before)"
     assert_match "$(<"$out")" $'\e\\[\\?1049h.*\e\\[H.*\e\\[\\?1049l'
+    rm "$out"       # else it is the first screen that is waited for, and the key comes before anybody reads it
     host_sh 'exec 9<>/run/keys
-        script -qec "\"$1\" top -i 100ms; echo status \$? >/run/status" "$2" <&9 >/dev/null & p=$!
+        timeout 60 script -qec "\"$1\" top -i 100ms; echo status \$? >/run/status" "$2" <&9 >/dev/null & p=$!
         for i in $(seq 200); do [ "$(grep -c burn "$2" 2>/dev/null)" -ge 3 ] && break; read -rt 0.05 <>/run/none_$$ || :; done 2>/dev/null
         printf "\003" >&9; wait $p' "$BERTH" "$out"
     assert_eq "$(host cat /run/status)" "status 0"

@@ -37,16 +37,19 @@ static bool brief_for_now(void *arg, const struct net_inside *in)
 static void look(const struct rec_insides *all, struct rec_inside *i)
 {
     struct stat st;
-    int fd, r = net_netns_open(all->dir, i->name, &fd, &i->error);
+    struct net_error e;
+    int fd, r = net_netns_open(all->dir, i->name, &fd, &e);
     i->brief = i->there = false;
     if (r) {
         i->failed = r == -EINVAL || r == -ELOOP || r == -ENOENT ? 0 : r;
         i->taken = !i->failed && r != -ENOENT && !fstatat(all->dir, i->name, &st, AT_SYMLINK_NOFOLLOW) && !(S_ISREG(st.st_mode) && !st.st_size);
-        return;
+    } else {
+        i->failed = net_inside_read(fd, all->brief ? brief_for_now : NULL, i, &i->in, &e);
+        i->there = !i->failed;
+        close(fd);
     }
-    i->failed = net_inside_read(fd, all->brief ? brief_for_now : NULL, i, &i->in, &i->error);
-    i->there = !i->failed;
-    close(fd);
+    if (i->failed && (i->error || (i->error = malloc(sizeof e))))
+        *i->error = e;
 }
 
 static void *wander(void *arg)
@@ -140,7 +143,7 @@ int rec_insides_await(struct rec_run *run, struct rec_inside **list, size_t *n, 
     join(all);
     for (size_t i = 0; i < all->n; i++)
         if (all->list[i].failed)
-            return rec_fail_net(err, &all->list[i].error);
+            return all->list[i].error ? rec_fail_net(err, all->list[i].error) : rec_fail(err, ENOMEM, "out of memory");
     *list = all->list;
     *n = all->n;
     return 0;
@@ -152,9 +155,11 @@ void rec_insides_free(struct rec_run *run)
     if (!all)
         return;
     join(all);
-    for (size_t i = 0; all->list && i < all->n; i++)
+    for (size_t i = 0; all->list && i < all->n; i++) {
         if (all->list[i].there)
             net_inside_done(&all->list[i].in);
+        free(all->list[i].error);
+    }
     free(all->todo);
     free(all->list);
     free(all);

@@ -13,8 +13,8 @@ struct rec_inside {
     bool              taken;    /* something is that is none, and no empty file (what a dead `ip netns` leaves behind) */
     struct net_inside in;
     bool              brief;    /* only what one in good order has was read */
-    struct net_error  error;
     int               failed;
+    struct net_error *error;    /* of one that failed; NULL: no memory for it */
 };
 /* Begin to read all of them, or those of run->again alone. 0 also where there are none. */
 int  rec_insides_begin(struct rec_run *run, struct rec_error *err);

@@ -136,7 +136,8 @@ static bool host_maps_ports(const struct rec_run *run)
     return false;
 }
 
-/* Whether it is worth knowing who is connected: to find that out is to read the environment of every process above this one. */
+/* Whether it is worth knowing who is connected: to find that out is to read the environment of every process above this one. Never less
+ * than what `cuts` and `takes_port` look at. */
 static bool may_cut(const struct rec_run *run, const struct rec_plan *p)
 {
     for (size_t i = 0; i < p->n; i++) {

@@ -1,4 +1,4 @@
-/* One dump of links and one of addresses serve all kinds of a read; nothing asks link by link. */
+/* One dump of links and one of addresses serve all kinds of a read. Link by link is asked only after an apply, for the few it touched. */
 #include "reconcile/kinds/links.h"
 #include "reconcile/again.h"
 #include <errno.h>

@@ -167,6 +167,14 @@ END
     before=$(host_sh 'ip -o link | cut -d" " -f1,2; ls /run/netns; nft list ruleset')
     exits 4 berth destroy --yes "$SPEC"
     assert_match "$stderr" 'you are connected from 10.9.0.10 to 10.9.0.1, and this plan cuts that way: - (address b0|port jump|netns jump)'
+    # Neighbours send to a MAC of before for a while: one that would be changed back cuts the way, too.
+    local mac
+    mac=$(host cat /sys/class/net/b0/address)
+    host ip link set b0 address 02:00:00:00:00:77
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" 'this plan cuts that way: ~ bridge b0'
+    assert_eq "$(host cat /sys/class/net/b0/address)" 02:00:00:00:00:77
+    host ip link set b0 address "$mac"
     sed -i '/jump/d' "$SPEC"
     exits 4 berth apply --allow-deletes 9 "$SPEC"
     assert_match "$stderr" 'allow-own-connection'

@@ -213,23 +213,32 @@ of() { json ".containers[] | select(.name == \"$1\") | $2"; }
     [[ $(of bare '.network.rx_bytes_per_second > 20000 and .network.tx_bytes_per_second > 20000') == true ]]
 }
 
+# on_terminal KEY: `berth top` on a pty, redrawn three times, then ended by KEY. Leaves in /run of the host: screen (all that was shown),
+# status, and the terminal's settings before and after.
+on_terminal() {
+    host_sh 'cd /run; rm -f keys shown screen status before after; mkfifo keys shown; exec 9<>keys
+        script -qefc "stty -g >before; \"$1\" top -i 100ms; echo status \$? >status; stty -g >after" /dev/null <keys >shown 8>&- & p=$!
+        exec 8<shown; exec >screen
+        for ((seen = 0; seen < 3;)); do
+            IFS= read -rt 30 -u 8 line || { kill $p; exit 1; }
+            printf "%s\n" "$line"
+            if [[ $line == *burn* ]]; then ((++seen)); fi
+        done
+        printf "$2" >&9
+        # The whole of it, to the end: a key that is not heard shows as a screen that goes on.
+        timeout 30 cat <&8 || { kill $p; exit 1; }
+        wait $p' "$BERTH" "$1"
+}
+
 @test "top on a terminal: redrawn, ended by q and by Ctrl-C, the terminal as it was" {
     busy
-    local out=$BATS_TEST_TMPDIR/screen
-    # A pty with the terminal's settings compared before and after; keys come from a pipe.
-    host_sh 'mkfifo /run/keys; exec 9<>/run/keys
-        timeout 60 script -qec "stty -g >/run/before; \"$1\" top -i 100ms; echo status \$? >/run/status; stty -g >/run/after" "$2" <&9 >/dev/null & p=$!
-        for i in $(seq 200); do [ "$(grep -c burn "$2" 2>/dev/null)" -ge 3 ] && break; read -rt 0.05 <>/run/none_$$ || :; done 2>/dev/null
-        printf q >&9; wait $p' "$BERTH" "$out"
-    assert_eq "$(host cat /run/status)" "status 0"
-    assert_eq "$(host cat /run/after)" "$(host cat /run/before)"
-    assert_match "$(<"$out")" $'\e\\[\\?1049h.*\e\\[H.*\e\\[\\?1049l'
-    rm "$out"       # else it is the first screen that is waited for, and the key comes before anybody reads it
-    host_sh 'exec 9<>/run/keys
-        timeout 60 script -qec "\"$1\" top -i 100ms; echo status \$? >/run/status" "$2" <&9 >/dev/null & p=$!
-        for i in $(seq 200); do [ "$(grep -c burn "$2" 2>/dev/null)" -ge 3 ] && break; read -rt 0.05 <>/run/none_$$ || :; done 2>/dev/null
-        printf "\003" >&9; wait $p' "$BERTH" "$out"
-    assert_eq "$(host cat /run/status)" "status 0"
+    local key
+    for key in q '\003'; do
+        on_terminal "$key" || fail "not ended by $key: $(host cat /run/screen)"
+        assert_eq "$(host cat /run/status)" "status 0"
+        assert_eq "$(host cat /run/after)" "$(host cat /run/before)"
+        assert_match "$(host cat /run/screen)" $'\e\\[\\?1049h.*\e\\[H.*\e\\[\\?1049l'
+    done
 }
 
 # ---- capture ----

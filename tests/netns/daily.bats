@@ -214,10 +214,10 @@ of() { json ".containers[] | select(.name == \"$1\") | $2"; }
 }
 
 # on_terminal KEY: `berth top` on a pty, redrawn three times, then ended by KEY. Leaves in /run of the host: screen (all that was shown),
-# status, and the terminal's settings before and after.
+# status, and the terminal's settings before and after. A Ctrl-C is for the shell around it, too: dash, unlike bash, would end by it.
 on_terminal() {
     host_sh 'cd /run; rm -f keys shown screen status before after; mkfifo keys shown; exec 9<>keys
-        script -qefc "stty -g >before; \"$1\" top -i 100ms; echo status \$? >status; stty -g >after" /dev/null <keys >shown 8>&- & p=$!
+        script -qefc "trap : INT; stty -g >before; \"$1\" top -i 100ms; echo status \$? >status; stty -g >after" /dev/null <keys >shown 8>&- & p=$!
         exec 8<shown; exec >screen
         for ((seen = 0; seen < 3;)); do
             IFS= read -rt 30 -u 8 line || { kill $p; exit 1; }

@@ -190,6 +190,20 @@ int net_link_dump(struct net_port *p, net_link_fn each, int (*altname)(void *arg
     return net_port_dump(p, &q.head, link_message, link_restart, &r, err);
 }
 
+int net_link_dump_ports(struct net_port *p, net_link_fn each, int (*altname)(void *arg, const struct net_altname *a),
+                        void (*restart)(void *arg), void *arg, struct net_error *err)
+{
+    enum { NO_MASTER = -1 };
+    struct link_request ports, others;
+    struct net_dump     dumps[] = {{.request = &ports.head}, {.request = &others.head}};
+    struct link_reader  r = {.each = each, .altname = altname, .restart = restart, .arg = arg};
+    link_request(&ports);
+    link_request(&others);
+    ports.body.ifi_family = AF_BRIDGE;
+    mnl_attr_put_u32(&others.head, IFLA_MASTER, (uint32_t)NO_MASTER);
+    return net_port_dump_all(p, dumps, 2, link_message, link_restart, &r, err);
+}
+
 static int link_one(void *arg, const struct nlmsghdr *m)
 {
     return net_link_decode(m, arg) && m->nlmsg_type == RTM_NEWLINK ? 0 : -EBADMSG;

@@ -83,7 +83,7 @@ int rec_read(struct rec_run *run, const struct rec_state *wanted, struct rec_sta
     if (!r && run->facts.root)
         r = rec_insides_begin(run, err);
     if (!r)
-        r = rec_links_read(run, err);
+        r = rec_links_read(run, wanted, err);
     if (!r && !run->facts.root) {
         out->unknown = needs_root;
         rec_state_note(out, "without root", "nft tables, names, namespaces and containers cannot be read: what of them is missing or differs is "

@@ -94,6 +94,8 @@ static int find_links(struct rec_run *run, const struct rec_connection *c, struc
     struct net_error e;
     *out = (struct links){.hop = c->client};
     int r = rec_net(run, &b, err);
+    if (!r)
+        r = rec_links_whole(run, err);
     if (r)
         return r;
     if (net_route_dump(net_batch_port(b), take, forget, &w, &e))

@@ -71,6 +71,7 @@ struct rec_port {
     const char *link;           /* the host's end: spec_link_name() */
     const char *bridge;         /* its master, "" none */
     uint8_t     mac[6];         /* of eth0 */
+    uint8_t     host_mac[6];    /* what the host's end is made with, and known by where its group is not told; 0: whatever the kernel chooses */
     uint32_t    mtu;
     bool        up, inside_up, hairpin, autoconf;      /* autoconf: IPv6 link-local addresses are made on the host's end or eth0 */
     struct net_address *address;        /* of eth0; have: global ones; proto tells whose */

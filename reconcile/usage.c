@@ -48,7 +48,7 @@ static int look(struct rec_run *run, struct rec_state *have, struct rec_error *e
     rec_state_init(have, run->arena);
     int r = rec_facts_host(run, err);
     if (!r)
-        r = rec_links_read(run, err);
+        r = rec_links_read(run, NULL, err);
     if (!r)
         r = rec_kinds[REC_SYSTEM]->read(run, &nothing, have, err);
     if (!r)

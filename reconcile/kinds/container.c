@@ -112,6 +112,7 @@ static void pair_ends(struct rec_run *run, struct found *f, const struct net_lin
     if (l) {
         const struct net_link *master = l->master ? rec_link_indexed(run->links, l->master) : NULL;
         p->index = l->index;
+        memcpy(p->host_mac, l->mac, 6);
         p->master = l->master;
         p->group = l->group;
         p->bridge = master ? spec_arena_strdup(run->arena, master->name) : "";

@@ -113,6 +113,25 @@ int rec_insides_begin(struct rec_run *run, struct rec_error *err)
     return start(all, true, 1, err);
 }
 
+static int compare_name(const void *name, const void *inside)
+{
+    return strcmp(name, ((const struct rec_inside *)inside)->name);
+}
+
+bool rec_insides_has(const struct rec_run *run, const char *container)
+{
+    const struct rec_insides *all = run->insides;
+    return bsearch(container, all->list, all->n, sizeof *all->list, compare_name) != NULL;
+}
+
+bool rec_insides_wanted(const struct rec_run *run, const struct rec_state *wanted)
+{
+    for (size_t i = 0; i < run->insides->n; i++)
+        if (!rec_state_find(wanted, REC_NETNS, run->insides->list[i].name))
+            return false;
+    return true;
+}
+
 /* The host's end bears the name that the container's port has, our group, and is the other end of this very eth0. */
 static bool enough(const struct rec_links *links, const struct rec_inside *i)
 {
@@ -131,6 +150,11 @@ int rec_insides_await(struct rec_run *run, struct rec_inside **list, size_t *n, 
     if (r)
         return r;
     join(all);
+    for (size_t i = 0; !r && run->links->brief && i < all->n; i++)
+        if (!all->list[i].there || !enough(run->links, &all->list[i]))
+            r = rec_links_whole(run, err);
+    if (r)
+        return r;
     all->n_todo = 0;
     for (size_t i = 0; i < all->n; i++)
         if (all->list[i].there && all->list[i].brief && !enough(run->links, &all->list[i])) {

@@ -6,6 +6,7 @@
 #define RECONCILE_KINDS_INSIDES_H
 #include "netops/netns.h"
 #include "reconcile/run.h"
+#include "reconcile/state.h"
 
 struct rec_inside {
     const char       *name;     /* in the run's arena */
@@ -20,6 +21,9 @@ struct rec_inside {
 int  rec_insides_begin(struct rec_run *run, struct rec_error *err);
 /* All are read; begun now if they were not. run->links has been read: what the host's end of a brief one gainsays is read in full. */
 int  rec_insides_await(struct rec_run *run, struct rec_inside **list, size_t *n, struct rec_error *err);
+/* Of those that are being read, by name alone: `container` is one; all of them are wanted. */
+bool rec_insides_has(const struct rec_run *run, const char *container);
+bool rec_insides_wanted(const struct rec_run *run, const struct rec_state *wanted);
 /* Wait for what is under way, and forget it. */
 void rec_insides_free(struct rec_run *run);
 #endif

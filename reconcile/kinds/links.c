@@ -1,6 +1,12 @@
-/* One dump of links and one of addresses serve all kinds of a read. Link by link is asked only after an apply, for the few it touched. */
+/* One dump of links and one of addresses serve all kinds of a read. Link by link is asked only after an apply, for the few it touched.
+ * Of a thousand ports a whole dump costs more than all else that the host is asked for (for each the kernel looks through a list of all
+ * namespaces), and what it tells beyond a dump of ports is who owns them. So where each port is of a name that is wanted, and bears the
+ * MAC that berth gave that port when it made it, that is taken for the mark; a single one that is or bears anything else, and all are
+ * read in whole, as they are before any link is taken away. Unseen until then: a group that somebody changed, and an addrgen mode that
+ * has made no address yet. */
 #include "reconcile/kinds/links.h"
 #include "reconcile/again.h"
+#include "reconcile/kinds/insides.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,29 +113,8 @@ static int ask_again(struct rec_links *s, struct net_port *p, const struct rec_a
     return r;
 }
 
-int rec_links_read(struct rec_run *run, struct rec_error *err)
+static int arrange(struct rec_links *s, struct rec_error *err)
 {
-    struct net_batch *b;
-    int r = rec_net(run, &b, err);
-    if (r)
-        return r;
-    if (!run->links && !(run->links = calloc(1, sizeof *run->links)))
-        return rec_fail(err, ENOMEM, "out of memory");
-    struct rec_links *s = run->links;
-    struct net_error e;
-    bool addresses = !run->again || run->again->addresses;
-    if (run->again) {
-        r = ask_again(s, net_batch_port(b), run->again, &e);
-    } else {
-        s->n = s->n_alt = 0;
-        r = net_link_dump(net_batch_port(b), take_link, take_altname, forget_links, s, &e);
-    }
-    if (addresses)
-        s->n_address = 0;
-    if (!r && addresses)
-        r = net_address_dump(net_batch_port(b), take_address, forget_addresses, s, &e);
-    if (r)
-        return rec_fail_net(err, &e);
     uint32_t *names = realloc(s->by_name, (s->n + 1) * sizeof *names);
     if (names)
         s->by_name = names;
@@ -145,6 +130,113 @@ int rec_links_read(struct rec_run *run, struct rec_error *err)
     qsort_r(names, s->n, sizeof *names, compare_names, s);
     qsort_r(indexes, s->n, sizeof *indexes, compare_indexes, s);
     return 0;
+}
+
+enum { MANY_PORTS = 64, MOST_MISSING = 32 };
+
+static size_t count_ports(const struct rec_state *wanted)
+{
+    size_t n = 0;
+    for (size_t i = 0; wanted && i < wanted->n; i++)
+        n += wanted->items[i]->kind == REC_PORT;
+    return n;
+}
+
+/* Nothing of that name, be it an alternative one. */
+static bool is_missing(struct net_port *p, const char *name)
+{
+    struct net_link l;
+    return net_link_get(p, name, 0, &l, NULL) == -ENODEV;
+}
+
+/* Is all that a dump of ports has left out known all the same: each port is one that is wanted, of a container whose namespace is there,
+ * and no link can be the slave of something else. */
+static bool brief_will_do(const struct rec_run *run, struct rec_links *s, struct net_port *p, const struct rec_state *wanted)
+{
+    size_t ports = 0, met = 0, missing = 0;
+    bool loopback = false;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct net_link *l = &s->link[i];
+        ports += l->port;
+        loopback |= (l->flags & IFF_LOOPBACK) != 0;
+        if (l->flags & IFF_MASTER || !strcmp(l->kind, "team") || !strcmp(l->kind, "hsr") || !strcmp(l->kind, "batadv") ||
+            !strcmp(l->kind, "openvswitch"))
+            return false;
+    }
+    for (size_t i = 0; i < s->n_address; i++) {
+        const struct net_link *l = rec_link_indexed(s, s->address[i].index);
+        if (!l || l->port)
+            return false;
+    }
+    for (size_t i = 0; i < wanted->n; i++) {
+        const struct rec_item *w = wanted->items[i];
+        const struct net_link *found = w->kind == REC_PORT ? rec_link_named(s, w->port.link) : NULL;
+        if (w->kind == REC_PORT && !found && (++missing > MOST_MISSING || !is_missing(p, w->port.link)))
+            return false;
+        if (!found)
+            continue;
+        struct net_link *l = &s->link[found - s->link];
+        if (!l->port || !l->has_mac || memcmp(l->mac, w->port.host_mac, 6) || !rec_insides_has(run, w->container))
+            return false;
+        l->group = REC_GROUP;
+        strcpy(l->kind, "veth");
+        met++;
+    }
+    return loopback && ports == met && rec_insides_wanted(run, wanted);
+}
+
+static int read_addresses(struct rec_links *s, struct net_port *p, struct net_error *e)
+{
+    s->n_address = 0;
+    return net_address_dump(p, take_address, forget_addresses, s, e);
+}
+
+static int read_whole(struct rec_links *s, struct net_port *p, struct net_error *e)
+{
+    s->n = s->n_alt = 0;
+    s->brief = false;
+    return net_link_dump(p, take_link, take_altname, forget_links, s, e);
+}
+
+int rec_links_whole(struct rec_run *run, struct rec_error *err)
+{
+    struct net_batch *b;
+    struct net_error e;
+    if (!run->links || !run->links->brief)
+        return 0;
+    int r = rec_net(run, &b, err);
+    if (r)
+        return r;
+    r = read_whole(run->links, net_batch_port(b), &e);
+    return r ? rec_fail_net(err, &e) : arrange(run->links, err);
+}
+
+int rec_links_read(struct rec_run *run, const struct rec_state *wanted, struct rec_error *err)
+{
+    struct net_batch *b;
+    int r = rec_net(run, &b, err);
+    if (r)
+        return r;
+    if (!run->links && !(run->links = calloc(1, sizeof *run->links)))
+        return rec_fail(err, ENOMEM, "out of memory");
+    struct rec_links *s = run->links;
+    struct net_port *p = net_batch_port(b);
+    struct net_error e;
+    if (run->again) {
+        r = ask_again(s, p, run->again, &e);
+        if (!r && run->again->addresses)
+            r = read_addresses(s, p, &e);
+        return r ? rec_fail_net(err, &e) : arrange(s, err);
+    }
+    s->n = s->n_alt = 0;
+    s->brief = run->insides && count_ports(wanted) >= MANY_PORTS;
+    r = s->brief ? net_link_dump_ports(p, take_link, take_altname, forget_links, s, &e) : read_whole(s, p, &e);
+    if (!r)
+        r = read_addresses(s, p, &e);
+    if (r)
+        return rec_fail_net(err, &e);
+    r = arrange(s, err);
+    return r || !s->brief || brief_will_do(run, s, p, wanted) ? r : rec_links_whole(run, err);
 }
 
 void rec_links_free(struct rec_links *l)

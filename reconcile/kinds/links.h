@@ -4,6 +4,7 @@
 #define RECONCILE_KINDS_LINKS_H
 #include "netops/address.h"
 #include "reconcile/run.h"
+#include "reconcile/state.h"
 
 struct rec_links {
     struct net_link    *link;
@@ -14,8 +15,12 @@ struct rec_links {
     size_t              n_alt, room_alt;
     struct net_address *address;
     size_t              n_address, room_address;
+    bool                brief;                  /* of ports, only what a bridge tells; slaves of what is no bridge are missing */
 };
-int  rec_links_read(struct rec_run *run, struct rec_error *err);
+/* Brief where many ports are wanted, and all that is there are these and look as they should; else, and with `wanted` NULL, whole. */
+int  rec_links_read(struct rec_run *run, const struct rec_state *wanted, struct rec_error *err);
+/* Again and whole, if they were read in brief: whoever takes a link away, or must know of one that is not ours, sees all of them. */
+int  rec_links_whole(struct rec_run *run, struct rec_error *err);
 void rec_links_free(struct rec_links *l);
 const struct net_link *rec_link_named(const struct rec_links *l, const char *name);
 const struct net_link *rec_link_indexed(const struct rec_links *l, int index);

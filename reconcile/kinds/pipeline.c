@@ -157,6 +157,12 @@ static void fail(struct group *g, struct rec_step *s, struct rec_error *e)
     rec_report_failed(g->report, s, e);
 }
 
+static const uint8_t *host_mac(const struct rec_port *p)
+{
+    static const uint8_t none[6];
+    return memcmp(p->host_mac, none, 6) ? p->host_mac : NULL;
+}
+
 /* Host side of a job. */
 static void queue_host(struct group *g, struct job *j)
 {
@@ -174,8 +180,8 @@ static void queue_host(struct group *g, struct job *j)
         return;
     }
     if (j->new_pair) {
-        struct net_veth_new v = {.name = w->link, .master = master, .group = REC_GROUP, .mtu = mtu, .peer_name = "eth0",
-                                 .peer_mac = w->mac, .peer_index = REC_ETH0_INDEX, .peer_netns_fd = j->fd,
+        struct net_veth_new v = {.name = w->link, .master = master, .group = REC_GROUP, .mtu = mtu, .mac = host_mac(w),
+                                 .peer_name = "eth0", .peer_mac = w->mac, .peer_index = REC_ETH0_INDEX, .peer_netns_fd = j->fd,
                                  .index = g->next_index++};
         net_batch_veth_new(g->host, &v, REC_TAG(j->port_i, REC_PART_LINK));
     }
@@ -509,6 +515,10 @@ int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t 
     size_t first = n, failures = report->n_failures;
     for (size_t i = 0; i < n && first == n; i++)
         first = index_of(steps[i]->from) ? i : n;
+    if (first < n && (rc = rec_links_whole(run, &e))) {
+        rec_report_failed(report, steps[first], &e);
+        return rc;
+    }
     /* A run that was killed may have left this mark on links that are to stay. */
     for (size_t i = 0; first < n && i < run->links->n; i++) {
         const struct net_link *l = &run->links->link[i];

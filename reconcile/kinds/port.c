@@ -58,6 +58,7 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
             memcpy(p->mac, c->mac, 6);
         else
             rec_derive_mac(h->name, "container", c->name, p->mac);
+        rec_derive_mac(h->name, "port", c->name, p->host_mac);
         p->address = spec_arena_alloc(out->arena, 2 * sizeof *p->address);
         if (!p->address)
             return rec_fail(err, ENOMEM, "out of memory");

@@ -67,3 +67,107 @@ rules() { host nft -j list ruleset | jq '[.nftables[] | select(.rule)] | length'
         strace -f -qq -e trace=mount -e inject=mount:error=ENOMEM:when=100 -o /dev/null -- "$BERTH" apply "$SPEC"
     same_facts "$BATS_TEST_TMPDIR/before"
 }
+
+# Of many ports only what their bridge tells is read, as long as all look as they should. A port of somebody else's bridge, where none is
+# expected, has everything read.
+told() { status=0; output=$(berth plan -e --json "$SPEC" 2>"$BATS_TEST_TMPDIR/stderr") || status=$?; [[ $output == *\"steps\"* ]] || fail "$output"; }
+others() { host_sh 'ip link add br-other type bridge; ip link add other0 type veth peer name other1; ip link set other0 master br-other'; }
+no_others() { host_sh 'ip link del other0; ip link del br-other'; }
+
+# same_plan OBJECTS: the plan speaks of these alone, and of the same, in the same words, when everything is read.
+same_plan() {
+    local brief
+    told
+    assert_eq "$(json '[.steps[].object, .conflicts[]?.object] | join(",")')" "$1"
+    brief=$(jq -S '{steps, conflicts}' <<<"$output")
+    others
+    told
+    no_others
+    assert_eq "$(jq -S '{steps, conflicts}' <<<"$output")" "$brief" "not what a whole reading tells"
+}
+
+@test "among many ports each difference is told as when everything is read, and mended" {
+    many 70
+    exits 0 berth apply "$SPEC"
+    same_plan ""
+    local drift
+    for drift in 'ip link set vb-c5 nomaster' 'ip link set vb-c5 down' 'ip link set vb-c5 mtu 1400' 'bridge link set dev vb-c5 hairpin off' \
+                 'ip link set vb-c5 addrgenmode eui64; ip link set vb-c5 down; ip link set vb-c5 up' 'ip link set vb-c5 master br-own' 'ip link del vb-c5' \
+                 'ip -n c5 address flush dev eth0' 'ip -n c5 link set eth0 address 02:00:00:00:00:05'; do
+        [[ $drift != *br-own ]] || host ip link add br-own type bridge
+        host_sh "$drift"
+        same_plan "port c5 (vb-c5)" || fail "after: $drift"
+        exits 0 berth apply "$SPEC"
+        same_plan ""
+    done
+    host ip netns del c5
+    wait_for host_sh '! ip link show vb-c5'
+    same_plan "netns c5,port c5 (vb-c5)"
+    exits 0 berth apply "$SPEC"
+    # Whose MAC it has is nobody's wish: but then that port's mark is looked at.
+    host ip link set vb-c5 address 02:00:00:00:00:05
+    same_plan ""
+}
+
+@test "among many ports what is somebody else's is told, and stays" {
+    many 70
+    exits 0 berth apply "$SPEC"
+    local mac; mac=$(host ip -j link show vb-c5 | jq -r '.[0].address')
+    host_sh 'ip link del vb-c5; ip link add vb-c5 type bridge'
+    same_plan "port c5 (vb-c5)"
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" "is no veth"
+    host_sh 'ip link del vb-c5; ip link property add dev vb-c6 altname vb-c5'
+    same_plan "port c5 (vb-c5)"
+    host ip netns del c5
+    same_plan "netns c5,port c5 (vb-c5)"
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" "alternative name of link vb-c6"
+    host ip link property del dev vb-c6 altname vb-c5
+    exits 0 berth apply "$SPEC"
+    host ip link del vb-c5
+    # In the bridge, with the name and the MAC, but the end of another pair; the other end in place, but not the MAC.
+    host_sh 'ip link add vb-c5 address "$1" type veth peer name zz; ip link set vb-c5 master br0 up' "$mac"
+    same_plan "port c5 (vb-c5)"
+    exits 4 berth apply "$SPEC"
+    host_sh 'ip link del vb-c5; ip link add vb-c5 type veth peer name eth0 netns c5; ip link set vb-c5 master br0 up'
+    same_plan "port c5 (vb-c5)"
+    exits 4 berth apply "$SPEC"
+    host ip link del vb-c5
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(host ip -j link show vb-c5 | jq -r '.[0].address')" "$mac"
+    # One of ours, not wanted any more, whose namespace lives on without a name.
+    apart 'ip netns exec c9 sleep 300 & echo $! >/run/sleeper; until [ /proc/$!/ns/net -ef /run/netns/c9 ]; do :; done; ip netns del c9'
+    cp "$SPEC" "$BATS_TEST_TMPDIR/all.yaml"
+    sed -i '/ c9:/d' "$SPEC"
+    same_plan "names of c9,port c9 (vb-c9),nat tables 'inet berth' and 'bridge berth',names /etc/hosts,names /run/berth/hosts/br0"
+    cp "$BATS_TEST_TMPDIR/all.yaml" "$SPEC"
+    host_sh 'kill $(cat /run/sleeper)'
+    exits 0 berth apply "$SPEC"
+    # A port of somebody else's in our bridge.
+    host_sh 'ip link add zz type veth peer name zz1; ip link set zz master br0'
+    told
+    assert_eq "$status" 0
+    exits 4 berth destroy --yes "$SPEC"
+    assert_match "$stderr$output" "zz is a port of it"
+    host ip link show zz >/dev/null
+}
+
+@test "among many ports those that a killed removal had marked stay when another is removed" {
+    many 70
+    exits 0 berth apply "$SPEC"
+    host ip link set vb-c5 group $((0x62657275))
+    local was; was=$(host cat /sys/class/net/vb-c5/ifindex)
+    sed -i '/ c9:/d' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(host cat /sys/class/net/vb-c5/ifindex)" "$was"
+    exits 1 host ip link show vb-c9
+    sed -i 's|^    bridge: .*|    bridges: {br0: {address: 10.100.0.1/20, nat: {interface: auto}}, br1: {address: 10.101.0.1/24}}|; /^    nat:/d' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    host ip link set vb-c5 group $((0x62657275))
+    sed -i 's|, br1: {address: 10.101.0.1/24}||' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 1 host ip link show br1
+    assert_eq "$(host cat /sys/class/net/vb-c5/ifindex)" "$was"
+    exits 0 berth run c5 -- ping -c1 -W2 c6
+}

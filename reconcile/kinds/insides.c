@@ -4,6 +4,7 @@
 #include "reconcile/again.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
+#include "reconcile/thread.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -74,7 +75,8 @@ static int more_threads(struct rec_insides *all, long busy, struct rec_error *er
         size_t next = atomic_load(&all->next), left = next < all->n_todo ? all->n_todo - next : 0;
         if (!left || (all->threads && (left < MANY || (long)all->threads >= spare)))
             break;
-        int r = pthread_create(&all->thread[all->threads], NULL, wander, all);
+        pthread_t *t = &all->thread[all->threads];
+        int r = all->threads ? pthread_create(t, NULL, wander, all) : rec_thread(t, wander, all);
         if (r && !all->threads)
             return rec_fail(err, r, "cannot start a thread to look into namespaces: %s", strerror(r));
         if (r)
@@ -90,6 +92,16 @@ static int start(struct rec_insides *all, bool brief, long busy, struct rec_erro
     return more_threads(all, busy, err);
 }
 
+/* Sorted. Those of a few containers are asked for by name, whether there or not: there may be thousands of others. */
+static int list_names(struct rec_run *run, char ***names, size_t *n, struct rec_error *err)
+{
+    if (!run->again)
+        return rec_dir_list(run->arena, NET_NETNS_DIR, names, n, err);
+    *names = (char **)run->again->names;
+    *n = run->again->n;
+    return 0;
+}
+
 int rec_insides_begin(struct rec_run *run, struct rec_error *err)
 {
     char **names = NULL;
@@ -97,7 +109,7 @@ int rec_insides_begin(struct rec_run *run, struct rec_error *err)
     int dir, r = rec_netns_dir(run, false, &dir, err);
     rec_insides_free(run);
     if (!r)
-        r = rec_dir_list(run->arena, NET_NETNS_DIR, &names, &n, err);
+        r = list_names(run, &names, &n, err);
     if (r && r != -ENOENT)
         return r;
     struct rec_insides *all = run->insides = calloc(1, sizeof *all);
@@ -105,11 +117,10 @@ int rec_insides_begin(struct rec_run *run, struct rec_error *err)
     if (!list || !(all->todo = calloc(n + 1, sizeof *all->todo)))
         return rec_fail(err, ENOMEM, "out of memory");
     all->dir = run->netns_dir;
-    for (size_t i = 0; i < n; i++)
-        if (rec_again_touched(run->again, names[i])) {
-            list[all->n].name = names[i];
-            all->todo[all->n_todo++] = &list[all->n++];
-        }
+    for (size_t i = 0; i < n; i++) {
+        list[all->n].name = names[i];
+        all->todo[all->n_todo++] = &list[all->n++];
+    }
     return start(all, true, 1, err);
 }
 

@@ -4,6 +4,7 @@
  * name, which end with the process and take their pairs along. Removal marks verified links with a group of its own and deletes that
  * group: one synchronous deletion instead of one each. */
 #include "reconcile/kinds.h"
+#include "reconcile/thread.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -430,7 +431,7 @@ int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n
     r.n = inner;
     pthread_t thread;
     if (inner) {
-        rc = pthread_create(&thread, NULL, maker, &r);
+        rc = rec_thread(&thread, maker, &r);
         if (rc) {
             rec_fail(&e, rc, "cannot start a thread to make namespaces: %s", strerror(rc));
             fail(&g, steps[0], &e);

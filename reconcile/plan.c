@@ -150,6 +150,13 @@ static int compare(struct planner *p, struct differ *d)
     return d->failed ? -ENOMEM : 0;
 }
 
+bool rec_item_differs(struct rec_run *run, const struct rec_item *have, const struct rec_item *want)
+{
+    struct planner p = {.run = run};
+    struct differ d = {.a = run->arena, .kind = rec_kinds[want->kind], .from = have, .to = want};
+    return compare(&p, &d) || d.n;
+}
+
 const char *rec_item_object(struct spec_arena *a, const struct rec_item *i)
 {
     const char *kind = rec_kinds[i->kind]->name;

@@ -54,6 +54,8 @@ struct rec_plan {
 int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec_state *to,
              bool (*only)(void *arg, const struct rec_item *i), void *arg, struct rec_plan **out, struct rec_error *err);
 /* Where in the plan a step stands: groups of equal rank are applied together (order.c). */
+/* Would a plan change `have` so as to become `want`, both of one kind; also where memory is out. */
+bool rec_item_differs(struct rec_run *run, const struct rec_item *have, const struct rec_item *want);
 int rec_step_rank(const struct rec_step *s);
 extern const int rec_finish_rank;        /* steps of a higher rank come after the kinds' finish */
 void rec_plan_sort(struct rec_plan *p);

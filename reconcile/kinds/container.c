@@ -59,6 +59,11 @@ struct found {
     struct rec_item   netns, port;
 };
 
+static int no_memory(struct rec_error *err)
+{
+    return rec_fail(err, ENOMEM, "out of memory");
+}
+
 /* Of several default routes ours is the one; else one that ours could not be added beside; else any. */
 static void take_route(struct rec_port *p, const struct net_route *r, int eth0)
 {
@@ -103,7 +108,7 @@ static int take_inside(struct spec_arena *a, struct found *f, const struct net_i
     return 0;
 }
 
-/* One item of kind port from its two ends, either of which may be missing. */
+/* One item of kind port from its two ends, either of which may be missing; also once more, when more is known of the host's. */
 static void pair_ends(struct rec_run *run, struct found *f, const struct net_link *l)
 {
     struct rec_port *p = &f->port.port;
@@ -131,31 +136,43 @@ static void pair_ends(struct rec_run *run, struct found *f, const struct net_lin
     f->port.stated = (1u << REC_PORT_GATEWAY) * 2 - 1;
 }
 
+/* It is going to be changed: it must be ours for that, and what was taken for granted must be so. */
+static bool needs_closer_look(struct rec_run *run, const struct found *f, const struct net_link *l, const struct rec_item *w)
+{
+    return l && w && run->links->brief && (!f->netns.netns.lo_up || rec_item_differs(run, &f->port, w));
+}
+
 static int add_port(struct rec_run *run, struct found *f, const char *container, const char *link, const struct rec_state *wanted,
-                    struct rec_state *out)
+                    struct rec_state *out, struct rec_error *err)
 {
     const struct net_link *l = rec_link_named(run->links, link);
     const struct net_link *alt = l ? NULL : rec_link_altnamed(run->links, link);
-    if (l)
-        run->links->paired[l - run->links->link] = true;
-    pair_ends(run, f, l);
     const struct rec_item *w = rec_state_find(wanted, REC_PORT, container);
-    if (w && f->port.port.whole && w->stated & 1u << REC_PORT_MTU && w->port.mtu >= IPV6_MIN_MTU && f->port.port.mtu < IPV6_MIN_MTU)
-        f->port.port.autoconf = true;       /* IPv6 comes back with such an mtu, and what the kernel does by itself with it */
     f->port.kind = REC_PORT;
     f->port.key = f->port.container = container;
     f->port.port.link = link;
+    if (l)
+        run->links->paired[l - run->links->link] = true;
+    pair_ends(run, f, l);
+    if (needs_closer_look(run, f, l, w)) {
+        int r = rec_link_closer(run, link, err);
+        if (r)
+            return r;
+        pair_ends(run, f, l);
+    }
+    if (w && f->port.port.whole && w->stated & 1u << REC_PORT_MTU && w->port.mtu >= IPV6_MIN_MTU && f->port.port.mtu < IPV6_MIN_MTU)
+        f->port.port.autoconf = true;       /* IPv6 comes back with such an mtu, and what the kernel does by itself with it */
     if (alt && w) {
         f->port.port.taken = spec_arena_printf(out->arena, "'%s' is an alternative name of link %s", link, alt->name);
         f->port.ours = false;
     } else if (!l && !f->has_eth0) {
         return 0;
     }
-    return rec_state_push(out, &f->port);
+    return rec_state_push(out, &f->port) ? no_memory(err) : 0;
 }
 
 /* Ports of ours whose namespace has no name (any more), and what stands where a wanted port's link would go. */
-static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out)
+static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
     const struct rec_links *links = run->links;
     for (size_t i = 0; i < wanted->n; i++) {
@@ -168,8 +185,9 @@ static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted,
         if (!rec_link_named(links, w->port.link) && !rec_link_altnamed(links, w->port.link))
             continue;
         struct found *f = spec_arena_alloc(out->arena, sizeof *f);
-        if (!f || add_port(run, f, w->container, w->port.link, wanted, out))
-            return -ENOMEM;
+        int r = f ? add_port(run, f, w->container, w->port.link, wanted, out, err) : no_memory(err);
+        if (r)
+            return r;
     }
     for (size_t i = 0; i < links->n; i++) {
         const struct net_link *l = &links->link[i];
@@ -177,14 +195,15 @@ static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted,
             continue;
         struct found *f = spec_arena_alloc(out->arena, sizeof *f);
         char *name = spec_arena_strdup(out->arena, l->name);
-        if (!f || !name || add_port(run, f, strncmp(name, "vb-", 3) ? name : name + 3, name, wanted, out))
-            return -ENOMEM;
+        int r = f && name ? add_port(run, f, strncmp(name, "vb-", 3) ? name : name + 3, name, wanted, out, err) : no_memory(err);
+        if (r)
+            return r;
     }
     return 0;
 }
 
 /* What is not read again is as it was. */
-static int keep_untouched(struct rec_run *run, struct rec_state *out)
+static int keep_untouched(struct rec_run *run, struct rec_state *out, struct rec_error *err)
 {
     const struct rec_state *before = run->again ? run->again->before : NULL;
     for (size_t i = 0; before && i < before->n; i++) {
@@ -195,12 +214,13 @@ static int keep_untouched(struct rec_run *run, struct rec_state *out)
         if (l)
             run->links->paired[l - run->links->link] = true;
         if (rec_state_push(out, it))
-            return -ENOMEM;
+            return no_memory(err);
     }
     return 0;
 }
 
-static int add_netns(struct rec_run *run, const struct rec_inside *i, const struct rec_state *wanted, struct rec_state *out)
+static int add_netns(struct rec_run *run, const struct rec_inside *i, const struct rec_state *wanted, struct rec_state *out,
+                     struct rec_error *err)
 {
     const struct rec_item *w = rec_state_find(wanted, REC_NETNS, i->name);
     const struct rec_item *wp = rec_state_find(wanted, REC_PORT, i->name);
@@ -208,23 +228,25 @@ static int add_netns(struct rec_run *run, const struct rec_inside *i, const stru
         return 0;
     struct found *f = spec_arena_alloc(out->arena, sizeof *f);
     if (!f)
-        return -ENOMEM;
+        return no_memory(err);
     f->netns.kind = REC_NETNS;
     f->netns.key = f->netns.container = i->name;
     if (!i->there) {
         f->netns.netns.taken = true;
-        return rec_state_push(out, &f->netns);
+        return rec_state_push(out, &f->netns) ? no_memory(err) : 0;
     }
     char link[16];
     spec_link_name(i->name, link);
     const struct net_link *l = rec_link_named(run->links, link);
     if (take_inside(out->arena, f, &i->in))
-        return -ENOMEM;
+        return no_memory(err);
     if (!f->marked && !w && !(l && rec_group_ours(l->group)))
         return 0;           /* somebody else's */
     f->netns.stated = 1u << REC_NETNS_LO;
     char *name = spec_arena_strdup(out->arena, link);
-    return !name || rec_state_push(out, &f->netns) || add_port(run, f, i->name, wp ? wp->port.link : name, wanted, out) ? -ENOMEM : 0;
+    if (!name || rec_state_push(out, &f->netns))
+        return no_memory(err);
+    return add_port(run, f, i->name, wp ? wp->port.link : name, wanted, out, err);
 }
 
 static int read_netns(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
@@ -234,11 +256,11 @@ static int read_netns(struct rec_run *run, const struct rec_state *wanted, struc
     int r = rec_insides_await(run, &list, &n, err);
     if (r)
         return r;
-    r = keep_untouched(run, out);
+    r = keep_untouched(run, out, err);
     for (size_t i = 0; i < n && !r; i++)
-        r = add_netns(run, &list[i], wanted, out);
+        r = add_netns(run, &list[i], wanted, out, err);
     rec_state_sort(out);
-    return r || read_loose_ports(run, wanted, out) ? rec_fail(err, ENOMEM, "out of memory") : 0;
+    return r ? r : read_loose_ports(run, wanted, out, err);
 }
 
 static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,

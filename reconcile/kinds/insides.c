@@ -76,7 +76,7 @@ static int more_threads(struct rec_insides *all, long busy, struct rec_error *er
         if (!left || (all->threads && (left < MANY || (long)all->threads >= spare)))
             break;
         pthread_t *t = &all->thread[all->threads];
-        int r = all->threads ? pthread_create(t, NULL, wander, all) : rec_thread(t, wander, all);
+        int r = busy ? rec_thread(t, wander, all) : pthread_create(t, NULL, wander, all);  /* else the creator makes room for it */
         if (r && !all->threads)
             return rec_fail(err, r, "cannot start a thread to look into namespaces: %s", strerror(r));
         if (r)

@@ -19,7 +19,8 @@ struct rec_inside {
 };
 /* Begin to read all of them, or those of run->again alone. 0 also where there are none. */
 int  rec_insides_begin(struct rec_run *run, struct rec_error *err);
-/* All are read; begun now if they were not. run->links has been read: what the host's end of a brief one gainsays is read in full. */
+/* All are read; begun now if they were not. run->links has been read: what the host's end of a brief one gainsays is read in full, and so
+ * are the links themselves (rec_links_whole) where they were read in brief. */
 int  rec_insides_await(struct rec_run *run, struct rec_inside **list, size_t *n, struct rec_error *err);
 /* Of those that are being read, by name alone: `container` is one; all of them are wanted. */
 bool rec_insides_has(const struct rec_run *run, const char *container);

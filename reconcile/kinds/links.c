@@ -2,8 +2,8 @@
  * Of a thousand ports a whole dump costs more than all else that the host is asked for (for each the kernel looks through a list of all
  * namespaces), and what it tells beyond a dump of ports is who owns them. So where each port is of a name that is wanted, and bears the
  * MAC that berth gave that port when it made it, that is taken for the mark; a single one that is or bears anything else, and all are
- * read in whole, as they are before any link is taken away. Unseen until then: a group that somebody changed, and an addrgen mode that
- * has made no address yet. */
+ * read in whole. A port that is about to be changed is looked at more closely before that is planned. Of those where nothing else
+ * differs two things are not seen: a group that somebody changed, and an addrgen mode that has made no address yet. */
 #include "reconcile/kinds/links.h"
 #include "reconcile/again.h"
 #include "reconcile/kinds/insides.h"
@@ -149,15 +149,21 @@ static bool is_missing(struct net_port *p, const char *name)
     return net_link_get(p, name, 0, &l, NULL) == -ENODEV;
 }
 
-/* Is all that a dump of ports has left out known all the same: each port is one that is wanted, of a container whose namespace is there,
- * and no link can be the slave of something else. */
-static bool brief_will_do(const struct rec_run *run, struct rec_links *s, struct net_port *p, const struct rec_state *wanted)
+/* Two dumps are no snapshot: what came or went between them may be there twice. */
+static bool any_twice(const struct rec_links *s)
 {
-    size_t ports = 0, met = 0, missing = 0;
-    bool loopback = false;
+    for (size_t i = 1; i < s->n; i++)
+        if (s->link[s->by_index[i]].index == s->link[s->by_index[i - 1]].index)
+            return true;
+    return false;
+}
+
+/* Nobody here has slaves, but bridges; and no port has an address. */
+static bool bridges_alone(const struct rec_links *s)
+{
+    bool loopback = false;      /* a kernel before 5.15 tells no link without a master */
     for (size_t i = 0; i < s->n; i++) {
         const struct net_link *l = &s->link[i];
-        ports += l->port;
         loopback |= (l->flags & IFF_LOOPBACK) != 0;
         if (l->flags & IFF_MASTER || !strcmp(l->kind, "team") || !strcmp(l->kind, "hsr") || !strcmp(l->kind, "batadv") ||
             !strcmp(l->kind, "openvswitch"))
@@ -168,13 +174,28 @@ static bool brief_will_do(const struct rec_run *run, struct rec_links *s, struct
         if (!l || l->port)
             return false;
     }
+    return loopback;
+}
+
+/* Where each port is one that is wanted, of a container whose namespace is there: they are given the mark that they are taken to have.
+ * False: that cannot be said. */
+static bool take_for_ours(const struct rec_run *run, struct rec_links *s, struct net_port *p, const struct rec_state *wanted)
+{
+    const char *missing[MOST_MISSING];
+    size_t ports = 0, met = 0, n_missing = 0;
+    for (size_t i = 0; i < s->n; i++)
+        ports += s->link[i].port;
     for (size_t i = 0; i < wanted->n; i++) {
         const struct rec_item *w = wanted->items[i];
-        const struct net_link *found = w->kind == REC_PORT ? rec_link_named(s, w->port.link) : NULL;
-        if (w->kind == REC_PORT && !found && (++missing > MOST_MISSING || !is_missing(p, w->port.link)))
-            return false;
-        if (!found)
+        if (w->kind != REC_PORT)
             continue;
+        const struct net_link *found = rec_link_named(s, w->port.link);
+        if (!found && n_missing == MOST_MISSING)
+            return false;
+        if (!found) {
+            missing[n_missing++] = w->port.link;
+            continue;
+        }
         struct net_link *l = &s->link[found - s->link];
         if (!l->port || !l->has_mac || memcmp(l->mac, w->port.host_mac, 6) || !rec_insides_has(run, w->container))
             return false;
@@ -182,7 +203,10 @@ static bool brief_will_do(const struct rec_run *run, struct rec_links *s, struct
         strcpy(l->kind, "veth");
         met++;
     }
-    return loopback && ports == met && rec_insides_wanted(run, wanted);
+    for (size_t i = 0; i < n_missing; i++)
+        if (!is_missing(p, missing[i]))
+            return false;
+    return ports == met && rec_insides_wanted(run, wanted);
 }
 
 static int read_addresses(struct rec_links *s, struct net_port *p, struct net_error *e)
@@ -194,8 +218,16 @@ static int read_addresses(struct rec_links *s, struct net_port *p, struct net_er
 static int read_whole(struct rec_links *s, struct net_port *p, struct net_error *e)
 {
     s->n = s->n_alt = 0;
-    s->brief = false;
     return net_link_dump(p, take_link, take_altname, forget_links, s, e);
+}
+
+/* In brief. False: not so, or not enough; the whole reading then says what is wrong, if anything is. */
+static bool read_ports(const struct rec_run *run, struct rec_links *s, struct net_port *p, const struct rec_state *wanted)
+{
+    struct net_error e;
+    s->n = s->n_alt = 0;
+    return !net_link_dump_ports(p, take_link, take_altname, forget_links, s, &e) && !read_addresses(s, p, &e) && !arrange(s, NULL) &&
+           !any_twice(s) && bridges_alone(s) && take_for_ours(run, s, p, wanted);
 }
 
 int rec_links_whole(struct rec_run *run, struct rec_error *err)
@@ -208,7 +240,25 @@ int rec_links_whole(struct rec_run *run, struct rec_error *err)
     if (r)
         return r;
     r = read_whole(run->links, net_batch_port(b), &e);
+    run->links->brief = false;
     return r ? rec_fail_net(err, &e) : arrange(run->links, err);
+}
+
+int rec_link_closer(struct rec_run *run, const char *name, struct rec_error *err)
+{
+    struct net_batch *b;
+    struct net_error e;
+    struct net_link now;
+    const struct net_link *was = rec_link_named(run->links, name);
+    int r = was ? rec_net(run, &b, err) : 0;
+    if (r || !was)
+        return r;
+    r = net_link_get(net_batch_port(b), NULL, was->index, &now, &e);
+    if (r && r != -ENODEV)
+        return rec_fail_net(err, &e);
+    if (!r && !strcmp(now.name, name))
+        run->links->link[was - run->links->link] = now;
+    return 0;
 }
 
 int rec_links_read(struct rec_run *run, const struct rec_state *wanted, struct rec_error *err)
@@ -228,15 +278,14 @@ int rec_links_read(struct rec_run *run, const struct rec_state *wanted, struct r
             r = read_addresses(s, p, &e);
         return r ? rec_fail_net(err, &e) : arrange(s, err);
     }
-    s->n = s->n_alt = 0;
-    s->brief = run->insides && count_ports(wanted) >= MANY_PORTS;
-    r = s->brief ? net_link_dump_ports(p, take_link, take_altname, forget_links, s, &e) : read_whole(s, p, &e);
+    /* What is to be taken over is asked for its group. */
+    s->brief = run->insides && !run->opt.adopt && count_ports(wanted) >= MANY_PORTS && read_ports(run, s, p, wanted);
+    if (s->brief)
+        return 0;
+    r = read_whole(s, p, &e);
     if (!r)
         r = read_addresses(s, p, &e);
-    if (r)
-        return rec_fail_net(err, &e);
-    r = arrange(s, err);
-    return r || !s->brief || brief_will_do(run, s, p, wanted) ? r : rec_links_whole(run, err);
+    return r ? rec_fail_net(err, &e) : arrange(s, err);
 }
 
 void rec_links_free(struct rec_links *l)

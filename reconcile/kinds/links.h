@@ -17,10 +17,14 @@ struct rec_links {
     size_t              n_address, room_address;
     bool                brief;                  /* of ports, only what a bridge tells; slaves of what is no bridge are missing */
 };
-/* Brief where many ports are wanted, and all that is there are these and look as they should; else, and with `wanted` NULL, whole. */
+/* Brief where many ports are wanted, and all that is there are these and look as they should; else, and with `wanted` NULL, whole. One
+ * port that is not of berth's making (or of a version that gave it no MAC) is enough for that. */
 int  rec_links_read(struct rec_run *run, const struct rec_state *wanted, struct rec_error *err);
-/* Again and whole, if they were read in brief: whoever takes a link away, or must know of one that is not ours, sees all of them. */
+/* Again and whole, if they were read in brief: for whoever takes links away, or must know of those that are not ours. Links that were found
+ * before are forgotten. */
 int  rec_links_whole(struct rec_run *run, struct rec_error *err);
+/* Link `name`, which was read in brief, as a whole reading has it; left as it is where it has become another one meanwhile. */
+int  rec_link_closer(struct rec_run *run, const char *name, struct rec_error *err);
 void rec_links_free(struct rec_links *l);
 const struct net_link *rec_link_named(const struct rec_links *l, const char *name);
 const struct net_link *rec_link_indexed(const struct rec_links *l, int index);

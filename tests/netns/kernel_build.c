@@ -228,6 +228,14 @@ int main(void)
     CHECK(v1 && v1->hairpin && v1->group == 190 && v1->link_netnsid >= 0 && (v1->flags & IFF_UP));
     if (has_ipv6())
         CHECK(v1->addrgen == IN6_ADDR_GEN_MODE_NONE);
+    /* and so are ports and links without a master by themselves, but for what only a whole dump tells */
+    struct found g = {0};
+    DO(net_link_dump_ports(net_batch_port(b), found_link, found_altname, NULL, &g, err));
+    const struct net_link *p1 = find(&g, "vc1");
+    CHECK(g.n == f.n && g.altnames == 1 && find(&g, "lo") && !find(&g, "lo")->port);
+    CHECK(find(&g, "br0") && !strcmp(find(&g, "br0")->kind, "bridge") && find(&g, "br0")->group == find(&f, "br0")->group);
+    CHECK(p1 && p1->index == v1->index && p1->master == bridge && p1->port && p1->hairpin && p1->link == 2 && p1->flags == v1->flags &&
+          p1->mtu == v1->mtu && p1->has_mac && !memcmp(p1->mac, v1->mac, 6));
     int addresses = 0, routes[2] = {0};
     DO(net_address_dump(net_batch_port(b), count_address, NULL, &addresses, err));
     CHECK(addresses == 1 + has_ipv6());

@@ -86,6 +86,15 @@ same_plan() {
     assert_eq "$(jq -S '{steps, conflicts}' <<<"$output")" "$brief" "not what a whole reading tells"
 }
 
+@test "many ports in good order are read by their bridge, and no link one by one" {
+    many 70
+    exits 0 berth apply "$SPEC"
+    ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0} exits 0 host strace -f -qq -s 4096 -e trace=sendto -o /run/trace -- "$BERTH" plan -e "$SPEC"
+    host grep -q "RTM_GETLINK.*NLM_F_DUMP.*AF_BRIDGE" /run/trace
+    exits 1 host_sh 'grep "RTM_GETLINK.*NLM_F_DUMP" /run/trace | grep -v "AF_INET6\|AF_BRIDGE\|IFLA_MASTER"'
+    exits 1 host grep "IFLA_IFNAME" /run/trace
+}
+
 @test "among many ports each difference is told as when everything is read, and mended" {
     many 70
     exits 0 berth apply "$SPEC"
@@ -104,6 +113,15 @@ same_plan() {
     wait_for host_sh '! ip link show vb-c5'
     same_plan "netns c5,port c5 (vb-c5)"
     exits 0 berth apply "$SPEC"
+    # What is not seen as long as nothing else differs is seen with it.
+    for drift in 'ip link set vb-c5 group 0x62657275 down' 'ip link set vb-c5 addrgenmode eui64; ip -n c5 address flush dev eth0' \
+                 'ip link set vb-c5 group 0x62657275; ip -n c5 link set lo down'; do
+        host_sh "$drift"
+        told
+        [[ $(json '[.steps[].object] | join(",")') =~ ^(netns c5,)?port\ c5\ \(vb-c5\)$ ]] || fail "after: $drift: $output"
+        exits 0 berth apply "$SPEC"
+        same_plan ""
+    done
     # Whose MAC it has is nobody's wish: but then that port's mark is looked at.
     host ip link set vb-c5 address 02:00:00:00:00:05
     same_plan ""
@@ -144,6 +162,13 @@ same_plan() {
     cp "$BATS_TEST_TMPDIR/all.yaml" "$SPEC"
     host_sh 'kill $(cat /run/sleeper)'
     exits 0 berth apply "$SPEC"
+    # Its mark is gone: nothing of it is changed until it is taken over.
+    host ip link set vb-c5 group 0 down
+    exits 4 berth apply "$SPEC"
+    assert_eq "$(host cat /sys/class/net/vb-c5/operstate)" down
+    host ip link set vb-c5 up
+    exits 0 berth apply --adopt "$SPEC"
+    assert_eq "$(host cat /sys/class/net/vb-c5/netdev_group)" $((0x62657274))
     # A port of somebody else's in our bridge.
     host_sh 'ip link add zz type veth peer name zz1; ip link set zz master br0'
     told

@@ -6,6 +6,7 @@
 #include "reconcile/runtimes/nixos.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { AT_ONCE = 4, BUILD_MS = 3600000, EVAL_MS = 600000, NIX_WORDS = 1100 };
+enum { AT_ONCE = 4, BUILD_MS = 3600000, EVAL_MS = 600000, NIX_WORDS = 1100, BUSY_TRIES = 50, BUSY_MS = 100 };
 
 /* What one container's system comes to. */
 struct job {
@@ -44,6 +45,8 @@ static const char *nix_path(struct spec_arena *a)
 /* git refuses a repository of another user's; who may own this one was asked when the spec was read out of it. */
 static const char *const trusting[] = {"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"};
 
+/* Its database may be busy with others' work for longer than nix itself is patient, and nothing tells when it is not: asked again, all of
+ * it may be asked twice. */
 static int run_nix(struct spec_arena *a, bool trusted, int stop, const char *const *argv, int deadline_ms, struct rec_proc_said *said, struct rec_error *err)
 {
     const char *env[5], *path = nix_path(a);
@@ -54,7 +57,12 @@ static int run_nix(struct spec_arena *a, bool trusted, int stop, const char *con
         env[n++] = path;
     env[n] = NULL;
     struct rec_proc_call call = {.argv = argv, .env = env, .deadline_ms = deadline_ms, .stop = stop};
-    return rec_proc_call(a, &call, said, err);
+    for (int tries = 0;; tries++) {
+        int r = rec_proc_call(a, &call, said, err);
+        if (r || !said->status || tries == BUSY_TRIES || !strstr(said->err, "SQLite database") || !strstr(said->err, "is busy"))
+            return r;
+        poll(&(struct pollfd){.fd = stop, .events = POLLIN}, stop >= 0, BUSY_MS);
+    }
 }
 
 /* The system of a configuration as nixos-container makes it. What the spec says is a value there, never a part of the expression: a path

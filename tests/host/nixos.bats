@@ -691,6 +691,22 @@ from_configuration() {
     refute_match "$stderr" 'building|failed . of'
 }
 
+@test "a store that others keep busy for a moment is asked again" {
+    spec_of 10.100.0.10
+    on sh -c 'mv /usr/bin/nix /usr/bin/nix.real; cat >/usr/bin/nix; chmod 755 /usr/bin/nix' <<'END'
+#!/bin/bash
+if [ ! -e /run/busy2 ]; then
+    if [ -e /run/busy1 ]; then : >/run/busy2; fi
+    : >/run/busy1
+    echo "error: SQLite database '/nix/var/nix/db/db.sqlite' is busy" >&2
+    exit 1
+fi
+exec -a "$0" /usr/bin/nix.real "$@"
+END
+    exits 0 on berth apply $S
+    on test -e /run/busy2
+}
+
 @test "of what nix says the cause is told, line by line" {
     # What nix from 2.14 on would say, where the system is evaluated.
     on sh -c 'mv /usr/bin/nix /usr/bin/nix.real; cat >/usr/bin/nix; chmod 755 /usr/bin/nix' <<'END'

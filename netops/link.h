@@ -33,7 +33,7 @@ int net_link_dump(struct net_port *p, net_link_fn each, int (*altname)(void *arg
                   void (*restart)(void *arg), void *arg, struct net_error *err);
 /* Ports of bridges, and links without a master, in two dumps: where ports are many this costs a fifth. Left out are slaves of what is no
  * bridge; of a port, group, kind and addrgen are not told (IFLA_PROTINFO is what AF_BRIDGE is about: net/bridge/br_netlink.c). A kernel
- * before 5.15 tells no link without a master, not even `lo`. */
+ * that cannot ask for "no master" (link_master_filtered in net/core/rtnetlink.c) tells none of the others, not even `lo`. */
 int net_link_dump_ports(struct net_port *p, net_link_fn each, int (*altname)(void *arg, const struct net_altname *a),
                         void (*restart)(void *arg), void *arg, struct net_error *err);
 /* One link by name (index 0) or index (name NULL). -ENODEV when there is none. */

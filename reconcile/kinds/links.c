@@ -161,7 +161,7 @@ static bool any_twice(const struct rec_links *s)
 /* Nobody here has slaves, but bridges; and no port has an address. */
 static bool bridges_alone(const struct rec_links *s)
 {
-    bool loopback = false;      /* a kernel before 5.15 tells no link without a master */
+    bool loopback = false;      /* not told by a kernel that does not know "no master" */
     for (size_t i = 0; i < s->n; i++) {
         const struct net_link *l = &s->link[i];
         loopback |= (l->flags & IFF_LOOPBACK) != 0;

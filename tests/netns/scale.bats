@@ -86,6 +86,14 @@ same_plan() {
     assert_eq "$(jq -S '{steps, conflicts}' <<<"$output")" "$brief" "not what a whole reading tells"
 }
 
+# c5's port by ip's account, and reached.
+as_made() {
+    assert_eq "$(host ip -j -d link show vb-c5 | jq -r '.[0] | "\(.master) \(.group) \(.inet6_addr_gen_mode) \(.linkinfo.info_slave_data.hairpin)"')" \
+        "br0 $((0x62657274)) none true"
+    assert_eq "$(host ip -n c5 -j address show eth0 | jq -r '.[0].addr_info | map("\(.local)/\(.prefixlen)") | join(" ")')" 10.100.1.6/20
+    host ping -q -c1 -W2 10.100.1.6 >/dev/null
+}
+
 @test "many ports in good order are read by their bridge, and no link one by one" {
     many 70
     exits 0 berth apply "$SPEC"
@@ -114,6 +122,7 @@ same_plan() {
         same_plan "port c5 (vb-c5)" || fail "after: $drift"
         exits 0 berth apply "$SPEC"
         same_plan ""
+        as_made
     done
     host ip netns del c5
     wait_for host_sh '! ip link show vb-c5'
@@ -127,6 +136,7 @@ same_plan() {
         [[ $(json '[.steps[].object] | join(",")') =~ ^(netns c5,)?port\ c5\ \(vb-c5\)$ ]] || fail "after: $drift: $output"
         exits 0 berth apply "$SPEC"
         same_plan ""
+        as_made
     done
     # Whose MAC it has is nobody's wish: but then that port's mark is looked at.
     host ip link set vb-c5 address 02:00:00:00:00:05

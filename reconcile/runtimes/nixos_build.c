@@ -14,9 +14,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { AT_ONCE = 4, BUILD_MS = 3600000, EVAL_MS = 600000, NIX_WORDS = 1100, BUSY_TRIES = 50, BUSY_MS = 100 };
+enum { AT_ONCE = 4, BUILD_MS = 3600000, EVAL_MS = 600000, NIX_WORDS = 1100, BUSY_SECONDS = 5, BUSY_MS = 100 };
 
 /* What one container's system comes to. */
 struct job {
@@ -45,8 +46,22 @@ static const char *nix_path(struct spec_arena *a)
 /* git refuses a repository of another user's; who may own this one was asked when the spec was read out of it. */
 static const char *const trusting[] = {"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"};
 
-/* Its database may be busy with others' work for longer than nix itself is patient, and nothing tells when it is not: asked again, all of
- * it may be asked twice. */
+static time_t seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec;
+}
+
+static bool is_busy(const char *said)
+{
+    const char *at = strstr(said, "SQLite database '");
+    const char *end = at ? strstr(at, "' is busy") : NULL;
+    return end && !memchr(at, '\n', (size_t)(end - at));
+}
+
+/* Its database may be busy with others' work for longer than nix itself is patient, and nothing tells when it is not. Asked again for some
+ * seconds from the first such answer on: what takes long, and only says that it was busy, is done once more and not for ever. */
 static int run_nix(struct spec_arena *a, bool trusted, int stop, const char *const *argv, int deadline_ms, struct rec_proc_said *said, struct rec_error *err)
 {
     const char *env[5], *path = nix_path(a);
@@ -57,10 +72,13 @@ static int run_nix(struct spec_arena *a, bool trusted, int stop, const char *con
         env[n++] = path;
     env[n] = NULL;
     struct rec_proc_call call = {.argv = argv, .env = env, .deadline_ms = deadline_ms, .stop = stop};
-    for (int tries = 0;; tries++) {
+    for (time_t first = 0;;) {
         int r = rec_proc_call(a, &call, said, err);
-        if (r || !said->status || tries == BUSY_TRIES || !strstr(said->err, "SQLite database") || !strstr(said->err, "is busy"))
+        time_t now = seconds();
+        if (r || !said->status || !is_busy(said->err) || (first && now - first >= BUSY_SECONDS))
             return r;
+        if (!first)
+            first = now;
         poll(&(struct pollfd){.fd = stop, .events = POLLIN}, stop >= 0, BUSY_MS);
     }
 }

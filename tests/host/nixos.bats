@@ -705,6 +705,12 @@ exec -a "$0" /usr/bin/nix.real "$@"
 END
     exits 0 on berth apply $S
     on test -e /run/busy2
+    # For ever: told in the end, and nothing was changed.
+    on sed -i 's/^if .*busy2.*/if :; then/; s/: >.run.busy1/echo asked >>\/run\/asked/' /usr/bin/nix
+    flake stamp < <(printf two)
+    exits 1 on timeout 60 "$BERTH" apply $S
+    assert_match "$stderr" "SQLite database '/nix/var/nix/db/db.sqlite' is busy"
+    (($(on grep -c asked /run/asked) > 5))
 }
 
 @test "of what nix says the cause is told, line by line" {

@@ -11,6 +11,7 @@
 #include "reconcile/self.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
@@ -82,6 +83,16 @@ static bool own_userns(pid_t pid)
     return !stat(path, &a) && !stat("/proc/self/ns/user", &b) && a.st_ino == b.st_ino;
 }
 
+/* setns keeps the host's ids, which the container's user namespace does not map: files made with them belong to nobody. The kernel
+ * forgets the death signal and the dumpable flag when ids change (prctl(2)). */
+static void become_root_inside(void)
+{
+    if (setgroups(0, NULL) || setresgid(0, 0, 0) || setresuid(0, 0, 0))
+        complain("become root in the container");
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_DUMPABLE, 0);
+}
+
 static void enter_leader(const struct inside *in)
 {
     int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
@@ -92,10 +103,13 @@ static void enter_leader(const struct inside *in)
         if (fd >= 0)
             close(fd);
     }
-    if (!own_userns(in->leader.pid))
+    bool other_user = !own_userns(in->leader.pid);
+    if (other_user)
         flags |= CLONE_NEWUSER;
     if (setns(in->leader.pidfd, flags))
         complain("enter the container");
+    if (other_user)
+        become_root_inside();
 }
 
 /* What the leader may never have, we give up too. */

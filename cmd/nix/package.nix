@@ -1,4 +1,4 @@
-{ lib, stdenv, cmake, pkg-config, libyaml, libmnl, libnftnl, jansson, libgit2, libarchive, nettle }:
+{ lib, stdenv, cmake, pkg-config, libyaml, libmnl, libnftnl, jansson, libgit2, libarchive, libseccomp, nettle }:
 
 stdenv.mkDerivation {
   pname = "berth";
@@ -7,7 +7,7 @@ stdenv.mkDerivation {
   src = ../..;
 
   nativeBuildInputs = [ cmake pkg-config ];
-  buildInputs = [ libyaml libmnl libnftnl jansson libgit2 libarchive nettle ];
+  buildInputs = [ libyaml libmnl libnftnl jansson libgit2 libarchive libseccomp nettle ];
   cmakeFlags = [ "-DBUILD_TESTING=OFF" "-DBERTH_STATIC_LIBS=OFF" "-DCMAKE_BUILD_TYPE=RelWithDebInfo" ];
 
   meta = {

@@ -88,6 +88,8 @@ static void report(struct cmd *c, const struct cmd_converge *v, const struct rec
     else if (r->plan && (v->dry || r->plan->n || r->plan->n_conflicts || r->plan->n_notes) && !(p.quiet && p.applied))
         if (!v->asked || (r->outcome != REC_REFUSED && !good))     /* a plan that was asked about has been seen */
             cmd_render_plan_text(&c->out, &p);
+    if (c->args.quiet && !c->args.json && r->plan)
+        cmd_render_warnings(&c->err, r->plan);
     /* A plan has ended with its summary; only what an apply came to, or what went wrong, is left to tell. */
     struct cmd_out nowhere = {.fd = -1};
     if (!v->dry || !good)

@@ -446,6 +446,23 @@ static int collect_notes(struct planner *p)
     return 0;
 }
 
+int rec_plan_warn(struct rec_run *run, struct rec_plan *p, const char *object, const char *hint, const char *text)
+{
+    struct rec_note *all = spec_arena_alloc(run->arena, (p->n_notes + 1) * sizeof *all);
+    if (!all)
+        return -ENOMEM;
+    if (p->n_notes)
+        memcpy(all, p->notes, p->n_notes * sizeof *all);
+    struct rec_note n = {.object = spec_arena_strdup(run->arena, object), .text = spec_arena_strdup(run->arena, text),
+                         .hint = hint ? spec_arena_strdup(run->arena, hint) : NULL, .warning = true};
+    if (!n.object || !n.text || !n.hint != !hint)
+        return -ENOMEM;
+    all[p->n_notes] = n;
+    p->notes = all;
+    p->n_notes++;
+    return 0;
+}
+
 int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec_state *to,
              bool (*only)(void *arg, const struct rec_item *i), void *arg, struct rec_plan **out, struct rec_error *err)
 {

@@ -53,6 +53,8 @@ struct rec_plan {
 /* `only`: plan just the items for which it says true; NULL: all. */
 int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec_state *to,
              bool (*only)(void *arg, const struct rec_item *i), void *arg, struct rec_plan **out, struct rec_error *err);
+/* One more warning, found by a look at the plan itself. `hint` may be NULL. Texts are copied. */
+int rec_plan_warn(struct rec_run *run, struct rec_plan *p, const char *object, const char *hint, const char *text);
 /* Where in the plan a step stands: groups of equal rank are applied together (order.c). */
 /* Would a plan change `have` so as to become `want`, both of one kind; also where memory is out. */
 bool rec_item_differs(struct rec_run *run, const struct rec_item *have, const struct rec_item *want);

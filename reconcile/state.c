@@ -44,6 +44,18 @@ struct rec_item *rec_state_add(struct rec_state *s, enum rec_kind_id kind, const
     return i;
 }
 
+static int add_note(struct rec_state *s, const struct rec_note *n)
+{
+    if (grow(s->arena, (void **)&s->notes, s->n_notes, &s->room_notes, sizeof *s->notes))
+        return -ENOMEM;
+    struct rec_note copy = {.object = spec_arena_strdup(s->arena, n->object), .text = spec_arena_strdup(s->arena, n->text),
+                            .hint = n->hint ? spec_arena_strdup(s->arena, n->hint) : NULL, .warning = n->warning};
+    if (!copy.object || !copy.text || !copy.hint != !n->hint)
+        return -ENOMEM;
+    s->notes[s->n_notes++] = copy;
+    return 0;
+}
+
 int rec_state_note(struct rec_state *s, const char *object, const char *format, ...)
 {
     char text[512];
@@ -51,13 +63,17 @@ int rec_state_note(struct rec_state *s, const char *object, const char *format, 
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    if (grow(s->arena, (void **)&s->notes, s->n_notes, &s->room_notes, sizeof *s->notes))
-        return -ENOMEM;
-    struct rec_note n = {spec_arena_strdup(s->arena, object), spec_arena_strdup(s->arena, text)};
-    if (!n.object || !n.text)
-        return -ENOMEM;
-    s->notes[s->n_notes++] = n;
-    return 0;
+    return add_note(s, &(struct rec_note){.object = object, .text = text});
+}
+
+int rec_state_warn(struct rec_state *s, const char *object, const char *hint, const char *format, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    return add_note(s, &(struct rec_note){.object = object, .text = text, .hint = hint, .warning = true});
 }
 
 static int compare_items(const void *a, const void *b)

@@ -152,6 +152,8 @@ struct rec_item {
 
 struct rec_note {               /* seen, reported where it stands in the way, left alone */
     const char *object, *text;
+    const char *hint;           /* what to do, as a command where there is one; NULL: nothing */
+    bool        warning;        /* something that the spec asks for does not work, or harms the host */
 };
 struct rec_state {
     struct spec_arena *arena;   /* borrowed */
@@ -166,6 +168,8 @@ void rec_state_init(struct rec_state *s, struct spec_arena *a);
 struct rec_item *rec_state_add(struct rec_state *s, enum rec_kind_id kind, const char *key);
 int  rec_state_push(struct rec_state *s, struct rec_item *i);  /* an item made elsewhere */
 int  rec_state_note(struct rec_state *s, const char *object, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* A note that is a warning. `hint` may be NULL. Texts are copied. */
+int  rec_state_warn(struct rec_state *s, const char *object, const char *hint, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void rec_state_sort(struct rec_state *s);
 const struct rec_item *rec_state_find(const struct rec_state *s, enum rec_kind_id kind, const char *key);
 #endif

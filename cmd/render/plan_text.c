@@ -334,21 +334,70 @@ static void conflicts(struct cmd_out *o, const struct cmd_render_plan *p)
     cmd_put(o, "\n");
 }
 
-static void notes(struct cmd_out *o, const struct rec_plan *plan)
+static size_t count_notes(const struct rec_plan *plan, bool warnings)
 {
-    if (!plan->n_notes)
-        return;
-    cmd_style(o, CMD_BOLD);
-    cmd_put(o, "Notes:\n");
+    size_t n = 0;
+    for (size_t i = 0; i < plan->n_notes; i++)
+        n += plan->notes[i].warning == warnings;
+    return n;
+}
+
+static void note(struct cmd_out *o, const struct rec_note *one)
+{
+    cmd_put(o, "  ");
+    if (one->warning)
+        cmd_style(o, CMD_YELLOW);
+    cmd_put(o, one->warning ? "!" : "*");
     cmd_style(o, CMD_PLAIN);
-    for (size_t i = 0; i < plan->n_notes; i++) {
-        cmd_put(o, "  * ");
-        size_t n = cmd_safe(o, plan->notes[i].object);
-        cmd_put(o, ": ");
-        cmd_wrap(o, plan->notes[i].text, 6 + n, 6, CMD_WIDTH);
+    cmd_put(o, " ");
+    size_t n = cmd_safe(o, one->object);
+    cmd_put(o, ": ");
+    cmd_wrap(o, one->text, 6 + n, 6, CMD_WIDTH);
+    cmd_put(o, "\n");
+    if (!one->hint)
+        return;
+    cmd_pad(o, 6);
+    cmd_style(o, CMD_CYAN);
+    cmd_wrap(o, one->hint, 6, 6, CMD_WIDTH);
+    cmd_style(o, CMD_PLAIN);
+    cmd_put(o, "\n");
+}
+
+/* Warnings first, then what is only worth knowing. */
+void cmd_render_notes(struct cmd_out *o, const struct rec_plan *plan)
+{
+    static const char *const title[] = {"Warnings:\n", "Notes:\n"};
+    for (int pass = 0; pass < 2; pass++) {
+        bool warnings = pass == 0;
+        if (!count_notes(plan, warnings))
+            continue;
+        cmd_style(o, CMD_BOLD);
+        cmd_put(o, title[pass]);
+        cmd_style(o, CMD_PLAIN);
+        for (size_t i = 0; i < plan->n_notes; i++)
+            if (plan->notes[i].warning == warnings)
+                note(o, &plan->notes[i]);
         cmd_put(o, "\n");
     }
-    cmd_put(o, "\n");
+}
+
+void cmd_render_warnings(struct cmd_out *o, const struct rec_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_notes; i++) {
+        const struct rec_note *n = &plan->notes[i];
+        if (!n->warning)
+            continue;
+        cmd_put(o, "berth: warning: ");
+        cmd_safe(o, n->object);
+        cmd_put(o, ": ");
+        cmd_safe(o, n->text);
+        if (n->hint) {
+            cmd_put(o, " (");
+            cmd_safe(o, n->hint);
+            cmd_put(o, ")");
+        }
+        cmd_put(o, "\n");
+    }
 }
 
 static int compare_names(const void *a, const void *b)
@@ -465,7 +514,7 @@ void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p)
     not_known(o, p);
     conflicts(o, p);
     if (!p->quiet)
-        notes(o, p->plan);
+        cmd_render_notes(o, p->plan);
     if (!p->applied)
         summary(o, p);
 }

@@ -133,16 +133,8 @@ void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s
     }
     if (s->n && !s->quiet)
         cmd_put(o, "\n");
-    if (s->plan && !s->quiet && s->plan->n_notes) {
-        for (size_t i = 0; i < s->plan->n_notes; i++) {
-            cmd_put(o, "  * ");
-            size_t k = cmd_safe(o, s->plan->notes[i].object);
-            cmd_put(o, ": ");
-            cmd_wrap(o, s->plan->notes[i].text, 6 + k, 6, CMD_WIDTH);
-            cmd_put(o, "\n");
-        }
-        cmd_put(o, "\n");
-    }
+    if (s->plan && !s->quiet)
+        cmd_render_notes(o, s->plan);
     bool good = n[CMD_IN_SYNC] + n[CMD_OURS] == s->n, told = false;
     cmd_style(o, good ? CMD_GREEN : CMD_BOLD);
     if (!s->n)

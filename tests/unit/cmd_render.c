@@ -25,8 +25,9 @@ static struct rec_step s_run = {.action = REC_REPLACE, .kind = REC_RUN, .from = 
                                 .object = "run web", .reason = "unit differs", .differences = run_differs, .n_differences = 1,
                                 .blinks = "web", .at = {9, 7, 0, 1}, .final = true};
 static struct rec_step *steps[] = {&s_old, &s_bridge, &s_port, &s_run};
-static struct rec_note notes[] = {{"eth0", "somebody else's"}};
-static struct rec_plan plan = {.steps = steps, .n = 4, .notes = notes, .n_notes = 1, .creates = 1, .changes = 1, .removes = 1,
+static struct rec_note notes[] = {{.object = "eth0", .text = "somebody else's"},
+                                  {.object = "eth1", .text = "down", .hint = "ip link set eth1 up", .warning = true}};
+static struct rec_plan plan = {.steps = steps, .n = 4, .notes = notes, .n_notes = 2, .creates = 1, .changes = 1, .removes = 1,
                                .replaces = 1};
 
 static const char golden[] =
@@ -43,6 +44,10 @@ static const char golden[] =
     "  ± run web            unit differs           spec.yaml:9\n"
     "      unit  aa → bb\n"
     "      recreate: interrupts web\n"
+    "\n"
+    "Warnings:\n"
+    "  ! eth1: down\n"
+    "      ip link set eth1 up\n"
     "\n"
     "Notes:\n"
     "  * eth0: somebody else's\n"
@@ -155,7 +160,7 @@ static void hostile_names(void **state)
         struct rec_step s = {.action = REC_CHANGE, .kind = REC_BRIDGE, .from = &item, .to = &item, .object = names[i],
                              .reason = names[i], .blinks = names[i], .differences = d, .n_differences = 1, .at = {1, 1, 0, 1}};
         struct rec_step *one[] = {&s};
-        struct rec_note note[] = {{names[i], names[i]}};
+        struct rec_note note[] = {{.object = names[i], .text = names[i], .hint = names[i], .warning = true}};
         struct rec_conflict conflict[] = {{.to = &item, .object = names[i], .text = names[i], .hint = names[i], .at = {1, 1, 0, 1}}};
         struct rec_plan small = {.steps = one, .n = 1, .changes = 1, .notes = note, .n_notes = 1, .conflicts = conflict,
                                  .n_conflicts = 1};

@@ -78,6 +78,15 @@ int net_sysctl_read(const char *name, char out[64], struct net_error *err)
     return 0;
 }
 
+int net_sysctl_writable(const char *name)
+{
+    char path[PATH];
+    if (!good_name(name))
+        return -EINVAL;
+    snprintf(path, sizeof path, ROOT "%s", name);
+    return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) ? -errno : 0;
+}
+
 int net_sysctl_write(const char *name, const char *value, struct net_error *err)
 {
     size_t  size = strlen(value);

@@ -2,7 +2,8 @@
  * Only what the spec's host asks for is read. */
 #include "netops/sysctl.h"
 #include "reconcile/files.h"
-#include "reconcile/kinds/links.h"
+#include "reconcile/kinds.h"
+#include "reconcile/record.h"
 #include "reconcile/runtime.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -66,19 +67,35 @@ static int read_nameservers(struct rec_run *run)
     return 0;
 }
 
+enum { MOST_RA_LINKS = 64 };
 struct uplinks {
     int      oif[2];
     uint32_t metric[2];
+    int      ra[MOST_RA_LINKS];         /* links with a default route from a router advertisement */
+    size_t   n_ra;
 };
+
+static void take_ra(struct uplinks *u, int index)
+{
+    for (size_t i = 0; i < u->n_ra; i++)
+        if (u->ra[i] == index)
+            return;
+    if (u->n_ra < MOST_RA_LINKS)
+        u->ra[u->n_ra++] = index;
+}
 
 static int take_route(void *arg, const struct net_route *r)
 {
     struct uplinks *u = arg;
     int f = r->family == AF_INET6;
-    if (r->prefix == 0 && net_route_leaves(r) && (!u->oif[f] || r->metric < u->metric[f])) {
+    if (r->prefix || !net_route_leaves(r))
+        return 0;
+    if (!u->oif[f] || r->metric < u->metric[f]) {
         u->oif[f] = r->oif;
         u->metric[f] = r->metric;
     }
+    if (f && r->protocol == RTPROT_RA)
+        take_ra(u, r->oif);
     return 0;
 }
 
@@ -87,7 +104,92 @@ static void forget_routes(void *arg)
     memset(arg, 0, sizeof(struct uplinks));
 }
 
-static int read_uplinks(struct rec_run *run, struct rec_error *err)
+static int link_name(struct net_batch *b, int index, char out[16], struct rec_error *err)
+{
+    struct net_link l;
+    struct net_error e;
+    out[0] = 0;
+    int r = net_link_get(net_batch_port(b), NULL, index, &l, &e);
+    if (r)
+        return r == -ENODEV ? 0 : rec_fail_net(err, &e);
+    if (!rec_group_ours(l.group))
+        snprintf(out, 16, "%s", l.name);
+    return 0;
+}
+
+/* Link `name`, if the kernel accepts router advertisements there: accept_ra is not 0 (then another program reads them). */
+static int add_ra(struct rec_run *run, const char *name, bool route, struct rec_error *err)
+{
+    struct rec_facts *f = &run->facts;
+    char key[64], value[64];
+    for (size_t i = 0; i < f->n_ra; i++)
+        if (!strcmp(f->ra[i].link, name)) {
+            f->ra[i].route |= route;
+            return 0;
+        }
+    snprintf(key, sizeof key, "net/ipv6/conf/%s/accept_ra", name);
+    if (net_sysctl_read(key, value, NULL) || (strcmp(value, "1") && strcmp(value, "2")))
+        return 0;
+    struct rec_ra *list = spec_arena_grow(run->arena, f->ra, f->n_ra * sizeof *list, (f->n_ra + 1) * sizeof *list);
+    if (!list)
+        return rec_fail(err, ENOMEM, "out of memory");
+    f->ra = list;
+    size_t at = f->n_ra++;
+    for (; at && strcmp(list[at - 1].link, name) > 0; at--)
+        list[at] = list[at - 1];
+    list[at] = (struct rec_ra){.route = route};
+    snprintf(list[at].link, sizeof list[at].link, "%s", name);
+    int code = f->root && !strcmp(value, "1") ? net_sysctl_writable(key) : 0;
+    if (code && !(list[at].stuck = spec_arena_strdup(run->arena, strerror(-code))))
+        return rec_fail(err, ENOMEM, "out of memory");
+    return 0;
+}
+
+/* A link that was told to keep its router advertisements is kept so while the host forwards, also when its router is away. */
+static int add_recorded_ra(struct rec_run *run, struct rec_error *err)
+{
+    struct rec_records rec;
+    int r = rec_records_read(run, &rec, err);
+    if (r)
+        return r == -EACCES && !run->facts.root ? 0 : r;
+    for (size_t i = 0; !r && i < rec.n; i++) {
+        char name[16], rest[16];
+        if (sscanf(rec.list[i].name, "net/ipv6/conf/%15[^/]/%15s", name, rest) == 2 && !strcmp(rest, "accept_ra"))
+            r = add_ra(run, name, false, err);
+    }
+    return r;
+}
+
+/* The links that the spec's host sends its IPv6 containers out by, if they hear router advertisements at all: those may come later. */
+static int add_uplink_ra(struct rec_run *run, const struct spec_host *h, struct rec_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; !r && i < h->n_bridges; i++) {
+        const struct spec_bridge *b = &h->bridges[i];
+        if (!rec_bridge_has(b, 6) || b->nat.uplink == SPEC_UPLINK_NONE)
+            continue;
+        const char *name = b->nat.uplink == SPEC_UPLINK_AUTO ? run->facts.uplink6 : b->nat.interface;
+        if (name[0])
+            r = add_ra(run, name, false, err);
+    }
+    return r;
+}
+
+static int read_ra(struct rec_run *run, struct net_batch *b, const struct uplinks *u, struct rec_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; !r && i < u->n_ra; i++) {
+        char name[16];
+        r = link_name(b, u->ra[i], name, err);
+        if (!r && name[0])
+            r = add_ra(run, name, true, err);
+    }
+    if (!r)
+        r = add_uplink_ra(run, run->host, err);
+    return r ? r : add_recorded_ra(run, err);
+}
+
+static int read_uplinks(struct rec_run *run, bool forwards6, struct rec_error *err)
 {
     struct net_batch *b;
     struct net_error e;
@@ -105,7 +207,7 @@ static int read_uplinks(struct rec_run *run, struct rec_error *err)
         if (!k)
             snprintf(f ? run->facts.uplink6 : run->facts.uplink4, sizeof run->facts.uplink4, "%s", l.name);
     }
-    return 0;
+    return forwards6 ? read_ra(run, b, &u, err) : 0;
 }
 
 static bool wants_auto(const struct spec_host *h)
@@ -187,7 +289,9 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
     if (f->known)
         return 0;
     int r = rec_facts_host(run, err);
-    f->uplink4[0] = f->uplink6[0] = f->uplink6_ra[0] = 0;
+    f->uplink4[0] = f->uplink6[0] = 0;
+    f->ra = NULL;
+    f->n_ra = 0;
     if (!r)
         r = hold_for_boot(run, err);
     if (!r)
@@ -197,14 +301,9 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
     const struct spec_host *h = run->host;
     if (h && !h->nameservers_given && (r = read_nameservers(run)))
         return rec_fail(err, ENOMEM, "out of memory");
-    if (h && wants_auto(h) && (r = read_uplinks(run, err)))
+    bool forwards6 = h && f->ipv6 && rec_host_forwards(h, 6);
+    if (h && (forwards6 || wants_auto(h)) && (r = read_uplinks(run, forwards6, err)))
         return r;
-    if (f->uplink6[0]) {
-        char key[64], value[64];
-        snprintf(key, sizeof key, "net/ipv6/conf/%s/accept_ra", f->uplink6);
-        if (!net_sysctl_read(key, value, NULL))
-            snprintf(f->uplink6_ra, sizeof f->uplink6_ra, "%.7s", value);
-    }
     f->known = true;
     return 0;
 }

@@ -64,6 +64,14 @@ bool rec_bridge_forwards(const struct spec_host *h, const struct spec_bridge *b)
     return b->nat.uplink != SPEC_UPLINK_NONE || b->nat.open || rec_bridge_has_ports(h, b);
 }
 
+const struct spec_bridge *rec_host_forwards(const struct spec_host *h, int family)
+{
+    for (size_t i = 0; i < h->n_bridges; i++)
+        if (rec_bridge_has(&h->bridges[i], family) && rec_bridge_forwards(h, &h->bridges[i]))
+            return &h->bridges[i];
+    return NULL;
+}
+
 struct net_address rec_net_address(const struct spec_addr *a)
 {
     struct net_address n = {.family = a->family == 6 ? AF_INET6 : AF_INET, .prefix = a->prefix, .proto = NET_PROTO_BERTH};

@@ -16,6 +16,8 @@ bool rec_bridge_has(const struct spec_bridge *b, int family);
 const struct spec_addr *rec_gateway(const struct spec_container *c, const struct spec_bridge *b, int family);
 /* What the spec asks of forwarding for bridge `b` of host `h`: any of NAT, port maps, open routing. */
 bool rec_bridge_forwards(const struct spec_host *h, const struct spec_bridge *b);
+/* The first bridge for which the host must forward a family (4, 6), or NULL. */
+const struct spec_bridge *rec_host_forwards(const struct spec_host *h, int family);
 bool rec_bridge_has_ports(const struct spec_host *h, const struct spec_bridge *b);
 bool rec_bridge_has_isolated(const struct spec_host *h, const struct spec_bridge *b);
 struct net_address rec_net_address(const struct spec_addr *a);

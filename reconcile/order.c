@@ -25,6 +25,15 @@ int rec_step_rank(const struct rec_step *s)
     return creation[s->kind];
 }
 
+/* A link is told to keep its router advertisements before the host forwards, and forgets that after the host has stopped. */
+static int sysctl_turn(const struct rec_step *s)
+{
+    const struct rec_item *i = s->to ? s->to : s->from;
+    bool back = s->action == REC_REMOVE || (s->to && !s->to->ours);
+    bool link = strstr(i->key, "/accept_ra") != NULL;
+    return link == back;
+}
+
 static int compare_steps(const void *a, const void *b)
 {
     const struct rec_step *x = *(struct rec_step *const *)a, *y = *(struct rec_step *const *)b;
@@ -40,6 +49,8 @@ static int compare_steps(const void *a, const void *b)
         return c;
     if (i->kind != k->kind)
         return (i->kind < k->kind ? -1 : 1) * (x->action == REC_REMOVE ? -1 : 1);
+    if (i->kind == REC_SYSCTL && sysctl_turn(x) != sysctl_turn(y))
+        return sysctl_turn(x) - sysctl_turn(y);
     return strcmp(i->key, k->key);
 }
 

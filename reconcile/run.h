@@ -35,6 +35,11 @@ struct rec_options {
     bool        destroy_files;  /* destroy: container files too */
     long        lock_timeout_ms;
 };
+struct rec_ra {                 /* a link that lives by router advertisements (RA) */
+    char        link[16];
+    bool        route;          /* it has a default route from an RA */
+    const char *stuck;          /* why its accept_ra cannot be written, NULL: it can, or need not be */
+};
 struct rec_facts {              /* what only the host knows; read once a run, lazily by rec_facts_read */
     bool        known_host;     /* those of rec_facts_host */
     bool        known;          /* and all others */
@@ -49,7 +54,8 @@ struct rec_facts {              /* what only the host knows; read once a run, la
     const struct spec_addr *nameservers;        /* of resolv.conf without loopback */
     size_t      n_nameservers;
     bool        ipv6;           /* the kernel has it */
-    char        uplink6_ra[8];  /* accept_ra of uplink6 */
+    struct rec_ra *ra;          /* links whose accept_ra must be 2 while the host forwards IPv6, sorted by name */
+    size_t      n_ra;
     char      **held;           /* containers that `berth stop` holds, sorted */
     size_t      n_held;
 };

@@ -24,24 +24,34 @@ static int add(struct rec_state *out, const char *key, const char *value, struct
     return 0;
 }
 
-static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+/* accept_ra 1 means "unless the host forwards": the kernel then drops the default routes that it learned. With 2 it keeps them. */
+static int want_ra(struct rec_run *run, struct rec_state *out, struct spec_loc at, struct rec_error *err)
 {
-    const struct spec_bridge *forwards[2] = {NULL, NULL};
-    for (size_t i = 0; i < h->n_bridges; i++)
-        for (int f = 0; f < 2; f++)
-            if (!forwards[f] && rec_bridge_has(&h->bridges[i], f ? 6 : 4) && rec_bridge_forwards(h, &h->bridges[i]))
-                forwards[f] = &h->bridges[i];
     int r = 0;
-    if (forwards[0])
-        r = add(out, FORWARD4, "1", forwards[0]->nat.given ? forwards[0]->nat.at : forwards[0]->at, err);
-    if (!r && forwards[1] && run->facts.ipv6) {
-        struct spec_loc at = forwards[1]->nat.given ? forwards[1]->nat.at : forwards[1]->at;
-        r = add(out, FORWARD6, "1", at, err);
-        /* An uplink that lives on router advertisements stops listening once the host forwards, unless told 2 (facts M5). */
-        if (!r && (!strcmp(run->facts.uplink6_ra, "1") || !strcmp(run->facts.uplink6_ra, "2")))
-            r = add(out, spec_arena_printf(out->arena, "net/ipv6/conf/%s/accept_ra", run->facts.uplink6), "2", at, err);
+    for (size_t i = 0; !r && i < run->facts.n_ra; i++) {
+        const struct rec_ra *l = &run->facts.ra[i];
+        r = add(out, spec_arena_printf(out->arena, "net/ipv6/conf/%s/accept_ra", l->link), "2", at, err);
+        if (r || !l->stuck)
+            continue;
+        const char *object = spec_arena_printf(out->arena, "link %s", l->link);
+        const char *hint = spec_arena_printf(out->arena, "make it writable, then: sysctl -w net/ipv6/conf/%s/accept_ra=2", l->link);
+        const char *text = l->route ? "its IPv6 default route comes from router advertisements and would be lost once the host forwards"
+                                    : "it would ignore router advertisements once the host forwards";
+        if (!object || !hint || rec_state_warn(out, object, hint, "%s: accept_ra cannot be set to 2: %s", text, l->stuck))
+            r = rec_fail(err, ENOMEM, "out of memory");
     }
     return r;
+}
+
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+{
+    const struct spec_bridge *b4 = rec_host_forwards(h, 4), *b6 = rec_host_forwards(h, 6);
+    int r = b4 ? add(out, FORWARD4, "1", b4->nat.given ? b4->nat.at : b4->at, err) : 0;
+    if (r || !b6 || !run->facts.ipv6)
+        return r;
+    struct spec_loc at = b6->nat.given ? b6->nat.at : b6->at;
+    r = add(out, FORWARD6, "1", at, err);
+    return r ? r : want_ra(run, out, at, err);
 }
 
 static int read_one(struct rec_state *out, const char *key, const struct rec_records *rec, struct rec_error *err)
@@ -164,6 +174,18 @@ static int give_back(struct rec_records *rec, const char *key, struct rec_error 
     return r;
 }
 
+/* Links that have gone have nothing to get back; a later link of that name is another one. */
+static void forget_gone(struct rec_records *rec)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < rec->n; i++) {
+        char now[64];
+        if (net_sysctl_read(rec->list[i].name, now, NULL) != -ENOENT)
+            rec->list[kept++] = rec->list[i];
+    }
+    rec->n = kept;
+}
+
 /* A step towards a value that was not ours is the way back (undo); the record knows it best. */
 static bool takes(const struct rec_step *s)
 {
@@ -190,14 +212,18 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
         return r;
     }
     bool gave = false;
+    bool deaf = false;      /* a link would lose its router, were forwarding switched on now */
     for (size_t i = 0; i < n; i++) {
         struct rec_step *s = steps[i];
+        if (deaf && takes(s) && !strcmp(s->to->key, FORWARD6))
+            continue;
         int k = takes(s) ? write_value(s->to->key, s->to->sysctl.value, &e) : give_back(&rec, s->from->key, &e);
         gave |= !takes(s);
         if (k) {
             e.at = s->at;
             rec_report_failed(report, s, &e);
             r = k;
+            deaf |= takes(s) && strstr(s->to->key, "/accept_ra");
             if (takes(s)) {     /* what was not taken needs no way back */
                 give_back(&rec, s->to->key, NULL);
                 gave = true;
@@ -206,6 +232,8 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
             rec_report_done(report, s);
         }
     }
+    if (gave)
+        forget_gone(&rec);
     if (gave && rec_records_write(run, &rec, &e)) {
         rec_report_failed(report, NULL, &e);
         r = -e.code;

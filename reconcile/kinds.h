@@ -45,7 +45,8 @@ int rec_each_step(struct rec_run *run, struct rec_step *const *steps, size_t n, 
                   int (*one)(struct rec_run *run, const struct rec_step *s, struct rec_error *err));
 int rec_runtime_system(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
 int rec_runtime_unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
-/* The index that eth0 is asked to have in a container, so that no one need look it up; far from what the kernel makes by itself. */
+/* The index that eth0 is asked to have in a container, so that no one need look it up; far from what the kernel makes by itself. Where
+ * that is taken, a step's `eth0_index` says which it got. */
 #define REC_ETH0_INDEX 64
 /* kinds/pipeline.c: namespaces and ports together. */
 /* `a` is one of the addresses of `p`, prefix included; `only_ours`: and bears our mark. */

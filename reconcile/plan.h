@@ -27,6 +27,7 @@ struct rec_step {
     bool                   unmark;      /* undo of an adoption: the owner's mark is taken off */
     struct spec_loc        at;
     enum rec_step_state    state;       /* set by apply */
+    int                    eth0_index;  /* set by apply: of the eth0 that this step made in a container, 0: none */
 };
 struct rec_conflict {                   /* different and not ours: exit 4 until --adopt */
     const struct rec_item *from, *to;

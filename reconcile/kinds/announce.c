@@ -32,11 +32,11 @@ static void of_containers(const struct rec_plan *plan, int dir)
         int fd;
         if (!has_moved(plan, s) || net_netns_open(dir, s->to->key, &fd, NULL))
             continue;
-        bool made = s->action == REC_CREATE || s->action == REC_REPLACE;
+        int index = s->eth0_index ? s->eth0_index : s->from->port.peer_index;
         const struct rec_port *p = &s->to->port;
         const uint8_t *mac = s->to->stated & 1u << REC_PORT_MAC ? p->mac : s->from ? s->from->port.mac : p->mac;
         if (!net_netns_enter(fd, NULL))
-            net_announce(made ? REC_ETH0_INDEX : s->from->port.peer_index, mac, p->address, p->n_address, NULL);
+            net_announce(index, mac, p->address, p->n_address, NULL);
         close(fd);
     }
 }

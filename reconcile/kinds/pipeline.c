@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 enum { RING = 64, HOST_BATCH = 16, FEW = 4, MOST_NAMELESS = 16, SPARE = 4 * RING };
+enum { MOST_INDEX = 1 << 30, MOST_CLASHES = 8 };
 
 struct job {
     struct rec_step  *netns, *port;     /* either may be NULL */
@@ -27,6 +28,8 @@ struct job {
     int               failed;           /* to be made */
     bool              good;             /* all of it is there but the name */
     int               unnamed;          /* why it got none */
+    int               peer_index;       /* of eth0 in a new pair */
+    struct net_error  clash;            /* the new pair was refused for its index, or for its name; code 0: it was not */
 };
 
 struct ring {
@@ -125,14 +128,23 @@ struct group {
     size_t                  told;       /* jobs that were reported */
 };
 
+/* The next multiple of a thousand. Links above MOST_INDEX were put there by hand; the kernel counts up from 1. */
+static int next_thousand(int index)
+{
+    return index < MOST_INDEX ? (index / 1000 + 1) * 1000 : 1000;
+}
+
 /* The kernel honours the index asked for eth0 only where the host's end asks for one too. Ours follow each other, and lie a
- * thousand above what others have, where the kernel's own count does not come along meanwhile. */
+ * thousand above what others have. The kernel's own count can still come along, and it cannot be read: see send_host. */
 static int first_index(const struct rec_links *links)
 {
-    const struct net_link *last = links->n ? &links->link[links->by_index[links->n - 1]] : NULL;
+    const struct net_link *last = NULL;
+    for (size_t i = links->n; i && !last; i--)
+        if (links->link[links->by_index[i - 1]].index < MOST_INDEX)
+            last = &links->link[links->by_index[i - 1]];
     if (!last)
         return 1000;
-    return rec_group_ours(last->group) && last->index >= 1000 ? last->index + 1 : (last->index / 1000 + 1) * 1000;
+    return rec_group_ours(last->group) && last->index >= 1000 ? last->index + 1 : next_thousand(last->index);
 }
 
 static int bridge_index(struct group *g, const char *name, int *index, struct rec_error *e)
@@ -146,6 +158,9 @@ static int bridge_index(struct group *g, const char *name, int *index, struct re
         if (r)
             return r;
         g->bridge = name;
+        /* The kernel numbered a new bridge: its count is there now. */
+        if (g->bridge_index >= g->next_index && g->bridge_index < MOST_INDEX)
+            g->next_index = g->bridge_index + 1;
     }
     *index = g->bridge_index;
     return 0;
@@ -182,7 +197,7 @@ static void queue_host(struct group *g, struct job *j)
     }
     if (j->new_pair) {
         struct net_veth_new v = {.name = w->link, .master = master, .group = REC_GROUP, .mtu = mtu, .mac = host_mac(w),
-                                 .peer_name = "eth0", .peer_mac = w->mac, .peer_index = REC_ETH0_INDEX, .peer_netns_fd = j->fd,
+                                 .peer_name = "eth0", .peer_mac = w->mac, .peer_index = j->peer_index, .peer_netns_fd = j->fd,
                                  .index = g->next_index++};
         net_batch_veth_new(g->host, &v, REC_TAG(j->port_i, REC_PART_LINK));
     }
@@ -285,7 +300,7 @@ static void queue_inside(struct job *j)
         return;
     const struct rec_port *w = &j->port->to->port;
     uint32_t tag = REC_TAG(j->port_i, REC_PART_LINK), changed = j->new_pair ? 0 : j->port->changed;
-    int index = j->new_pair ? REC_ETH0_INDEX : j->port->from->port.peer_index;
+    int index = j->new_pair ? j->peer_index : j->port->from->port.peer_index;
     struct net_link_ref eth0 = {index, "eth0"};
     if (j->port->action == REC_ADOPT && j->port->from->port.peer_index)
         net_batch_link_group(j->inside, eth0, j->port->unmark ? w->inside_group : REC_GROUP, tag);
@@ -322,8 +337,10 @@ static void tell(struct group *g, struct job *j)
         return;
     if (j->netns)
         rec_report_done(g->report, j->netns);
-    if (j->port)
+    if (j->port) {
+        j->port->eth0_index = j->new_pair ? j->peer_index : 0;
         rec_report_done(g->report, j->port);
+    }
 }
 
 static bool outside_only(const struct job *j)
@@ -340,7 +357,7 @@ static size_t gather(struct group *g, struct job *jobs)
     for (size_t i = 0; i < g->n; i++) {
         struct rec_step *s = g->steps[i];
         if (!n || strcmp(jobs[n - 1].name, s->to->container))
-            jobs[n++] = (struct job){.name = s->to->container, .fd = -1};
+            jobs[n++] = (struct job){.name = s->to->container, .fd = -1, .peer_index = REC_ETH0_INDEX};
         struct job *j = &jobs[n - 1];
         if (s->kind == REC_NETNS) {
             j->netns = s;
@@ -375,15 +392,83 @@ static void clear_broken(struct group *g)
     net_batch_send(g->host, refused_unless_gone, &g->outcomes, &ne);
 }
 
+struct sending {
+    struct group *g;
+    struct job   *jobs;
+    size_t        n;
+};
+
+/* Keeps a refusal that another index may cure. Later requests of the same job name a link that is not there: they are refused too. */
+static void refused_host(void *arg, const struct net_error *e)
+{
+    struct sending *s = arg;
+    struct job *j = NULL;
+    for (size_t i = 0; i < s->n && e->tag; i++)
+        if (s->jobs[i].port && s->jobs[i].port_i == REC_TAG_STEP(e->tag))
+            j = &s->jobs[i];
+    if (j && j->clash.code)
+        return;
+    if (j && j->new_pair && (e->code == EEXIST || e->code == EBUSY) && !strcmp(e->op, "create"))
+        j->clash = *e;
+    else
+        rec_refused(&s->g->outcomes, e);
+}
+
+/* A link of this name is there; true also where that cannot be said. */
+static bool is_there(struct net_batch *b, const char *name)
+{
+    struct net_link l;
+    return net_link_get(net_batch_port(b), name, 0, &l, NULL) != -ENODEV;
+}
+
+/* The kernel says EEXIST for an index of the host that is taken, and for either name; EBUSY for an index inside. True: only an index was
+ * in the way, and the pair can be asked for again with another. */
+static bool avoid_clash(struct group *g, struct job *j)
+{
+    if (is_there(g->host, j->port->to->port.link) || is_there(j->inside, "eth0"))
+        return false;
+    if (j->clash.code == EBUSY)
+        j->peer_index = g->next_index++;
+    j->clash.code = 0;
+    return true;
+}
+
+/* The host side of `n` jobs. Where somebody else has taken an index since the links were read, the pair is asked for again, with an index
+ * well above. */
+static void send_host(struct group *g, struct job *jobs, size_t n)
+{
+    struct sending s = {g, jobs, n};
+    struct net_error ne;
+    bool due[HOST_BATCH];
+    for (size_t i = 0; i < n; i++)
+        due[i] = !jobs[i].failed;
+    for (int clashes = 0, again = 1; again; clashes++) {
+        for (size_t i = 0; i < n; i++)
+            if (due[i])
+                queue_host(g, &jobs[i]);
+        net_batch_send(g->host, refused_host, &s, &ne);
+        again = 0;
+        for (size_t i = 0; i < n; i++) {
+            due[i] = jobs[i].clash.code != 0;
+            if (!due[i])
+                continue;
+            if (!again)
+                g->next_index = next_thousand(g->next_index);
+            due[i] = clashes < MOST_CLASHES && avoid_clash(g, &jobs[i]);
+            again += due[i];
+            if (due[i])
+                continue;
+            rec_refused(&g->outcomes, &jobs[i].clash);
+            jobs[i].clash.code = 0;
+        }
+    }
+}
+
 static void run_jobs(struct group *g, struct ring *r)
 {
-    struct net_error ne;
     for (size_t at = 0; at < r->n;) {
         size_t n = take(r, HOST_BATCH);
-        for (size_t i = at; i < at + n; i++)
-            if (!r->jobs[i].failed)
-                queue_host(g, &r->jobs[i]);
-        net_batch_send(g->host, rec_refused, &g->outcomes, &ne);
+        send_host(g, r->jobs + at, n);
         for (size_t i = at; i < at + n; i++) {
             fill(g, &r->jobs[i]);
             if (r->n <= FEW)

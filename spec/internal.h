@@ -18,6 +18,7 @@ enum spec_node_type { SPEC_SCALAR, SPEC_MAP, SPEC_LIST };
 struct spec_node {
     enum spec_node_type type;
     bool                quoted;         /* a scalar in quotes, or a block */
+    bool                told;           /* a key: its fault is told, and nothing reads its value */
     struct spec_loc     at;
     const char         *text;           /* of a scalar; ends in NUL, which it does not hold otherwise */
     size_t              len;
@@ -42,6 +43,7 @@ struct spec_ctx {
     struct spec_diags  *diags;
     size_t              room;
     struct spec_seen    told;           /* a fault is told once, however often its place is looked at */
+    bool                repairs;        /* the second reading, of a spec that has faults */
     bool                oom;
 };
 
@@ -60,7 +62,23 @@ void spec_diags_sort(struct spec_diags *d);
 bool spec_prescan(struct spec_ctx *c, const struct spec_limits *limits);
 /* The document's root, or NULL with faults told. */
 struct spec_node *spec_read(struct spec_ctx *c);
-/* The nearest of `n` names by edit distance (at most 2, and less than half of it), or NULL. */
+/* The second of two equal keys is told, and then as if it were not there. */
+void spec_drop_duplicates(struct spec_ctx *c, struct spec_node *n);
+/* syntax.c: what libyaml refused, in an author's words: its problem and context, and where both are. */
+void spec_syntax_fault(struct spec_ctx *c, const char *problem, const char *context, struct spec_loc at, struct spec_loc context_at);
+/* lookalike.c: characters that look like another one. Each gets a fault of its own where it changes the structure.
+ * Returns whether there is one. */
+bool spec_lookalikes(struct spec_ctx *c, const struct spec_node *root);
+/* The first such character in the `n` bytes from `byte` of the text: tell it. false: there is none. */
+bool spec_lookalike_fault(struct spec_ctx *c, size_t byte, size_t n);
+/* Name it in the hint of each fault that underlines one. */
+void spec_lookalike_hints(struct spec_ctx *c);
+/* The place of a byte of the text. Takes time linear in the text. */
+struct spec_loc spec_place(const struct spec_ctx *c, size_t byte, size_t bytes);
+/* repair.c: tell the mistakes whose cause is known (indentation, keys of other tools, typing errors), and change the tree to what was
+ * meant, so that one cause gives one message. false: the file is not a spec at all, which is told. */
+bool spec_repair(struct spec_ctx *c, struct spec_node *root);
+/* The nearest of `n` names by edit distance (at most 2, and one edit for each three letters), or NULL. */
 const char *spec_nearest(const char *word, const char *const *names, size_t n);
 
 /* schema.c: the tree as a document; merges defaults; keeps going after a fault. */

@@ -31,6 +31,11 @@ static const char *character(struct spec_ctx *c, const char *s, size_t n, size_t
     size_t k = 1;
     while (i + k < n && ((uint8_t)s[i + k] & 0xc0) == 0x80)
         k++;
+    uint32_t code = (uint8_t)s[i] & (0x7fu >> k);
+    for (size_t j = 1; j < k && k <= 4; j++)
+        code = code << 6 | ((uint8_t)s[i + j] & 0x3f);
+    if (k > 1)      /* some cannot be seen, and some look like another one */
+        return spec_arena_printf(c->arena, "`%.*s` (U+%04X) is not allowed in %s", (int)k, s + i, code, where);
     return spec_arena_printf(c->arena, "`%.*s` is not allowed in %s", (int)k, s + i, where);
 }
 
@@ -163,7 +168,7 @@ const char *spec_nearest(const char *word, const char *const *names, size_t n)
     size_t least = 3;
     for (size_t i = 0; i < n; i++) {
         size_t k = distance(word, names[i]);
-        if (k < least && 2 * k < strlen(names[i]) + 1) {
+        if (k < least && 3 * k <= strlen(names[i])) {
             least = k;
             best = names[i];
         }

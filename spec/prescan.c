@@ -12,7 +12,6 @@ struct scan {
     struct spec_ctx *c;
     uint32_t         line, col;
     size_t           at;
-    bool             indent;    /* only blanks so far on this line */
     bool             bad;
 };
 
@@ -72,8 +71,6 @@ static void judge(struct scan *s, uint32_t c)
         spec_fault(s->c, SPEC_E_CHAR, here(s), "a carriage return without a line feed acts as a hidden line break; remove it");
     else if (c == 0xfeff)
         spec_fault(s->c, SPEC_E_CHAR, here(s), "a byte order mark (U+FEFF) belongs at the start of the file alone; remove it");
-    else if (c == '\t' && s->indent)
-        spec_fault(s->c, SPEC_E_YAML, here(s), "a tab cannot indent YAML; use spaces");
     else if ((c < 0x20 && c != '\t') || (c >= 0x7f && c < 0xa0))
         spec_fault(s->c, SPEC_E_CHAR, here(s), "control character U+%04X is not allowed", c);
     else if (c == 0xfffe || c == 0xffff)
@@ -103,7 +100,7 @@ bool spec_prescan(struct spec_ctx *c, const struct spec_limits *limits)
         spec_fault(c, SPEC_E_ENCODING, start, "UTF-16 is not supported; save the spec as UTF-8");
         return false;
     }
-    struct scan s = {.c = c, .line = 1, .col = 1, .indent = true};
+    struct scan s = {.c = c, .line = 1, .col = 1};
     bool any = false;
     while (s.at < c->len && c->diags->n < SPEC_DIAGS_KEPT) {
         uint32_t code = 0;
@@ -113,7 +110,6 @@ bool spec_prescan(struct spec_ctx *c, const struct spec_limits *limits)
             s.at += code == '\r' ? 2 : 1;
             s.line++;
             s.col = 1;
-            s.indent = true;
             continue;
         }
         if (k)
@@ -124,7 +120,6 @@ bool spec_prescan(struct spec_ctx *c, const struct spec_limits *limits)
             while (cont(p, c->len, s.at + k) && k < 4)
                 k++;
         }
-        s.indent = s.indent && (code == ' ' || code == '\t');
         s.at += k;
         s.col++;
     }

@@ -15,7 +15,7 @@ struct reader {
     size_t line, col, byte;
     struct pair { size_t byte; uint32_t code; } *pairs;     /* in the text's order */
     size_t n_pairs, next_pair;
-    bool   stop;
+    bool   stop, anchored;
 };
 
 #define PAIR_ESCAPED "\\ufdd0\\ufdd1"                     /* U+FDD0, U+FDD1: no characters, ever (Unicode 23.7) */
@@ -111,11 +111,6 @@ static size_t width_of(const yaml_event_t *e)
                : 1;
 }
 
-static bool is(const char *text, const char *part)
-{
-    return text && strstr(text, part);
-}
-
 /* `[::1]` is a list of a map to YAML: an empty key. Whoever writes it means an address. */
 static bool meant_address(struct reader *r, const yaml_mark_t *m)
 {
@@ -136,66 +131,16 @@ static bool meant_address(struct reader *r, const yaml_mark_t *m)
 static void complain(struct reader *r)
 {
     yaml_parser_t *p = &r->parser;
-    struct spec_ctx *c = r->c;
     r->stop = true;
     if (p->error == YAML_MEMORY_ERROR) {
-        c->oom = true;
+        r->c->oom = true;
         return;
     }
-    if (is(p->problem, "incompatible YAML document")) {
-        struct spec_loc l = at(r, &p->problem_mark, 1);
-        const char *line;
-        size_t n = spec_source_line(c->text, c->len, l.line, &line);
-        const char *v = memmem(line, n, "%YAML", 5);
-        size_t k = v ? n - (size_t)(v - line) - 5 : 0;
-        spec_fault(c, SPEC_E_YAML_VERSION, l, "YAML%.*s is not supported", (int)(k > 40 ? 40 : k), v ? v + 5 : "");
+    if (p->problem && strstr(p->problem, "expected node content") && meant_address(r, &p->problem_mark))
         return;
-    }
-    if (is(p->problem, "expected node content") && meant_address(r, &p->problem_mark))
-        return;
-    if (is(p->problem, "invalid Unicode character escape")) {       /* libyaml points behind \u, or \U */
-        struct spec_loc l = at(r, &p->problem_mark, 6);
-        uint32_t bits;
-        size_t byte = l.byte - c->skipped - 2;
-        bool lone = half(c->text + byte, c->len - byte, 0xd800, &bits) || half(c->text + byte, c->len - byte, 0xdc00, &bits);
-        l.byte -= 2;
-        l.col -= 2;
-        spec_fault(c, SPEC_E_CHAR, l, lone ? "`%.6s` is half of a character: one of \\ud800 to \\udbff and one of \\udc00 to \\udfff belong together"
-                                           : "`%.2s…` gives a number that no character has", c->text + byte);
-        return;
-    }
-    struct spec_loc l = at(r, &p->problem_mark, 1);
-    size_t byte = l.byte - c->skipped;
-    char next = byte < c->len ? c->text[byte] : 0;
-    bool list = is(p->context, "flow sequence"), map = is(p->context, "flow mapping");
-    if ((list || map) && byte >= c->len) {
-        spec_fault(c, SPEC_E_YAML, l, "this %s, opened at %zu:%zu, is never closed with `%c`", list ? "list" : "map",
-                   p->context_mark.line + 1, p->context_mark.column + 1, list ? ']' : '}');
-    } else if (list || map) {
-        spec_fault(c, SPEC_E_YAML, l, "`,` or `%c` is needed here, in the %s opened at %zu:%zu", list ? ']' : '}',
-                   list ? "list" : "map", p->context_mark.line + 1, p->context_mark.column + 1);
-    } else if (is(p->problem, "cannot start any token") && next == '\t') {
-        spec_fault(c, SPEC_E_YAML, l, "a tab cannot indent YAML; use spaces");
-    } else if (is(p->problem, "cannot start any token")) {
-        struct spec_diag *d = spec_fault(c, SPEC_E_YAML, l, "a value cannot start with `%c`", next >= ' ' ? next : '?');
-        spec_hint(c, d, "put it in quotes");
-    } else if (is(p->context, "block mapping") && is(p->problem, "expected key")) {
-        spec_fault(c, SPEC_E_YAML, l, "this line is indented unlike any block above it");
-    } else if (is(p->problem, "mapping values are not allowed")) {
-        struct spec_diag *d = spec_fault(c, SPEC_E_YAML, l, "a second `:` on this line, or a block indented unlike the one above");
-        spec_hint(c, d, "put values with `: ` in quotes");
-    } else if (is(p->problem, "could not find expected ':'")) {
-        spec_fault(c, SPEC_E_YAML, at(r, &p->context_mark, 1), "expected `key: value`; is a `:`, or the space after it, missing?");
-    } else if (is(p->problem, "unexpected end of stream") && is(p->context, "quoted scalar")) {
-        spec_fault(c, SPEC_E_YAML, at(r, &p->context_mark, 1), "this quote is never closed");
-    } else if (is(p->problem, "document start")) {
-        spec_fault(c, SPEC_E_YAML, l, "this does not belong to what stands above; is its indentation right?");
-    } else if (is(p->context, "block collection")) {
-        spec_fault(c, SPEC_E_YAML, l, "a list item is needed here (`- …`), or other indentation");
-    } else {
-        spec_fault(c, SPEC_E_YAML, l, "%s%s%s", p->problem ? p->problem : "not YAML", p->context ? ", " : "",
-                   p->context ? p->context : "");
-    }
+    struct spec_loc problem = at(r, &p->problem_mark, 1);
+    struct spec_loc context = p->context ? at(r, &p->context_mark, 1) : problem;
+    spec_syntax_fault(r->c, p->problem ? p->problem : "not YAML", p->context ? p->context : "", problem, context);
 }
 
 static bool next(struct reader *r, yaml_event_t *e)
@@ -209,12 +154,21 @@ static bool next(struct reader *r, yaml_event_t *e)
     return true;
 }
 
+/* One cause, one message: an anchor is told, and the aliases that lead to it are not. */
+static void refuse_anchor(struct reader *r, struct spec_loc l)
+{
+    if (r->anchored)
+        return;
+    r->anchored = true;
+    struct spec_diag *d = spec_fault(r->c, SPEC_E_ALIAS, l, "anchors and aliases are not supported");
+    spec_hint(r->c, d, "write what containers share once: `defaults: {container: {…}}`");
+}
+
 /* Anchors and tags: told, and then passed over, so that what follows is still read. */
 static void refuse(struct reader *r, const yaml_event_t *e, const yaml_char_t *anchor, const yaml_char_t *tag, bool implicit)
 {
     if (anchor)
-        spec_fault(r->c, SPEC_E_ALIAS, at(r, &e->start_mark, strlen((const char *)anchor) + 1),
-                   "anchors and aliases are not supported");
+        refuse_anchor(r, at(r, &e->start_mark, strlen((const char *)anchor) + 1));
     if (tag && !implicit)
         spec_fault(r->c, SPEC_E_TAG, at(r, &e->start_mark, 1), "tags are not supported (`%.60s`)", (const char *)tag);
 }
@@ -367,16 +321,15 @@ static struct spec_node *read_list(struct reader *r, yaml_event_t *e, unsigned d
     return n;
 }
 
-/* The second of two equal keys is told, and then as if it were not there. */
-static void duplicates(struct reader *r, struct spec_node *n)
+void spec_drop_duplicates(struct spec_ctx *c, struct spec_node *n)
 {
-    struct spec_seen seen = {.arena = r->c->arena};
+    struct spec_seen seen = {.arena = c->arena};
     size_t all = n->n, kept = 0;
     for (size_t i = 0; i < all; i++) {
         const struct spec_node *k = n->keys[i];
         const struct spec_loc *first = NULL;
         if (k->type == SPEC_SCALAR && all > 8)
-            first = spec_seen_put(&seen, k->text, k->len, k->at, &r->c->oom);
+            first = spec_seen_put(&seen, k->text, k->len, k->at, &c->oom);
         for (size_t j = 0; j < kept && k->type == SPEC_SCALAR && all <= 8 && !first; j++)
             if (n->keys[j]->type == SPEC_SCALAR && n->keys[j]->len == k->len && !memcmp(n->keys[j]->text, k->text, k->len))
                 first = &n->keys[j]->at;
@@ -385,9 +338,9 @@ static void duplicates(struct reader *r, struct spec_node *n)
             n->values[kept++] = n->values[i];
             continue;
         }
-        struct spec_diag *d = spec_fault(r->c, SPEC_E_DUPLICATE_KEY, k->at, "`%.80s` is already set at %u:%u%s", k->text, first->line,
+        struct spec_diag *d = spec_fault(c, SPEC_E_DUPLICATE_KEY, k->at, "`%.80s` is already set at %u:%u%s", k->text, first->line,
                                          first->col, k->quoted ? " (quotes do not make it another key)" : "");
-        spec_note(r->c, d, *first, "the first one is here");
+        spec_note(c, d, *first, "the first one is here");
     }
     n->n = kept;
 }
@@ -404,6 +357,19 @@ static struct spec_loc question_mark(const struct reader *r, struct spec_loc l)
     return l;
 }
 
+static void refuse_key(struct reader *r, const struct spec_node *map, const struct spec_node *k)
+{
+    bool template = k->type == SPEC_MAP && k->at.byte == map->at.byte + 1 && r->c->text[map->at.byte - r->c->skipped] == '{';
+    if (!template) {
+        spec_fault(r->c, SPEC_E_KEY, question_mark(r, k->at), "a key must be plain text");
+        return;
+    }
+    struct spec_loc l = map->at;
+    l.width = 2;
+    struct spec_diag *d = spec_fault(r->c, SPEC_E_KEY, l, "`{{` begins a template, and a spec is plain YAML");
+    spec_hint(r->c, d, "fill the template in first, and give berth the result");
+}
+
 static struct spec_node *read_map(struct reader *r, yaml_event_t *e, unsigned depth)
 {
     struct spec_node *n = node(r, e, SPEC_MAP);
@@ -418,7 +384,7 @@ static struct spec_node *read_map(struct reader *r, yaml_event_t *e, unsigned de
         if (end || !k)
             break;
         if (k->type != SPEC_SCALAR)
-            spec_fault(r->c, SPEC_E_KEY, question_mark(r, k->at), "a key must be plain text");
+            refuse_key(r, n, k);
         if (next(r, &x)) {
             v = read_node(r, &x, depth + 1, false);
             yaml_event_delete(&x);
@@ -427,7 +393,8 @@ static struct spec_node *read_map(struct reader *r, yaml_event_t *e, unsigned de
             break;
         n->n++;
     }
-    duplicates(r, n);
+    if (!r->c->repairs)
+        spec_drop_duplicates(r->c, n);
     return n;
 }
 
@@ -443,7 +410,7 @@ static struct spec_node *read_node(struct reader *r, yaml_event_t *e, unsigned d
             return NULL;
         return read_map(r, e, depth);
     case YAML_ALIAS_EVENT:
-        spec_fault(r->c, SPEC_E_ALIAS, at(r, &e->start_mark, width_of(e)), "anchors and aliases are not supported");
+        refuse_anchor(r, at(r, &e->start_mark, width_of(e)));
         r->stop = true;
         return NULL;
     default:

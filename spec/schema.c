@@ -367,6 +367,14 @@ static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct spec_container *)a)->name, ((const struct spec_container *)b)->name);
 }
+/* A key that is no text is told already, and could be any. */
+static bool torn(const struct spec_node *map)
+{
+    for (size_t i = 0; i < map->n; i++)
+        if (map->keys[i]->type != SPEC_SCALAR)
+            return true;
+    return false;
+}
 TAKE(host_containers)
 {
     struct spec_host *h = object;
@@ -379,7 +387,7 @@ TAKE(host_containers)
     for (size_t i = 0; i < v->n; i++) {
         const struct spec_node *k = v->keys[i], *x = v->values[i];
         struct spec_container *c = &h->containers[h->n_containers];
-        if (k->type != SPEC_SCALAR || spec_extension(k))
+        if (k->type != SPEC_SCALAR || k->told || spec_extension(k))
             continue;
         spec_container_name(b, k);      /* a bad name hides none of its container's other faults */
         if (spec_missing(b, k, x))
@@ -390,7 +398,7 @@ TAKE(host_containers)
         x = spec_merged(b, x, b->container_defaults, "address");
         if (x)
             spec_take_map(b, &container_table, x, k, c);
-        if (x && x->type == SPEC_MAP && !spec_value(x, "address"))
+        if (x && x->type == SPEC_MAP && !spec_value(x, "address") && !torn(x))
             spec_fault(b->c, SPEC_E_MISSING, k->at, "container `%.80s` needs an `address`", c->name);
         if (!c->nixos.attr.text)
             c->nixos.attr.text = c->name;
@@ -504,7 +512,7 @@ TAKE(hosts)
     for (size_t i = 0; i < v->n; i++) {
         enum spec_code code;
         const struct spec_node *k = v->keys[i];
-        if (spec_extension(k) || k->type != SPEC_SCALAR)
+        if (spec_extension(k) || k->told || k->type != SPEC_SCALAR)
             continue;
         const char *fault = spec_host_fault(b->c, k->text, k->len, &code);
         if (fault)

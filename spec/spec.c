@@ -46,6 +46,40 @@ static const char *path_to(struct spec_arena *a, const struct spec_node *node, u
     return path ? path : "";
 }
 
+/* One reading. *root: the tree, for the ways to its places. */
+static struct spec_doc *load_once(struct spec_ctx *c, struct spec_node **root)
+{
+    struct spec_doc *doc = NULL;
+    *root = spec_read(c);
+    if (!*root || c->oom)
+        return NULL;
+    if (c->repairs && (spec_lookalikes(c, *root) || !spec_repair(c, *root)))
+        return NULL;
+    doc = spec_build(c, *root);
+    if (doc && !c->oom)
+        spec_check(c, doc);
+    return doc;
+}
+
+/* A spec with faults is read once more. The second reading looks for the cause of what the first one found: a mistake of indentation
+ * makes five faults in the first and one in the second. A spec without faults never pays for that. */
+static void load_again(struct spec_ctx *first)
+{
+    struct spec_diags diags = {0};
+    struct spec_ctx c = *first;
+    struct spec_node *root;
+    c.diags = &diags;
+    c.room = 0;
+    c.told = (struct spec_seen){0};
+    c.repairs = true;
+    load_once(&c, &root);
+    spec_diags_sort(&diags);
+    spec_lookalike_hints(&c);
+    first->oom = c.oom;
+    if (diags.errors)
+        *first->diags = diags;
+}
+
 int spec_load(struct spec_arena *a, const char *text, size_t len, const struct spec_limits *limits, struct spec_doc **out,
               struct spec_diags *diags)
 {
@@ -58,11 +92,10 @@ int spec_load(struct spec_arena *a, const char *text, size_t len, const struct s
         c.len -= 3;
     }
     if (spec_prescan(&c, limits)) {
-        struct spec_node *root = spec_read(&c);
-        if (root && !c.oom)
-            doc = spec_build(&c, root);
-        if (doc && !c.oom)
-            spec_check(&c, doc);
+        struct spec_node *root;
+        doc = load_once(&c, &root);
+        if (root && diags->errors && !c.oom)
+            load_again(&c);
         for (size_t i = 0; root && i < diags->n; i++)
             diags->list[i].path = path_to(a, root, diags->list[i].at.byte);
     }

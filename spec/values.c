@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 void *spec_new(struct spec_build *b, size_t bytes)
 {
@@ -79,26 +80,11 @@ bool spec_is_map(struct spec_build *b, const struct spec_node *v, const struct s
     return false;
 }
 
+/* Of the first reading: it only says that there is a fault. spec/repair.c then finds the words for it. */
 static void unknown(struct spec_build *b, const struct spec_table *t, const struct spec_node *k)
 {
-    const char *names[32];
-    if (spec_is(k, "<<")) {
-        spec_fault(b->c, SPEC_E_UNKNOWN_KEY, k->at, "`<<` (merge) is not supported");
-        return;
-    }
-    for (size_t i = 0; i < t->n; i++)
-        names[i] = t->keys[i].name;
-    const char *near = spec_nearest(k->text, names, t->n);
-    struct spec_diag *d = spec_fault(b->c, SPEC_E_UNKNOWN_KEY, k->at, *t->where ? "`%.80s` is not a key of %s" : "`%.80s` is not a key here%.0s",
-                                     k->text, t->where);
-    if (near) {
-        spec_hint(b->c, d, "did you mean `%s`?", near);
-    } else {
-        char list[300] = "";
-        for (size_t i = 0, n = 0; i < t->n && n < sizeof list; i++)
-            n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", t->keys[i].name);
-        spec_hint(b->c, d, "keys here: %s", list);
-    }
+    spec_fault(b->c, SPEC_E_UNKNOWN_KEY, k->at, *t->where ? "`%.80s` is not a key of %s" : "`%.80s` is not a key here%.0s", k->text,
+               t->where);
 }
 
 void spec_take_map(struct spec_build *b, const struct spec_table *t, const struct spec_node *v, const struct spec_node *key,
@@ -109,7 +95,7 @@ void spec_take_map(struct spec_build *b, const struct spec_table *t, const struc
     for (size_t i = 0; i < v->n && !b->c->oom; i++) {
         const struct spec_node *k = v->keys[i];
         const struct spec_key *row = NULL;
-        if (k->type != SPEC_SCALAR || spec_extension(k))
+        if (k->type != SPEC_SCALAR || k->told || spec_extension(k))
             continue;
         for (size_t j = 0; j < t->n && !row; j++)
             if (!strcmp(t->keys[j].name, k->text))
@@ -205,6 +191,17 @@ bool spec_take_number(struct spec_build *b, const struct spec_node *v, uint32_t 
     return true;
 }
 
+static const char *bool_meant(const char *text)
+{
+    static const char *const words[][2] = {{"yes", "true"}, {"on", "true"}, {"y", "true"}, {"1", "true"}, {"enabled", "true"},
+                                           {"no", "false"}, {"off", "false"}, {"n", "false"}, {"0", "false"}, {"disabled", "false"},
+                                           {"true", "true"}, {"false", "false"}};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strcasecmp(text, words[i][0]))
+            return words[i][1];
+    return NULL;
+}
+
 bool spec_take_bool(struct spec_build *b, const struct spec_node *v, bool *out)
 {
     if (v->type != SPEC_SCALAR) {
@@ -213,11 +210,33 @@ bool spec_take_bool(struct spec_build *b, const struct spec_node *v, bool *out)
     }
     bool yes = spec_is(v, "true");
     if (!yes && !spec_is(v, "false")) {
-        spec_fault(b->c, SPEC_E_BOOL, v->at, "write `true` or `false`");
+        struct spec_diag *d = spec_fault(b->c, SPEC_E_BOOL, v->at, "write `true` or `false`");
+        const char *meant = bool_meant(v->text);
+        if (meant)
+            spec_hint(b->c, d, "did you mean `%s`?", meant);
         return false;
     }
     *out = yes;
     return true;
+}
+
+/* Words of other tools with the same meaning. */
+static const char *word_meant(const char *text, const char *const *words, size_t n)
+{
+    static const char *const same[][2] = {
+        {"started", "running"}, {"up", "running"},     {"present", "running"},  {"active", "running"},  {"down", "stopped"},
+        {"halted", "stopped"},  {"off", "stopped"},    {"inactive", "stopped"}, {"delete", "destroy"},  {"remove", "destroy"},
+        {"purge", "destroy"},   {"retain", "keep"},    {"systemd-nspawn", "nspawn"}, {"namespace", "netns"}, {"nix", "nixos"},
+        {"mapped", "ports"},    {"all", "open"},       {"allow", "open"},
+    };
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        for (size_t k = 0; k < n && !strcasecmp(text, same[i][0]); k++)
+            if (!strcmp(words[k], same[i][1]))
+                return words[k];
+    for (size_t k = 0; k < n; k++)
+        if (!strcasecmp(text, words[k]))
+            return words[k];
+    return spec_nearest(text, words, n);
 }
 
 int spec_take_word(struct spec_build *b, const struct spec_node *v, const char *const *words, size_t n)
@@ -234,8 +253,11 @@ int spec_take_word(struct spec_build *b, const struct spec_node *v, const char *
         return -1;
     }
     struct spec_diag *d = spec_fault(b->c, SPEC_E_CHOICE, v->at, "`%.80s` is not one of %s", v->text, list);
-    const char *near = spec_nearest(v->text, words, n);
-    if (near)
+    const char *near = word_meant(v->text, words, n);
+    bool gone = spec_is(v, "absent") && !strcmp(words[0], "running");
+    if (gone)
+        spec_hint(b->c, d, "take the container out of the spec, and apply");
+    else if (near)
         spec_hint(b->c, d, "did you mean `%s`?", near);
     return -1;
 }
@@ -510,6 +532,15 @@ static const char *take_port(struct spec_build *b, const struct spec_node *v, st
     return NULL;
 }
 
+static void bad_port(struct spec_build *b, const struct spec_node *v, const char *fault)
+{
+    struct spec_diag *d = spec_fault(b->c, SPEC_E_PORT, v->at, "%s", fault);
+    size_t digits = strspn(v->text, "0123456789");
+    bool alone = digits && digits < 6 && (!v->text[digits] || v->text[digits] == '/');
+    if (alone)
+        spec_hint(b->c, d, "write `%.*s:%s`", (int)digits, v->text, v->text);
+}
+
 void spec_take_ports(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_port **list, size_t *n)
 {
     struct items it;
@@ -523,7 +554,7 @@ void spec_take_ports(struct spec_build *b, const struct spec_node *key, const st
         if (!fault)
             (*n)++;
         else if (*fault)
-            spec_fault(b->c, SPEC_E_PORT, it.list[i]->at, "%s", fault);
+            bad_port(b, it.list[i], fault);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "netops/announce.h"
 #include "reconcile/kinds.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -75,6 +76,8 @@ void rec_announce(struct rec_run *run, const struct rec_plan *p)
         any = bridge_has_moved(p, p->steps[i], ports_moved);
     if (!any || !run->links || fork())
         return;
+    /* A service manager ends what is left of a service with SIGTERM, possibly before the frames are sent. */
+    signal(SIGTERM, SIG_IGN);
     /* Nobody is to wait for us by a pipe of ours. */
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; fd < 3 && null >= 0; fd++)

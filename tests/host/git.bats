@@ -149,7 +149,8 @@ teardown() { "$LAB/host" down "$NAME"; }
     assert_match "$output" "with $(as_git 'git rev-parse --short=7 HEAD') \(main\), applied"
     on timeout 20 sh -c 'while systemctl is-active -q berth-look.service; do sleep 0.05; done'
     assert_eq "$(applies)" 2
-    exits 0 on systemctl is-failed berth-look.service || assert_eq "$output" inactive
+    # The unit may still be on its way down.
+    refute_match "$(on systemctl is-failed berth-look.service || true)" '^failed'
 }
 
 @test "each push is told its own outcome: the end of a long one, and not an old one where the branch goes back" {

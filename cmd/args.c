@@ -85,6 +85,75 @@ const struct cmd_verb cmd_verbs[] = {
 };
 const size_t cmd_n_verbs = sizeof cmd_verbs / sizeof *cmd_verbs;
 
+/* An alias means exactly what its verb does. What differs, or deletes, gets a hint. */
+const struct cmd_word cmd_words[] = {
+    {"diff", "plan", NULL},
+    {"exec", "run", NULL},
+    {"ls", "list", NULL},
+    {"ps", "list", NULL},
+    {"sh", "login", NULL},
+    {"up", "apply", NULL},
+
+    {"add", NULL, "write the container into the spec, then: berth apply"},
+    {"attach", NULL, "for a shell inside: berth login NAME"},
+    {"build", NULL, "apply builds what it needs; for a newer system: berth update NAME"},
+    {"check", NULL, "for the spec alone: berth validate; for the host: berth status"},
+    {"config", NULL, "to check the spec: berth validate"},
+    {"console", NULL, "for a shell inside: berth login NAME"},
+    {"converge", NULL, "that is: berth apply"},
+    {"cp", NULL, "through a pipe: berth run NAME -- tar -C DIR -c . >FILE"},
+    {"create", NULL, "write the container into the spec, then: berth apply"},
+    {"delete", NULL, "take the container out of the spec, then: berth apply"},
+    {"deploy", NULL, "that is: berth apply"},
+    {"disable", NULL, "write `autostart: false` into the spec, then: berth apply"},
+    {"down", NULL, "to remove all that berth made: berth destroy; to stop a container: berth stop NAME"},
+    {"enable", NULL, "write `autostart: true` into the spec, then: berth apply"},
+    {"enter", NULL, "for a shell inside: berth login NAME"},
+    {"export", NULL, "to write a container into a file: berth backup NAME FILE"},
+    {"history", NULL, "the spec's history is git's: git log; an older one is planned by: berth plan REV:berth.yaml"},
+    {"import", NULL, "to put back what backup wrote: berth restore FILE"},
+    {"info", NULL, "for the state of this host: berth status; for the program: berth version"},
+    {"inspect", NULL, "for the state of each resource: berth status; of the containers: berth list --json"},
+    {"kill", NULL, "to stop a container: berth stop NAME"},
+    {"lint", NULL, "to check the spec: berth validate"},
+    {"log", NULL, "for the output of a container: berth logs NAME"},
+    {"man", NULL, "the manual is: man berth; for one verb: berth help VERB"},
+    {"monitor", NULL, "for what containers use: berth top"},
+    {"new", NULL, "write the container into the spec, then: berth apply"},
+    {"pause", NULL, "to stop a container until start: berth stop NAME"},
+    {"preview", NULL, "that is: berth plan"},
+    {"pull", NULL, "berth pulls no images; for a newer NixOS system: berth update NAME"},
+    {"reboot", NULL, "to restart a container: berth restart NAME"},
+    {"reconcile", NULL, "that is: berth apply"},
+    {"recreate", NULL, "to restart a container: berth restart NAME"},
+    {"reload", NULL, "after a change of the spec: berth apply"},
+    {"remove", NULL, "take the container out of the spec, then: berth apply"},
+    {"reset", NULL, "to remove all that berth made: berth destroy"},
+    {"rm", NULL, "take the container out of the spec, then: berth apply"},
+    {"rollback", NULL, "apply an older revision of the spec: berth apply REV:berth.yaml"},
+    {"save", NULL, "to write a container into a file: berth backup NAME FILE"},
+    {"shell", NULL, "for a shell inside: berth login NAME"},
+    {"show", NULL, "for the state of each resource: berth status; of the containers: berth list"},
+    {"ssh", NULL, "for a shell inside: berth login NAME"},
+    {"stats", NULL, "for what containers use: berth top"},
+    {"sync", NULL, "that is: berth apply"},
+    {"tcpdump", NULL, "for the packets of a container: berth capture NAME"},
+    {"test", NULL, "for the spec alone: berth validate; for the host: berth status -e"},
+    {"undo", NULL, "apply an older revision of the spec: berth apply REV:berth.yaml"},
+    {"upgrade", NULL, "for a newer NixOS system: berth update NAME"},
+    {"verify", NULL, "for the spec alone: berth validate; for the host: berth status -e"},
+    {"watch", NULL, "to repair this host every five minutes: systemctl enable --now berth.timer"},
+};
+const size_t cmd_n_words = sizeof cmd_words / sizeof *cmd_words;
+
+static const struct cmd_word *find_word(const char *word)
+{
+    for (size_t i = 0; i < cmd_n_words; i++)
+        if (!strcmp(cmd_words[i].word, word))
+            return &cmd_words[i];
+    return NULL;
+}
+
 #define AT(member) offsetof(struct cmd_args, member)
 #define WITH_SPEC  "validate plan apply status destroy list start stop restart update run login backup restore completion"
 const struct cmd_flag cmd_flags[] = {
@@ -150,7 +219,8 @@ const struct cmd_verb *cmd_verb_find(const char *name)
     for (size_t i = 0; i < cmd_n_verbs; i++)
         if (!strcmp(cmd_verbs[i].name, name))
             return &cmd_verbs[i];
-    return NULL;
+    const struct cmd_word *word = find_word(name);
+    return word && word->alias ? cmd_verb_find(word->alias) : NULL;
 }
 
 static bool has_word(const char *list, const char *word)
@@ -191,21 +261,28 @@ static size_t distance(const char *a, const char *b)
     return row[n % 3][m];
 }
 
+/* How many typing errors a word may have: one, and two in a longer one. More would suggest a name that means something else. */
+static size_t errors_allowed(size_t len)
+{
+    if (len < 3)
+        return 0;
+    return len < 6 ? 1 : 2;
+}
+
 const char *cmd_nearest(const char *word, const char *(*next)(void *arg, size_t i), void *arg)
 {
-    const char *best = NULL, *name;
-    size_t len = strlen(word), limit = len < 3 ? 1 : len < 6 ? 2 : 3, least = limit + 1;
+    const char *best = NULL, *begun = NULL, *name;
+    size_t len = strlen(word), least = errors_allowed(len) + 1, beginning = 0;
     for (size_t i = 0; (name = next(arg, i)); i++) {
         size_t d = distance(word, name);
-        /* A word that only begins a name is meant as it, too. */
-        if (len >= 2 && !strncmp(word, name, len) && d > 1)
-            d = 1;
+        if (len >= 2 && !strncmp(word, name, len) && !beginning++)
+            begun = name;
         if (d < least && d < strlen(name)) {
             least = d;
             best = name;
         }
     }
-    return best;
+    return best ? best : begun;
 }
 
 static const char *verb_name(void *arg, size_t i)
@@ -328,12 +405,53 @@ static int from_environment(struct cmd_args *a, char *const *env, struct cmd_com
     return 0;
 }
 
+/* A flag of other verbs is no typing error. */
+static const struct cmd_flag *flag_of_others(const char *name)
+{
+    for (size_t k = 0; k < cmd_n_flags; k++)
+        if (!cmd_flags[k].hidden && cmd_flags[k].verbs && !strcmp(cmd_flags[k].name, name))
+            return &cmd_flags[k];
+    return NULL;
+}
+
+/* Flags of other tools. */
+static const char *flag_meant(const char *name)
+{
+    static const char *const words[][2] = {
+        {"auto-approve", "destroy asks, and does not with --yes; apply does not ask"},
+        {"check", "for a plan alone: --dry-run, or `berth plan`"},
+        {"config", "the spec is --file SPEC"},
+        {"dryrun", "for a plan alone: --dry-run"},
+        {"detach", "leave it out: containers run in the background"},
+        {"format", "for output that programs read: --json"},
+        {"no-color", "that is --color never, or NO_COLOR=1"},
+        {"no-colour", "that is --color never, or NO_COLOR=1"},
+        {"colour", "that is --color"},
+        {"output", "for output that programs read: --json"},
+        {"silent", "that is --quiet"},
+        {"tail", "`berth logs` has --lines LINES"},
+        {"debug", "to say more: --verbose"},
+        {"timeout", "how long to wait for another berth: --lock-timeout TIME"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strcmp(words[i][0], name))
+            return words[i][1];
+    return NULL;
+}
+
 static int unknown_flag(const struct cmd_args *a, const char *word, size_t len, struct cmd_complaint *why)
 {
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)(len < 63 ? len : 63), word);
-    const char *near = name[0] == '-' && name[1] == '-' ? cmd_nearest(name + 2, flag_name, (void *)a->verb) : NULL;
-    if (near)
+    bool is_long = name[0] == '-' && name[1] == '-';
+    const char *meant = is_long ? flag_meant(name + 2) : NULL;
+    const struct cmd_flag *other = is_long && a->verb ? flag_of_others(name + 2) : NULL;
+    const char *near = is_long && !meant && !other ? cmd_nearest(name + 2, flag_name, (void *)a->verb) : NULL;
+    if (meant)
+        snprintf(why->hint, sizeof why->hint, "%s", meant);
+    else if (other)
+        snprintf(why->hint, sizeof why->hint, "--%s is a flag of: %s", other->name, other->verbs);
+    else if (near)
         snprintf(why->hint, sizeof why->hint, "did you mean --%s?", near);
     else
         snprintf(why->hint, sizeof why->hint, "`berth %s%s--help` lists them", a->verb ? a->verb->name : "", a->verb ? " " : "");
@@ -416,16 +534,29 @@ static int operand(struct cmd_args *a, char **argv, int i, struct cmd_complaint 
     return 0;
 }
 
+void cmd_verb_hint(const char *word, char *hint, size_t room)
+{
+    const struct cmd_word *other = find_word(word);
+    const char *near = other ? NULL : cmd_nearest(word, verb_name, NULL);
+    size_t begun = 0;
+    for (size_t i = 0; i < cmd_n_verbs; i++)
+        begun += !strncmp(cmd_verbs[i].name, word, strlen(word));
+    if (begun > 1)      /* the beginning of several verbs says nothing */
+        near = NULL;
+    if (other)
+        snprintf(hint, room, "%s", other->hint);
+    else if (near)
+        snprintf(hint, room, "did you mean `berth %s`?", near);
+    else
+        snprintf(hint, room, "`berth help` lists the verbs");
+}
+
 static int find_verb(struct cmd_args *a, const char *word, struct cmd_complaint *why)
 {
     a->verb = cmd_verb_find(word);
     if (a->verb)
         return 0;
-    const char *near = cmd_nearest(word, verb_name, NULL);
-    if (near)
-        snprintf(why->hint, sizeof why->hint, "did you mean `berth %s`?", near);
-    else
-        snprintf(why->hint, sizeof why->hint, "`berth help` lists the verbs");
+    cmd_verb_hint(word, why->hint, sizeof why->hint);
     return complain(why, "berth has no verb '%s'", word);
 }
 

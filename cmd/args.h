@@ -73,7 +73,19 @@ struct cmd_verb {
 };
 extern const struct cmd_verb cmd_verbs[];
 extern const size_t          cmd_n_verbs;
+/* By name or alias. NULL: none. */
 const struct cmd_verb *cmd_verb_find(const char *name);
+
+/* Words of other tools. */
+struct cmd_word {
+    const char *word;
+    const char *alias;              /* the verb with the same meaning; NULL: there is none */
+    const char *hint;               /* what to do instead; NULL with an alias */
+};
+extern const struct cmd_word cmd_words[];
+extern const size_t          cmd_n_words;
+/* What to write in place of a word that is no verb, into `hint`: "`berth …`". */
+void cmd_verb_hint(const char *word, char *hint, size_t room);
 
 enum cmd_value { CMD_SWITCH, CMD_COUNT, CMD_TEXT, CMD_NUMBER, CMD_TIME, CMD_COLOUR };
 struct cmd_flag {
@@ -101,6 +113,7 @@ int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out
 /* "30s", "500ms", "2m", "1h", "30": milliseconds; -1: not a time. */
 long cmd_time_parse(const char *text);
 
-/* The nearest of the names that `next` gives (until NULL), if it is near enough to be meant. */
+/* The name that `word` is a typing error of, or that it alone begins: one of those that `next` gives (until NULL). NULL: none is near
+ * enough. */
 const char *cmd_nearest(const char *word, const char *(*next)(void *arg, size_t i), void *arg);
 #endif

@@ -103,12 +103,6 @@ int cmd_version(struct cmd *c)
     return CMD_OK;
 }
 
-static const char *verb_name(void *arg, size_t i)
-{
-    (void)arg;
-    return i < cmd_n_verbs ? cmd_verbs[i].name : NULL;
-}
-
 int cmd_help(struct cmd *c)
 {
     const struct cmd_verb *v = NULL;
@@ -118,10 +112,10 @@ int cmd_help(struct cmd *c)
     }
     if (c->args.n_names && !(v = cmd_verb_find(c->args.names[0]))) {
         struct rec_error err;
-        const char *near = cmd_nearest(c->args.names[0], verb_name, NULL);
+        char hint[200];
         rec_fail(&err, EINVAL, "berth has no verb '%.64s'", c->args.names[0]);
-        if (near)
-            rec_hint(&err, "did you mean `berth help %s`?", near);
+        cmd_verb_hint(c->args.names[0], hint, sizeof hint);
+        rec_hint(&err, "%s", hint);
         return cmd_fail(c, NULL, CMD_USAGE, &err);
     }
     cmd_render_help(&c->out, v);

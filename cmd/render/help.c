@@ -37,6 +37,17 @@ static void heading(struct cmd_out *o, const char *text)
     cmd_put(o, "\n");
 }
 
+/* "Also: berth ls, berth ps": nothing where a verb has no alias. */
+static void aliases(struct cmd_out *o, const struct cmd_verb *v, const char *before, const char *between, const char *after)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < cmd_n_words; i++)
+        if (cmd_words[i].alias && !strcmp(cmd_words[i].alias, v->name))
+            cmd_printf(o, "%s%s", n++ ? between : before, cmd_words[i].word);
+    if (n)
+        cmd_put(o, after);
+}
+
 void cmd_render_help(struct cmd_out *o, const struct cmd_verb *v)
 {
     if (v) {
@@ -45,6 +56,7 @@ void cmd_render_help(struct cmd_out *o, const struct cmd_verb *v)
             cmd_wrap(o, v->text, 0, 0, CMD_WIDTH);
             cmd_put(o, "\n\n");
         }
+        aliases(o, v, "Also: berth ", ", berth ", "\n\n");
         heading(o, "Flags");
         flags(o, v);
         cmd_put(o, "\n");
@@ -60,7 +72,9 @@ void cmd_render_help(struct cmd_out *o, const struct cmd_verb *v)
         size_t n = strlen(cmd_verbs[i].name);
         cmd_printf(o, "  %s", cmd_verbs[i].name);
         cmd_pad(o, n < 12 ? 12 - n : 2);
-        cmd_printf(o, "%s\n", cmd_verbs[i].summary);
+        cmd_printf(o, "%s", cmd_verbs[i].summary);
+        aliases(o, &cmd_verbs[i], " (also: ", ", ", ")");
+        cmd_put(o, "\n");
     }
     cmd_put(o, "\n");
     heading(o, "Flags of every verb");
@@ -125,6 +139,7 @@ void cmd_render_manual(struct cmd_out *o)
             roff(o, v->text);
             cmd_put(o, "\n");
         }
+        aliases(o, v, "Also \\fBberth ", "\\fR, \\fBberth ", "\\fR.\n");
         for (size_t k = 0; k < cmd_n_flags; k++)
             if (!cmd_flags[k].hidden && cmd_flags[k].verbs && cmd_flag_of(&cmd_flags[k], v))
                 manual_flag(o, &cmd_flags[k]);
@@ -187,7 +202,9 @@ static void bash(struct cmd_out *o)
     cmd_put(o, "' -- \"$cur\")) ;;\n");
     for (size_t i = 0; i < cmd_n_verbs; i++) {
         const struct cmd_verb *v = &cmd_verbs[i];
-        cmd_printf(o, "        %s)\n            if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W '", v->name);
+        cmd_printf(o, "        %s", v->name);
+        aliases(o, v, "|", "|", "");
+        cmd_put(o, ")\n            if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W '");
         for (size_t k = 0, n = 0; k < cmd_n_flags; k++)
             if (!cmd_flags[k].hidden && cmd_flag_of(&cmd_flags[k], v))
                 cmd_printf(o, "%s--%s", n++ ? " " : "", cmd_flags[k].name);
@@ -236,7 +253,9 @@ static void zsh(struct cmd_out *o)
                "    words=(\"${words[@]:1}\"); (( CURRENT-- ))\n    case $verb in\n");
     for (size_t i = 0; i < cmd_n_verbs; i++) {
         const struct cmd_verb *v = &cmd_verbs[i];
-        cmd_printf(o, "        %s) _arguments -s", v->name);
+        cmd_printf(o, "        %s", v->name);
+        aliases(o, v, "|", "|", "");
+        cmd_put(o, ") _arguments -s");
         for (size_t k = 0; k < cmd_n_flags; k++) {
             const struct cmd_flag *f = &cmd_flags[k];
             if (f->hidden || !cmd_flag_of(f, v))
@@ -273,6 +292,14 @@ static void zsh(struct cmd_out *o)
     cmd_put(o, "    esac\n}\n_berth \"$@\"\n");
 }
 
+/* The beginning of a line that counts after this verb, and after its aliases. */
+static void fish_after(struct cmd_out *o, const struct cmd_verb *v)
+{
+    cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s", v->name);
+    aliases(o, v, " ", " ", "");
+    cmd_put(o, "'");
+}
+
 static void fish(struct cmd_out *o)
 {
     cmd_put(o, "# fish completion for berth\ncomplete -c berth -f\n");
@@ -287,7 +314,8 @@ static void fish(struct cmd_out *o)
             const struct cmd_flag *f = &cmd_flags[k];
             if (f->hidden || !cmd_flag_of(f, v))
                 continue;
-            cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s' -l %s", v->name, f->name);
+            fish_after(o, v);
+            cmd_printf(o, " -l %s", f->name);
             if (f->letter)
                 cmd_printf(o, " -s %c", f->letter);
             if (f->value)
@@ -297,11 +325,11 @@ static void fish(struct cmd_out *o)
             cmd_put(o, "'\n");
         }
         if (takes_names(v))
-            cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s' -a '(berth completion names 2>/dev/null)'\n", v->name);
+            fish_after(o, v), cmd_put(o, " -a '(berth completion names 2>/dev/null)'\n");
         else if (v->operands == CMD_TAKES_NAME_FILE)
-            cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s' -F -a '(berth completion names 2>/dev/null)'\n", v->name);
+            fish_after(o, v), cmd_put(o, " -F -a '(berth completion names 2>/dev/null)'\n");
         else if (takes_file(v))
-            cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s' -F\n", v->name);
+            fish_after(o, v), cmd_put(o, " -F\n");
         else if (v->run == cmd_completion)
             cmd_put(o, "complete -c berth -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n");
         else if (v->run == cmd_help) {

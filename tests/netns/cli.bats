@@ -34,6 +34,32 @@ verbs() { berth help | awk '/^Verbs/ {on = 1; next} on && /^ / {print $1} on && 
     exits 64 berth
 }
 
+@test "words of other tools: an alias does what its verb does; another meaning gets the verb to use, and 64" {
+    exits 0 berth up "$SPEC"
+    host ip -j link show br-containers >/dev/null || fail "up made no bridge"
+    exits 0 berth list --json -f "$SPEC"
+    local listed=$output word
+    for word in ls ps; do
+        exits 0 berth $word --json -f "$SPEC"
+        assert_eq "$output" "$listed" "$word"
+    done
+    exits 0 berth exec web -- hostname
+    exits 0 berth diff -e "$SPEC"
+    exits 0 berth help ps
+    assert_match "$output" '^berth list'
+    assert_match "$output" 'Also: berth ls, berth ps'
+    for word in down rm show history stats; do
+        exits 64 berth $word web
+        assert_match "$stderr" "berth has no verb '$word'"
+        refute_match "$stderr" "did you mean"
+    done
+    host ip -j link show vb-web >/dev/null || fail "rm or down took a container away"
+    exits 64 berth down
+    assert_match "$stderr" 'berth destroy'
+    exits 64 berth apply --yes "$SPEC"
+    assert_match "$stderr" '--yes is a flag of: destroy'
+}
+
 @test "validate and a bad spec: no netlink, no file, no lock, no root" {
     exits 0 traced_berth "$BATS_TEST_TMPDIR/trace" validate "$SPEC"
     refute_match "$(<"$BATS_TEST_TMPDIR/trace")" AF_NETLINK

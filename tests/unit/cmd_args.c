@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 /* cmocka wants the four above first */
@@ -110,6 +111,58 @@ static void mistakes_are_named(void **state)
     assert_int_equal(parse(NULL, (char *[]){"berth", NULL}), -EINVAL);
 }
 
+/* A suggestion is a typing error put right, or has the same meaning: a word with another meaning gets the verb to use. */
+static void words_of_other_tools(void **state)
+{
+    (void)state;
+    static const char *const alias[][2] = {{"ps", "list"}, {"ls", "list"}, {"exec", "run"}, {"sh", "login"}, {"diff", "plan"}, {"up", "apply"}};
+    static const char *const typo[][2] = {{"aply", "apply"},   {"plna", "plan"},   {"stauts", "status"}, {"destory", "destroy"},
+                                          {"restrat", "restart"}, {"lits", "list"}, {"valid", "validate"}, {"udpate", "update"}};
+    static const char *const other[][2] = {{"down", "berth destroy"}, {"rm", "berth apply"},   {"show", "berth status"},
+                                           {"history", "git log"},    {"stats", "berth top"},  {"upgrade", "berth update"},
+                                           {"reboot", "berth restart"}, {"shell", "berth login"}};
+    static const char *const none[] = {"ship", "st", "re", "histogram", "upwards", "frobnicate", "post", "x", "at"};
+    for (size_t i = 0; i < sizeof alias / sizeof *alias; i++) {
+        PARSE((char *)alias[i][0], "web", "true");
+        assert_string_equal(a.verb->name, alias[i][1]);
+    }
+    for (size_t i = 0; i < sizeof typo / sizeof *typo; i++) {
+        char want[64];
+        snprintf(want, sizeof want, "did you mean `berth %s`?", typo[i][1]);
+        assert_int_equal(PARSE((char *)typo[i][0]), -EINVAL);
+        assert_string_equal(why.hint, want);
+    }
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        assert_int_equal(PARSE((char *)other[i][0]), -EINVAL);
+        assert_null(a.verb);
+        assert_non_null(strstr(why.hint, other[i][1]));
+    }
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        assert_int_equal(PARSE((char *)none[i]), -EINVAL);
+        assert_string_equal(why.hint, "`berth help` lists the verbs");
+    }
+    /* Every word is known once, and is no verb; its verb is there, and each hint names a command. */
+    for (size_t i = 0; i < cmd_n_words; i++) {
+        for (size_t k = 0; k < cmd_n_verbs; k++)
+            assert_string_not_equal(cmd_words[i].word, cmd_verbs[k].name);
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(cmd_words[i].word, cmd_words[k].word);
+        assert_true((cmd_words[i].alias != NULL) != (cmd_words[i].hint != NULL));
+        assert_true(!cmd_words[i].alias || cmd_verb_find(cmd_words[i].alias));
+    }
+    /* Flags: of another verb, of another tool. */
+    assert_int_equal(PARSE("apply", "--yes"), -EINVAL);
+    assert_string_equal(why.hint, "--yes is a flag of: destroy");
+    assert_int_equal(PARSE("apply", "--no-color"), -EINVAL);
+    assert_non_null(strstr(why.hint, "--color never"));
+    assert_int_equal(PARSE("apply", "--dry"), -EINVAL);
+    assert_non_null(strstr(why.hint, "--dry-run"));
+    assert_int_equal(PARSE("plan", "--jsn"), -EINVAL);
+    assert_non_null(strstr(why.hint, "--json"));
+    assert_int_equal(PARSE("plan", "--host-only"), -EINVAL);
+    assert_non_null(strstr(why.hint, "lists them"));
+}
+
 static void the_environment_comes_second(void **state)
 {
     (void)state;
@@ -156,6 +209,7 @@ static void the_nearest_name(void **state)
     assert_string_equal(cmd_nearest("contaner2", name, names), "container2");
     assert_string_equal(cmd_nearest("wbe", name, names), "web");
     assert_string_equal(cmd_nearest("cont", name, names), "container1");
+    assert_null(cmd_nearest("wxyz", name, names));
     assert_null(cmd_nearest("mailserver", name, names));
     assert_null(cmd_nearest("", name, names));
     char longest[200];
@@ -192,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_hold),        cmocka_unit_test(flags_are_read),
         cmocka_unit_test(a_commands_words_are_its_own), cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(words_of_other_tools),
         cmocka_unit_test(the_environment_comes_second), cmocka_unit_test(times),
         cmocka_unit_test(the_nearest_name),   cmocka_unit_test(exits),
     };

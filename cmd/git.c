@@ -68,7 +68,7 @@ static const char *program(char out[1200])
 struct words {
     const char *list[MOST_ARGS];
     size_t      n;
-    char        numbers[4][24];
+    char        numbers[OWNED_MOST + 1][24];
     size_t      n_numbers;
 };
 
@@ -87,20 +87,31 @@ static void number(struct words *w, const char *flag, unsigned long value)
     word(w, flag, to);
 }
 
-static int owners(struct words *w, const char *owner, struct rec_error *err)
+int cmd_git_owners(const char *owner, struct owned_trust *out, struct rec_error *err)
 {
     const char *sudo = geteuid() ? NULL : getenv("SUDO_UID");
-    number(w, "--owner", geteuid());
-    word(w, "--owner", geteuid() ? "0" : NULL);
+    owned_trust_add(out, geteuid());
+    owned_trust_add(out, 0);
     if (sudo && *sudo && strspn(sudo, "0123456789") == strlen(sudo))
-        word(w, "--owner", sudo);
+        owned_trust_add(out, (uid_t)strtoul(sudo, NULL, 10));
     if (!owner)
         return 0;
     const struct passwd *p = NULL;
     if (strspn(owner, "0123456789") != strlen(owner) && !(p = getpwnam(owner)))
         return rec_fail(err, ENOENT, "--git-owner: there is no user '%s'", owner);
-    number(w, "--owner", p ? p->pw_uid : strtoul(owner, NULL, 10));
+    owned_trust_add(out, p ? p->pw_uid : (uid_t)strtoul(owner, NULL, 10));
     return 0;
+}
+
+static int owners(struct words *w, const char *owner, struct rec_error *err)
+{
+    struct owned_trust t = {.n = 0};
+    int r = cmd_git_owners(owner, &t, err);
+    struct owned_trust lead = {.n = 0};
+    cmd_git_owners(NULL, &lead, NULL);
+    for (size_t i = 0; !r && i < t.n; i++)
+        number(w, owned_trusts(&lead, t.uids[i]) ? "--owner" : "--guest", t.uids[i]);
+    return r;
 }
 
 static void child(const char *path, struct words *w, int out)
@@ -185,6 +196,16 @@ static int failed_run(int r, int status, const char *path, struct rec_error *err
     return -EIO;
 }
 
+/* Once per run. */
+static void warn_unconfined(const struct git_frame *f)
+{
+    static bool warned;
+    if (warned || !git_frame_find(f, "unconfined"))
+        return;
+    warned = true;
+    fputs("berth: warning: this kernel has no Landlock, so the reader of git repositories is confined by less\n", stderr);
+}
+
 static int run(struct words *w, size_t most, char **text, size_t *len, struct rec_error *err)
 {
     char path[1200];
@@ -206,8 +227,10 @@ static int run(struct words *w, size_t most, char **text, size_t *len, struct re
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     struct git_frame f;
-    if (!r && !git_frame_parse(*text, *len, &f))
+    if (!r && !git_frame_parse(*text, *len, &f)) {
+        warn_unconfined(&f);
         return 0;
+    }
     if (!r)
         free(*text);
     *text = NULL;

@@ -4,6 +4,7 @@
  * Source   githooks(5). */
 #ifndef CMD_HOOK_H
 #define CMD_HOOK_H
+#include "cmd/owned_dir.h"
 #include "cmd/range.h"
 
 #define CMD_HOOK_MARK   "# berth-hook 1:"
@@ -29,6 +30,12 @@ int cmd_hook_uninstall(struct cmd *c);
 int cmd_hook_status(struct cmd *c);
 int cmd_hook_call(struct cmd *c, const struct cmd_hook_event *e);
 
+/* The repository's directories, held open. `foreign`: root is at work, and another user owns the repository. */
+struct cmd_hook_repo {
+    struct owned_dir git, common, work;     /* work: fd -1 in a bare repository */
+    bool             foreign;
+};
+
 /* What the files of hooks share. */
 enum { CMD_HOOK_SCREEN = 24 /* lines to whoever pushes */, CMD_HOOK_BYTES = 32768, CMD_HOOK_SECONDS = 60 /* that they wait for an outcome */ };
 bool        cmd_hook_zero(const char *id);                              /* git's name of no commit */
@@ -45,8 +52,8 @@ struct cmd_out *cmd_hook_talk(struct cmd *c);
 /* hook_listen.c */
 bool          cmd_hook_env(const char *name, char *out, size_t room);   /* a value of root's environment file. false: not set */
 enum cmd_exit cmd_hook_may_listen(struct cmd *c, const struct cmd_git_about *a);    /* a host follows one repository; a refusal is told */
-enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a, const char *branch);
-enum cmd_exit cmd_hook_forget(struct cmd *c, const struct cmd_git_about *a);
+enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r, const char *branch);
+enum cmd_exit cmd_hook_forget(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r);
 
 /* hook_verdict.c */
 int  cmd_hook_pre_receive(struct cmd *c, char *input);

@@ -161,34 +161,26 @@ enum cmd_exit cmd_hook_may_listen(struct cmd *c, const struct cmd_git_about *a)
 }
 
 /* A user who pushes cannot apply: a unit of root's looks when that user says so, and the environment file tells it at what. */
-enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a, const char *branch)
+enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r, const char *branch)
 {
     char file[1200], spec[1400], uid[24];
-    struct stat st, there;
     struct rec_error err;
     struct cmd_out text = {.fd = -1}, unit = {.fd = -1};
     look_file(a, file);
-    if (stat(a->repo, &st))
-        return cmd_hook_failed(c, "look at", a->repo, errno);
-    int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0644);
-    if (fd < 0 || fstat(fd, &there) || !S_ISREG(there.st_mode) || fchown(fd, st.st_uid, st.st_gid)) {
-        int code = errno;
-        if (fd >= 0)
-            close(fd);
-        return cmd_hook_failed(c, "make", file, code);
-    }
-    close(fd);
+    int made = owned_give(&r->git, CMD_LOOK_FILE, 0644);
+    if (made)
+        return cmd_hook_failed(c, "make", file, -made);
     if (watched(c, file)) {
         cmd_put(cmd_hook_talk(c), "  berth-look.path listens already\n");
         return CMD_OK;
     }
     if ((size_t)snprintf(spec, sizeof spec, "refs/heads/%s:%s", branch, cmd_hook_path(c)) >= sizeof spec)
         return cmd_hook_failed(c, "name", cmd_hook_path(c), ENAMETOOLONG);
-    snprintf(uid, sizeof uid, "%u", st.st_uid);
+    snprintf(uid, sizeof uid, "%u", r->git.uid);
     cmd_put(&text, "# What the host is to be: berth.service (boot, timer) and berth-look.service (a push) apply this.\n");
     setting(&text, "BERTH_GIT", a->repo);
     setting(&text, "BERTH_SPEC", spec);
-    if (st.st_uid)
+    if (r->git.uid)
         setting(&text, "BERTH_GIT_OWNER", uid);
     if (c->args.host)
         setting(&text, "BERTH_HOST", c->args.host);
@@ -211,13 +203,13 @@ enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a, cons
     return code;
 }
 
-enum cmd_exit cmd_hook_forget(struct cmd *c, const struct cmd_git_about *a)
+enum cmd_exit cmd_hook_forget(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r)
 {
     static const char *const disable[3] = {"--now", "berth-look.path"};
     char file[1200], *other;
     struct rec_error err;
     look_file(a, file);
-    if (geteuid() || access(file, F_OK))
+    if (geteuid() || !owned_there(&r->git, CMD_LOOK_FILE))
         return CMD_OK;
     bool ours = dropin_of(c, file, &other) == DROPIN_OURS;
     if (ours && systemd() && systemctl(c, "disable", disable, NULL, &err))
@@ -228,8 +220,9 @@ enum cmd_exit cmd_hook_forget(struct cmd *c, const struct cmd_git_about *a)
     }
     if (ours && systemd() && systemctl(c, "daemon-reload", NULL, NULL, &err))
         cmd_tell(c, &err);
-    if (unlink(file))
-        return cmd_hook_failed(c, "remove", file, errno);
+    int gone = owned_unlink(&r->git, CMD_LOOK_FILE);
+    if (gone)
+        return cmd_hook_failed(c, "remove", file, -gone);
     if (ours && systemd())
         cmd_put(cmd_hook_talk(c), "  berth-look.path no longer listens; " CMD_ENV_FILE " stays: the timer and the boot unit read it\n");
     return CMD_OK;

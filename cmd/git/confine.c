@@ -58,7 +58,7 @@ int git_confine_user(uid_t uid, gid_t gid)
     return 0;
 }
 
-static int landlock(const char *const *dirs, size_t n)
+static int landlock(const int *fds, size_t n, bool *has)
 {
     const uint64_t reading = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
     struct landlock_ruleset_attr rules = {
@@ -67,19 +67,17 @@ static int landlock(const char *const *dirs, size_t n)
                              LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
                              LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM};
     int fd = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof rules, 0u);
+    *has = fd >= 0;
     if (fd < 0)
         return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
     int r = 0;
     for (size_t i = 0; i < n; i++) {
-        struct landlock_path_beneath_attr below = {.allowed_access = reading, .parent_fd = open(dirs[i], O_PATH | O_CLOEXEC)};
+        struct landlock_path_beneath_attr below = {.allowed_access = reading, .parent_fd = fds[i]};
         struct stat st;
-        if (below.parent_fd < 0)
-            continue;
         if (!fstat(below.parent_fd, &st) && !S_ISDIR(st.st_mode))
             below.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE;
         if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &below, 0u))
             r = -errno;
-        close(below.parent_fd);
     }
     if (!r && syscall(SYS_landlock_restrict_self, fd, 0u))
         r = -errno;
@@ -146,8 +144,24 @@ static int seccomp_confine(void)
     return r;
 }
 
+int git_confine_fds(const int *fds, size_t n, bool *has_landlock)
+{
+    int r = landlock(fds, n, has_landlock);
+    return r ? r : seccomp_confine();
+}
+
 int git_confine_files(const char *const *dirs, size_t n)
 {
-    int r = landlock(dirs, n);
-    return r ? r : seccomp_confine();
+    int fds[64];
+    size_t k = 0;
+    bool ignored;
+    for (size_t i = 0; i < n && k < sizeof fds / sizeof *fds; i++) {
+        int fd = open(dirs[i], O_PATH | O_CLOEXEC);
+        if (fd >= 0)
+            fds[k++] = fd;
+    }
+    int r = git_confine_fds(fds, k, &ignored);
+    while (k)
+        close(fds[--k]);
+    return r;
 }

@@ -7,8 +7,10 @@
  *   berth-git-read [--git DIR] --about HOME [--config FILE]... --owner UID...   the repository itself: its folders, its hooks, its HEAD.
  *                                                              FILE: where the caller's git looks for settings after HOME/.gitconfig
  *
+ * --owner: a user who may own the repository, and whose links may lead anywhere. --guest: one who may own it.
  * Without --git, the repository around the working directory. --objects: more objects, those of a push that is not yet accepted. */
 #include "cmd/git/confine.h"
+#include "cmd/git/find.h"
 #include <errno.h>
 #include <git2.h>
 #include <git2/sys/mempack.h>
@@ -30,15 +32,14 @@ const char *__asan_default_options(void)
 }
 #endif
 
-enum { MOST_OWNERS = 8, MOST_DIRS = 32, DIRS_BESIDE = 6, MOST_DEPTH = 5, MOST_CONFIGS = 2, MOST_CONFIG_BYTES = 1 << 20, MOST_COMMITS = 1000, MOST_WALKED = 20000, MOST_REFS = 500, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
+enum { MOST_CONFIGS = 2, MOST_CONFIG_BYTES = 1 << 20, MOST_COMMITS = 1000, MOST_WALKED = 20000, MOST_REFS = 500, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
 
 struct asked {
     const char *git, *about, *rev, *index, *path, *objects, *since, *trees;
     const char *configs[MOST_CONFIGS];
     size_t      n_configs;
     size_t      limit;
-    uid_t       owners[MOST_OWNERS];
-    size_t      n_owners;
+    struct owned_trust lead, owners;    /* who may lead anywhere; who may own a repository */
 };
 
 static void record(const char *name, const void *bytes, size_t n)
@@ -53,9 +54,13 @@ static void text(const char *name, const char *s)
     record(name, s ? s : "", s ? strlen(s) : 0);
 }
 
+static bool unconfined;     /* the kernel lacks Landlock */
+
 static void begin(void)
 {
     fputs("berth-git 1\n", stdout);
+    if (unconfined)
+        text("unconfined", "1");
 }
 
 static void end(void)
@@ -66,7 +71,7 @@ static void end(void)
 
 /* `kind`: "refused", "spec", "absent" (no such file), "norev" (no such revision), "exotic" (an index for git alone),
  * "thing" (no commit) or "failed": which exit code berth ends with. */
-__attribute__((noreturn, format(printf, 3, 4))) static void fail(const char *kind, const char *hint, const char *format, ...)
+void git_fail(const char *kind, const char *hint, const char *format, ...)
 {
     char said[1024];
     va_list ap;
@@ -87,120 +92,27 @@ static const char *why(void)
     return e && e->message ? e->message : "the library does not say why";
 }
 
-static bool trusted(const struct asked *a, uid_t uid)
-{
-    for (size_t i = 0; i < a->n_owners; i++)
-        if (a->owners[i] == uid)
-            return true;
-    return false;
-}
-
-static void check_owner(const struct asked *a, const char *dir, struct stat *st)
-{
-    char hint[200];
-    if (stat(dir, st))
-        fail("spec", NULL, "cannot look at the repository '%s': %s", dir, strerror(errno));
-    if (trusted(a, st->st_uid))
-        return;
-    snprintf(hint, sizeof hint, "if user %u may say what this host is to be: --git-owner %u (or BERTH_GIT_OWNER)", st->st_uid, st->st_uid);
-    fail("refused", hint, "the repository '%s' belongs to user %u, who is neither you nor root", dir, st->st_uid);
-}
-
-/* One line of a small file in the repository, without its end. false: it is not there. */
-static bool one_line(const char *dir, const char *name, char out[PATH_MAX])
-{
-    char path[PATH_MAX];
-    struct stat st;
-    FILE *f = NULL;
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path && !lstat(path, &st) && S_ISREG(st.st_mode))
-        f = fopen(path, "re");
-    if (!f)
-        return false;
-    bool good = fgets(out, PATH_MAX, f) != NULL;
-    fclose(f);
-    if (good)
-        out[strcspn(out, "\r\n")] = 0;
-    return good;
-}
-
-static char *resolved(const char *base, const char *path)
-{
-    char whole[2 * PATH_MAX];
-    snprintf(whole, sizeof whole, "%s%s%s", *path == '/' ? "" : base, *path == '/' ? "" : "/", path);
-    return realpath(whole, NULL);
-}
-
-struct dirs {
-    const char *list[MOST_DIRS];
-    size_t      n;
-};
-
-/* The folders that `objects` borrows from, and those that they borrow from themselves, as deep as git goes. */
-static void borrowed(const struct asked *a, const char *objects, int depth, struct dirs *out)
-{
-    char line[PATH_MAX], path[PATH_MAX + 32];
-    struct stat st;
-    snprintf(path, sizeof path, "%s/info/alternates", objects);
-    FILE *f = depth < MOST_DEPTH && !lstat(path, &st) && S_ISREG(st.st_mode) ? fopen(path, "re") : NULL;
-    while (f && fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\r\n")] = 0;
-        char *dir = *line && *line != '#' ? resolved(objects, line) : NULL;
-        bool seen = !dir;
-        for (size_t i = 0; !seen && i < out->n; i++)
-            seen = !strcmp(out->list[i], dir);
-        if (seen)
-            continue;
-        check_owner(a, dir, &st);
-        if (out->n == MOST_DIRS - DIRS_BESIDE)
-            fail("failed", "git repack -ad makes it whole", "the repository borrows objects from too many folders");
-        out->list[out->n++] = dir;
-        borrowed(a, dir, depth + 1, out);
-    }
-    if (f)
-        fclose(f);
-}
-
-/* The repository's folder, the one that a worktree shares, and those that its objects are borrowed from. */
-static void folders(const struct asked *a, const char *git, struct dirs *out)
-{
-    char line[PATH_MAX], path[PATH_MAX + 32];
-    struct stat st;
-    const char *common = git;
-    out->list[out->n++] = git;
-    if (one_line(git, "commondir", line) && (out->list[out->n] = resolved(git, line)))
-        common = out->list[out->n++];
-    if (common != git)
-        check_owner(a, common, &st);
-    snprintf(path, sizeof path, "%s/objects", common);
-    borrowed(a, path, 0, out);
-    if (a->objects && (out->list[out->n] = realpath(a->objects, NULL)))
-        out->n++;
-    if (a->about && *a->about)
-        out->list[out->n++] = a->about;     /* the user's own configuration may say where hooks are */
-    for (size_t i = 0; i < a->n_configs; i++)
-        out->list[out->n++] = a->configs[i];
-}
-
 static git_repository *repository(const struct asked *a)
 {
-    git_buf found = {0};
     git_repository *repo;
-    struct dirs dirs = {.n = 0};
-    struct stat st;
-    char here[PATH_MAX];
-    if (git_repository_discover(&found, a->git ? a->git : ".", a->git ? 0 : 1, NULL))
-        fail("spec", a->git ? NULL : "name one with --git DIR; a file whose name has a colon in it is written ./NAME",
-             a->git ? "'%s' is no git repository" : "there is no git repository in '%s' or above it",
-             a->git ? a->git : getcwd(here, sizeof here) ? here : ".");
-    char *git = realpath(found.ptr, NULL);
-    if (!git)
-        fail("failed", NULL, "cannot look at the repository '%s': %s", found.ptr, strerror(errno));
-    check_owner(a, git, &st);
-    folders(a, git, &dirs);
-    int r = !geteuid() && st.st_uid ? git_confine_user(st.st_uid, st.st_gid) : 0;
-    r = r ? r : git_confine_files(dirs.list, dirs.n);
+    struct git_find find = {a->git, &a->lead, &a->owners};
+    struct git_found found;
+    bool root = !geteuid(), landlock = false;
+    git_find(&find, &found);
+    const char *git = found.path;
+    if (a->objects)
+        git_found_add(&found, a->objects);
+    if (a->about && *a->about)
+        git_found_add(&found, a->about);    /* the user's own configuration may say where hooks are */
+    for (size_t i = 0; i < a->n_configs; i++)
+        git_found_add(&found, a->configs[i]);
+    int r = git_confine_fds(found.dirs, found.n, &landlock);
     if (r)
-        fail("failed", NULL, "cannot confine the reader of '%s': %s", git, strerror(-r));
+        git_fail("failed", NULL, "cannot confine the reader of '%s': %s", git, strerror(-r));
+    if (!landlock && root && found.uid)
+        git_fail("refused", "boot with landlock in lsm=, or read it as its owner",
+                 "this kernel has no Landlock, so root does not read the repository '%s' of user %u", git, found.uid);
+    unconfined = !landlock;
     /* The caller's own configuration may say where hooks are; root's says nothing to the user that the repository belongs to. */
     if (a->about && *a->about && !access(a->about, R_OK | X_OK))
         git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_GLOBAL, a->about);
@@ -208,16 +120,16 @@ static git_repository *repository(const struct asked *a)
     int opened = git_repository_open_ext(&repo, git, GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT, NULL);
     const char *extension = opened && !strncmp(why(), unknown, sizeof unknown - 1) ? why() + sizeof unknown - 1 : NULL;
     if (extension && !strcmp(extension, "objectformat"))
-        fail("failed", "keep the spec in a repository of SHA-1 ids, which git init makes by itself",
+        git_fail("failed", "keep the spec in a repository of SHA-1 ids, which git init makes by itself",
              "cannot open the repository '%s': its objects have SHA-256 ids, which are not supported", git);
     if (extension)
-        fail("failed", "keep the spec in a repository without it: a fresh `git clone --bare` of this one has none",
+        git_fail("failed", "keep the spec in a repository without it: a fresh `git clone --bare` of this one has none",
              "cannot open the repository '%s': its extension '%s' is not supported", git, extension);
     if (opened)
-        fail("failed", NULL, "cannot open the repository '%s': %s", git, why());
+        git_fail("failed", NULL, "cannot open the repository '%s': %s", git, why());
     git_odb *odb;
     if (a->objects && (git_repository_odb(&odb, repo) || git_odb_add_disk_alternate(odb, a->objects)))
-        fail("failed", NULL, "cannot read the pushed objects in '%s': %s", a->objects, why());
+        git_fail("failed", NULL, "cannot read the pushed objects in '%s': %s", a->objects, why());
     return repo;
 }
 
@@ -226,19 +138,19 @@ static git_commit *commit_of(git_repository *repo, const char *rev, git_referenc
     git_object *o = NULL, *peeled = NULL;
     int r = git_revparse_ext(&o, ref, repo, rev);
     if (r == GIT_EAMBIGUOUS)
-        fail("spec", "write more of it", "'%s' stands for several objects", rev);
+        git_fail("spec", "write more of it", "'%s' stands for several objects", rev);
     if (r == GIT_ENOTFOUND || r == GIT_EINVALIDSPEC) {
         bool shallow = git_repository_is_shallow(repo) == 1;
         git_reference *dangling = NULL;
         if (r == GIT_ENOTFOUND && !git_reference_dwim(&dangling, repo, rev))
-            fail("failed", "git fsck tells more", "'%s' leads to a commit that is not there", rev);
-        fail("norev", shallow ? "this clone is shallow: git fetch --unshallow" : "git log shows what there is",
+            git_fail("failed", "git fsck tells more", "'%s' leads to a commit that is not there", rev);
+        git_fail("norev", shallow ? "this clone is shallow: git fetch --unshallow" : "git log shows what there is",
              git_repository_is_empty(repo) == 1 ? "there is no revision '%s': the repository has no commit yet" : "there is no revision '%s'", rev);
     }
     if (r)
-        fail("failed", NULL, "cannot read revision '%s': %s", rev, why());
+        git_fail("failed", NULL, "cannot read revision '%s': %s", rev, why());
     if (git_object_peel(&peeled, o, GIT_OBJECT_COMMIT))
-        fail("thing", NULL, "'%s' is a %s, not a commit", rev, git_object_type2string(git_object_type(o)));
+        git_fail("thing", NULL, "'%s' is a %s, not a commit", rev, git_object_type2string(git_object_type(o)));
     return (git_commit *)peeled;
 }
 
@@ -266,7 +178,7 @@ __attribute__((noreturn)) static void not_there(git_tree *root, const char *path
     char hint[700];
     git_tree_walk(root, GIT_TREEWALK_PRE, look, &s);
     snprintf(hint, sizeof hint, "there is one of that name: %s", s.hit);
-    fail("absent", *s.hit ? hint : NULL, "there is no file '%s' at %s", path, rev);
+    git_fail("absent", *s.hit ? hint : NULL, "there is no file '%s' at %s", path, rev);
 }
 
 static void check_mode(const char *path, const char *rev, git_filemode_t mode)
@@ -277,7 +189,7 @@ static void check_mode(const char *path, const char *rev, git_filemode_t mode)
                        : mode != GIT_FILEMODE_BLOB && mode != GIT_FILEMODE_BLOB_EXECUTABLE && mode != 0100664 ? "something else"
                                                                                                              : NULL;
     if (what)
-        fail("spec", mode == GIT_FILEMODE_TREE ? "name the spec file in it" : "the spec itself must stand there, as a file",
+        git_fail("spec", mode == GIT_FILEMODE_TREE ? "name the spec file in it" : "the spec itself must stand there, as a file",
              "'%s' at %s is %s, not a file", path, rev, what);
 }
 
@@ -288,7 +200,7 @@ static git_oid walk(git_repository *repo, git_tree *root, const char *path, cons
     git_tree *tree = root;
     git_oid id = {0};
     if (strlen(path) >= sizeof part)
-        fail("spec", NULL, "the path is too long");
+        git_fail("spec", NULL, "the path is too long");
     for (const char *p = path, *next; *p; p = next) {
         size_t n = strcspn(p, "/");
         next = p + n + (p[n] == '/');
@@ -307,7 +219,7 @@ static git_oid walk(git_repository *repo, git_tree *root, const char *path, cons
             check_mode(sofar, rev, mode == GIT_FILEMODE_BLOB || mode == GIT_FILEMODE_BLOB_EXECUTABLE ? GIT_FILEMODE_BLOB : mode);
             not_there(root, path, rev);
         } else if (git_tree_lookup(&tree, repo, &id)) {
-            fail("failed", "git fsck tells more", "cannot read '%s' at %s: %s", sofar, rev, why());
+            git_fail("failed", "git fsck tells more", "cannot read '%s' at %s: %s", sofar, rev, why());
         }
     }
     return id;
@@ -318,7 +230,7 @@ static git_index *index_of(git_repository *repo, const char *file)
 {
     git_index *index;
     if (file && *file ? git_index_open(&index, file) : git_repository_index(&index, repo))
-        fail("exotic", NULL, "cannot read the index: %s", why());
+        git_fail("exotic", NULL, "cannot read the index: %s", why());
     return index;
 }
 
@@ -333,7 +245,7 @@ __attribute__((noreturn)) static void not_staged(git_index *index, const char *p
     }
     if (hit)
         snprintf(hint, sizeof hint, "there is one of that name: %s", hit);
-    fail("absent", hint, "there is no file '%s' in the index", path);
+    git_fail("absent", hint, "there is no file '%s' in the index", path);
 }
 
 static git_oid staged(git_repository *repo, const char *file, const char *path)
@@ -341,7 +253,7 @@ static git_oid staged(git_repository *repo, const char *file, const char *path)
     git_index *index = index_of(repo, file);
     const git_index_entry *e = git_index_get_bypath(index, path, 0);
     if (!e && git_index_get_bypath(index, path, 2))
-        fail("spec", "end the merge first", "'%s' has a merge conflict", path);
+        git_fail("spec", "end the merge first", "'%s' has a merge conflict", path);
     if (!e)
         not_staged(index, path);
     check_mode(path, "the index", e->mode);
@@ -358,13 +270,13 @@ static git_odb_object *blob(git_repository *repo, const git_oid *id, const struc
     if (!r)
         r = git_odb_read_header(&len, &type, odb, id);
     if (!r && type != GIT_OBJECT_BLOB)
-        fail("failed", "git fsck tells more", "'%s' is not a file in the object database", path);
+        git_fail("failed", "git fsck tells more", "'%s' is not a file in the object database", path);
     if (!r && len > a->limit)
-        fail("spec", "--huge allows up to 64 MiB", "'%s' has %zu bytes; a spec may have %zu", path, len, a->limit);
+        git_fail("spec", "--huge allows up to 64 MiB", "'%s' has %zu bytes; a spec may have %zu", path, len, a->limit);
     if (!r)
         r = git_odb_read(&o, odb, id);
     if (r)
-        fail("failed", "git fsck tells more", "cannot read '%s': %s", path, why());
+        git_fail("failed", "git fsck tells more", "cannot read '%s': %s", path, why());
     return o;
 }
 
@@ -378,11 +290,11 @@ static char *from_top(git_repository *repo, const char *path)
         abort();
     if (!strncmp(path, "./", 2) || !strncmp(path, "../", 3)) {
         if (!work || !getcwd(here, sizeof here))
-            fail("spec", "name the file from the repository's top", "'%s' starts where you stand, and that is not in a work tree", path);
+            git_fail("spec", "name the file from the repository's top", "'%s' starts where you stand, and that is not in a work tree", path);
         size_t n = strlen(work);
         snprintf(top, sizeof top, "%s/", here);
         if (strncmp(top, work, n))
-            fail("spec", "name the file from the repository's top", "'%s' starts where you stand, and that is not in a work tree", path);
+            git_fail("spec", "name the file from the repository's top", "'%s' starts where you stand, and that is not in a work tree", path);
         prefix = top + n;
     }
     snprintf(out, 2 * PATH_MAX, "%s%s", prefix, path);
@@ -395,7 +307,7 @@ static char *from_top(git_repository *repo, const char *path)
         more = p[n] == '/';
         if (n == 2 && !memcmp(p, "..", 2)) {
             if (to == out)
-                fail("spec", NULL, "'%s' leads out of the repository", path);
+                git_fail("spec", NULL, "'%s' leads out of the repository", path);
             for (to--; to > out && to[-1] != '/';)
                 to--;
         } else if (n && !(n == 1 && *p == '.')) {
@@ -409,7 +321,7 @@ static char *from_top(git_repository *repo, const char *path)
         to--;
     *to = 0;
     if (!*out)
-        fail("spec", "name the spec file", "'%s' names no file", path);
+        git_fail("spec", "name the spec file", "'%s' names no file", path);
     return out;
 }
 
@@ -422,7 +334,7 @@ static git_tree *staged_tree(git_repository *repo, const char *file)
     git_tree *tree;
     if (git_repository_odb(&odb, repo) || git_mempack_new(&memory) || git_odb_add_backend(odb, memory, 1000) ||
         git_index_write_tree_to(&id, index_of(repo, file), repo) || git_tree_lookup(&tree, repo, &id))
-        fail("failed", "end a merge first, if there is one", "cannot read what is staged: %s", why());
+        git_fail("failed", "end a merge first, if there is one", "cannot read what is staged: %s", why());
     return tree;
 }
 
@@ -579,6 +491,13 @@ static void about(const struct asked *a, git_repository *repo)
     end();
 }
 
+static void take_owner(struct asked *a, uid_t uid, bool leads)
+{
+    owned_trust_add(&a->owners, uid);
+    if (leads)
+        owned_trust_add(&a->lead, uid);
+}
+
 static bool flag(struct asked *a, const char *name, const char *value)
 {
     if (!strcmp(name, "--git"))
@@ -601,8 +520,8 @@ static bool flag(struct asked *a, const char *name, const char *value)
         a->since = value;
     else if (!strcmp(name, "--limit"))
         a->limit = strtoul(value, NULL, 10);
-    else if (!strcmp(name, "--owner") && a->n_owners < MOST_OWNERS)
-        a->owners[a->n_owners++] = (uid_t)strtoul(value, NULL, 10);
+    else if (!strcmp(name, "--owner") || !strcmp(name, "--guest"))
+        take_owner(a, (uid_t)strtoul(value, NULL, 10), !strcmp(name, "--owner"));
     else
         return false;
     return true;
@@ -613,12 +532,12 @@ int main(int argc, char **argv)
     struct asked a = {0};
     for (int i = 1; i + 1 < argc; i += 2)
         if (!flag(&a, argv[i], argv[i + 1]))
-            fail("failed", NULL, "berth-git-read has no flag '%s'", argv[i]);
+            git_fail("failed", NULL, "berth-git-read has no flag '%s'", argv[i]);
     if (!a.about && ((!a.path && !a.trees) || (!a.rev && !a.index)))
-        fail("failed", NULL, "berth-git-read is for berth to call");
+        git_fail("failed", NULL, "berth-git-read is for berth to call");
     git_confine_limits();
     if (git_libgit2_init() < 0)
-        fail("failed", NULL, "cannot start the git library: %s", why());
+        git_fail("failed", NULL, "cannot start the git library: %s", why());
     /* Nobody's configuration but the repository's own; who may own it has been said. */
     for (int level = GIT_CONFIG_LEVEL_PROGRAMDATA; level <= GIT_CONFIG_LEVEL_GLOBAL; level++)
         git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, "");
@@ -633,7 +552,7 @@ int main(int argc, char **argv)
     git_tree *tree = NULL;
     git_commit *c = a.index ? NULL : commit_of(repo, a.rev, &ref);
     if (c && git_commit_tree(&tree, c))
-        fail("failed", "git fsck tells more", "cannot read the tree of '%s': %s", a.rev, why());
+        git_fail("failed", "git fsck tells more", "cannot read the tree of '%s': %s", a.rev, why());
     if (a.trees)
         trees(c ? tree : staged_tree(repo, a.index), a.trees);
     char *path = from_top(repo, a.path);

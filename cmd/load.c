@@ -127,11 +127,13 @@ const char *cmd_nearest_container(const struct cmd *c, const char *name)
 }
 
 /* The spec's bytes: out of git, a file, or standard input. */
-static enum cmd_exit read_spec(struct cmd *c, const char *name, size_t limit, struct rec_error *err)
+static enum cmd_exit read_spec(struct cmd *c, const char *name, bool here, size_t limit, struct rec_error *err)
 {
     int rev = cmd_git_split(name);
     if (rev < 0) {
-        int r = cmd_spec_read(name, limit, &c->file, err);
+        int r = here ? cmd_spec_read_here(limit, &c->file, err) : cmd_spec_read(name, limit, &c->file, err);
+        if (r == -EXDEV)
+            return CMD_REFUSED;
         return !r                                ? CMD_OK
                : r == -EACCES || r == -EPERM     ? CMD_DENIED
                : r == -ENOMEM || r == -EIO       ? CMD_FAILED
@@ -159,7 +161,8 @@ static enum cmd_exit read_spec(struct cmd *c, const char *name, size_t limit, st
 
 enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error *err)
 {
-    const char *name = cmd_spec_find(c->args.spec, getenv("BERTH_SPEC"));
+    const char *env = getenv("BERTH_SPEC"), *name = cmd_spec_find(c->args.spec, env);
+    bool here = name && !c->args.spec && name != env && !strcmp(name, CMD_SPEC_HERE);
     if (!name && need == CMD_SPEC_IF_FOUND)
         return CMD_OK;
     if (!name) {
@@ -170,7 +173,7 @@ enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error 
         return CMD_USAGE;
     }
     struct spec_limits limits = {c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
-    enum cmd_exit code = read_spec(c, name, limits.bytes, err);
+    enum cmd_exit code = read_spec(c, name, here, limits.bytes, err);
     if (code != CMD_OK)
         return code;
     c->arena = spec_arena_new();

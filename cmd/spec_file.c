@@ -1,8 +1,12 @@
 /* The file is opened once, without waiting (a FIFO would), and looked at through that descriptor: what fstat told before and after
  * the reading must agree, or it is read again. */
 #include "cmd/spec_file.h"
+#include "cmd/owned_dir.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,8 +18,8 @@ const char *cmd_spec_find(const char *given, const char *env)
         return given;
     if (env && *env)
         return env;
-    if (!access("berth.yaml", F_OK))
-        return "berth.yaml";
+    if (!access(CMD_SPEC_HERE, F_OK))
+        return CMD_SPEC_HERE;
     if (!access("/etc/berth/berth.yaml", F_OK))
         return "/etc/berth/berth.yaml";
     return NULL;
@@ -135,6 +139,87 @@ int cmd_spec_read(const char *name, size_t limit, struct cmd_spec_file *out, str
     if (r)
         return r;
     f.dir = dir_of(name);
+    *out = f;
+    return 0;
+}
+
+static int refuse_here(struct rec_error *err, const char *why)
+{
+    rec_fail(err, EXDEV, "cannot use './" CMD_SPEC_HERE "': %s", why);
+    rec_hint(err, "if you trust it, name it: berth plan ./" CMD_SPEC_HERE);
+    return -EXDEV;
+}
+
+/* A group of root, or one that has no member but the owner, as Debian's adduser makes it. */
+static bool own_group(const struct stat *st)
+{
+    if (!st->st_gid)
+        return true;
+    const struct passwd *p = getpwuid(st->st_uid);
+    const struct group *g = p && p->pw_gid == st->st_gid ? getgrgid(st->st_gid) : NULL;
+    if (!g || strcmp(g->gr_name, p->pw_name))
+        return false;
+    for (char **member = g->gr_mem; *member; member++)
+        if (strcmp(*member, p->pw_name))
+            return false;
+    return true;
+}
+
+static bool others_write(const struct stat *st)
+{
+    return st->st_mode & S_IWOTH || (st->st_mode & S_IWGRP && !own_group(st));
+}
+
+static int check_here(int dir, int file, const struct owned_trust *t, struct rec_error *err)
+{
+    struct stat in, st;
+    char why[200];
+    if (fstat(dir, &in) || fstat(file, &st))
+        return rec_fail(err, errno, "cannot read '" CMD_SPEC_HERE "': %s", strerror(errno));
+    bool swappable = others_write(&in) && (!(in.st_mode & S_ISVTX) || st.st_nlink > 1);
+    const char *what = !owned_trusts(t, in.st_uid) ? "the directory" : "it";
+    if (!owned_trusts(t, in.st_uid) || !owned_trusts(t, st.st_uid)) {
+        snprintf(why, sizeof why, "%s belongs to user %u, who is neither root nor the user who called sudo", what,
+                 !owned_trusts(t, in.st_uid) ? in.st_uid : st.st_uid);
+        return refuse_here(err, why);
+    }
+    if (swappable)
+        return refuse_here(err, "other users can write to the directory, and put another file there");
+    return others_write(&st) ? refuse_here(err, "other users can write to it") : 0;
+}
+
+int cmd_spec_read_here(size_t limit, struct cmd_spec_file *out, struct rec_error *err)
+{
+    struct cmd_spec_file f = {.name = CMD_SPEC_HERE};
+    struct owned_trust trust = {.n = 0};
+    uid_t lead = OWNED_NOBODY;
+    const char *sudo = getenv("SUDO_UID");
+    char path[64];
+    if (geteuid())
+        return cmd_spec_read(CMD_SPEC_HERE, limit, out, err);
+    owned_trust_add(&trust, 0);
+    if (sudo && *sudo && strspn(sudo, "0123456789") == strlen(sudo))
+        owned_trust_add(&trust, (uid_t)strtoul(sudo, NULL, 10));
+    int held = -1, fd = -1, dir = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = dir < 0 ? -errno : owned_walk(dir, CMD_SPEC_HERE, &trust, &lead, &held);
+    if (r == -EXDEV)
+        r = refuse_here(err, "a symbolic link of another user leads to it");
+    else if (r)
+        r = rec_fail(err, -r, "cannot read '" CMD_SPEC_HERE "': %s", strerror(-r));
+    else
+        r = check_here(dir, held, &trust, err);
+    if (!r) {
+        /* The file that was checked, not what has its name now. */
+        snprintf(path, sizeof path, "/proc/self/fd/%d", held);
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        r = fd < 0 ? rec_fail(err, errno, "cannot read '" CMD_SPEC_HERE "': %s", strerror(errno)) : read_open(fd, f.name, limit, &f, err);
+    }
+    for (const int *p = (int[]){dir, held, fd, -2}; *p != -2; p++)
+        if (*p >= 0)
+            close(*p);
+    if (r)
+        return r;
+    f.dir = dir_of(f.name);
     *out = f;
     return 0;
 }

@@ -11,6 +11,11 @@
 #include <string.h>
 
 const struct cmd_verb cmd_verbs[] = {
+    {"init", cmd_init, CMD_TAKES_ANY_FILE, "[FILE]", "write a first spec that fits this host",
+     "Looks at the addresses, routes, resolver and programs of this host, and writes a commented spec into FILE, else into ./berth.yaml: a "
+     "private network that is free here, NAT by the default route's link, the runtime that this host has, and two containers. Never "
+     "overwrites a file, and changes nothing else. FILE may be -: standard output. Needs no root.",
+     "berth init && berth plan", false},
     {"validate", cmd_validate, CMD_TAKES_SPEC, "[SPEC]", "check a spec, offline",
      "Reads the spec and tells everything that is wrong with it, each fault with its line, a caret and a hint. Needs neither root nor "
      "the host that the spec describes.",
@@ -203,7 +208,7 @@ const struct cmd_flag cmd_flags[] = {
     {0, "lock-timeout", "TIME", CMD_TIME, AT(lock_timeout_ms), "apply destroy start stop restart update backup restore", "BERTH_LOCK_TIMEOUT", false,
      "how long to wait for another berth (30s)"},
     {0, "huge", NULL, CMD_SWITCH, AT(huge), WITH_SPEC, "BERTH_HUGE", false, "allow specs of up to 64 MiB (4 MiB)"},
-    {0, "json", NULL, CMD_SWITCH, AT(json), "validate plan apply status destroy list start stop restart update top backup restore hook version",
+    {0, "json", NULL, CMD_SWITCH, AT(json), "init validate plan apply status destroy list start stop restart update top backup restore hook version",
      "BERTH_JSON", false,
      "print the result as JSON"},
     {0, "man", NULL, CMD_SWITCH, AT(man), "help", NULL, true, "print the verbs and flags as a manual's sections"},
@@ -511,6 +516,7 @@ static int operand(struct cmd_args *a, char **argv, int i, struct cmd_complaint 
     case CMD_TAKES_NAME:
     case CMD_TAKES_WORD:
     case CMD_TAKES_FILE:
+    case CMD_TAKES_ANY_FILE:
         if (!a->n_names)
             break;
         return complain(why, "berth %s takes one argument, and '%s' is a second one", a->verb->name, argv[i]);
@@ -597,6 +603,7 @@ static int enough(struct cmd_args *a, struct cmd_complaint *why)
         break;
     case CMD_TAKES_NOTHING:
     case CMD_TAKES_ANY_NAMES:
+    case CMD_TAKES_ANY_FILE:
     case CMD_TAKES_WORD:
         break;
     }

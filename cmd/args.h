@@ -57,6 +57,7 @@ enum cmd_operands {
     CMD_TAKES_NAME_WORDS,           /* NAME [--] [WORD…] */
     CMD_TAKES_NAME_FILE,            /* NAME FILE */
     CMD_TAKES_FILE,                 /* FILE */
+    CMD_TAKES_ANY_FILE,             /* [FILE] */
     CMD_TAKES_WORD,                 /* [WORD] */
     CMD_TAKES_WORDS                 /* WORD [ARG…] */
 };

@@ -81,6 +81,7 @@ int  cmd_signals_seen(void);                            /* the signal's number, 
 void cmd_signals_release(void);
 enum cmd_exit cmd_signals_exit(enum cmd_exit code);     /* 128+n where one was seen */
 
+int cmd_init(struct cmd *c);
 int cmd_validate(struct cmd *c);
 int cmd_plan(struct cmd *c);
 int cmd_apply(struct cmd *c);

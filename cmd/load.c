@@ -168,7 +168,7 @@ enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error 
     if (!name) {
         rec_fail(err, ENOENT, "there is no spec here: neither ./berth.yaml nor /etc/berth/berth.yaml, and BERTH_SPEC is not set");
         const struct cmd_verb *v = c->args.verb;
-        rec_hint(err, "name one: berth %s %s; `man berth.yaml` shows how to write it", v ? v->name : "plan",
+        rec_hint(err, "name one: berth %s %s; `berth init` writes one that fits this host", v ? v->name : "plan",
                  v && v->operands != CMD_TAKES_SPEC ? "-f FILE …" : "FILE");
         return CMD_USAGE;
     }

@@ -87,6 +87,7 @@ struct route_reader {
     net_route_fn each;
     void (*restart)(void *arg);
     void *arg;
+    bool  all;                          /* not the main table alone */
 };
 
 /* A kernel without strict checking sends more than was asked for. */
@@ -104,7 +105,8 @@ static int route_message(void *arg, const struct nlmsghdr *m)
     }
     if (!net_route_decode(m, &route))
         return -EBADMSG;
-    return route.table == RT_TABLE_MAIN ? r->each(r->arg, &route) : 0;
+    bool asked = r->all ? route.table != RT_TABLE_LOCAL : route.table == RT_TABLE_MAIN;
+    return asked ? r->each(r->arg, &route) : 0;
 }
 
 static void route_restart(void *arg)
@@ -114,15 +116,26 @@ static void route_restart(void *arg)
         r->restart(r->arg);
 }
 
-int net_route_dump(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg, struct net_error *err)
+static int dump_table(struct net_port *p, uint8_t table, struct route_reader *r, struct net_error *err)
 {
     struct {
         struct nlmsghdr head;
         struct rtmsg    body;
     } q = {.head = {.nlmsg_len = sizeof q, .nlmsg_type = RTM_GETROUTE},
-           .body = {.rtm_family = AF_UNSPEC, .rtm_table = RT_TABLE_MAIN}};
+           .body = {.rtm_family = AF_UNSPEC, .rtm_table = table}};
+    return net_port_dump(p, &q.head, route_message, route_restart, r, err);
+}
+
+int net_route_dump(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg, struct net_error *err)
+{
     struct route_reader r = {.each = each, .restart = restart, .arg = arg};
-    return net_port_dump(p, &q.head, route_message, route_restart, &r, err);
+    return dump_table(p, RT_TABLE_MAIN, &r, err);
+}
+
+int net_route_dump_tables(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg, struct net_error *err)
+{
+    struct route_reader r = {.each = each, .restart = restart, .arg = arg, .all = true};
+    return dump_table(p, RT_TABLE_UNSPEC, &r, err);
 }
 
 static void describe(const struct nlmsghdr *m, const char *link, char *out, size_t size)

@@ -17,6 +17,8 @@ struct net_route {
 typedef int (*net_route_fn)(void *arg, const struct net_route *r);
 /* The main table, both families. IPv4 and IPv6 each in a dump of their own, clones and local routes left out. */
 int  net_route_dump(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg, struct net_error *err);
+/* The same for all tables but `local`: what policy routing and VPNs keep apart, too. */
+int  net_route_dump_tables(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg, struct net_error *err);
 bool net_route_decode(const struct nlmsghdr *m, struct net_route *out);
 /* Packets leave by it: a unicast route over another link than lo. `unreachable` and its kin name lo, too. */
 bool net_route_leaves(const struct net_route *r);

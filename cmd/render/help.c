@@ -168,6 +168,7 @@ static bool takes_names(const struct cmd_verb *v)
     case CMD_TAKES_WORDS:
     case CMD_TAKES_NAME_FILE:
     case CMD_TAKES_FILE:
+    case CMD_TAKES_ANY_FILE:
         break;
     }
     return false;
@@ -175,7 +176,7 @@ static bool takes_names(const struct cmd_verb *v)
 
 static bool takes_file(const struct cmd_verb *v)
 {
-    return v->operands == CMD_TAKES_SPEC || v->operands == CMD_TAKES_FILE;
+    return v->operands == CMD_TAKES_SPEC || v->operands == CMD_TAKES_FILE || v->operands == CMD_TAKES_ANY_FILE;
 }
 
 static void verb_words(struct cmd_out *o)

@@ -9,6 +9,8 @@ setup() {
     host ip link add eth1 type veth peer name eth1 netns /run/lab/inet
     host_sh 'echo 1 >/proc/sys/net/ipv6/conf/eth1/accept_ra; ip link set eth1 up'
     inet ip link set eth1 up
+    wait_for settled host
+    wait_for settled inet
     spec <<'END'
 version: 1
 hosts:
@@ -20,6 +22,8 @@ hosts:
 END
 }
 teardown() { lab_down; }
+# Every link has its link-local address, and duplicate address detection is over.
+settled() { [[ -z $($1 ip -6 -o addr show tentative) && $($1 ip -6 -o addr show dev eth1 scope link) ]]; }
 
 # advertise LINK [LIFETIME]: a router advertisement for the default route; the kernel fills in the checksum.
 advertise() {

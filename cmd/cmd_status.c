@@ -1,6 +1,7 @@
 /* status and list: the plan again, looked at from the side of the resources. */
 #include "cmd/cmd.h"
 #include "cmd/render/render.h"
+#include "reconcile/overlap.h"
 #include "reconcile/record.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -110,6 +111,10 @@ static enum cmd_exit look(struct cmd *c, const char *format, struct view *v)
             r = rec_read(c->run, &v->want, &v->have, &err);
         if (!r)
             r = rec_plan(c->run, &v->have, &v->want, NULL, NULL, &v->plan, &err);
+        if (!r && c->host) {
+            c->run->opt.own_connection = true;      /* status refuses nothing: it warns */
+            r = rec_overlap_find(c->run, v->plan, &err);
+        }
         if (!r && fill(c->run->arena, v, c->host != NULL))
             r = rec_fail(&err, ENOMEM, "out of memory");
         code = r ? cmd_exit_of_errno(-r) : CMD_OK;

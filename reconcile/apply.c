@@ -7,6 +7,7 @@
 #include "reconcile/kinds.h"
 #include "reconcile/kinds/insides.h"
 #include "reconcile/logs.h"
+#include "reconcile/overlap.h"
 #include "reconcile/record.h"
 #include "reconcile/runtime.h"
 #include <errno.h>
@@ -297,6 +298,10 @@ static bool refused(struct rec_run *run, const struct rec_apply_options *o, stru
     int r = o->exempt ? rec_guard_protected(run, p, &out->error) : rec_guard(run, p, &out->error);
     if (!r)
         r = rec_connection_guard(run, p, &out->error);
+    if (!r && p->cuts) {
+        out->error = *p->cuts;
+        r = -EPERM;
+    }
     if (!r && o->confirm && p->n && !o->confirm(o->arg, p))
         r = rec_fail(&out->error, ECANCELED, "not confirmed; nothing was changed");
     if (r)
@@ -365,6 +370,8 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
         r = rec_read(run, want, &have, &out->error);
     if (!r)
         r = rec_plan(run, &have, want, o->only, o->arg, &out->plan, &out->error);
+    if (!r)
+        r = rec_overlap_find(run, out->plan, &out->error);
     out->us_read = now_us() - start;
     if (r) {
         out->outcome = outcome_of(-r);
@@ -412,6 +419,8 @@ record:
     if (!o->dry && !o->only &&
         (drop_holds(run, &out->error) || (run->host && rec_protected_write(run, run->host, &out->error)) || rec_applied_write(run, out->outcome == REC_APPLIED, &out->error)))
         out->outcome = REC_PARTIAL;
+    if (out->outcome == REC_IN_SYNC && !o->dry && !want->n)
+        drop_empty();       /* a destroy that was killed after its last step left them */
     if (out->outcome == REC_APPLIED) {
         if (purge(run, &out->error))
             out->outcome = REC_PARTIAL;

@@ -1,6 +1,8 @@
 /* A step that takes away, replaces or re-addresses what the operator's packets go by is found before it is too late to say no. */
 #include "reconcile/connection.h"
+#include "netops/neighbour.h"
 #include "reconcile/kinds.h"
+#include "reconcile/overlap.h"
 #include "reconcile/proc.h"
 #include <errno.h>
 #include <stdio.h>
@@ -47,65 +49,52 @@ bool rec_connection_find(struct rec_run *run, struct rec_connection *out)
     return text && rec_connection_parse(text, out);
 }
 
-struct way {
-    const struct rec_connection *c;
-    int      oif, prefix;
-    uint32_t metric;
-    struct net_route best;
-};
-
-static bool covers(const struct net_route *r, const struct spec_addr *a)
-{
-    int whole = r->prefix / 8, rest = r->prefix % 8;
-    if ((r->family == AF_INET6) != (a->family == 6) || memcmp(r->dst, a->bytes, (size_t)whole))
-        return false;
-    return !rest || !((r->dst[whole] ^ a->bytes[whole]) >> (8 - rest));
-}
-
-static int take(void *arg, const struct net_route *r)
-{
-    struct way *w = arg;
-    if (net_route_leaves(r) && covers(r, &w->c->client) && (r->prefix > w->prefix || (r->prefix == w->prefix && r->metric < w->metric))) {
-        w->prefix = r->prefix;
-        w->metric = r->metric;
-        w->oif = r->oif;
-        w->best = *r;
-    }
-    return 0;
-}
-
-static void forget(void *arg)
-{
-    struct way *w = arg;
-    w->oif = 0;
-    w->prefix = -1;
-}
-
 /* The link that bears the server's address, and the one that answers leave by: names, "" where there is none. */
 struct links {
     char server[16], out[16];
     struct spec_addr hop;       /* who the next one is: the client itself or a gateway */
+    bool restored;              /* the client is not on `out`, and would be reached by another link without it */
 };
+
+static bool has_foreign_port(const struct rec_links *l, int bridge)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (l->link[i].master == bridge && !rec_group_ours(l->link[i].group))
+            return true;
+    return false;
+}
+
+/* A bridge whose subnet was made to cover the client stands between the two: nobody on it has the client's address. */
+static bool is_restored(const struct rec_run *run, const struct rec_routes *routes, struct net_port *p, const struct net_route *best,
+                        const struct spec_addr *client)
+{
+    bool known = true;
+    if (best->has_gateway || has_foreign_port(run->links, best->oif) || !rec_route_to(routes, client, best->oif))
+        return false;
+    return !net_neighbour_known(p, best->oif, best->family, client->bytes, &known, NULL) && !known;
+}
 
 static int find_links(struct rec_run *run, const struct rec_connection *c, struct links *out, struct rec_error *err)
 {
-    struct way w = {.c = c, .prefix = -1};
+    struct rec_routes routes;
     struct net_batch *b;
-    struct net_error e;
     *out = (struct links){.hop = c->client};
     int r = rec_net(run, &b, err);
     if (!r)
         r = rec_links_whole(run, err);
+    if (!r)
+        r = rec_routes_read(run, &routes, err);
     if (r)
         return r;
-    if (net_route_dump(net_batch_port(b), take, forget, &w, &e))
-        return rec_fail_net(err, &e);
-    if (w.oif && w.best.has_gateway)
-        memcpy(out->hop.bytes, w.best.gateway, 16);
+    const struct net_route *best = rec_route_to(&routes, &c->client, 0);
+    if (best && best->has_gateway)
+        memcpy(out->hop.bytes, best->gateway, 16);
     const struct rec_links *links = run->links;
-    const struct net_link *l = w.oif ? rec_link_indexed(links, w.oif) : NULL;
+    const struct net_link *l = best ? rec_link_indexed(links, best->oif) : NULL;
     if (l)
         snprintf(out->out, sizeof out->out, "%s", l->name);
+    if (l && rec_group_ours(l->group))
+        out->restored = is_restored(run, &routes, net_batch_port(b), best, &c->client);
     for (size_t i = 0; i < links->n_address; i++) {
         const struct net_address *a = &links->address[i];
         if ((a->family == AF_INET6) == (c->server.family == 6) && !memcmp(a->bytes, c->server.bytes, a->family == AF_INET6 ? 16 : 4) &&
@@ -158,6 +147,8 @@ static bool cuts(const struct rec_step *s, const struct rec_connection *c, const
     switch (s->kind) {
     case REC_BRIDGE:
         if (strcmp(i->key, l->server) && strcmp(i->key, l->out))
+            return false;
+        if (goes && l->restored && strcmp(i->key, l->server))
             return false;
         for (size_t k = 0; k < s->n_differences; k++)
             goes |= !strcmp(s->differences[k].field, "mac");    /* neighbours send to the old one for a while */

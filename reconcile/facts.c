@@ -41,7 +41,7 @@ static bool loopback(const struct spec_addr *a)
     return a->family == 4 ? a->bytes[0] == 127 : !memcmp(a->bytes, one, 16);
 }
 
-static int read_nameservers(struct rec_run *run)
+int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n_out)
 {
     /* Where resolv.conf names only a resolver on loopback, systemd-resolved keeps the real ones here. */
     static const char *const files[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
@@ -62,8 +62,8 @@ static int read_nameservers(struct rec_run *run)
                 list[n++] = a;
         }
     }
-    run->facts.nameservers = list;
-    run->facts.n_nameservers = n;
+    *out = list;
+    *n_out = n;
     return 0;
 }
 
@@ -299,8 +299,11 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
     if (r)
         return r;
     const struct spec_host *h = run->host;
-    if (h && !h->nameservers_given && (r = read_nameservers(run)))
+    struct spec_addr *nameservers = NULL;
+    f->n_nameservers = 0;
+    if (h && !h->nameservers_given && rec_nameservers_read(run, &nameservers, &f->n_nameservers))
         return rec_fail(err, ENOMEM, "out of memory");
+    f->nameservers = nameservers;
     bool forwards6 = h && f->ipv6 && rec_host_forwards(h, 6);
     if (h && (forwards6 || wants_auto(h)) && (r = read_uplinks(run, forwards6, err)))
         return r;

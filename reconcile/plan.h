@@ -49,6 +49,7 @@ struct rec_plan {
     uint32_t             unknown;       /* bit per kind that could not be read */
     const struct rec_item **not_known;  /* wanted, in sync as far as it is known: their `unknown` says what is not */
     size_t               n_not_known;
+    const struct rec_error *cuts;       /* refused unless --allow-own-connection: a new subnet takes over a way (overlap.h); or NULL */
     const char          *protects;      /* a protected object that would go, or NULL */
 };
 /* `only`: plan just the items for which it says true; NULL: all. */

@@ -100,6 +100,8 @@ void rec_run_unlock(struct rec_run *run);
 int  rec_net(struct rec_run *run, struct net_batch **out, struct rec_error *err);
 int  rec_nft(struct rec_run *run, struct net_port **out, struct rec_error *err);
 int  rec_facts_read(struct rec_run *run, struct rec_error *err);
+/* Nameservers of resolv.conf without those on loopback. -ENOMEM. */
+int  rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n);
 /* Only what stays as long as the host is up: who it is and what it runs with. For this no spec's host need be chosen. */
 int  rec_facts_host(struct rec_run *run, struct rec_error *err);
 /* Its absolute path, or NULL: facts.systemctl, for who has no run. */

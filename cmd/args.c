@@ -80,7 +80,7 @@ const struct cmd_verb cmd_verbs[] = {
     {"hook", cmd_hook, CMD_TAKES_WORDS, "install|uninstall|status|EVENT", "have git validate, plan and apply the spec",
      "install writes small hooks into the repository around, or that of --repo: in a bare one pre-receive, which refuses bad specs and "
      "denied disruptions, and post-receive, which with --apply applies the branch's new tip; in a work tree pre-commit and pre-push, and "
-     "with --apply post-merge and post-checkout. A hook that was there runs first. uninstall puts everything back. A commit with a line "
+     "with --apply post-merge, post-checkout and post-rewrite. A hook that was there runs first. uninstall puts everything back. A commit with a line "
      "`Berth-Allow: delete` lets through what --deny or the guard of deletions would refuse.",
      "berth hook install --repo /srv/git/infra.git --apply --deny delete", false},
     {"version", cmd_version, CMD_TAKES_NOTHING, "", "print the version", "", "berth version --json", false},
@@ -172,6 +172,7 @@ const struct cmd_flag cmd_flags[] = {
     {0, "branch", "NAME", CMD_TEXT, AT(branch), "hook", NULL, false, "the branch that is applied (what HEAD names)"},
     {0, "apply", NULL, CMD_SWITCH, AT(apply), "hook", NULL, false, "apply what is pushed, merged or checked out"},
     {0, "before", "FILE", CMD_TEXT, AT(before), "hook", NULL, true, "the hook that was there, which runs first"},
+    {0, "only", "DIR", CMD_TEXT, AT(only), "hook", NULL, true, "called by git: the repository that the hook was installed for"},
     {0, "range", "A..B", CMD_TEXT, AT(range), "plan", NULL, false,
      "what the change of SPEC from revision A to B would do; offline, A taken as applied"},
     {0, "markdown", NULL, CMD_SWITCH, AT(markdown), "plan", NULL, false, "with --range: as a comment for a pull request"},

@@ -21,6 +21,7 @@ struct cmd_args {
     const char    *deny;            /* "restart,delete": such plans are refused */
     bool           markdown, github;
     const char    *branch, *before; /* hook */
+    const char    *only;            /* hook: the repository that it was installed for; NULL: any */
     const char    *at;              /* apply: the commit that REV stands for; NULL: look */
     bool           own_connection;  /* may be cut */
     bool           no_eval, eval, all;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -369,6 +370,12 @@ enum cmd_exit cmd_git_trees(const struct cmd_git_ask *ask, struct rec_tree *tree
     return code;
 }
 
+/* As git reads a boolean. */
+static bool env_true(const char *value)
+{
+    return value && (!strcasecmp(value, "true") || !strcasecmp(value, "yes") || !strcasecmp(value, "on") || atoi(value));
+}
+
 enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_about *out, struct rec_error *err)
 {
     struct words w = {.n = 1};
@@ -376,15 +383,22 @@ enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_a
     struct cmd_git ignored;
     char *text;
     size_t len;
-    const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
+    const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME"), *global = getenv("GIT_CONFIG_GLOBAL");
+    const char *none = getenv("GIT_CONFIG_NOSYSTEM"), *system = getenv("GIT_CONFIG_SYSTEM");
     char own[1100];
     bool given = xdg && *xdg == '/';
     word(&w, "--git", git);
-    word(&w, "--about", home ? home : "");
-    if (given || (home && *home))
+    /* As git does: this file in place of both that a user has. */
+    word(&w, "--about", home && !global ? home : "");
+    if (global)
+        snprintf(own, sizeof own, "%.1090s", global);
+    else if (given || (home && *home))
         snprintf(own, sizeof own, "%.1000s%s/git/config", given ? xdg : home, given ? "" : "/.config");
-    word(&w, "--config", given || (home && *home) ? own : NULL);
-    word(&w, "--config", "/etc/gitconfig");
+    else
+        *own = 0;
+    word(&w, "--config", *own ? own : NULL);
+    if (!env_true(none))
+        word(&w, "--config", system ? system : "/etc/gitconfig");
     if (owners(&w, owner, err))
         return CMD_USAGE;
     if (run(&w, 2 * FRAME_ROOM, &text, &len, err))

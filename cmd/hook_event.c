@@ -123,6 +123,13 @@ static int post_merge(struct cmd *c, char *input)
     return moved(c, "ORIG_HEAD");
 }
 
+/* "rebase" or "amend"; a commit that is made by hand is not applied either. */
+static int post_rewrite(struct cmd *c, char *input)
+{
+    (void)input;
+    return c->args.n_names < 2 || strcmp(c->args.names[1], "rebase") ? CMD_OK : moved(c, "ORIG_HEAD");
+}
+
 static int post_checkout(struct cmd *c, char *input)
 {
     (void)input;
@@ -139,6 +146,7 @@ const struct cmd_hook_event cmd_hook_events[] = {
     {"pre-push", CMD_HOOK_WORK, true, cmd_hook_pre_push},
     {"post-merge", CMD_HOOK_WORK | CMD_HOOK_APPLY, false, post_merge},
     {"post-checkout", CMD_HOOK_WORK | CMD_HOOK_APPLY, false, post_checkout},
+    {"post-rewrite", CMD_HOOK_WORK | CMD_HOOK_APPLY, true, post_rewrite},
 };
 const size_t cmd_n_hook_events = sizeof cmd_hook_events / sizeof *cmd_hook_events;
 
@@ -196,6 +204,76 @@ static int before(const struct cmd *c, const char *input)
     return pid < 0 ? CMD_FAILED : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* A line of a small file. false: it is not there. */
+static bool first_line(const struct owned_dir *d, const char *name, char out[PATH_MAX])
+{
+    ssize_t n = owned_read(d, name, out, PATH_MAX - 1);
+    out[n > 0 ? n : 0] = 0;
+    out[strcspn(out, "\r\n")] = 0;
+    return n > 0;
+}
+
+/* The directory that all work trees of the repository share. Git calls a hook at the top of the work tree or in a bare repository, and sets
+ * GIT_DIR unless that is .git there. 0 or -errno. */
+static int open_common(const struct cmd *c, struct owned_dir *out)
+{
+    const char *git = getenv("GIT_DIR");
+    struct owned_trust trust = {.n = 0};
+    struct owned_dir d, up;
+    char line[PATH_MAX];
+    struct rec_error ignored;
+    int at, r = cmd_git_owners(c->args.git_owner, &trust, &ignored);
+    uid_t lead = OWNED_NOBODY;
+    if (!r)
+        r = owned_open(git && *git ? git : ".git", &trust, &d);
+    if (r || !first_line(&d, "commondir", line)) {
+        *out = d;
+        return r;
+    }
+    r = owned_walk(d.fd, line, &trust, &lead, &at);
+    owned_close(&d);
+    if (r)
+        return r;
+    up = (struct owned_dir){.fd = at};
+    r = owned_below(&up, ".", out);
+    close(at);
+    return r;
+}
+
+/* Is the hook's own folder in that repository? */
+static bool lies_in(const struct cmd *c, const struct owned_dir *common)
+{
+    char folder[PATH_MAX], link[64], path[PATH_MAX], *slash;
+    snprintf(folder, sizeof folder, "%s", c->args.before ? c->args.before : "");
+    for (int i = 0; i < 2 && (slash = strrchr(folder, '/')); i++)
+        *slash = 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", common->fd);
+    char *real = *folder ? realpath(folder, NULL) : NULL;
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    bool in = real && n > 0 && !strncmp(real, path, (size_t)n) && (real[n] == '/' || !real[n]);
+    free(real);
+    return in;
+}
+
+/* Was the hook installed for the repository that calls it? Several may share a hooks folder by core.hooksPath. A copy of a repository
+ * holds copies of its hooks, and is told so; one that was moved is still the same. */
+static bool for_this_repository(const struct cmd *c)
+{
+    struct owned_dir common;
+    struct stat here, there;
+    if (!c->args.only)
+        return true;
+    if (open_common(c, &common))
+        return false;
+    bool known = !stat(c->args.only, &there);
+    bool same = known && !fstat(common.fd, &here) && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+    bool inside = !same && lies_in(c, &common);
+    owned_close(&common);
+    if (known && inside)
+        fprintf(stderr, "berth: this hook was installed for '%s' and does nothing here; to have it here: berth hook install\n", c->args.only);
+    return same || (!known && inside);
+}
+
 int cmd_hook_call(struct cmd *c, const struct cmd_hook_event *e)
 {
     clock_gettime(CLOCK_REALTIME_COARSE, &began);
@@ -207,7 +285,7 @@ int cmd_hook_call(struct cmd *c, const struct cmd_hook_event *e)
         cmd_printf(&c->err, "berth: the %s hook that was there before ended with %d\n", e->name, code);
         cmd_out_flush(&c->err);
     }
-    if (!code || after) {
+    if ((!code || after) && for_this_repository(c)) {
         int own = e->run(c, input);
         code = own ? own : code;
     }

@@ -33,7 +33,7 @@ static void option(struct cmd_out *o, const char *flag, const char *value)
     quoted(o, value);
 }
 
-static void script(struct cmd *c, const struct cmd_hook_event *e, const char *branch, const char *owner, struct cmd_out *o)
+static void script(struct cmd *c, const struct cmd_hook_event *e, const char *branch, const char *owner, const char *only, struct cmd_out *o)
 {
     char exe[1024];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
@@ -46,6 +46,7 @@ static void script(struct cmd *c, const struct cmd_hook_event *e, const char *br
     option(o, "--deny", c->args.deny);
     option(o, "--host", c->args.host);
     option(o, "--git-owner", owner);
+    option(o, "--only", only);
     cmd_printf(o, "%s -- \"$@\"\n", c->args.apply ? " --apply" : "");
 }
 
@@ -62,6 +63,31 @@ static enum state state_of(const struct owned_dir *hooks, const char *name, char
     buffer[n] = 0;
     *text = buffer;
     return strstr(buffer, "\n" CMD_HOOK_MARK) ? OURS : OTHER;
+}
+
+/* The repository that a hook of berth's serves, out of its text. false: any that calls it. */
+static bool serves(const char *text, char out[1100])
+{
+    const char *p = strstr(text, " --only '");
+    size_t n = 0;
+    if (!p)
+        return false;
+    for (p += strlen(" --only '"); *p && n + 1 < 1100; p++) {
+        if (*p == '\'' && strncmp(p, "'\\''", 4))
+            break;
+        p += *p == '\'' ? 3 : 0;
+        out[n++] = *p;
+    }
+    out[n] = 0;
+    return true;
+}
+
+/* It serves another repository, which is still there; *only: which. */
+static bool serves_another(const char *text, const struct owned_dir *common, char only[1100])
+{
+    struct stat here, there;
+    return serves(text, only) && !stat(only, &there) && !fstat(common->fd, &here) &&
+           (here.st_dev != there.st_dev || here.st_ino != there.st_ino);
 }
 
 static bool wanted(const struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_event *e)
@@ -316,21 +342,27 @@ static void unfolder(struct places *p)
     owned_rmdir(&p->hooks, CMD_HOOK_BEFORE);
 }
 
-static enum cmd_exit install_one(struct cmd *c, struct places *p, const struct cmd_hook_event *e, const char *branch, const char *owner)
+static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *repo, struct places *p,
+                                 const struct cmd_hook_event *e, const char *branch, const char *owner)
 {
-    char *have, old[64];
+    char *have, old[64], only[1100];
     struct cmd_out text = {.fd = -1};
     struct rec_error err;
     enum cmd_exit code = CMD_OK;
     int r = 0;
     old_name(e->name, old);
-    script(c, e, branch, owner, &text);
+    script(c, e, branch, owner, *a->common ? a->common : a->repo, &text);
     enum state s = state_of(&p->hooks, e->name, &have);
     /* What is to be kept, and is not yet where it is kept now. */
     const char *from = s == OTHER ? e->name : owned_there(&p->hooks, old) ? old : NULL;
     bool kept = owned_there(&p->kept, e->name);
     if (s == OURS && !from && !strcmp(have, text.text)) {
         cmd_printf(cmd_hook_talk(c), "  %-14s is there already\n", e->name);
+    } else if (s == OURS && serves_another(have, &repo->common, only)) {
+        rec_fail(&err, EEXIST, "cannot write '%s/%s': it is the hook of the repository '%s', which shares this folder", p->path, e->name, only);
+        rec_hint(&err, "give this repository a hooks folder of its own:\ngit -C '%s' config core.hooksPath '%s%shooks'", a->repo, a->common,
+                 a->common[strlen(a->common) - 1] == '/' ? "" : "/");
+        code = cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
     } else if ((from && kept) || (s == OTHER && owned_there(&p->hooks, old))) {
         rec_fail(&err, EEXIST, "'%s/%s' is not berth's, and '%s/%s%s' is there as well", p->path, from, p->path, kept ? CMD_HOOK_BEFORE "/" : "",
                  kept ? e->name : old);
@@ -404,6 +436,8 @@ static enum cmd_exit install_all(struct cmd *c, const struct cmd_git_about *a, c
 {
     struct places p;
     char owner[24] = "";
+    if (c->args.branch && !strncmp(c->args.branch, "refs/heads/", 11))
+        c->args.branch += 11;
     const char *branch = c->args.branch ? c->args.branch : !strncmp(a->ref, "refs/heads/", 11) ? a->ref + 11 : "main";
     /* Who pushes is not always who owns the repository. */
     if (r->git.uid)
@@ -419,7 +453,7 @@ static enum cmd_exit install_all(struct cmd *c, const struct cmd_git_about *a, c
     cmd_put(cmd_hook_talk(c), *a->hooks_set ? " (core.hooksPath)\n" : "\n");
     for (size_t i = 0; code == CMD_OK && i < cmd_n_hook_events; i++)
         if (wanted(c, a, &cmd_hook_events[i]))
-            code = install_one(c, &p, &cmd_hook_events[i], branch, c->args.git_owner ? c->args.git_owner : *owner ? owner : NULL);
+            code = install_one(c, a, r, &p, &cmd_hook_events[i], branch, c->args.git_owner ? c->args.git_owner : *owner ? owner : NULL);
     close_places(&p);
     return code == CMD_OK && listens ? cmd_hook_listen(c, a, r, branch) : code;
 }
@@ -457,12 +491,18 @@ static void folders(const struct cmd_git_about *a, char out[2][1100])
 }
 
 /* Takes away berth's hook of that event, and puts back the one that was there. *n counts. */
-static enum cmd_exit uninstall_one(struct cmd *c, struct places *p, const char *name, bool tell_where, size_t *n)
+static enum cmd_exit uninstall_one(struct cmd *c, const struct cmd_hook_repo *repo, struct places *p, const char *name, bool tell_where, size_t *n)
 {
-    char *text, old[64];
+    char *text, old[64], only[1100];
     old_name(name, old);
     if (state_of(&p->hooks, name, &text) != OURS)
         return CMD_OK;
+    if (serves_another(text, &repo->common, only)) {
+        cmd_printf(cmd_hook_talk(c), "  %-14s stays: it is the hook of the repository ", name);
+        cmd_safe(cmd_hook_talk(c), only);
+        cmd_put(cmd_hook_talk(c), "\n");
+        return CMD_OK;
+    }
     bool kept = owned_there(&p->kept, name), kept_old = !kept && owned_there(&p->hooks, old);
     int r = kept       ? move(&p->kept, name, &p->hooks, name, false)
             : kept_old ? owned_rename(&p->hooks, old, &p->hooks, name)
@@ -492,7 +532,7 @@ static enum cmd_exit uninstall_all(struct cmd *c, const struct cmd_git_about *a,
         if (code != CMD_OK)
             break;
         for (size_t k = 0; code == CMD_OK && k < cmd_n_hook_events; k++)
-            code = uninstall_one(c, &p, cmd_hook_events[k].name, *dirs[1] != 0, n);
+            code = uninstall_one(c, r, &p, cmd_hook_events[k].name, *dirs[1] != 0, n);
         if (code == CMD_OK)
             unfolder(&p);
         close_places(&p);

@@ -32,7 +32,7 @@ const char *__asan_default_options(void)
 }
 #endif
 
-enum { MOST_CONFIGS = 2, MOST_CONFIG_BYTES = 1 << 20, MOST_COMMITS = 1000, MOST_WALKED = 20000, MOST_REFS = 500, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096 };
+enum { MOST_CONFIGS = 2, MOST_CONFIG_BYTES = 1 << 20, MOST_COMMITS = 1000, MOST_WALKED = 20000, MOST_REFS = 500, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096, MOST_REVISION = 20000 };
 
 struct asked {
     const char *git, *about, *rev, *index, *path, *objects, *since, *trees;
@@ -133,16 +133,72 @@ static git_repository *repository(const struct asked *a)
     return repo;
 }
 
+static bool ref_there(git_repository *repo, const char *name)
+{
+    git_reference *ref;
+    if (git_reference_lookup(&ref, repo, name))
+        return false;
+    git_reference_free(ref);
+    return true;
+}
+
+/* An object whose id begins so, other than the one that `ref` leads to. */
+static bool id_too(git_repository *repo, const char *name, const char *ref)
+{
+    git_odb *odb;
+    git_oid prefix, found, tip;
+    size_t n = strlen(name);
+    if (n < 4 || n >= GIT_OID_HEXSZ || strspn(name, "0123456789abcdef") != n || git_oid_fromstrn(&prefix, name, n) || git_repository_odb(&odb, repo))
+        return false;
+    int r = git_odb_exists_prefix(&found, odb, &prefix, n);
+    git_odb_free(odb);
+    return r == GIT_EAMBIGUOUS || (!r && (git_reference_name_to_id(&tip, repo, ref) || !git_oid_equal(&tip, &found)));
+}
+
+/* The revision with the full name of the ref that it begins with: "refs/heads/main~1" for "main~1". A short name that stands for two
+ * things is refused: who pushes a tag of a branch's name must not decide what the name stands for. */
+static void full_revision(git_repository *repo, const char *rev, char out[MOST_REVISION])
+{
+    static const char *const forms[][2] = {{"refs/", ""}, {"refs/heads/", ""}, {"refs/tags/", ""}, {"refs/remotes/", ""}, {"refs/remotes/", "/HEAD"}};
+    char name[MOST_REVISION], full[2][MOST_REVISION + 32], one[MOST_REVISION + 32], hint[MOST_REVISION + 64];
+    const char *at = strstr(rev, "@{");
+    size_t n = strcspn(rev, "^~:"), hits = 0;
+    if (at && (size_t)(at - rev) < n)
+        n = (size_t)(at - rev);
+    if (strlen(rev) >= MOST_REVISION)
+        git_fail("spec", NULL, "the revision is too long");
+    strcpy(out, rev);
+    snprintf(name, sizeof name, "%.*s", (int)n, rev);
+    bool special = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == n && ref_there(repo, name);
+    bool id = n == GIT_OID_HEXSZ && strspn(name, "0123456789abcdefABCDEF") == n;
+    if (!n || special || id || !strcmp(name, "@") || !strncmp(name, "refs/", 5))
+        return;
+    for (size_t i = 0; i < sizeof forms / sizeof *forms && hits < 2; i++) {
+        snprintf(one, sizeof one, "%s%s%s", forms[i][0], name, forms[i][1]);
+        if (ref_there(repo, one))
+            strcpy(full[hits++], one);
+    }
+    snprintf(hint, sizeof hint, "write the full name: %s", hits ? full[0] : "");
+    if (hits == 2)
+        git_fail("spec", hint, "'%s' is ambiguous: it stands for '%s' and for '%s'", name, full[0], full[1]);
+    if (hits && id_too(repo, name, full[0]))
+        git_fail("spec", hint, "'%s' is ambiguous: it stands for '%s' and for an object with that id", name, full[0]);
+    if (hits && (size_t)snprintf(out, MOST_REVISION, "%s%s", full[0], rev + n) >= MOST_REVISION)
+        git_fail("spec", NULL, "the revision is too long");
+}
+
 static git_commit *commit_of(git_repository *repo, const char *rev, git_reference **ref)
 {
     git_object *o = NULL, *peeled = NULL;
-    int r = git_revparse_ext(&o, ref, repo, rev);
+    char full[MOST_REVISION];
+    full_revision(repo, rev, full);
+    int r = git_revparse_ext(&o, ref, repo, full);
     if (r == GIT_EAMBIGUOUS)
         git_fail("spec", "write more of it", "'%s' stands for several objects", rev);
     if (r == GIT_ENOTFOUND || r == GIT_EINVALIDSPEC) {
         bool shallow = git_repository_is_shallow(repo) == 1;
         git_reference *dangling = NULL;
-        if (r == GIT_ENOTFOUND && !git_reference_dwim(&dangling, repo, rev))
+        if (r == GIT_ENOTFOUND && !git_reference_dwim(&dangling, repo, full))
             git_fail("failed", "git fsck tells more", "'%s' leads to a commit that is not there", rev);
         git_fail("norev", shallow ? "this clone is shallow: git fetch --unshallow" : "git log shows what there is",
              git_repository_is_empty(repo) == 1 ? "there is no revision '%s': the repository has no commit yet" : "there is no revision '%s'", rev);

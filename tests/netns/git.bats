@@ -676,7 +676,7 @@ hostile() {
 
 @test "hooks in a work tree: what is staged, what is pushed, what is checked out" {
     exits 0 berth hook install --repo "$R" --apply
-    local hooks='post-checkout post-merge pre-commit pre-push'
+    local hooks='post-checkout post-merge post-rewrite pre-commit pre-push'
     assert_eq "$(ls .git/hooks | grep -v sample | xargs)" "$hooks"
     exits 0 git commit -q --allow-empty -m nothing
     assert_eq "$stderr$output" ''

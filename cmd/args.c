@@ -15,78 +15,79 @@ const struct cmd_verb cmd_verbs[] = {
      "Looks at the addresses, routes, resolver and programs of this host, and writes a commented spec into FILE, else into ./berth.yaml: a "
      "private network that is free here, NAT by the default route's link, the runtime that this host has, and two containers. Never "
      "overwrites a file, and changes nothing else. FILE may be -: standard output. Needs no root.",
-     "berth init && berth plan", false},
+     "berth init && berth plan", CMD_ANYBODY},
     {"validate", cmd_validate, CMD_TAKES_SPEC, "[SPEC]", "check a spec, offline",
      "Reads the spec and tells everything that is wrong with it, each fault with its line, a caret and a hint. Needs neither root nor "
      "the host that the spec describes.",
-     "berth validate berth.yaml", false},
+     "berth validate berth.yaml", CMD_ANYBODY},
     {"plan", cmd_plan, CMD_TAKES_SPEC, "[SPEC]", "show the steps that apply would take",
      "Reads the host, works out what differs from the spec, and prints the steps in the order of apply: what, from what to what, why, "
      "and what they interrupt. Changes nothing.",
-     "berth plan -e || echo 'something is pending'", true},
+     "berth plan -e || echo 'something is pending'", CMD_ANYBODY},
     {"apply", cmd_apply, CMD_TAKES_SPEC, "[SPEC]", "make this host what the spec says",
      "Plans, applies the plan, and reads the host again: only an empty second plan is success. What fails is undone. Once the host "
      "holds what the spec says, apply changes nothing.",
-     "berth apply berth.yaml", true},
+     "berth apply berth.yaml", CMD_ROOT_TO_CHANGE},
     {"status", cmd_status, CMD_TAKES_SPEC, "[SPEC]", "show each resource: in sync, or how not",
      "Lists all that the spec asks for with its state, and what berth made that the spec no longer asks for. Without a spec: all that "
      "berth made on this host.",
-     "berth status", true},
+     "berth status", CMD_ANYBODY},
     {"destroy", cmd_destroy, CMD_TAKES_SPEC, "[SPEC]", "remove what berth made",
      "Stops the containers and removes every network object of berth's; settings get back the values they had before. Asks first on a "
      "terminal. Files of containers stay, unless --files is given. What is not berth's stays in any case.",
-     "berth destroy --yes", true},
+     "berth destroy --yes", CMD_ROOT_TO_CHANGE},
     {"list", cmd_list, CMD_TAKES_ANY_NAMES, "[NAME...]", "show the containers",
-     "One line for each container: its runtime, state, address, root, how long it has been running, and whether it is in sync.",
-     "berth list", true},
+     "One line for each container: its runtime, state, address, root, how long it has been running, and whether it is in sync. Without a "
+     "spec: all containers that berth made on this host.",
+     "berth list", CMD_ROOT},
     {"start", cmd_start, CMD_TAKES_NAMES, "NAME...", "start containers that were stopped",
-     "Ends the hold that stop put on them, and converges these containers and nothing else.", "berth start web", true},
+     "Ends the hold that stop put on them, and converges these containers and nothing else.", "berth start web", CMD_ROOT},
     {"stop", cmd_stop, CMD_TAKES_NAMES, "NAME...", "stop containers until start or a reboot",
      "Stops them and holds them: apply leaves them stopped until `berth start`, or until the host boots again.", "berth stop web db",
-     true},
+     CMD_ROOT},
     {"restart", cmd_restart, CMD_TAKES_NAMES, "NAME...", "stop and start the containers' processes",
-     "A container with the runtime netns is a network namespace alone and has no process to restart.", "berth restart web", true},
+     "A container with the runtime netns is a network namespace alone and has no process to restart.", "berth restart web", CMD_ROOT},
     {"update", cmd_update, CMD_TAKES_ANY_NAMES, "NAME...|--all", "build NixOS containers anew and switch them",
      "Asks nix again for the systems of these containers, and takes the lightest way to each that has changed: a new system alone is "
      "switched to inside, without a restart.",
-     "berth update web", true},
+     "berth update web", CMD_ROOT},
     {"run", cmd_run, CMD_TAKES_COMMAND, "NAME [--] CMD [ARG...]", "run a command inside a container",
      "The exit status is the command's: 126 when it cannot be executed, 127 when it is not found, 128+n when signal n killed it.",
-     "berth run container1 -- ping -c1 container2", true},
+     "berth run container1 -- ping -c1 container2", CMD_ROOT},
     {"login", cmd_login, CMD_TAKES_NAME, "NAME", "open a root shell inside a container", "Ends with the shell; no password is asked.",
-     "berth login container1", true},
+     "berth login container1", CMD_ROOT},
     {"logs", cmd_logs, CMD_TAKES_NAME, "NAME", "show what a container's process printed",
      "From the journal where systemd is PID 1, else from its log file. Of a container whose first start failed, what it said then.",
-     "berth logs -f web", true},
+     "berth logs -f web", CMD_ROOT},
     {"top", cmd_top, CMD_TAKES_ANY_NAMES, "[NAME...]", "show what the containers use",
      "CPU and memory out of their cgroups, tasks, and the bytes that went over their links, as the container sees them: RX is what it "
      "received. Rates come from two readings. On a terminal until q or Ctrl-C, else once. Where the kernel counts no memory for a cgroup, "
      "the resident memory of its processes is added up, and shared pages count more than once.",
-     "berth top -i 2s", true},
+     "berth top -i 2s", CMD_ROOT},
     {"capture", cmd_capture, CMD_TAKES_NAME_WORDS, "NAME [--] [FILTER...]", "show the packets of a container",
      "Runs tcpdump on the host's end of the container's link; what follows -- goes to tcpdump, a filter or its flags. The exit status is "
      "tcpdump's, 69 where it is not installed.",
-     "berth capture web -w web.pcap -- tcp port 80", true},
+     "berth capture web -w web.pcap -- tcp port 80", CMD_ANYBODY},
     {"backup", cmd_backup, CMD_TAKES_NAME_FILE, "NAME FILE", "write a container, with its files, into one file",
      "A tar, compressed by zstd, of the container's root and what the spec says of it, with checksums of everything; of a NixOS container "
      "its conf and its system's store path too, and with --closure the system itself. A container that runs stands still meanwhile. What "
      "was written is read back and checked before the file gets its name. FILE may be -: standard output.",
-     "berth backup web web.tar.zst", true},
+     "berth backup web web.tar.zst", CMD_ROOT},
     {"restore", cmd_restore, CMD_TAKES_FILE, "FILE", "put back what backup wrote, here or on another host",
      "Checks all of FILE first, unpacks it beside the root's place, checks it again there, and then puts it into place in one step. A "
      "container that runs is stopped for that and started again; one that does not start gets its old root back. Where the spec has no such "
      "container, the lines for it are printed.",
-     "berth restore web.tar.zst --name web2 --address 10.100.0.50", true},
+     "berth restore web.tar.zst --name web2 --address 10.100.0.50", CMD_ROOT},
     {"hook", cmd_hook, CMD_TAKES_WORDS, "install|uninstall|status|EVENT", "have git validate, plan and apply the spec",
      "install writes small hooks into the repository around, or that of --repo: in a bare one pre-receive, which refuses bad specs and "
      "denied disruptions, and post-receive, which with --apply applies the branch's new tip; in a work tree pre-commit and pre-push, and "
      "with --apply post-merge, post-checkout and post-rewrite. A hook that was there runs first. uninstall puts everything back. A commit with a line "
      "`Berth-Allow: delete` lets through what --deny or the guard of deletions would refuse.",
-     "berth hook install --repo /srv/git/infra.git --apply --deny delete", false},
-    {"version", cmd_version, CMD_TAKES_NOTHING, "", "print the version", "", "berth version --json", false},
+     "berth hook install --repo /srv/git/infra.git --apply --deny delete", CMD_ANYBODY},
+    {"version", cmd_version, CMD_TAKES_NOTHING, "", "print the version", "", "berth version --json", CMD_ANYBODY},
     {"completion", cmd_completion, CMD_TAKES_WORD, "bash|zsh|fish", "print a completion script for a shell",
-     "Completes verbs, flags, and the names of containers in the spec.", "source <(berth completion bash)", false},
-    {"help", cmd_help, CMD_TAKES_WORD, "[VERB]", "explain berth, or one verb", "", "berth help apply", false},
+     "Completes verbs, flags, and the names of containers in the spec.", "source <(berth completion bash)", CMD_ANYBODY},
+    {"help", cmd_help, CMD_TAKES_WORD, "[VERB]", "explain berth, or one verb", "", "berth help apply", CMD_ANYBODY},
 };
 const size_t cmd_n_verbs = sizeof cmd_verbs / sizeof *cmd_verbs;
 

@@ -63,6 +63,12 @@ enum cmd_operands {
     CMD_TAKES_WORDS                 /* WORD [ARG…] */
 };
 
+enum cmd_rights {
+    CMD_ANYBODY,                    /* what needs root is named as not known, or refused by who is asked */
+    CMD_ROOT,
+    CMD_ROOT_TO_CHANGE              /* with --dry-run it is for anybody */
+};
+
 struct cmd_verb {
     const char       *name;
     int             (*run)(struct cmd *c);
@@ -71,7 +77,7 @@ struct cmd_verb {
     const char       *summary;      /* one line, no full stop */
     const char       *text;         /* what a manual says more */
     const char       *example;
-    bool              host;         /* it can change the host: needs root */
+    enum cmd_rights   rights;
 };
 extern const struct cmd_verb cmd_verbs[];
 extern const size_t          cmd_n_verbs;

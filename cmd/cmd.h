@@ -32,6 +32,7 @@ enum cmd_exit {
 struct cmd_git;
 struct cmd {
     struct cmd_args         args;
+    char                  **argv;       /* as it was given, ends in NULL; NULL: not known */
     struct cmd_out          out, err;
     struct cmd_spec_file    file;       /* text NULL: there is none */
     struct cmd_git         *git;        /* the commit that the spec was read at; NULL: it is no REV:path, or staged */
@@ -64,6 +65,8 @@ void cmd_tell(struct cmd *c, const struct rec_error *e);
 /* The same, with --github an annotation, and with --json an envelope that holds nothing else. `format` NULL: "berth.VERB". Gives back
  * `code`. */
 enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, const struct rec_error *e);
+/* Does the caller lack the rights of this verb? Then it is told, with the command line for sudo. */
+bool cmd_lacks_root(struct cmd *c);
 /* "there is no container …", with the nearest name there is. */
 enum cmd_exit cmd_no_container(struct cmd *c, const char *format, const char *name);
 /* args.names[0] is not here: *err tells so, and gets a hint out of the spec, if there is one. */

@@ -99,11 +99,57 @@ void cmd_tell_faults(struct cmd *c, enum cmd_exit code)
     cmd_put(&c->err, text ? text : "berth: out of memory\n");
 }
 
+static size_t put_word(char *out, size_t room, size_t n, const char *word)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=@%+,-";
+    bool quotes = !*word || word[strspn(word, plain)];
+    const char *before = n ? " " : "";
+    if (!quotes)
+        return n + (size_t)snprintf(out + n, n < room ? room - n : 0, "%s%s", before, word);
+    n += (size_t)snprintf(out + n, n < room ? room - n : 0, "%s'", before);
+    for (; *word; word++)
+        n += (size_t)snprintf(out + n, n < room ? room - n : 0, *word == '\'' ? "'\\''" : "%c", *word);
+    return n + (size_t)snprintf(out + n, n < room ? room - n : 0, "'");
+}
+
+/* The same command line with sudo, which drops the environment: what berth takes from there is named again. */
+static void hint_sudo(const struct cmd *c, struct rec_error *e)
+{
+    static const char *const taken[] = {"BERTH_SPEC", "BERTH_HOST", "BERTH_GIT"};
+    char line[900] = "", word[300];
+    size_t n = put_word(line, sizeof line, 0, "sudo");
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+        const char *value = getenv(taken[i]);
+        if (!value || !*value)
+            continue;
+        snprintf(word, sizeof word, "%s=%s", taken[i], value);
+        n = put_word(line, sizeof line, n < sizeof line ? n : sizeof line, word);
+    }
+    for (char **p = c->argv; p && *p && n < sizeof line; p++)
+        n = put_word(line, sizeof line, n, *p);
+    if (c->argv && n < sizeof line)
+        rec_hint(e, "run it as root:\n%s", line);
+    else
+        rec_hint(e, "run it as root: sudo berth %s …", c->args.verb ? c->args.verb->name : "");
+}
+
+bool cmd_lacks_root(struct cmd *c)
+{
+    const struct cmd_verb *v = c->args.verb;
+    bool needed = v->rights == CMD_ROOT || (v->rights == CMD_ROOT_TO_CHANGE && !c->args.dry);
+    if (!needed || !geteuid())
+        return false;
+    struct rec_error err = {0};
+    rec_fail(&err, EPERM, "berth %s needs root", v->name);
+    cmd_fail(c, NULL, CMD_DENIED, &err);
+    return true;
+}
+
 enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, const struct rec_error *e)
 {
     struct rec_error said = *e;
     if (code == CMD_DENIED && geteuid() && !said.hint[0])
-        rec_hint(&said, "this needs root: sudo berth %s …", c->args.verb ? c->args.verb->name : "");
+        hint_sudo(c, &said);
     cmd_tell(c, &said);
     if (c->args.github)
         cmd_render_refusal_github(&c->out, path_shown(c), &said);

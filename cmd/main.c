@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
@@ -44,6 +45,10 @@ int main(int argc, char **argv)
         dprintf(2, "berth: refuses to run with more rights than its caller has (setuid, file capabilities)\n");
         return CMD_DENIED;
     }
+    char **given = calloc((size_t)argc + 1, sizeof *given);     /* operands move within argv */
+    for (int i = 0; given && i < argc; i++)
+        given[i] = argv[i];
+    c.argv = given;
     int r = argc > 0 ? cmd_args_parse(argc, argv, environ, &c.args, &why) : -EINVAL;
     cmd_out_init(&c.out, 1, c.args.color);
     cmd_out_init(&c.err, 2, c.args.color);
@@ -56,6 +61,8 @@ int main(int argc, char **argv)
     } else if (c.args.help) {
         cmd_render_help(&c.out, c.args.verb);
         code = CMD_OK;
+    } else if (cmd_lacks_root(&c)) {
+        code = CMD_DENIED;
     } else {
         code = c.args.verb->run(&c);
     }
@@ -68,5 +75,6 @@ int main(int argc, char **argv)
     }
     cmd_out_flush(&c.err);
     cmd_done(&c);
+    free(given);
     return code;
 }

@@ -247,6 +247,43 @@ END
     exits 0 berth destroy --yes -q "$SPEC"
 }
 
+@test "without root, what needs root says so with the command line for sudo, and exits 77" {
+    exits 0 berth apply -q "$SPEC"
+    local verb user=(host setpriv --reuid=65534 --regid=65534 --clear-groups "$BERTH")
+    for verb in "run web -- true" "run nosuch true" "login web" "logs web" "list" "list -f $SPEC" "top" "start web -f $SPEC" \
+        "stop web -f $SPEC" "restart web -f $SPEC" "update web -f $SPEC" "backup web /tmp/b -f $SPEC" "restore /tmp/b" "destroy --yes" \
+        "apply $SPEC" "ps" "exec web true"; do
+        exits 77 "${user[@]}" $verb
+        assert_eq "$output" "" "$verb"
+        assert_match "$stderr" 'needs root' "$verb"
+        assert_match "$stderr" "sudo $BERTH $verb" "$verb"
+    done
+    # The command is the one that was given: words with blanks in quotes, and what the environment says.
+    exits 77 host env BERTH_SPEC="/srv/my spec.yaml" setpriv --reuid=65534 --regid=65534 --clear-groups "$BERTH" run web -- sh -c "echo it's; date"
+    assert_match "$stderr" "sudo 'BERTH_SPEC=/srv/my spec.yaml' $BERTH run web -- sh -c 'echo it'.''s; date'"
+    exits 77 "${user[@]}" list --json
+    assert_eq "$(json '"\(.format) \(.outcome)"')" 'berth.list denied'
+    # What needs none still works; nothing was changed.
+    exits 0 "${user[@]}" plan "$SPEC"
+    exits 0 "${user[@]}" apply -n "$SPEC"
+    exits 0 "${user[@]}" destroy -n
+    exits 64 "${user[@]}" run
+    exits 0 berth plan -e "$SPEC"
+}
+
+@test "list without a spec: all containers that berth made here, as root; from any directory" {
+    exits 0 berth apply -q "$SPEC"
+    exits 0 host_sh 'cd /srv && "$1" list --json' "$BERTH"
+    assert_eq "$(json '[.containers[] | "\(.name) \(.state) \(.address)"] | join(",")')" \
+        "admin running 10.100.0.70,dns running 10.100.0.53,voice running 10.100.0.60,web running 10.100.0.10"
+    host ip netns add foreign
+    exits 0 host_sh 'cd /srv && "$1" list' "$BERTH"
+    refute_match "$output" foreign
+    exits 0 berth destroy --yes -q
+    exits 0 host_sh 'cd /srv && "$1" list --json' "$BERTH"
+    assert_eq "$(json '.containers | length')" 0
+}
+
 @test "a fault says its place in the document, too" {
     exits 65 berth validate --json - <<'END'
 version: 1

@@ -220,7 +220,7 @@ static bool wants_auto(const struct spec_host *h)
 
 void rec_facts_offline(struct rec_run *run)
 {
-    run->facts = (struct rec_facts){.known_host = true, .known = true, .root = true, .systemd = true, .nspawn = "systemd-nspawn", .systemctl = "systemctl",
+    run->facts = (struct rec_facts){.known_host = true, .known = true, .root = true, .systemd = true, .nspawn = "systemd-nspawn", .nsenter = "nsenter", .systemctl = "systemctl",
                                     .hostname = "", .machine_id = "", .uplink4 = "auto", .uplink6 = "auto", .ipv6 = true};
 }
 
@@ -268,11 +268,13 @@ int rec_facts_host(struct rec_run *run, struct rec_error *err)
     if (f->known_host)
         return 0;
     static const char *const nspawn[] = {"/usr/bin/systemd-nspawn", "/run/current-system/sw/bin/systemd-nspawn", NULL};
+    static const char *const nsenter[] = {"/usr/bin/nsenter", "/run/current-system/sw/bin/nsenter", NULL};
     struct utsname u;
     f->root = geteuid() == 0;
     f->systemd = !access("/run/systemd/system", F_OK);
     f->nixos = !access("/etc/NIXOS", F_OK);
     f->nspawn = first_of(nspawn);
+    f->nsenter = first_of(nsenter);
     f->systemctl = rec_systemctl();
     f->ipv6 = !access("/proc/sys/net/ipv6", F_OK);
     f->hostname = uname(&u) ? "" : spec_arena_strdup(run->arena, u.nodename);

@@ -13,14 +13,14 @@ struct differ {
     size_t                 n, room;
     uint32_t               changed;
     enum rec_effect        effect;
-    bool                   failed;
+    bool                   failed, later;
 };
 
 struct planner {
     struct rec_run         *run;
     const struct rec_state *from, *to;
     struct rec_plan        *plan;
-    size_t                  room_steps, room_conflicts, room_not_known;
+    size_t                  room_steps, room_conflicts, room_not_known, room_later;
     bool (*only)(void *arg, const struct rec_item *i);
     void *arg;
 };
@@ -135,6 +135,11 @@ static int compare(struct planner *p, struct differ *d)
             continue;
         if (k->partial && !(have->stated & 1u << f))
             continue;       /* nothing is known of it: a process that is not there has no settings in force */
+        /* Berth changed, not the spec: an upgrade interrupts nobody. */
+        if (have->later & 1u << f) {
+            d->later = true;
+            continue;
+        }
         /* What the author did not write is no difference on what is not ours; but what is taken over becomes ours whole. */
         if (!have->ours && (want->weak & 1u << f) && !(p->run->opt.adopt && k->marks))
             continue;
@@ -288,6 +293,16 @@ static int change_runtime(struct planner *p, const struct rec_item *from, const 
     return r || (to->kind == REC_RUN && !to->run.running) ? r : step(p, REC_CREATE, NULL, to, NULL, "its runtime is another now");
 }
 
+/* The item goes on as it is; whatever restarts it for another reason takes the difference along. */
+static int wait_for_next_start(struct planner *p, const struct rec_item *from)
+{
+    struct rec_plan *q = p->plan;
+    if (!push(p->run->arena, (void **)&q->later, q->n_later, &p->room_later, sizeof *q->later))
+        return -ENOMEM;
+    q->later[q->n_later++] = from;
+    return 0;
+}
+
 static int not_known(struct planner *p, const struct rec_item *to)
 {
     struct rec_plan *q = p->plan;
@@ -339,6 +354,8 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
             p->plan->steps[p->plan->n - 1]->unmark = true;
         return r;
     }
+    if (d.later && d.effect < REC_RESTART && wait_for_next_start(p, from))
+        return -ENOMEM;
     bool adopt = p->run->opt.adopt && !from->ours && to->ours && k->marks;
     if (!d.n && !adopt && to->unknown)
         return not_known(p, to);
@@ -433,14 +450,21 @@ static void count(struct planner *p)
 
 static int collect_notes(struct planner *p)
 {
-    size_t n = p->from->n_notes + p->to->n_notes;
-    struct rec_note *all = spec_arena_alloc(p->run->arena, (n + 1) * sizeof *all);
+    size_t n = p->from->n_notes + p->to->n_notes, later = p->plan->n_later;
+    struct rec_note *all = spec_arena_alloc(p->run->arena, (n + later + 1) * sizeof *all);
     if (!all)
         return -ENOMEM;
     if (p->from->n_notes)
         memcpy(all, p->from->notes, p->from->n_notes * sizeof *all);
     if (p->to->n_notes)
         memcpy(all + p->from->n_notes, p->to->notes, p->to->n_notes * sizeof *all);
+    for (size_t i = 0; i < later; i++) {
+        const struct rec_item *item = p->plan->later[i];
+        const char *text = spec_arena_printf(p->run->arena, "next start: %s", item->next_start);
+        if (!text)
+            return -ENOMEM;
+        all[n++] = (struct rec_note){.object = item->container ? item->container : item->key, .text = text};
+    }
     p->plan->notes = all;
     p->plan->n_notes = n;
     return 0;

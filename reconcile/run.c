@@ -4,6 +4,7 @@
 #include "reconcile/kinds/links.h"
 #include "reconcile/lock.h"
 #include "reconcile/runtime.h"
+#include "reconcile/runtimes/nspawn_users.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -27,6 +28,7 @@ void rec_close(struct rec_run *r)
     if (!r)
         return;
     rec_build_done(r);
+    nspawn_users_done(r);
     rec_run_unlock(r);
     rec_insides_free(r);
     for (size_t i = 0; i < r->n_nft_have; i++)

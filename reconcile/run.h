@@ -10,6 +10,7 @@
 struct rec_links;
 struct rec_insides;
 struct rec_again;
+struct rec_nspawn;
 enum rec_deny { REC_DENY_RELOAD, REC_DENY_RESTART, REC_DENY_RECREATE, REC_DENY_DELETE, REC_DENIES };
 struct rec_tree {               /* a folder of a repository at a commit */
     const char *folder;         /* from the top: "", "a/b" */
@@ -47,6 +48,7 @@ struct rec_facts {              /* what only the host knows; read once a run, la
     bool        systemd;        /* is PID 1 (/run/systemd/system) */
     bool        nixos;          /* /etc/NIXOS */
     const char *nspawn;         /* absolute path of systemd-nspawn, or NULL */
+    const char *nsenter;        /* of util-linux, or NULL */
     const char *systemctl;
     const char *hostname;
     const char *machine_id;     /* or "": seeds derived MACs together with the host's name in the spec */
@@ -88,6 +90,7 @@ struct rec_run {
     int                     *dying;     /* namespaces without a name, let go when the run is closed */
     size_t                   n_dying;
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
+    struct rec_nspawn       *nspawn;    /* runtimes/nspawn_users.c: ids and file systems, as far as they were asked for */
     struct rec_insides      *insides;   /* kinds/insides.h: of a reading that is under way */
     const struct rec_again  *again;     /* again.h: a reading reads only this; NULL: all */
 };

@@ -21,7 +21,7 @@ struct rec_runtime {
     const char       *name;
     enum spec_runtime id;
     /* Why containers of this runtime cannot be had on this host, with what to do; NULL: they can. */
-    const char *(*refuse)(const struct rec_run *run, const struct spec_container *c);
+    const char *(*refuse)(struct rec_run *run, const struct spec_container *c);
     /* Items of kinds system, unit and run that the container asks for. */
     int (*want)(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct rec_state *out,
                 struct rec_error *err);

@@ -135,6 +135,8 @@ struct rec_item {
     bool             protect;
     uint32_t         stated;    /* bit per field of the kind's table: the field has a value */
     const char      *unknown;   /* want: what of it is not known: "known after build"; NULL: nothing */
+    uint32_t         later;     /* have: bit per field: it differs because berth changed, not the spec. That waits for the next start */
+    const char      *next_start;        /* have, with `later`: what the next start brings: "user namespace" */
     uint32_t         weak;      /* bit per field: derived, not written by the author; no difference on what is not ours */
     union {
         struct rec_system  system;

@@ -2,6 +2,7 @@
  * only follows from another is not told: a bridge whose address is bad makes no container "outside every bridge". */
 #include "spec/internal.h"
 #include "spec/values.h"
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -319,6 +320,19 @@ static void check_runtime(struct check *k, const struct spec_container *c)
         spec_fault(k->c, SPEC_E_NAME, c->at, "`%s` has %zu characters; nixos containers have at most 11", c->name, strlen(c->name));
     if (c->nixos.given && (c->nixos.flake.text != NULL) + (c->nixos.system.text != NULL) + (c->nixos.config.text != NULL) > 1)
         spec_fault(k->c, SPEC_E_TOGETHER, c->nixos.at, "one of `flake`, `system` and `config`, not more");
+    bool admin = c->nspawn.capabilities >> CAP_SYS_ADMIN & 1;
+    if (c->nspawn.boot && c->nspawn.users != SPEC_USERS_AUTO && !admin) {
+        const char *users = c->nspawn.users == SPEC_USERS_NONE ? "none" : "identity";
+        struct spec_diag *d = spec_fault(k->c, SPEC_E_TOGETHER, c->nspawn.boot_at,
+                                         "`boot: true` needs `private_users: auto`, or capability SYS_ADMIN");
+        spec_hint(k->c, d, "write private_users: auto, or capabilities: [SYS_ADMIN], which makes its root the host's root");
+        spec_note(k->c, d, c->nspawn.users_at, "`private_users: %s` is given here", users);
+    }
+    if (c->nspawn.network_admin && c->nspawn.users != SPEC_USERS_NONE) {
+        struct spec_diag *d = spec_fault(k->c, SPEC_E_TOGETHER, c->nspawn.network_admin_at,
+                                         "`network_admin: true` needs `private_users: none`: a user namespace has no rights over its network");
+        spec_hint(k->c, d, "write private_users: none, or leave network_admin out");
+    }
     if (c->nspawn.boot && c->nspawn.n_command)
         spec_fault(k->c, SPEC_E_TOGETHER, c->nspawn.at, "either `boot: true` or a `command`, not both");
 }

@@ -157,6 +157,7 @@ TAKE(nspawn_command)
 TAKE(nspawn_boot)
 {
     (void)key;
+    ((struct spec_container *)object)->nspawn.boot_at = v->at;
     spec_take_bool(b, v, &((struct spec_container *)object)->nspawn.boot);
 }
 TAKE(nspawn_binds)
@@ -169,11 +170,37 @@ TAKE(nspawn_environment)
     struct spec_container *c = object;
     spec_take_environment(b, key, v, &c->nspawn.environment, &c->nspawn.n_environment);
 }
+TAKE(nspawn_private_users)
+{
+    static const char *const words[] = {"auto", "none", "identity"};
+    struct spec_container *c = object;
+    int i = spec_take_word(b, v, words, 3);
+    (void)key;
+    c->nspawn.users_at = v->at;
+    if (i >= 0)
+        c->nspawn.users = (enum spec_users)i;
+}
+TAKE(nspawn_capabilities)
+{
+    struct spec_container *c = object;
+    c->nspawn.capabilities_at = v->at;
+    spec_take_capabilities(b, key, v, &c->nspawn.capabilities);
+}
+TAKE(nspawn_network_admin)
+{
+    struct spec_container *c = object;
+    (void)key;
+    c->nspawn.network_admin_at = v->at;
+    spec_take_bool(b, v, &c->nspawn.network_admin);
+}
 static const struct spec_key nspawn_keys[] = {
     {"binds", "a list of HOST[:CONTAINER][:ro]", "none", "directories and files of the host's", nspawn_binds},
     {"boot", "true or false", "false", "start the root's own init", nspawn_boot},
+    {"capabilities", "a list of capabilities", "none", "that its root has in addition", nspawn_capabilities},
     {"command", "a list of words", "a pause process", "what runs in it", nspawn_command},
     {"environment", "NAME: text pairs", "none", "", nspawn_environment},
+    {"network_admin", "true or false", "false", "its root may change its own network", nspawn_network_admin},
+    {"private_users", "`auto`, `none` or `identity`", "auto", "whose ids its users have on the host", nspawn_private_users},
     {"root", "`host`, a directory, a tar file", "host", "", nspawn_root},
 };
 static const struct spec_table nspawn_table = {"nspawn", nspawn_keys, sizeof nspawn_keys / sizeof *nspawn_keys};

@@ -13,6 +13,7 @@ enum spec_state { SPEC_RUNNING, SPEC_STOPPED };
 enum spec_runtime { SPEC_RT_AUTO, SPEC_RT_NIXOS, SPEC_RT_NSPAWN, SPEC_RT_NETNS };
 enum spec_uplink { SPEC_UPLINK_NONE, SPEC_UPLINK_AUTO, SPEC_UPLINK_LINK };
 enum spec_root { SPEC_ROOT_HOST, SPEC_ROOT_DIR, SPEC_ROOT_TAR };
+enum spec_users { SPEC_USERS_AUTO, SPEC_USERS_NONE, SPEC_USERS_IDENTITY };      /* nspawn.private_users */
 enum spec_l4 { SPEC_TCP = 6, SPEC_UDP = 17 };          /* IPPROTO_* */
 
 struct spec_string {
@@ -91,6 +92,10 @@ struct spec_container {
         size_t              n_binds;
         struct spec_env    *environment;                                /* sorted by name */
         size_t              n_environment;
+        enum spec_users     users;
+        uint64_t            capabilities;                               /* bit per capability that is added */
+        bool                network_admin;
+        struct spec_loc     boot_at, users_at, capabilities_at, network_admin_at;
     } nspawn;
 };
 struct spec_host {
@@ -133,6 +138,8 @@ const struct spec_host *spec_host_find(const struct spec_doc *doc, const char *w
 void spec_link_name(const char *container, char out[16]);
 /* Any of the host's addresses leads in, of the port's family if it has one. */
 bool spec_port_any(const struct spec_port *p);
+/* "SYS_ADMIN" for CAP_SYS_ADMIN; NULL: no capability has this number. */
+const char *spec_capability_name(unsigned number);
 /* The bridge's own address of a family (4, 6), or NULL. */
 const struct spec_cidr *spec_bridge_address(const struct spec_bridge *b, int family);
 /* The bridge's own address in the subnet of a container's (which has the subnet's prefix), or NULL. */

@@ -599,6 +599,51 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct spec_env *)a)->name, ((const struct spec_env *)b)->name);
 }
 
+/* linux/capability.h: the index is the number. */
+static const char *const capabilities[] = {
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT",
+    "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE",
+    "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ",
+    "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+};
+
+const char *spec_capability_name(unsigned number)
+{
+    return number < sizeof capabilities / sizeof *capabilities ? capabilities[number] : NULL;
+}
+
+void spec_take_capabilities(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, uint64_t *out)
+{
+    struct items it;
+    const size_t most = sizeof capabilities / sizeof *capabilities;
+    if (!items(b, key, v, &it))
+        return;
+    for (size_t i = 0; i < it.n; i++) {
+        const struct spec_node *x = it.list[i];
+        size_t k = 0;
+        if (x->type != SPEC_SCALAR) {
+            spec_scalar(b, x, "the name of a capability");
+            continue;
+        }
+        const char *name = strncmp(x->text, "CAP_", 4) ? x->text : x->text + 4;
+        while (k < most && strcmp(name, capabilities[k]))
+            k++;
+        if (k < most) {
+            if (*out >> k & 1)
+                spec_fault(b->c, SPEC_E_MANY, x->at, "capability `%s` is listed twice", capabilities[k]);
+            *out |= UINT64_C(1) << k;
+            continue;
+        }
+        struct spec_diag *d = spec_fault(b->c, SPEC_E_CHOICE, x->at, "`%.80s` is not a capability", x->text);
+        const char *near = spec_nearest(name, capabilities, most);
+        if (near)
+            spec_hint(b->c, d, "did you mean `%s`?", near);
+        else
+            spec_hint(b->c, d, "names are those of capabilities(7), for example SYS_ADMIN");
+    }
+}
+
 void spec_take_environment(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_env **list,
                            size_t *n)
 {

@@ -43,6 +43,8 @@ void spec_take_plain_addresses(struct spec_build *b, const struct spec_node *key
 void spec_take_words(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_string **list, size_t *n);
 void spec_take_ports(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_port **list, size_t *n);
 void spec_take_binds(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_bind **list, size_t *n);
+/* A list of capabilities, with or without CAP_ before each name: a bit per capability. */
+void spec_take_capabilities(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, uint64_t *out);
 void spec_take_environment(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_env **list,
                            size_t *n);
 #endif

@@ -55,6 +55,18 @@ static json_t *nspawn(struct rec_run *run, const struct spec_container *c)
                             : spec_arena_printf(run->arena, "%s/%s", run->opt.spec_dir, c->nspawn.path.text + 2));
     if (c->nspawn.boot)
         json_object_set_new(o, "boot", json_true());
+    if (c->nspawn.users != SPEC_USERS_AUTO)
+        text(o, "private_users", c->nspawn.users == SPEC_USERS_NONE ? "none" : "identity");
+    if (c->nspawn.network_admin)
+        json_object_set_new(o, "network_admin", json_true());
+    list = NULL;
+    for (unsigned i = 0; spec_capability_name(i); i++) {
+        if (!(c->nspawn.capabilities >> i & 1))
+            continue;
+        if (!list)
+            json_object_set_new(o, "capabilities", list = json_array());
+        json_array_append_new(list, json_string(spec_capability_name(i)));
+    }
     for (size_t i = 0; i < c->nspawn.n_command; i++) {
         list = i ? json_object_get(o, "command") : json_array();
         json_array_append_new(list, cmd_json_text(c->nspawn.command[i].text));

@@ -165,6 +165,19 @@ json_t *cmd_json_notes(const struct rec_plan *p)
     return list;
 }
 
+json_t *cmd_json_next_start(const struct rec_plan *p)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; p && i < p->n_later; i++) {
+        const struct rec_item *item = p->later[i];
+        json_t *j = json_object();
+        json_object_set_new(j, "container", cmd_json_text(item->container));
+        json_object_set_new(j, "text", cmd_json_text(item->next_start));
+        json_array_append_new(list, j);
+    }
+    return list;
+}
+
 json_t *cmd_json_conflicts(const char *file, const struct rec_plan *p)
 {
     json_t *list = json_array();

@@ -15,6 +15,7 @@ json_t *cmd_json_envelope(const char *format, const char *host, const char *file
 json_t *cmd_json_error(const char *file, const struct rec_error *e);
 json_t *cmd_json_step(const char *file, const struct rec_step *s);
 json_t *cmd_json_notes(const struct rec_plan *p);
+json_t *cmd_json_next_start(const struct rec_plan *p);      /* containers that take a new default of berth at their next start */
 json_t *cmd_json_conflicts(const char *file, const struct rec_plan *p);
 json_t *cmd_json_unknown(uint32_t kinds);                                  /* names of kinds that could not be read */
 json_t *cmd_json_not_known(const char *file, const struct rec_plan *p);    /* of what is in sync as far as it is known */

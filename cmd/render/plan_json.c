@@ -56,6 +56,7 @@ void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p)
     json_object_set_new(j, "not_known", cmd_json_not_known(p->file, p->plan));
     json_object_set_new(j, "conflicts", cmd_json_conflicts(p->file, p->plan));
     json_object_set_new(j, "notes", cmd_json_notes(p->plan));
+    json_object_set_new(j, "next_start", cmd_json_next_start(p->plan));
     json_object_set_new(j, "resources", json_integer((json_int_t)p->resources));
     if (p->applied)
         json_object_set_new(j, "left", steps(p->file, r ? r->left : NULL));

@@ -193,5 +193,6 @@ void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s
     json_object_set_new(j, "resources", list);
     json_object_set_new(j, "summary", sum);
     json_object_set_new(j, "notes", cmd_json_notes(s->plan));
+    json_object_set_new(j, "next_start", cmd_json_next_start(s->plan));
     cmd_json_emit(o, j);
 }

@@ -92,7 +92,7 @@ static bool template_here(void)
     return false;
 }
 
-static const char *refuse(const struct rec_run *run, const struct spec_container *c)
+static const char *refuse(struct rec_run *run, const struct spec_container *c)
 {
     const char *values[] = {c->nixos.flake.text, c->nixos.attr.text};
     if (!c->nixos.flake.text && !c->nixos.system.text && !c->nixos.config.text)

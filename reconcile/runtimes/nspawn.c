@@ -4,7 +4,13 @@
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include "reconcile/proc.h"
+#include "reconcile/runtimes/nspawn_users.h"
+#include "netops/netns.h"
+#include "netops/sysctl.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,13 +61,18 @@ static const struct {
 } from_host[] = {{"alternatives", true}, {"ld.so.conf.d", true}, {"ssl", true}, {"ca-certificates", true},
                  {"ld.so.cache", false}, {"ld.so.conf", false}, {"localtime", false}};
 
-static void host_root(struct rec_run *run, const struct spec_container *c, struct nspawn_words *w)
+/* The host's /usr, and an /etc of the container's own. In a user namespace the root is a skeleton that berth makes: nspawn must never get
+ * the host's own root together with a range of ids. */
+static void host_root(struct rec_run *run, const struct spec_container *c, bool skeleton, bool shifted, struct nspawn_words *w)
 {
-    (void)run;
+    const char *etc = nspawn_path(w->a, c->name, "etc");
     nspawn_word(w, "-D");
-    nspawn_word(w, "/");
+    nspawn_word(w, skeleton ? nspawn_path(w->a, c->name, "root") : "/");
     nspawn_word(w, "--volatile=yes");
-    nspawn_word(w, spec_arena_printf(w->a, "--bind=%s:/etc", nspawn_path(w->a, c->name, "etc")));
+    if (skeleton)
+        nspawn_word(w, shifted && nspawn_can_idmap(run, "/usr") ? "--bind-ro=/usr:/usr:idmap" : "--bind-ro=/usr");
+    bool idmap = shifted && nspawn_can_idmap(run, REC_RUN_DIR);
+    nspawn_word(w, spec_arena_printf(w->a, "--bind=%s:/etc%s", etc, idmap ? ":idmap" : ""));
     for (size_t i = 0; i < sizeof from_host / sizeof *from_host; i++) {
         char path[64];
         snprintf(path, sizeof path, "/etc/%s", from_host[i].name);
@@ -82,14 +93,16 @@ static const char *escaped(struct spec_arena *a, const char *path)
     return out;
 }
 
-/* Canonical settings: a line an argument, a line end in one written \n. */
+/* Canonical settings: a line an argument, a line end in one written \n. No first argument begins with #. */
 static const char *lines(const struct nspawn_words *w)
 {
     static const char mark[] = "# made by berth: the arguments of systemd-nspawn\n";
-    size_t size = sizeof mark;
+    size_t size = sizeof mark + sizeof NSPAWN_INSIDE + (w->netns ? strlen(w->netns) + 1 : 0);
     for (size_t i = 0; i < w->n; i++)
         size += 2 * strlen(w->word[i]) + 1;
     char *text = spec_arena_alloc(w->a, size), *p = text ? stpcpy(text, mark) : NULL;
+    if (p && w->netns)
+        p += sprintf(p, NSPAWN_INSIDE "%s\n", w->netns);
     for (size_t i = 0; p && i < w->n; i++) {
         for (const char *c = w->word[i]; *c; c++) {
             if (*c == '\n' || *c == '\\')
@@ -101,9 +114,22 @@ static const char *lines(const struct nspawn_words *w)
     return text;
 }
 
-int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct nspawn_words *w)
+static void binds(const struct spec_container *c, bool idmap, struct nspawn_words *w)
 {
-    const char *bridge = h->bridges[c->bridge].name;
+    for (size_t i = 0; i < c->nspawn.n_binds; i++) {
+        const struct spec_bind *b = &c->nspawn.binds[i];
+        nspawn_word(w, spec_arena_printf(w->a, "--bind%s=%s:%s%s", b->read_only ? "-ro" : "", escaped(w->a, b->host),
+                                         escaped(w->a, b->container), idmap ? ":idmap" : ""));
+    }
+}
+
+int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, enum nspawn_form form,
+                     const struct nspawn_users *u, struct nspawn_words *w)
+{
+    const char *bridge = h->bridges[c->bridge].name, *netns = spec_arena_printf(w->a, NET_NETNS_DIR "/%s", c->name);
+    bool users = form == NSPAWN_FORM_NOW && u->in_force == SPEC_USERS_AUTO;
+    bool identity = form == NSPAWN_FORM_NOW && u->in_force == SPEC_USERS_IDENTITY;
+    w->netns = form == NSPAWN_FORM_NOW ? netns : NULL;
     nspawn_word(w, "--quiet");
     nspawn_word(w, "--keep-unit");
     if (!run->facts.systemd)
@@ -111,12 +137,25 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
     nspawn_word(w, "-M");
     nspawn_word(w, c->name);
     if (c->nspawn.root == SPEC_ROOT_HOST) {
-        host_root(run, c, w);
+        host_root(run, c, users || identity, users, w);
     } else {
         nspawn_word(w, "-D");
         nspawn_word(w, nspawn_root_path(run, c, w->a));
     }
-    nspawn_word(w, spec_arena_printf(w->a, "--network-namespace-path=" NET_NETNS_DIR "/%s", c->name));
+    /* nspawn cannot join a network namespace by an option once it has a user namespace: it starts inside, without any. Then /sys shows
+     * the container's links, and not the host's. */
+    if (!w->netns)
+        nspawn_word(w, spec_arena_printf(w->a, "--network-namespace-path=%s", netns));
+    if (identity) {
+        nspawn_word(w, "--private-users=identity");
+        nspawn_word(w, "--private-users-ownership=off");
+    }
+    if (users) {
+        nspawn_word(w, spec_arena_printf(w->a, "--private-users=%u:65536", u->first));
+        nspawn_word(w, c->nspawn.root == SPEC_ROOT_HOST ? "--private-users-ownership=off" : "--private-users-ownership=map");
+    }
+    if (form == NSPAWN_FORM_NOW)
+        nspawn_users_capabilities(c, u, w);
     nspawn_word(w, "--resolv-conf=off");
     nspawn_word(w, "--timezone=off");
     nspawn_word(w, "--link-journal=no");
@@ -125,11 +164,7 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
     if (h->names)
         nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=" REC_RUN_DIR "/hosts/%s:/etc/hosts", bridge));
     nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=%s:/etc/resolv.conf", nspawn_path(w->a, c->name, "ns/resolv.conf")));
-    for (size_t i = 0; i < c->nspawn.n_binds; i++) {
-        const struct spec_bind *b = &c->nspawn.binds[i];
-        nspawn_word(w, spec_arena_printf(w->a, "--bind%s=%s:%s", b->read_only ? "-ro" : "", escaped(w->a, b->host),
-                                         escaped(w->a, b->container)));
-    }
+    binds(c, users, w);
     for (size_t i = 0; i < c->nspawn.n_environment; i++)
         nspawn_word(w, spec_arena_printf(w->a, "--setenv=%s=%s", c->nspawn.environment[i].name, c->nspawn.environment[i].value));
     if (c->nspawn.boot) {
@@ -156,15 +191,115 @@ static int copy(struct rec_run *run, const char *etc, const char *name, struct r
     return r ? r : rec_file_write(spec_arena_printf(run->arena, "%s/%s", etc, name), text, len, 0644, err);
 }
 
+/* A thread of its own, since it stays in the namespace. */
+static void *open_ports_of(void *arg)
+{
+    char path[128];
+    struct net_error e;
+    snprintf(path, sizeof path, NET_NETNS_DIR "/%.63s", (const char *)arg);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    if (!net_netns_enter(fd, &e)) {
+        net_sysctl_write("net/ipv4/ip_unprivileged_port_start", "0", &e);
+        net_sysctl_write("net/ipv4/ping_group_range", "0 2147483647", &e);
+    }
+    close(fd);
+    return NULL;
+}
+
+/* Root of a user namespace has no rights over its network, which belongs to the host: no port below 1024, no ping. The network namespace
+ * allows both to everyone in it. A namespace that is not there is left out. */
+static void open_ports(const char *name)
+{
+    pthread_t thread;
+    if (!pthread_create(&thread, NULL, open_ports_of, (void *)name))
+        pthread_join(thread, NULL);
+}
+
+/* What follows `word` in an argument of nspawn that begins with it. Settings have one argument a line, plain or as a unit quotes it. Line
+ * ends of an author's text are escaped, so that only words of the command, behind "--", could look like an option. */
+static const char *find_argument(const char *settings, const char *word)
+{
+    static const char *const before[] = {"\n", "\n  \""};
+    for (size_t i = 0; i < 2; i++) {
+        char look[192], command[8];
+        snprintf(look, sizeof look, "%s%.160s", before[i], word);
+        snprintf(command, sizeof command, "%s--%c", before[i], i ? '"' : '\n');
+        const char *p = strstr(settings, look), *end = strstr(settings, command);
+        if (p && (!end || p < end))
+            return p + strlen(look);
+    }
+    return NULL;
+}
+
+/* The first host id of the container's range; 0: it has none. */
+static uint32_t range_of(const char *settings)
+{
+    const char *p = find_argument(settings, "--private-users=");
+    return p && *p >= '0' && *p <= '9' ? (uint32_t)strtoul(p, NULL, 10) : 0;
+}
+
+static bool is_loader(const char *name)
+{
+    return !strncmp(name, "ld-", 3) || !strncmp(name, "ld.so", 5) || !strncmp(name, "ld64", 4);
+}
+
+/* nspawn makes the links /bin, /lib64 and so on for what it finds below usr before the host's /usr is bound there. */
+static int make_skeleton(struct spec_arena *a, const char *name, const char *settings, struct rec_error *err)
+{
+    static const char *const dirs[] = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"};
+    const char *root = nspawn_path(a, name, "root");
+    if (!root)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (!find_argument(settings, root))
+        return 0;
+    int r = rec_dir_make(spec_arena_printf(a, "%s/usr/lib", root), 0755, err);
+    if (!r)
+        r = rec_file_write(spec_arena_printf(a, "%s/usr/lib/os-release", root), "", 0, 0644, err);
+    for (size_t i = 0; !r && i < sizeof dirs / sizeof *dirs; i++) {
+        const char *from = spec_arena_printf(a, "/usr/%s", dirs[i]);
+        char **list = NULL;
+        size_t n = 0;
+        if (!exists(from, true))
+            continue;
+        r = rec_dir_make(spec_arena_printf(a, "%s/usr/%s", root, dirs[i]), 0755, err);
+        if (!r && !strncmp(dirs[i], "lib", 3) && rec_dir_list(a, from, &list, &n, NULL))
+            n = 0;
+        for (size_t k = 0; !r && k < n; k++)
+            if (is_loader(list[k]))
+                r = rec_file_write(spec_arena_printf(a, "%s/usr/%s/%s", root, dirs[i], list[k]), "", 0, 0755, err);
+    }
+    return r;
+}
+
+/* A directory of files and empty directories, which berth has just made, to the container's root. */
+static int give_tree(struct spec_arena *a, const char *dir, uint32_t owner, struct rec_error *err)
+{
+    char **list;
+    size_t n;
+    int r = rec_dir_list(a, dir, &list, &n, err);
+    for (size_t i = 0; !r && i <= n; i++) {
+        const char *path = i < n ? spec_arena_printf(a, "%s/%s", dir, list[i]) : dir;
+        if (!path || lchown(path, owner, owner))
+            r = rec_fail(err, path ? errno : ENOMEM, "cannot give '%s' to the container: %s", path ? path : dir, strerror(path ? errno : ENOMEM));
+    }
+    return r;
+}
+
 int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
+    if (find_argument(settings, "--private-users="))
+        open_ports(name);
     const char *etc = nspawn_path(a, name, "etc"), *bind = spec_arena_printf(a, "--bind=%s:/etc", etc);
     if (!etc || !bind)
         return rec_fail(err, ENOMEM, "out of memory");
     if (!strstr(settings, bind))
         return 0;
-    int r = rec_tree_remove(etc, err);
+    int r = make_skeleton(a, name, settings, err);
+    if (!r)
+        r = rec_tree_remove(etc, err);
     if (!r)
         r = rec_dir_make(etc, 0755, err);
     for (size_t i = 0; !r && i < sizeof from_host / sizeof *from_host; i++) {
@@ -193,7 +328,11 @@ int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, 
         r = files[i][1] ? rec_file_write(spec_arena_printf(a, "%s/%s", etc, files[i][0]), files[i][1], strlen(files[i][1]),
                                          i == 4 ? 0444 : 0644, err)
                         : rec_fail(err, ENOMEM, "out of memory");
-    return r ? r : rec_link_write(spec_arena_printf(a, "%s/os-release", etc), "../usr/lib/os-release", err);
+    if (!r)
+        r = rec_link_write(spec_arena_printf(a, "%s/os-release", etc), "../usr/lib/os-release", err);
+    uint32_t first = range_of(settings);
+    bool idmap = strstr(settings, spec_arena_printf(a, "%s:idmap", bind)) != NULL;
+    return r || !first || idmap ? r : give_tree(a, etc, first, err);
 }
 
 /* Past nspawn's own stages, and no zombie: the command itself. Its death is looked for last, so that none slips through between; and
@@ -214,13 +353,26 @@ bool nspawn_ask_payload(struct rec_run *run, pid_t leader)
     return true;
 }
 
-static const char *refuse(const struct rec_run *run, const struct spec_container *c)
+static bool relative_to_nothing(const struct rec_run *run, const struct spec_container *c)
+{
+    return c->nspawn.path.text && *c->nspawn.path.text != '/' && !run->opt.spec_dir;
+}
+
+static const char *refuse(struct rec_run *run, const struct spec_container *c)
 {
     if (!run->facts.nspawn)
         return "systemd-nspawn is not installed (on Debian: apt-get install systemd-container)";
     if (c->nspawn.root == SPEC_ROOT_HOST && run->facts.nixos)
         return "`root: host` needs a whole /usr, which NixOS does not have; give a directory or a tar as root";
-    if (c->nspawn.path.text && *c->nspawn.path.text != '/' && !run->opt.spec_dir)
+    if (run->facts.systemd && !run->facts.nsenter && c->nspawn.users != SPEC_USERS_NONE)
+        return "nsenter is not installed (on Debian: apt-get install util-linux)";
+    struct nspawn_users u;
+    bool admin = c->nspawn.capabilities >> CAP_SYS_ADMIN & 1;
+    if (c->nspawn.boot && !admin && !relative_to_nothing(run, c) && !nspawn_users_find(run, c, &u) && u.in_force == SPEC_USERS_NONE)
+        return spec_arena_printf(run->arena, "`boot: true` needs a user namespace, and %s%s; put it on ext4, xfs or btrfs, or write "
+                                                 "private_users: none and capabilities: [SYS_ADMIN]",
+                                 u.cannot, *u.cannot == '/' ? " is on a file system without idmapped mounts" : "");
+    if (relative_to_nothing(run, c))
         return run->opt.source ? "its root is a relative path, and a spec out of git has no directory around it: give an absolute path"
                                : "its root is a relative path, and this spec has no directory of its own";
     return NULL;
@@ -241,22 +393,59 @@ static struct rec_item *add(struct rec_state *out, enum rec_kind_id kind, const 
 
 enum { RUN_RUNNING, RUN_DIGEST, RUN_STALE, RUN_ORPHAN };     /* as in kinds/run.c */
 
+static int note_users(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, struct rec_state *out)
+{
+    const char *risk = nspawn_users_risk(out->arena, c, u);
+    if (u->cannot && *u->cannot == '/')
+        return rec_state_warn(out, c->name, "move it to ext4, xfs or btrfs, or accept this: private_users: none",
+                              "'%.180s' is on a file system without idmapped mounts, so it runs as under private_users: none; %s",
+                              u->cannot, risk);
+    if (u->cannot)
+        return rec_state_warn(out, c->name, NULL, "%s, so it runs as under private_users: none; %s", u->cannot, risk);
+    if (risk)
+        return rec_state_note(out, c->name, "%s", risk);
+    bool foreign_usr = u->in_force == SPEC_USERS_AUTO && c->nspawn.root == SPEC_ROOT_HOST && !nspawn_can_idmap(run, "/usr");
+    return foreign_usr ? rec_state_warn(out, c->name, NULL, "the host's /usr is on a file system without idmapped mounts: inside, its files belong "
+                                                      "to nobody, and setuid programs do not work")
+                       : 0;
+}
+
+/* What the next start brings to a container that runs with settings of an earlier form; NULL: the spec, or something else, differs. */
+static const char *next_start(struct rec_run *run, const struct rec_item *w, const char *digest)
+{
+    const struct spec_container *c = w->spec;
+    bool spelled_out = c && (c->nspawn.users_at.line || c->nspawn.capabilities || c->nspawn.network_admin);
+    if (!c || !run->host || !digest || !w->run.digest || !strcmp(digest, w->run.digest) || spelled_out)
+        return NULL;
+    for (enum nspawn_form form = NSPAWN_FORM_FIRST; form < NSPAWN_FORMS; form++) {
+        struct nspawn_words words = {.a = run->arena};
+        struct nspawn_users u;
+        const char *text = nspawn_users_find(run, c, &u) || nspawn_arguments(run, run->host, c, form, &u, &words) ? NULL : lines(&words);
+        if (text && !strcmp(nspawn_digest(run->arena, text), digest))
+            return u.in_force == SPEC_USERS_AUTO ? "user namespace" : "fewer capabilities";
+    }
+    return NULL;
+}
+
 static int want(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct rec_state *out,
                 struct rec_error *err)
 {
     struct nspawn_words w = {.a = out->arena};
+    struct nspawn_users u;
     struct rec_item *unit = add(out, REC_UNIT, c), *it = add(out, REC_RUN, c), *system = NULL;
     bool own = nspawn_root_own(run, c);
     if (own)
         system = add(out, REC_SYSTEM, c);
-    if (!unit || !it || (own && !system) || nspawn_arguments(run, h, c, &w))
+    if (!unit || !it || (own && !system) || nspawn_users_find(run, c, &u) || nspawn_arguments(run, h, c, NSPAWN_FORM_NOW, &u, &w))
         return rec_fail(err, ENOMEM, "out of memory");
     const char *text = lines(&w);
     unit->unit.digest = text ? nspawn_digest(out->arena, text) : NULL;
-    unit->unit.text = run->facts.systemd && unit->unit.digest ? nspawn_unit_text(run, &w, unit->unit.digest) : text;
+    unit->unit.text = run->facts.systemd && unit->unit.digest ? nspawn_unit_text(run, c, &w, unit->unit.digest) : text;
     if (!unit->unit.text || !unit->unit.digest)
         return rec_fail(err, ENOMEM, "out of memory");
     unit->stated = 1;
+    if (note_users(run, c, &u, out))
+        return rec_fail(err, ENOMEM, "out of memory");
     if (system) {
         const char *p = c->nspawn.path.text;
         system->system.path = nspawn_root_path(run, c, out->arena);
@@ -370,6 +559,8 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         it->run.running = alive;
         it->run.leader = f.leader;
         it->run.digest = f.leader ? f.digest : NULL;
+        if (w && (it->next_start = next_start(run, w, it->run.digest)))
+            it->later = 1u << RUN_DIGEST;
         it->run.orphan = f.leader && !f.nspawn;
         it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != lives_in || rec_proc_lost_etc(out->arena, f.leader));
         it->run.started_ms = (f.leader ? f.leader_started : f.nspawn_started) * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
@@ -392,9 +583,25 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
     return r ? r : nspawn_roots_read(run, wanted, out, err);
 }
 
+/* Whoever starts the unit next, a reboot from inside among them, finds its range recorded, its skeleton and its ports. */
+static int ready_for_start(struct rec_run *run, const char *name, const char *settings, struct rec_error *err)
+{
+    int r = nspawn_users_record(run, err);
+    if (!r)
+        r = make_skeleton(run->arena, name, settings, err);
+    if (!r && find_argument(settings, "--private-users="))
+        open_ports(name);
+    return r;
+}
+
 static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
 {
     const char *name = (s->to ? s->to : s->from)->container;
+    int k = s->to ? ready_for_start(run, name, s->to->unit.text, err) : 0;
+    if (k)
+        return k;
+    if (!s->to)
+        nspawn_users_forget(run, name);
     if (run->facts.systemd)
         return s->to ? nspawn_unit_write(run, name, s->to->unit.text, err) : nspawn_unit_remove(run, name, err);
     const char *path = nspawn_path(run->arena, name, "unit");
@@ -406,12 +613,45 @@ static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error 
 
 static int units_done(struct rec_run *run, struct rec_error *err)
 {
-    return run->facts.systemd ? nspawn_unit_reload(run, err) : 0;
+    int r = nspawn_users_record(run, err);
+    return r || !run->facts.systemd ? r : nspawn_unit_reload(run, err);
+}
+
+static int by_container_name(const void *key, const void *entry)
+{
+    return strcmp(key, ((const struct spec_container *)entry)->name);
+}
+
+/* A tree's mount points are made once, before its first start: what starts it later finds them. */
+static void prepare_tree(struct rec_run *run, const char *name)
+{
+    const struct spec_host *h = run->host;
+    const struct spec_container *c =
+        h && h->n_containers ? bsearch(name, h->containers, h->n_containers, sizeof *h->containers, by_container_name) : NULL;
+    struct nspawn_users u;
+    if (!c || c->nspawn.root == SPEC_ROOT_HOST || nspawn_users_find(run, c, &u) || u.in_force != SPEC_USERS_AUTO)
+        return;
+    const char *root = nspawn_root_path(run, c, run->arena);
+    const char **places = spec_arena_alloc(run->arena, (c->nspawn.n_binds + 2) * sizeof *places);
+    bool *directory = spec_arena_alloc(run->arena, c->nspawn.n_binds + 2);
+    size_t n = 0;
+    if (!root || !places || !directory)
+        return;
+    places[n++] = "/etc/resolv.conf";
+    if (h->names)
+        places[n++] = "/etc/hosts";
+    for (size_t i = 0; i < c->nspawn.n_binds; i++) {
+        directory[n] = exists(c->nspawn.binds[i].host, true);
+        places[n++] = c->nspawn.binds[i].container;
+    }
+    nspawn_mount_points(root, places, directory, n);
 }
 
 static void start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
 {
     enum { SOME = 4 * NSPAWN_AT_ONCE };
+    for (size_t i = 0; i < n; i++)
+        prepare_tree(run, names[i]);
     for (size_t at = 0; at < n; at += SOME)
         (run->facts.systemd ? nspawn_unit_start : nspawn_detached_start)(run, names + at, n - at < SOME ? n - at : SOME, err + at);
 }

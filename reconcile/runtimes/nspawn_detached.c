@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,9 +200,9 @@ int nspawn_detached_find(struct rec_run *run, const char *name, struct nspawn_fo
 /* ---- start ---------------------------------------------------------------- */
 
 struct start {
-    const char        *name, *cgroup, *sock_path, *log_path;
+    const char        *name, *cgroup, *sock_path, *log_path, *netns;
     char             **argv, *env[6];
-    int                sock, log, pidfd;
+    int                sock, log, pidfd, inside;    /* inside: the network namespace to start in, -1: none */
     off_t              log_from;        /* where this life's output begins */
     pid_t              nspawn, leader;
     unsigned long long started;
@@ -223,6 +224,10 @@ static void launch(const struct start *s, int report)
         _exit(pid < 0);
     }
     int null = open("/dev/null", O_RDONLY);
+    if (s->inside >= 0 && setns(s->inside, CLONE_NEWNET)) {
+        dprintf(s->log, "cannot enter network namespace '%s': %s\n", s->netns, strerror(errno));
+        _exit(126);
+    }
     if (s->cgroup)
         put(s->cgroup, "cgroup.procs", "0");
     if (dup2(null, 0) < 0 || dup2(s->log, 1) < 0 || dup2(s->log, 2) < 0 || chdir("/"))
@@ -235,8 +240,9 @@ static void launch(const struct start *s, int report)
 }
 
 /* The arguments stand in the unit, a line each; a line end inside one is written \n. */
-static char **arguments(struct rec_run *run, const char *text)
+static char **arguments(struct rec_run *run, const char *text, const char **netns)
 {
+    *netns = NULL;
     size_t n = 2, i = 1;
     for (const char *p = text; *p; p++)
         n += *p == '\n';
@@ -245,6 +251,8 @@ static char **arguments(struct rec_run *run, const char *text)
         return NULL;
     argv[0] = (char *)run->facts.nspawn;
     strsep(&rest, "\n");            /* the first line says whose file it is */
+    if (rest && !strncmp(rest, NSPAWN_INSIDE, sizeof NSPAWN_INSIDE - 1))
+        *netns = strsep(&rest, "\n") + sizeof NSPAWN_INSIDE - 1;
     for (char *l; (l = strsep(&rest, "\n")) && (rest || *l);) {
         char *to = argv[i++] = l;
         for (; *l; l++)
@@ -338,13 +346,18 @@ static int prepare(struct rec_run *run, struct start *s, struct rec_error *err)
     if (s->cgroup)
         put(s->cgroup, "cgroup.kill", "1");
     s->sock_path = nspawn_path(a, s->name, "notify");
-    s->argv = arguments(run, text);
+    s->argv = arguments(run, text, &s->netns);
     s->env[0] = "PATH=" REC_PROC_PATH;
     s->env[1] = "LC_ALL=C";
     s->env[2] = spec_arena_printf(a, "BERTH_UNIT=%s", nspawn_digest(a, text));
     s->env[3] = spec_arena_printf(a, "NOTIFY_SOCKET=%s", s->sock_path);
     if (!s->argv || !s->env[2] || !s->env[3])
         return rec_fail(err, ENOMEM, "out of memory");
+    if (s->netns && (s->inside = open(s->netns, O_RDONLY | O_CLOEXEC)) < 0)
+        return rec_fail(err, errno, "cannot open network namespace '%s': %s", s->netns, strerror(errno));
+    /* nspawn keeps its locks and sockets there; without systemd as PID 1 nobody has made it. */
+    if (s->netns && (r = rec_dir_make("/run/systemd", 0755, err)))
+        return r;
     return notify_socket(s->sock_path, &s->sock, err);
 }
 
@@ -466,7 +479,7 @@ static void start_some(struct rec_run *run, const char *const *names, size_t n, 
 {
     struct start s[NSPAWN_AT_ONCE];
     for (size_t i = 0; i < n; i++) {
-        s[i] = (struct start){.name = names[i], .sock = -1, .log = -1, .pidfd = -1};
+        s[i] = (struct start){.name = names[i], .sock = -1, .log = -1, .pidfd = -1, .inside = -1};
         begin(run, &s[i], &err[i]);
     }
     await(s, n);
@@ -482,6 +495,8 @@ static void start_some(struct rec_run *run, const char *const *names, size_t n, 
             close(s[i].log);
         if (s[i].pidfd >= 0)
             close(s[i].pidfd);
+        if (s[i].inside >= 0)
+            close(s[i].inside);
     }
 }
 

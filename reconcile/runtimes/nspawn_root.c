@@ -7,9 +7,12 @@
 #include "reconcile/runtimes/nspawn.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MANIFEST NSPAWN_ROOTS "/.%s.berth"
@@ -138,6 +141,49 @@ static int unpack(struct rec_run *run, const struct rec_item *w, struct rec_erro
     if (r)
         rec_tree_remove(staging, NULL);
     return r;
+}
+
+/* `path` as a process with that root would see it. */
+static int open_in_tree(int root, const char *path, int flags)
+{
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+}
+
+/* One component at a time: what is there is kept, whatever it is. */
+static void make_place(int root, const char *place, bool directory)
+{
+    char path[PATH_MAX];
+    size_t len = strlen(place);
+    if (!len || len >= sizeof path)
+        return;
+    for (size_t end = strspn(place, "/"); end < len; end += strspn(place + end, "/")) {
+        size_t start = end;
+        end += strcspn(place + end, "/");
+        bool last = end + strspn(place + end, "/") == len;
+        memcpy(path, place, start);
+        strcpy(path + start, start ? "" : ".");
+        int parent = open_in_tree(root, path, O_PATH | O_DIRECTORY);
+        if (parent < 0)
+            return;
+        snprintf(path, sizeof path, "%.*s", (int)(end - start), place + start);
+        int r = 0;
+        if (strcmp(path, ".") && strcmp(path, ".."))
+            r = last && !directory ? mknodat(parent, path, S_IFREG | 0644, 0) : mkdirat(parent, path, 0755);
+        bool good = !r || errno == EEXIST;
+        close(parent);
+        if (!good)
+            return;
+    }
+}
+
+void nspawn_mount_points(const char *root, const char *const *places, const bool *directory, size_t n)
+{
+    int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; fd >= 0 && i < n; i++)
+        make_place(fd, places[i], directory[i]);
+    if (fd >= 0)
+        close(fd);
 }
 
 int nspawn_root_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define UNITS "/run/systemd/system"
@@ -55,16 +56,63 @@ static void quoted(char **p, const char *word)
     *(*p)++ = '"';
 }
 
-/* The digest rides along in the environment, so the process tells what it was started with. */
-const char *nspawn_unit_text(struct rec_run *run, const struct nspawn_words *w, const char *digest)
+/* systemd.resource-control(5). nspawn makes the first ones (m), and looks at its own loop devices; a container cannot open what is not
+ * here, even where it can make a device node. */
+static const char device_policy[] =
+    "DevicePolicy=strict\n"
+    "DeviceAllow=/dev/null rwm\n"
+    "DeviceAllow=/dev/zero rwm\n"
+    "DeviceAllow=/dev/full rwm\n"
+    "DeviceAllow=/dev/random rwm\n"
+    "DeviceAllow=/dev/urandom rwm\n"
+    "DeviceAllow=/dev/tty rwm\n"
+    "DeviceAllow=/dev/ptmx rwm\n"
+    "DeviceAllow=char-pts rw\n"
+    "DeviceAllow=/dev/net/tun rwm\n";
+
+static const char *allow_device(struct spec_arena *a, const char *so_far, const char *path, bool read_only)
 {
-    size_t size = 1024;
+    struct stat st;
+    if (!so_far || stat(path, &st) || (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) || strpbrk(path, " \t\n\"\\%"))
+        return so_far;
+    return spec_arena_printf(a, "%sDeviceAllow=%s %s\n", so_far, path, read_only ? "r" : "rw");
+}
+
+/* A bind of a device, or of a folder of devices below /dev, is the author's wish that the container can open them. */
+static const char *bound_devices(struct rec_run *run, struct spec_arena *a, const struct spec_container *c)
+{
+    const char *text = "";
+    for (size_t i = 0; i < c->nspawn.n_binds && !run->opt.offline; i++) {
+        const struct spec_bind *b = &c->nspawn.binds[i];
+        char **list;
+        size_t n;
+        text = allow_device(a, text, b->host, b->read_only);
+        if (strncmp(b->host, "/dev/", 5) || rec_dir_list(a, b->host, &list, &n, NULL))
+            continue;
+        for (size_t k = 0; k < n; k++)
+            text = allow_device(a, text, spec_arena_printf(a, "%s/%s", b->host, list[k]), b->read_only);
+    }
+    return text;
+}
+
+/* The digest rides along in the environment, so the process tells what it was started with. */
+const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c, const struct nspawn_words *w, const char *digest)
+{
+    size_t size = 2048;
     for (size_t i = 0; i < w->n; i++)
         size += 4 * strlen(w->word[i]) + 8;
+    const char *devices = bound_devices(run, w->a, c);
+    size += 4 * (w->netns ? strlen(w->netns) : 0) + (devices ? strlen(devices) : 0);
     char *text = spec_arena_alloc(w->a, size), *p = text;
-    if (!text)
+    if (!text || !devices)
         return NULL;
-    p += sprintf(p, MARK "[Service]\nEnvironment=BERTH_UNIT=%.16s\nExecStart=\nExecStart=", digest);
+    p += sprintf(p, MARK "[Service]\nEnvironment=BERTH_UNIT=%.16s\n%s%sExecStart=\nExecStart=", digest, device_policy, devices);
+    if (w->netns) {
+        quoted(&p, run->facts.nsenter);
+        p = stpcpy(p, " ");
+        quoted(&p, spec_arena_printf(w->a, "--net=%s", w->netns));
+        p = stpcpy(p, " -- \\\n  ");
+    }
     quoted(&p, run->facts.nspawn);
     for (size_t i = 0; i < w->n; i++) {
         p = stpcpy(p, " \\\n  ");

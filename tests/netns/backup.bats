@@ -201,5 +201,5 @@ tree() {
     exits 64 berth backup lone
     exits 64 berth backup lone "$B.2" --closure -f "$SPEC"
     assert_match "$stderr" '--closure is for NixOS containers'
-    assert_eq "$(host_sh 'ls -A /var/lib/berth 2>/dev/null || :')" ""
+    assert_eq "$(host_sh 'ls -A /var/lib/berth 2>/dev/null || :')" ids
 }

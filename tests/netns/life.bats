@@ -57,7 +57,7 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     assert_eq "$(echo through | host "$BERTH" run pause -- cat)" through
     assert_eq "$(host "$BERTH" run pause -- sh -c 'head -c 300000 /dev/zero' | wc -c)" 300000
     exits 0 berth run pause -- grep CapBnd /proc/self/status
-    assert_match "$output" "fcecafff"
+    assert_match "$output" "fdecabff"
     exits 9 host_sh '"$1" run pause -- sh -c "trap \"exit 9\" TERM; echo up; while :; do sleep 0.1; done" >/run/out & p=$!
         until grep -q up /run/out 2>/dev/null; do read -rt 0.05 <>/run/f || :; done; kill -TERM $p; wait $p' "$BERTH"
 }

@@ -90,6 +90,7 @@ static const char golden_json[] =
     "  \"format\": \"berth.plan\",\n"
     "  \"format_version\": \"1.0\",\n"
     "  \"host\": \"lab\",\n"
+    "  \"next_start\": [],\n"
     "  \"not_known\": [],\n"
     "  \"notes\": [],\n"
     "  \"outcome\": \"pending\",\n"

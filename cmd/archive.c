@@ -2,6 +2,7 @@
 #include "cmd/archive.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,6 +86,32 @@ static int verdict(int status, struct cmd_archive_call *c, struct rec_error *err
                                : rec_fail(err, EIO, "%s ended with status %d", name, WEXITSTATUS(status));
 }
 
+static int until = -1;
+
+void cmd_archive_until(int fd)
+{
+    until = fd;
+}
+
+/* Waits for the child; ends it where the caller no longer wants the answer. */
+static int await_child(pid_t pid, int *status)
+{
+    int r = 0, pidfd = until < 0 ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd >= 0) {
+        struct pollfd p[] = {{.fd = pidfd, .events = POLLIN}, {.fd = until, .events = POLLIN}};
+        while (poll(p, 2, -1) < 0 && errno == EINTR)
+            ;
+        if (p[1].revents & POLLIN) {
+            kill(pid, SIGKILL);
+            r = -ECANCELED;
+        }
+        close(pidfd);
+    }
+    while (waitpid(pid, status, 0) < 0 && errno == EINTR)
+        ;
+    return r;
+}
+
 int cmd_archive_call(struct cmd_archive_call *c, struct rec_error *err)
 {
     int out = memfd_create("answer", MFD_CLOEXEC), said = memfd_create("said", MFD_CLOEXEC), status = 0;
@@ -94,8 +121,8 @@ int cmd_archive_call(struct cmd_archive_call *c, struct rec_error *err)
     if (!pid)
         child(c, out, said);
     int r = pid < 0 ? rec_fail(err, errno, "cannot start '%s': %s", c->argv[0], strerror(errno)) : 0;
-    while (!r && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
+    if (!r && await_child(pid, &status))
+        r = rec_fail(err, ECANCELED, "stopped before it was done");
     size_t n;
     if (!r) {
         c->answer = slurp(out, &c->len);
@@ -141,16 +168,34 @@ static int read_archive(const char *const *argv, int file, int dir, int closure,
     return r;
 }
 
-int cmd_archive_verify(int file, struct cmd_archive_verdict *out, struct rec_error *err)
+int cmd_archive_verify(int file, uint64_t most, struct cmd_archive_verdict *out, struct rec_error *err)
 {
-    char path[1200];
-    const char *argv[] = {cmd_archive_program(path), "verify", NULL};
+    char path[1200], bytes[24];
+    const char *argv[] = {cmd_archive_program(path), "verify", bytes, NULL};
+    snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)most);
     return read_archive(argv, file, -1, -1, out, err);
 }
 
-int cmd_archive_extract(int file, int dir, int closure, struct cmd_archive_verdict *out, struct rec_error *err)
+int cmd_archive_extract(int file, int dir, int closure, uint64_t most, struct cmd_archive_verdict *out, struct rec_error *err)
+{
+    char path[1200], bytes[24];
+    const char *argv[] = {cmd_archive_program(path), "extract", bytes, closure < 0 ? NULL : "closure", NULL};
+    snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)most);
+    return read_archive(argv, file, dir, closure, out, err);
+}
+
+int cmd_archive_head(int file, char **out, struct rec_error *err)
 {
     char path[1200];
-    const char *argv[] = {cmd_archive_program(path), "extract", closure < 0 ? NULL : "closure", NULL};
-    return read_archive(argv, file, dir, closure, out, err);
+    const char *argv[] = {cmd_archive_program(path), "head", NULL};
+    struct cmd_archive_call c = {.argv = argv, .fds = {file, -1, -1, -1, -1, -1}};
+    int r = lseek(file, 0, SEEK_SET) < 0 ? rec_fail(err, errno, "a backup is read twice, and cannot come through a pipe") : 0;
+    if (!r)
+        r = cmd_archive_call(&c, err);
+    free(c.said);
+    if (r)
+        free(c.answer);
+    else
+        *out = c.answer;
+    return r;
 }

@@ -28,7 +28,8 @@ struct backup {
     const char                  *system;        /* store path; NULL: none */
     bool                         ran;           /* and was frozen */
     int                          lock, head, tree, closure, file;
-    char                         temporary[4200];       /* "": nothing to take away */
+    bool                         nameless;      /* the file has no name yet */
+    char                         temporary[4200];       /* its name until it is proven; "": it has the user's */
     struct timespec              began;
     long                         still_ms;
     struct cmd_archive_verdict   verdict;
@@ -59,7 +60,7 @@ static int say(struct backup *b, struct rec_error *err)
     if (gmtime_r(&now, &tm))
         strftime(made, sizeof made, "%Y-%m-%dT%H:%M:%SZ", &tm);
     const char *conf = b->system ? rec_conf_of(c->run, b->container->name) : NULL;
-    json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "format", FORMAT, "version", 1, "berth", BERTH_VERSION, "name",
+    json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "format", FORMAT, "version", 2, "berth", BERTH_VERSION, "name",
                           b->container->name, "host", c->host->name, "runtime", rec_runtime(rec_runtime_of(c->run, b->container))->name, "made", made,
                           "spec", cmd_fragment(c->run, b->container), "system", b->system ? json_string(b->system) : json_null(), "conf",
                           conf ? cmd_json_text(conf) : json_null(), "commit", c->git ? json_string(c->git->commit) : json_null());
@@ -106,10 +107,19 @@ static int export_closure(struct backup *b, struct rec_error *err)
     return r;
 }
 
-/* Beside its name, so that it gets it in one step; another backup to it waits for nobody. */
+/* The directory of `name`, as it was written. */
+static void directory_of(const char *name, char *out, size_t size)
+{
+    const char *slash = strrchr(name, '/');
+    snprintf(out, size, "%.*s", slash ? (int)(slash - name + 1) : 1, slash ? name : ".");
+}
+
+/* A file without a name, in the directory where it gets one: whatever ends berth, nothing is left. Where the file system has no such
+ * files, a file with another name, which only SIGKILL or a power cut leaves. */
 static int open_file(struct backup *b, struct rec_error *err)
 {
     const char *name = b->cmd->args.names[1], *slash = strrchr(name, '/');
+    char dir[4200];
     struct stat st;
     if (!strcmp(name, "-")) {
         if (isatty(1))
@@ -123,14 +133,42 @@ static int open_file(struct backup *b, struct rec_error *err)
             rec_hint(err, "take another name, or replace it: --force");
         return -EEXIST;
     }
+    directory_of(name, dir, sizeof dir);
     snprintf(b->temporary, sizeof b->temporary, "%.*s.%s.%d.berth-new", slash ? (int)(slash - name + 1) : 0, name, slash ? slash + 1 : name,
              (int)getpid());
-    b->file = open(b->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    b->file = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    b->nameless = b->file >= 0;
+    if (b->file < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
+        b->file = open(b->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (b->file >= 0)
         return 0;
     int code = errno;
     b->temporary[0] = 0;
     return rec_fail(err, code, "cannot write '%s': %s", name, strerror(code));
+}
+
+/* The name that the user gave. Without --force it replaces nothing. */
+static int name_file(struct backup *b)
+{
+    const char *name = b->cmd->args.names[1];
+    bool force = b->cmd->args.force;
+    char self[64];
+    if (b->nameless) {
+        snprintf(self, sizeof self, "/proc/self/fd/%d", b->file);
+        if (linkat(AT_FDCWD, self, AT_FDCWD, force ? b->temporary : name, AT_SYMLINK_FOLLOW))
+            return -errno;
+        b->nameless = false;
+        if (!force)
+            return 0;
+    }
+    if (force)
+        return rename(b->temporary, name) ? -errno : 0;
+    if (!renameat2(AT_FDCWD, b->temporary, AT_FDCWD, name, RENAME_NOREPLACE))
+        return 0;
+    if (errno != EINVAL)
+        return -errno;
+    /* A file system without that flag: a second name, which replaces nothing either. */
+    return link(b->temporary, name) || unlink(b->temporary) ? -errno : 0;
 }
 
 static int write_archive(struct backup *b, struct rec_error *err)
@@ -159,19 +197,17 @@ static int write_archive(struct backup *b, struct rec_error *err)
 static int prove(struct backup *b, struct rec_error *err)
 {
     const char *name = b->cmd->args.names[1];
+    char dir[4200];
     struct stat st;
-    int r = cmd_archive_verify(b->file, &b->verdict, err);
+    int r = cmd_archive_verify(b->file, UINT64_MAX, &b->verdict, err);
     if (r || fstat(b->file, &st))
         return r ? r : -EIO;
     b->size = (uint64_t)st.st_size;
-    if (!b->cmd->args.force && renameat2(AT_FDCWD, b->temporary, AT_FDCWD, name, RENAME_NOREPLACE) && errno != EINVAL)
-        return rec_fail(err, errno, "cannot name the backup '%s': %s", name, strerror(errno));
-    if (!access(b->temporary, F_OK) && rename(b->temporary, name))
-        return rec_fail(err, errno, "cannot name the backup '%s': %s", name, strerror(errno));
+    r = name_file(b);
+    if (r)
+        return rec_fail(err, -r, "cannot name the backup '%s': %s", name, strerror(-r));
     b->temporary[0] = 0;
-    const char *slash = strrchr(name, '/');
-    char dir[4200];
-    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - name + 1) : 1, slash ? name : ".");
+    directory_of(name, dir, sizeof dir);
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         fsync(fd);
@@ -213,6 +249,11 @@ static int make(struct backup *b, struct rec_error *err)
     if (!r && b->root.there) {
         b->tree = open(b->root.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         r = b->tree < 0 ? rec_fail(err, errno, "cannot read '%s': %s", b->root.path, strerror(errno)) : hold_still(b, err);
+    }
+    /* What the container is made of is open, and it stands still: other work need not wait for the copying. */
+    if (b->lock >= 0) {
+        close(b->lock);
+        b->lock = -1;
     }
     if (!r)
         r = write_archive(b, err);
@@ -278,10 +319,15 @@ int cmd_backup(struct cmd *c)
         rec_fail(&err, EINVAL, "--closure is for NixOS containers, and %s is none", b.container->name);
         code = CMD_USAGE;
     }
-    if (code == CMD_OK && make(&b, &err))
-        code = cmd_exit_of_errno(err.code);
-    if (b.temporary[0])
-        unlink(b.temporary);
+    if (code == CMD_OK) {
+        cmd_archive_until(cmd_signals_stop());
+        if (make(&b, &err))
+            code = cmd_exit_of_errno(err.code);
+        cmd_archive_until(-1);
+        if (b.temporary[0] && !b.nameless)
+            unlink(b.temporary);
+        cmd_signals_stop_end();
+    }
     if (code == CMD_OK && !piped)
         tell(&b);
     int fds[] = {b.lock, b.head, b.tree, b.closure, b.file};
@@ -289,5 +335,5 @@ int cmd_backup(struct cmd *c)
         if (fds[i] >= 0)
             close(fds[i]);
     free(b.verdict.text);
-    return code == CMD_OK ? code : cmd_fail(c, FORMAT, code, &err);
+    return cmd_signals_exit(code == CMD_OK ? code : cmd_fail(c, FORMAT, code, &err));
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define FORMAT "berth.restore"
@@ -21,7 +22,9 @@ struct restore {
     struct spec_arena           *arena;
     const char                  *file;
     int                          fd, staging, closure;
+    char                        *said;          /* berth.json, not yet checked */
     struct cmd_archive_verdict   verdict;
+    uint64_t                     room;          /* bytes that are free where the tree goes */
     json_t                      *head;
     char                        *name;
     const char                  *was;           /* its name in the backup */
@@ -109,16 +112,27 @@ static int fits(const struct spec_host *h, const char *name, const char *runtime
     return r;
 }
 
+static int read_head(struct restore *r, struct rec_error *err)
+{
+    struct rec_error why;
+    if (!cmd_archive_head(r->fd, &r->said, &why))
+        return 0;
+    if (why.code != ECANCELED)
+        return bad(err, r->file, why.text);
+    *err = why;
+    return -ECANCELED;
+}
+
 static int understand(struct restore *r, struct rec_error *err)
 {
     struct cmd_args *args = &r->cmd->args;
     json_error_t e;
-    r->head = json_loads(r->verdict.head, JSON_REJECT_DUPLICATES, &e);
+    r->head = json_loads(r->said, JSON_REJECT_DUPLICATES, &e);
     json_t *version = json_object_get(r->head, "version");
     const char *format = said(r, "format"), *runtime = said(r, "runtime");
     if (!r->head || !format || strcmp(format, "berth.backup") || !runtime || !said(r, "name") || !json_is_object(json_object_get(r->head, "spec")))
         return bad(err, r->file, "it does not say what it is a backup of");
-    if (json_integer_value(version) != 1)
+    if (json_integer_value(version) != 1 && json_integer_value(version) != 2)
         return bad(err, r->file, "it was written by a later berth, whose backups this one cannot read");
     for (r->runtime = SPEC_RT_NIXOS; r->runtime <= SPEC_RT_NETNS && strcmp(rec_runtime(r->runtime)->name, runtime); r->runtime++)
         ;
@@ -148,13 +162,54 @@ static int understand(struct restore *r, struct rec_error *err)
     return k;
 }
 
-/* Does what is in the file go where the spec has that container? */
-static enum cmd_exit place(struct restore *r, struct rec_error *err)
+/* Bytes that are free where `path` is or would be. */
+static uint64_t room_at(const char *path)
+{
+    char at[4200];
+    struct statvfs fs;
+    snprintf(at, sizeof at, "%s", path);
+    while (statvfs(at, &fs)) {
+        char *slash = strrchr(at, '/');
+        if (!slash)
+            return 0;
+        slash[slash == at] = 0;
+        if (slash == at && statvfs(at, &fs))
+            return 0;
+    }
+    return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+/* Where its tree goes, and how large it may be. */
+static int locate(struct restore *r, struct rec_error *err)
 {
     struct cmd *c = r->cmd;
     for (size_t i = 0; c->host && i < c->host->n_containers && !r->container; i++)
         if (!strcmp(c->host->containers[i].name, r->name))
             r->container = &c->host->containers[i];
+    int k = rec_root_of(c->run, r->name, r->runtime, r->container, &r->root, err);
+    uint64_t tree = room_at(r->root.path ? r->root.path : REC_STATE_DIR), closure = room_at("/var/tmp");
+    r->room = tree > closure ? tree : closure;
+    return k;
+}
+
+/* The whole file, against its own manifest. What was believed of it before must be what it says. */
+static int check(struct restore *r, struct rec_error *err)
+{
+    struct rec_error why;
+    if (cmd_archive_verify(r->fd, r->room, &r->verdict, &why)) {
+        if (why.code == ECANCELED)
+            *err = why;
+        else
+            bad(err, r->file, why.text);
+        return -err->code;
+    }
+    return strcmp(r->verdict.head, r->said) ? bad(err, r->file, "it was changed while it was read") : 0;
+}
+
+/* Does what is in the file go where the spec has that container? */
+static enum cmd_exit place(struct restore *r, struct rec_error *err)
+{
+    struct cmd *c = r->cmd;
     const struct spec_container *s = r->container;
     if (s && rec_runtime_of(c->run, s) != r->runtime) {
         rec_fail(err, EPERM, "the backup is of a container of runtime %s, and the spec gives %s runtime %s", rec_runtime(r->runtime)->name, r->name,
@@ -175,8 +230,6 @@ static enum cmd_exit place(struct restore *r, struct rec_error *err)
             return CMD_REFUSED;
         }
     }
-    if (rec_root_of(c->run, r->name, r->runtime, s, &r->root, err))
-        return CMD_FAILED;
     if (r->root.path) {         /* it outlives this run: to stop and to start are runs of their own */
         r->root.path = spec_arena_strdup(r->arena, r->root.path);
         r->root.staging = spec_arena_strdup(r->arena, r->root.staging);
@@ -227,7 +280,7 @@ static int extract(struct restore *r, struct rec_error *err)
             k = rec_fail(err, errno, "cannot make a file in '/var/tmp': %s", strerror(errno));
     }
     if (!k && (r->verdict.tree || r->verdict.closure))
-        k = cmd_archive_extract(r->fd, r->staging, r->closure, &again, err);
+        k = cmd_archive_extract(r->fd, r->staging, r->closure, r->room, &again, err);
     if (!k && again.text && strcmp(again.digest, r->verdict.digest))
         k = bad(err, r->file, "it was changed while it was read");
     free(again.text);
@@ -394,17 +447,24 @@ int cmd_restore(struct cmd *c)
         rec_fail(&err, errno, "cannot read '%s': %s", r.file, strerror(errno));
         code = CMD_FAILED;
     }
-    if (code == CMD_OK && cmd_archive_verify(r.fd, &r.verdict, &err)) {
-        struct rec_error why = err;
-        bad(&err, r.file, why.text);
+    /* Until the old tree is replaced a signal ends all this, and nothing stays behind. */
+    cmd_archive_until(cmd_signals_stop());
+    if (code == CMD_OK && read_head(&r, &err))
         code = CMD_FAILED;
-    }
     if (code == CMD_OK && (rec_facts_host(c->run, &err) || understand(&r, &err)))
         code = err.code == EINVAL && (c->args.name || c->args.address) ? CMD_USAGE : CMD_FAILED;
+    if (code == CMD_OK && (locate(&r, &err) || check(&r, &err)))
+        code = CMD_FAILED;
     if (code == CMD_OK)
         code = place(&r, &err);
     if (code == CMD_OK && extract(&r, &err))
         code = CMD_FAILED;
+    cmd_archive_until(-1);
+    cmd_signals_stop_end();
+    if (code == CMD_OK && cmd_signals_seen()) {
+        rec_fail(&err, ECANCELED, "stopped before anything was replaced");
+        code = CMD_FAILED;
+    }
     if (code == CMD_OK && r.verdict.tree)
         code = replace(&r, &err);
     if (code == CMD_OK)
@@ -420,6 +480,7 @@ int cmd_restore(struct cmd *c)
         code = cmd_fail(c, FORMAT, code, &err);
     json_decref(r.head);
     free(r.name);
+    free(r.said);
     free(r.verdict.text);
     spec_arena_free(r.arena);
     return cmd_signals_exit(code);

@@ -1,5 +1,5 @@
 /* cmd/archive/archive.h — a backup: a tar, compressed by zstd, that proves itself.
- * Holds    berth.json (what was backed up, and its part of the spec), closure.nix (what `nix-store --export` wrote; may be absent), root/…
+ * Holds    berth.json (what was backed up, and its part of the spec), berth.format ("2"; absent in format 1), closure.nix (what `nix-store --export` wrote; may be absent), root/…
  *          (the tree; may be absent), berth.manifest.
  * Manifest one line for berth.json, for closure.nix and for each entry of the tree, in their order, with all that is kept of it and the SHA-256 of its
  *          bytes and of its extended attributes. Whoever reads an archive writes the same text anew and compares; after an extraction it
@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #define ARCHIVE_HEAD     "berth.json"
+#define ARCHIVE_FORMAT   "berth.format"
 #define ARCHIVE_CLOSURE  "closure.nix"
 #define ARCHIVE_ROOT     "root"
 #define ARCHIVE_MANIFEST "berth.manifest"
@@ -25,6 +26,8 @@
 #define ARCHIVE_PATH     4096
 #define ARCHIVE_XATTRS   (1 << 20)      /* bytes of one entry's */
 #define ARCHIVE_HEAD_MOST (4 << 20)
+#define ARCHIVE_CHUNK    65536          /* bytes: the unit of a digest in format 2 */
+#define ARCHIVE_OLD_HOLES ((uint64_t)64 << 30)  /* bytes of holes that format 1 may hash in one archive */
 
 /* Exit status: what failed is one line on stderr. */
 enum { ARCHIVE_OK_EXIT = 0, ARCHIVE_BAD = 1 /* the archive */, ARCHIVE_IO = 2 /* this host */, ARCHIVE_TREE = 3 /* cannot be backed up */ };
@@ -68,10 +71,26 @@ struct item {
     struct xattrs xattrs;
     char        digest[65];             /* of a regular file's bytes */
 };
-void manifest_head(struct text *m, const char *head, size_t size);
+void manifest_head(struct text *m, unsigned format, const char *head, size_t size);
 void manifest_closure(struct text *m, uint64_t size, const char *digest);
 void manifest_item(struct text *m, const struct item *i);
 void hex(struct sha256_ctx *h, char out[65]);
+
+/* The digest of a file's content, fed with its data in ascending order; holes are left out.
+ * Format 1  SHA-256 of all bytes, holes as zeros: its time grows with the holes.
+ * Format 2  SHA-256 over each aligned chunk of ARCHIVE_CHUNK bytes that is not all zeros: its offset (8 bytes, little endian), then its
+ *           bytes. It is the same wherever a file system keeps holes, and holes cost no time. */
+struct content {
+    struct sha256_ctx hash;
+    unsigned          format;
+    uint64_t          size;     /* of the file */
+    uint64_t          at;       /* format 1: bytes hashed; format 2: where `chunk` begins */
+    bool              begun;    /* format 2: `chunk` holds data */
+    uint8_t           chunk[ARCHIVE_CHUNK];
+};
+void content_init(struct content *c, unsigned format, uint64_t size);
+void content_put(struct content *c, uint64_t offset, const void *bytes, size_t n);
+void content_done(struct content *c, char out[65]);
 
 /* tree.c: each entry of the tree at `dir`, in order; `fd`: a regular file, open, or -1. `data` has to set the digest. */
 struct tree {
@@ -79,11 +98,14 @@ struct tree {
     void  *arg;
 };
 void tree_walk(const struct tree *t, int dir);
-/* All of `fd`, holes as zeros, to `each`; sets the digest. */
-void tree_data(struct item *i, int fd, void (*each)(void *arg, const void *bytes, size_t n), void *arg);
+/* The data of `fd`, without its holes, to `each` in ascending order (NULL: to nobody); sets the digest. */
+void tree_data(struct item *i, int fd, unsigned format, void (*each)(void *arg, uint64_t offset, const void *bytes, size_t n), void *arg);
 
 /* pack.c, unpack.c */
 void archive_create(int head, int root, int closure, int out);      /* root, closure -1: there is none */
 /* Looked at, told on stdout, and with `staging` made there; `closure`: goes into that file. -1: neither. */
-void archive_read_all(int in, int staging, int closure);
+/* `most`: bytes of content that there is room for; an archive with more is refused. */
+void archive_read_all(int in, int staging, int closure, uint64_t most);
+/* berth.json alone, to stdout, unchecked. */
+void archive_read_head(int in);
 #endif

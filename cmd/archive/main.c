@@ -1,10 +1,12 @@
 /* berth-archive: makes and reads backups for berth, in a program of its own, so that only it is linked to libarchive.
  *
  *   berth-archive create [tree] [closure]   descriptor 0: berth.json; 3: the tree; 4: the archive, written and synced; 5: the closure
- *   berth-archive verify                    descriptor 0: the archive; the verdict and berth.json to 1; as nobody, with no file and no socket
- *   berth-archive extract [closure]         descriptor 0: the archive; 3: an empty directory, which becomes the tree, if it is wanted; 5: a
+ *   berth-archive head                      descriptor 0: the archive; its berth.json to 1, unchecked; as nobody, with no file and no socket
+ *   berth-archive verify MOST               descriptor 0: the archive; the verdict and berth.json to 1; as nobody, with no file and no socket
+ *   berth-archive extract MOST [closure]    descriptor 0: the archive; 3: an empty directory, which becomes the tree, if it is wanted; 5: a
  *                                           file for the closure; else as verify
- */
+ *
+ * MOST: the number of bytes that there is room for. An archive whose files hold more is refused. */
 #include "cmd/archive/archive.h"
 #include "cmd/git/confine.h"
 #include <errno.h>
@@ -13,7 +15,9 @@
 #include <locale.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -36,6 +40,29 @@ static void only_below(int dir)
     close(fd);
 }
 
+static void confine_reader(bool nobody)
+{
+    int r = nobody && !geteuid() ? git_confine_user(65534, 65534) : 0;
+    if (!r)
+        r = git_confine_files(NULL, 0);
+    if (r)
+        fail(ARCHIVE_IO, "cannot confine the reader: %s", strerror(-r));
+}
+
+static void read_archive(const char *what, uint64_t most, bool closure)
+{
+    bool tree = !strcmp(what, "extract") && fcntl(3, F_GETFD) >= 0;
+    if (tree)
+        only_below(3);
+    else
+        confine_reader(strcmp(what, "extract") != 0);
+    if (!strcmp(what, "head"))
+        archive_read_head(0);
+    else
+        archive_read_all(0, tree ? 3 : -1, closure ? 5 : -1, most);
+    _exit(0); /* at a usual end a leak checker would look for files that it cannot have any more */
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -50,27 +77,16 @@ int main(int argc, char **argv)
         tree |= !strcmp(argv[i], "tree");
         closure |= !strcmp(argv[i], "closure");
     }
-    if (!strcmp(what, "create") && argc == 2 + tree + closure) {
+    uint64_t most = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
+    if (!strcmp(what, "create") && argc == 2 + tree + closure)
         archive_create(0, tree ? 3 : -1, closure ? 5 : -1, 4);
-    } else if (!strcmp(what, "verify") && argc == 2) {
-        int r = geteuid() ? 0 : git_confine_user(65534, 65534);
-        if (!r)
-            r = git_confine_files(NULL, 0);
-        if (r)
-            fail(ARCHIVE_IO, "cannot confine the reader: %s", strerror(-r));
-        archive_read_all(0, -1, -1);
-        _exit(0);               /* at a usual end a leak checker would look for files that it cannot have any more */
-    } else if (!strcmp(what, "extract") && argc == 2 + closure) {
-        tree = fcntl(3, F_GETFD) >= 0;
-        int r = tree ? 0 : git_confine_files(NULL, 0);
-        if (r)
-            fail(ARCHIVE_IO, "cannot confine the reader: %s", strerror(-r));
-        if (tree)
-            only_below(3);
-        archive_read_all(0, tree ? 3 : -1, closure ? 5 : -1);
-        _exit(0);
-    } else {
+    else if (!strcmp(what, "head") && argc == 2)
+        read_archive(what, 0, false);
+    else if (!strcmp(what, "verify") && argc == 3)
+        read_archive(what, most, false);
+    else if (!strcmp(what, "extract") && argc == 3 + closure)
+        read_archive(what, most, closure);
+    else
         fail(64, "berth-archive is started by berth: see berth backup and berth restore\n");
-    }
     return 0;
 }

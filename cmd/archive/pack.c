@@ -4,12 +4,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define FORMAT 2
+#define ZEROS ((size_t)1 << 30)
 
 struct pack {
     struct archive *a;
     struct text     manifest;
+    uint64_t        at;         /* bytes of the current file that libarchive has */
+    const void     *zeros;      /* ZEROS bytes of address space, without memory behind them */
 };
 
 static void check(struct pack *p, int r)
@@ -18,11 +24,37 @@ static void check(struct pack *p, int r)
         fail(ARCHIVE_IO, "cannot write the archive: %s", archive_error_string(p->a) ? archive_error_string(p->a) : strerror(errno));
 }
 
-static void put(void *arg, const void *bytes, size_t n)
+static void put(struct pack *p, const void *bytes, size_t n)
+{
+    while (n) {
+        la_ssize_t done = archive_write_data(p->a, bytes, n);
+        if (done <= 0)
+            check(p, ARCHIVE_FATAL);
+        bytes = (const char *)bytes + done;
+        n -= (size_t)done;
+        p->at += (uint64_t)done;
+    }
+}
+
+/* libarchive is told of holes beforehand, and then passes over their bytes unread. */
+static void put_hole(struct pack *p, uint64_t to)
+{
+    while (p->at < to)
+        put(p, p->zeros, to - p->at < ZEROS ? (size_t)(to - p->at) : ZEROS);
+}
+
+static void put_data(void *arg, uint64_t offset, const void *bytes, size_t n)
 {
     struct pack *p = arg;
-    if (archive_write_data(p->a, bytes, n) < 0)
-        check(p, ARCHIVE_FATAL);
+    put_hole(p, offset);
+    put(p, bytes, n);
+}
+
+static void put_content(struct pack *p, struct item *i, int fd)
+{
+    p->at = 0;
+    tree_data(i, fd, FORMAT, put_data, p);
+    put_hole(p, i->size);
 }
 
 /* Where the bytes are, if there are holes between them. */
@@ -77,7 +109,7 @@ static void item(void *arg, struct item *i, int fd)
     check(p, archive_write_header(p->a, e));
     archive_entry_free(e);
     if (fd >= 0)
-        tree_data(i, fd, put, p);
+        put_content(p, i, fd);
     manifest_item(&p->manifest, i);
 }
 
@@ -121,7 +153,7 @@ static void put_closure(struct pack *p, int fd)
     archive_entry_set_mtime(e, 0, 0);
     check(p, archive_write_header(p->a, e));
     archive_entry_free(e);
-    tree_data(&i, fd, put, p);
+    put_content(p, &i, fd);
     manifest_closure(&p->manifest, i.size, i.digest);
 }
 
@@ -130,6 +162,9 @@ void archive_create(int head, int root, int closure, int out)
     struct pack p = {.a = archive_write_new()};
     struct text h = {0};
     read_head(head, &h);
+    p.zeros = mmap(NULL, ZEROS, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p.zeros == MAP_FAILED)
+        fail(ARCHIVE_IO, "out of memory");
     if (!p.a)
         fail(ARCHIVE_IO, "out of memory");
     check(&p, archive_write_set_format_pax(p.a));
@@ -139,7 +174,8 @@ void archive_create(int head, int root, int closure, int out)
     check(&p, archive_write_set_bytes_in_last_block(p.a, 1));       /* a pipe would get zeros up to a tape's block */
     check(&p, archive_write_open_fd(p.a, out));
     own_file(&p, ARCHIVE_HEAD, h.p ? h.p : "", h.n);
-    manifest_head(&p.manifest, h.p ? h.p : "", h.n);
+    own_file(&p, ARCHIVE_FORMAT, "2\n", 2);
+    manifest_head(&p.manifest, FORMAT, h.p ? h.p : "", h.n);
     if (closure >= 0)
         put_closure(&p, closure);
     if (root >= 0)

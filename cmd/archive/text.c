@@ -79,14 +79,14 @@ void hex(struct sha256_ctx *h, char out[65])
         sprintf(out + 2 * i, "%02x", d[i]);
 }
 
-void manifest_head(struct text *m, const char *head, size_t size)
+void manifest_head(struct text *m, unsigned format, const char *head, size_t size)
 {
     struct sha256_ctx h;
     char digest[65];
     sha256_init(&h);
     sha256_update(&h, size, (const uint8_t *)head);
     hex(&h, digest);
-    text_add(m, "berth.manifest 1\n%s %zu " ARCHIVE_HEAD "\n", digest, size);
+    text_add(m, "berth.manifest %u\n%s %zu " ARCHIVE_HEAD "\n", format, digest, size);
 }
 
 void manifest_closure(struct text *m, uint64_t size, const char *digest)

@@ -204,40 +204,34 @@ void tree_walk(const struct tree *t, int dir)
     free(w.item.xattrs.list);
 }
 
-void tree_data(struct item *i, int fd, void (*each)(void *arg, const void *bytes, size_t n), void *arg)
+void tree_data(struct item *i, int fd, unsigned format, void (*each)(void *arg, uint64_t offset, const void *bytes, size_t n), void *arg)
 {
     static char buffer[1 << 18];
-    static const char zeros[1 << 18];
-    struct sha256_ctx h;
+    static struct content content;
     uint64_t at = 0;
-    sha256_init(&h);
+    content_init(&content, format, i->size);
     while (at < i->size) {
         off_t data = lseek(fd, (off_t)at, SEEK_DATA);
-        uint64_t from = data < 0 ? (errno == ENXIO ? i->size : at) : (uint64_t)data < i->size ? (uint64_t)data : i->size;
-        for (; at < from;) {
-            size_t n = from - at < sizeof zeros ? (size_t)(from - at) : sizeof zeros;
-            sha256_update(&h, n, (const uint8_t *)zeros);
-            if (each)
-                each(arg, zeros, n);
-            at += n;
-        }
-        if (at == i->size)
+        if (data < 0 && errno == ENXIO)
             break;
-        off_t hole = lseek(fd, (off_t)at, SEEK_HOLE);
+        if (data >= 0)
+            at = (uint64_t)data;
+        off_t hole = at < i->size ? lseek(fd, (off_t)at, SEEK_HOLE) : -1;
         uint64_t to = hole < 0 || (uint64_t)hole > i->size ? i->size : (uint64_t)hole;
         while (at < to) {
             size_t want = to - at < sizeof buffer ? (size_t)(to - at) : sizeof buffer;
             ssize_t n = pread(fd, buffer, want, (off_t)at);
             if (n < 0 && errno == EINTR)
                 continue;
-            if (n <= 0)
-                fail(ARCHIVE_TREE, n ? "cannot read '%s': %s" : "'%s' became shorter while it was read%s", shown(i->path),
-                     n ? strerror(errno) : "");
-            sha256_update(&h, (size_t)n, (const uint8_t *)buffer);
+            if (n < 0)
+                fail(ARCHIVE_TREE, "cannot read '%s': %s", shown(i->path), strerror(errno));
+            if (!n)
+                fail(ARCHIVE_TREE, "'%s' became shorter while it was read", shown(i->path));
+            content_put(&content, at, buffer, (size_t)n);
             if (each)
-                each(arg, buffer, (size_t)n);
+                each(arg, at, buffer, (size_t)n);
             at += (uint64_t)n;
         }
     }
-    hex(&h, i->digest);
+    content_done(&content, i->digest);
 }

@@ -29,6 +29,9 @@ struct unpack {
     char            path[ARCHIVE_PATH];     /* of the innermost directory */
     void           *files;      /* tsearch(3): paths that a hard link may name */
     uint64_t        bytes, count;
+    uint64_t        most;       /* bytes of content that there is room for */
+    uint64_t        old_holes;  /* bytes of holes that were hashed for format 1 */
+    unsigned        format;
 };
 
 #define bad(...) fail(ARCHIVE_BAD, __VA_ARGS__)
@@ -199,17 +202,23 @@ static void enter(struct unpack *u, const struct item *i, int dir)
     u->n++;
 }
 
+static void count_bytes(struct unpack *u, size_t n)
+{
+    u->bytes += n;
+    if (u->bytes > u->most)
+        bad("its files hold more than the %llu MiB that are free where they would go", (unsigned long long)(u->most >> 20));
+}
+
 /* Bytes to their places, holes left open; the digest is of the whole. */
 static void data(struct unpack *u, struct item *i, int fd)
 {
-    static const char zeros[65536];
-    struct sha256_ctx h;
+    static struct content content;
     uint64_t at = 0;
     const void *bytes;
     size_t n;
     la_int64_t where;
     int r;
-    sha256_init(&h);
+    content_init(&content, u->format, i->size);
     for (;;) {
         r = archive_read_data_block(u->a, &bytes, &n, &where);
         bool over = r == ARCHIVE_EOF;
@@ -218,15 +227,13 @@ static void data(struct unpack *u, struct item *i, int fd)
         uint64_t from = over ? i->size : (uint64_t)where;
         if (where < 0 || from < at || from > i->size || (!over && n > i->size - from))
             bad("the archive's '%s' is longer than it says", shown(i->path));
-        while (at < from) {
-            size_t k = from - at < sizeof zeros ? (size_t)(from - at) : sizeof zeros;
-            sha256_update(&h, k, (const uint8_t *)zeros);
-            at += k;
-        }
+        if (u->format == 1 && (u->old_holes += from - at) > ARCHIVE_OLD_HOLES)
+            bad("it was written by an earlier berth, and '%s' has holes that are too large to check", shown(i->path));
         if (over)
             break;
-        sha256_update(&h, n, bytes);
-        u->bytes += n;
+        count_bytes(u, n);
+        content_put(&content, from, bytes, n);
+        at = from;
         for (size_t done = 0; fd >= 0 && done < n;) {
             ssize_t k = pwrite(fd, (const char *)bytes + done, n - done, (off_t)(at + done));
             if (k < 0 && errno != EINTR)
@@ -237,7 +244,7 @@ static void data(struct unpack *u, struct item *i, int fd)
     }
     if (fd >= 0 && ftruncate(fd, (off_t)i->size))
         disk("write", i->path);
-    hex(&h, i->digest);
+    content_done(&content, i->digest);
 }
 
 static void hard_link(struct unpack *u, const struct item *i, int dir)
@@ -317,27 +324,13 @@ static void own_file(struct unpack *u, struct archive_entry *e, size_t most, str
 /* Its bytes to `fd`, if it is wanted. Its line is true of what was written: each write is checked, and nix checks it all once more. */
 static void closure(struct unpack *u, struct archive_entry *e, int fd, struct text *line)
 {
-    char b[65536], digest[65];
-    struct sha256_ctx h;
-    uint64_t size = 0;
-    la_ssize_t n;
-    if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e) || u->count || line->n)
+    static struct item i;
+    if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e) || u->count || line->n || archive_entry_size(e) < 0)
         bad("the archive's closure is not where it belongs");
-    sha256_init(&h);
-    while ((n = archive_read_data(u->a, b, sizeof b)) != 0) {
-        if (n < 0)
-            bad("the archive is damaged: %s", archive_error_string(u->a));
-        sha256_update(&h, (size_t)n, (const uint8_t *)b);
-        size += (uint64_t)n;
-        for (la_ssize_t done = 0; fd >= 0 && done < n;) {
-            ssize_t k = write(fd, b + done, (size_t)(n - done));
-            if (k < 0 && errno != EINTR)
-                disk("write", ARCHIVE_CLOSURE);
-            done += k > 0 ? k : 0;
-        }
-    }
-    hex(&h, digest);
-    manifest_closure(line, size, digest);
+    strcpy(i.path, ARCHIVE_CLOSURE);
+    i.size = (uint64_t)archive_entry_size(e);
+    data(u, &i, fd);
+    manifest_closure(line, i.size, i.digest);
     text_put(&u->manifest, line->p, line->n);
 }
 
@@ -358,32 +351,77 @@ static void differs(const struct text *want, const struct text *have, const char
     fail(ARCHIVE_BAD, "%s; the first that differs: %s", what, *text ? shown(text) : "something was added");
 }
 
-static void again(void *arg, struct item *i, int fd)
+struct reread {
+    unsigned    format;
+    struct text manifest;
+};
+
+static void reread_item(void *arg, struct item *i, int fd)
 {
+    struct reread *again = arg;
     if (fd >= 0)
-        tree_data(i, fd, NULL, NULL);
-    manifest_item(arg, i);
+        tree_data(i, fd, again->format, NULL, NULL);
+    manifest_item(&again->manifest, i);
 }
 
-void archive_read_all(int in, int staging, int closure_out)
+static void open_archive(struct unpack *u, int in)
 {
-    struct unpack u = {.a = archive_read_new(), .staging = staging, .levels = grow(NULL, (ARCHIVE_DEPTH + 2) * sizeof *u.levels)};
-    struct text stored = {0}, disk_text = {0}, closure_line = {0};
+    u->a = archive_read_new();
+    /* Nothing but what pack writes: each format and filter more is code that a hostile file could reach. */
+    if (!u->a || archive_read_support_format_tar(u->a) != ARCHIVE_OK || archive_read_support_filter_zstd(u->a) != ARCHIVE_OK)
+        fail(ARCHIVE_IO, "out of memory");
+    if (archive_read_open_fd(u->a, in, 1 << 16) != ARCHIVE_OK)
+        bad("this is no backup of berth's: %s", archive_error_string(u->a));
+    struct archive_entry *e = next(u);
+    if (!e || !archive_entry_pathname(e) || strcmp(archive_entry_pathname(e), ARCHIVE_HEAD))
+        bad("this is no backup of berth's");
+    own_file(u, e, ARCHIVE_HEAD_MOST, &u->head);
+}
+
+static void answer_head(const struct unpack *u)
+{
+    for (size_t at = 0; at < u->head.n;) {
+        ssize_t n = write(1, u->head.p + at, u->head.n - at);
+        if (n < 0 && errno != EINTR)
+            fail(ARCHIVE_IO, "cannot answer: %s", strerror(errno));
+        at += n > 0 ? (size_t)n : 0;
+    }
+}
+
+void archive_read_head(int in)
+{
+    struct unpack u = {.staging = -1};
+    open_archive(&u, in);
+    answer_head(&u);
+    archive_read_free(u.a);
+}
+
+static void take_format(struct unpack *u, struct archive_entry *e)
+{
+    struct text text = {0};
+    own_file(u, e, 16, &text);
+    if (strcmp(text.p, "2\n"))
+        bad("it was written by a later berth, whose backups this one cannot read");
+    u->format = 2;
+    free(text.p);
+}
+
+void archive_read_all(int in, int staging, int closure_out, uint64_t most)
+{
+    struct unpack u = {.staging = staging, .levels = grow(NULL, (ARCHIVE_DEPTH + 2) * sizeof *u.levels), .most = most, .format = 1};
+    struct text stored = {0}, closure_line = {0};
     struct item *i = grow(NULL, sizeof *i);
     struct archive_entry *e;
     memset(i, 0, sizeof *i);
-    /* Nothing but what pack writes: each format and filter more is code that a hostile file could reach. */
-    if (!u.a || archive_read_support_format_tar(u.a) != ARCHIVE_OK || archive_read_support_filter_zstd(u.a) != ARCHIVE_OK)
-        fail(ARCHIVE_IO, "out of memory");
-    if (archive_read_open_fd(u.a, in, 1 << 16) != ARCHIVE_OK)
-        bad("this is no backup of berth's: %s", archive_error_string(u.a));
+    open_archive(&u, in);
     e = next(&u);
-    if (!e || !archive_entry_pathname(e) || strcmp(archive_entry_pathname(e), ARCHIVE_HEAD))
-        bad("this is no backup of berth's");
-    own_file(&u, e, ARCHIVE_HEAD_MOST, &u.head);
-    manifest_head(&u.manifest, u.head.p, u.head.n);
+    if (e && archive_entry_pathname(e) && !strcmp(archive_entry_pathname(e), ARCHIVE_FORMAT)) {
+        take_format(&u, e);
+        e = next(&u);
+    }
+    manifest_head(&u.manifest, u.format, u.head.p, u.head.n);
     bool whole = false;
-    while ((e = next(&u))) {
+    for (; e; e = next(&u)) {
         const char *path = archive_entry_pathname(e);
         if (whole)
             bad("something follows the manifest");
@@ -403,11 +441,12 @@ void archive_read_all(int in, int staging, int closure_out)
     while (u.n)
         leave(&u);
     if (staging >= 0 && tree) {
-        manifest_head(&disk_text, u.head.p, u.head.n);
+        struct reread again = {.format = u.format};
+        manifest_head(&again.manifest, u.format, u.head.p, u.head.n);
         if (closure_line.n)
-            text_put(&disk_text, closure_line.p, closure_line.n);
-        tree_walk(&(struct tree){.item = again, .arg = &disk_text}, staging);
-        differs(&stored, &disk_text, "what was written to the disk is not what the archive holds");
+            text_put(&again.manifest, closure_line.p, closure_line.n);
+        tree_walk(&(struct tree){.item = reread_item, .arg = &again}, staging);
+        differs(&stored, &again.manifest, "what was written to the disk is not what the archive holds");
         if (syncfs(staging))
             fail(ARCHIVE_IO, "cannot write the tree: %s", strerror(errno));
     }
@@ -417,11 +456,6 @@ void archive_read_all(int in, int staging, int closure_out)
     sha256_update(&h, stored.n, (const uint8_t *)stored.p);
     hex(&h, digest);
     dprintf(1, "%s %d %d %llu %llu\n", digest, tree, closure_line.n > 0, (unsigned long long)u.count, (unsigned long long)u.bytes);
-    for (size_t at = 0; at < u.head.n;) {
-        ssize_t n = write(1, u.head.p + at, u.head.n - at);
-        if (n < 0 && errno != EINTR)
-            fail(ARCHIVE_IO, "cannot answer: %s", strerror(errno));
-        at += n > 0 ? (size_t)n : 0;
-    }
+    answer_head(&u);
     archive_read_free(u.a);
 }

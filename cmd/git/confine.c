@@ -152,7 +152,7 @@ int git_confine_fds(const int *fds, size_t n, bool *has_landlock)
 
 int git_confine_files(const char *const *dirs, size_t n)
 {
-    int fds[64];
+    int fds[64] = {-1};
     size_t k = 0;
     bool ignored;
     for (size_t i = 0; i < n && k < sizeof fds / sizeof *fds; i++) {

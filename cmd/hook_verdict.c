@@ -1,12 +1,16 @@
 /* Before a push is accepted or a commit made: read, plan, give a verdict. Nothing is applied, and nothing written. */
 #include "cmd/hook.h"
 #include "cmd/render/render.h"
+#include "reconcile/apply.h"
+#include "reconcile/connection.h"
 #include "reconcile/guard.h"
 #include "reconcile/record.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 enum { DELETES_ALLOWED = 1000000 };
 
@@ -51,6 +55,7 @@ struct look {
     const char     *ref, *old, *new;
     bool            branch;         /* it is the branch that is applied, so denials count */
     bool            own;            /* `old` is what this one had before */
+    bool            here;           /* this host follows the branch */
 };
 
 /* What the commits let through; the first word that lets nothing through, in `unknown`. */
@@ -97,6 +102,43 @@ static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one,
     return code == CMD_PENDING ? CMD_OK : code;
 }
 
+/* Hooks that apply a branch do so on this host. What the apply after the push would refuse here is refused before it: the plan of the pushed
+ * spec against the host, with its guards, and nothing is changed. The guard of deletions has had its say. Without root berth does not see
+ * all of the host, so what only looks like a conflict is left to the apply. */
+static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struct cmd *one, const struct cmd_range *r)
+{
+    struct rec_options o = {.spec_name = one->file.name, .source = &r->sources[1], .allow_deletes = DELETES_ALLOWED};
+    struct rec_apply_options dry = {.dry = true};
+    struct rec_error err = {0}, ignored;
+    struct rec_result result = {.outcome = REC_IN_SYNC};
+    struct rec_run *run = NULL;
+    struct rec_state want;
+    struct utsname u;
+    const struct spec_host *h = spec_host_find(one->doc, c->args.host, uname(&u) ? "" : u.nodename);
+    if (!h) {
+        rec_fail(&err, ENOENT, "the spec has no host '%.64s', and this host follows the branch", c->args.host ? c->args.host : u.nodename);
+        rec_hint(&err, "if it is to follow no longer: berth hook uninstall");
+    } else if (!rec_open(&run, &o, &ignored)) {
+        run->doc = one->doc;
+        if (!rec_want(run, h, &want, &ignored))
+            rec_converge(run, &want, &dry, &result);
+        if (result.outcome == REC_REFUSED && (!geteuid() || result.error.code == EPERM))
+            err = result.error;
+        /* Without root nftables cannot be read, so there are no steps for it: those of the push itself count. */
+        for (size_t i = 0; geteuid() && !err.code && i < r->n; i++)
+            if (r->hosts[i].plan && !strcmp(r->hosts[i].name, h->name))
+                rec_connection_guard(run, r->hosts[i].plan, &err);
+        if (geteuid() && err.code != EPERM)
+            err = (struct rec_error){0};
+    }
+    if (err.code) {
+        cmd_put(l->out, "Refused on this host:\n");
+        cmd_render_error(l->out, one->file.name, &err);
+    }
+    rec_close(run);
+    return err.code ? CMD_REFUSED : CMD_OK;
+}
+
 /* Plan one change of the spec and print it. */
 static enum cmd_exit look_at(struct cmd *c, const struct look *l)
 {
@@ -122,6 +164,8 @@ static enum cmd_exit look_at(struct cmd *c, const struct look *l)
     enum cmd_exit code = cmd_range_read(&one, old ? &from : NULL, &to, 0, &r, &err);
     if (code == CMD_OK) {
         code = judge(c, l, &one, &r, deny, range);
+        if (code == CMD_OK && l->here)
+            code = judge_here(c, l, &one, &r);
     } else if (one.diags.errors) {
         char *faults = spec_diags_format(one.arena, &one.diags, one.file.name, one.file.text, one.file.len, false);
         cmd_put(&text, faults ? faults : "berth: out of memory\n");
@@ -266,6 +310,7 @@ int cmd_hook_pre_receive(struct cmd *c, char *input)
         enum cmd_exit code = CMD_OK;
         struct look l = {.out = &text, .ref = w[2], .new = w[1], .branch = !strcmp(w[2], mine)};
         l.most = room(&p, l.branch);
+        l.here = l.branch && c->args.apply;
         if (!cmd_hook_zero(w[1])) {
             l.old = base_of(c, w[0], mine, l.branch, base);
             code = look_at(c, &l);

@@ -1,0 +1,77 @@
+#!/usr/bin/env bats
+# A host that follows a branch: what the apply after a push would refuse there is refused before the branch moves.
+load ../lab/lib
+
+setup() {
+    need_berth
+    lab_up --inet
+    unset "${!GIT_@}" "${!BERTH_GIT@}" XDG_CONFIG_HOME SSH_CONNECTION
+    T=$BATS_TEST_TMPDIR
+    export HOME=$T/home GIT_AUTHOR_NAME=Ann GIT_AUTHOR_EMAIL=ann@example.org GIT_COMMITTER_NAME=Ann GIT_COMMITTER_EMAIL=ann@example.org
+    mkdir "$HOME"
+    chmod 755 "$T" "$BATS_RUN_TMPDIR" "$BATS_SUITE_TMPDIR" 2>/dev/null || true
+    git init -q -b main "$T/w"
+    cd "$T/w"
+    base >berth.yaml
+    git add . && git commit -qm base
+    git clone -q --bare . "$T/infra.git"
+    R=$T/infra.git
+    git remote add origin "$R"
+}
+teardown() { lab_down; }
+
+base() { printf 'version: 1\nhosts:\n  localhost:\n    bridge: {name: b0, address: 10.9.0.1/24}\n    containers:\n      one: {address: 10.9.0.10, runtime: netns}\n'; }
+push() { exits "$1" host env "HOME=$HOME" "SSH_CONNECTION=${SSH_CONNECTION-}" sh -c 'cd "$1" && shift && exec git push origin "$@"' sh "$T/w" "${@:2}"; }
+# As a user without root, who owns all of it.
+theirs() { chown -R 65534:65534 "$T/w" "$R" "$HOME"; }
+push_theirs() { exits "$1" host env "HOME=$HOME" "SSH_CONNECTION=${SSH_CONNECTION-}" setpriv --reuid 65534 --regid 65534 --clear-groups sh -c 'cd "$1" && shift && exec git push origin "$@"' sh "$T/w" "${@:2}"; }
+tip() { git -c safe.directory='*' --git-dir="$R" rev-parse main; }
+
+@test "a port by which the pusher is connected, and an address that covers the client, are refused before the push" {
+    exits 0 berth hook install --repo "$R" --apply
+    git commit -q --allow-empty -m first && push 0 main
+    assert_match "$stderr" 'remote: Applied [0-9]+ steps'
+    local was
+    was=$(tip)
+    sed -i 's/10.9.0.10,/10.9.0.10, ports: [2222:22],/' berth.yaml && git commit -qam mapped
+    SSH_CONNECTION='192.0.2.7 40000 203.0.113.2 2222' push 1 main
+    assert_match "$stderr" 'remote: Refused on this host:'
+    assert_match "$stderr" 'you are connected from 192.0.2.7 to port 2222 here, and container one takes that port'
+    assert_match "$stderr" 'remote: berth: the push is refused; nothing was changed'
+    assert_eq "$(tip)" "$was"
+    # The same push on another branch is not applied, so it is nobody's way.
+    SSH_CONNECTION='192.0.2.7 40000 203.0.113.2 2222' push 0 main:other
+    # From elsewhere it goes through.
+    SSH_CONNECTION='192.0.2.7 40000 203.0.113.2 22' push 0 main
+    assert_match "$stderr" 'remote: Applied [0-9]+ steps'
+    # What stands in the way on this host, too.
+    host ip link add b1 type bridge && host ip address add 10.77.0.1/24 dev b1
+    sed -i 's/name: b0, address: 10.9.0.1/name: b1, address: 10.9.0.1/' berth.yaml && git commit -qam 'a bridge that is there'
+    was=$(tip)
+    exits 4 berth plan --git "$T/w" HEAD:berth.yaml
+    push 1 main
+    assert_match "$stderr" 'Refused on this host'
+    assert_eq "$(tip)" "$was"
+}
+
+@test "a pusher without root is refused in the same way" {
+    theirs
+    exits 0 berth hook install --repo "$R" --git-owner 65534 --apply
+    local was
+    was=$(tip)
+    exits 0 setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "sed -i 's/10.9.0.10,/10.9.0.10, ports: [2222:22],/' berth.yaml && git commit -qam mapped"
+    SSH_CONNECTION='192.0.2.7 40000 203.0.113.2 2222' push_theirs 1 main
+    assert_match "$stderr" 'you are connected from 192.0.2.7 to port 2222 here, and container one takes that port'
+    assert_eq "$(tip)" "$was"
+    SSH_CONNECTION='192.0.2.7 40000 203.0.113.2 22' push_theirs 0 main
+}
+
+@test "a spec without this host is refused, where the host follows the branch" {
+    exits 0 berth hook install --repo "$R" --apply
+    sed -i 's/localhost/elsewhere/; $ a\  third: {bridge: {address: 10.8.0.1/24}, containers: {only: 10.8.0.2}}' berth.yaml && git commit -qam 'another host'
+    push 1 main
+    assert_match "$stderr" 'the spec has no host .*, and this host follows the branch'
+    # Where nothing is applied, the spec may be about others.
+    exits 0 berth hook install --repo "$R"
+    push 0 main
+}

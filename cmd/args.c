@@ -52,7 +52,9 @@ const struct cmd_verb cmd_verbs[] = {
      "switched to inside, without a restart.",
      "berth update web", CMD_ROOT},
     {"run", cmd_run, CMD_TAKES_COMMAND, "NAME [--] CMD [ARG...]", "run a command inside a container",
-     "The exit status is the command's: 126 when it cannot be executed, 127 when it is not found, 128+n when signal n killed it.",
+     "The exit status is the command's: 126 when it cannot be executed, 127 when it is not found, 128+n when signal n killed it. "
+     "The command has the container's capabilities and environment,"
+     " and none of your descriptors: berth relays its input and output. A terminal becomes a terminal of the container's.",
      "berth run container1 -- ping -c1 container2", CMD_ROOT},
     {"login", cmd_login, CMD_TAKES_NAME, "NAME", "open a root shell inside a container", "Ends with the shell; no password is asked.",
      "berth login container1", CMD_ROOT},

@@ -6,6 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef BERTH_LIBEXEC
+#define BERTH_LIBEXEC "/usr/libexec"
+#endif
+
 /* Not running, or never heard of? The spec, if there is a valid one, can tell a typing error. */
 enum cmd_exit cmd_absent(struct cmd *c, struct rec_error *err)
 {
@@ -34,26 +38,39 @@ static enum cmd_exit failed(struct cmd *c, int r, struct rec_error *err)
     return cmd_fail(c, NULL, cmd_exit_of_errno(-r), err);
 }
 
-static int enter(struct cmd *c, char *const *argv, bool tty)
+/* Beside this program (a build tree), else where it is installed. */
+static const char *enter_program(char out[1200])
+{
+    ssize_t n = readlink("/proc/self/exe", out, 1000);
+    out[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(out, '/');
+    strcpy(slash ? slash + 1 : out, "berth-enter");
+    if (slash && !access(out, X_OK))
+        return out;
+    return strcpy(out, BERTH_LIBEXEC "/berth-enter");
+}
+
+static int enter(struct cmd *c, char *const *argv)
 {
     struct rec_error err = {0};
+    char program[1200];
     int status = 0;
     enum cmd_exit code = cmd_open(c, &err);
     if (code != CMD_OK)
         return cmd_fail(c, NULL, code, &err);
-    struct rec_enter e = {.container = c->args.names[0], .argv = argv, .tty = tty};
+    struct rec_enter e = {.container = c->args.names[0], .argv = argv, .program = enter_program(program)};
     int r = rec_enter(c->run, &e, &status, &err);
     return r ? (int)failed(c, r, &err) : status;
 }
 
 int cmd_run(struct cmd *c)
 {
-    return enter(c, c->args.command, isatty(0) && isatty(1));
+    return enter(c, c->args.command);
 }
 
 int cmd_login(struct cmd *c)
 {
-    return enter(c, NULL, true);
+    return enter(c, NULL);
 }
 
 int cmd_logs(struct cmd *c)

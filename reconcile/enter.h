@@ -1,7 +1,9 @@
 /* reconcile/enter.h — a command inside a container, whatever its runtime.
- * Enters   namespaces (setns by pidfd), the container's cgroup, its capability bound and a clean environment; closes every other
- *          descriptor. A namespace alone: own mount namespace with the container's hosts, resolv.conf, hostname bound over /etc.
- * Source   facts/runtime-and-nat.md C and M1; setns(2), capabilities(7), pty(7). */
+ * Enters   all namespaces, the container's cgroup, its capability bound and its system call filter, with a clean environment, before a
+ *          process inside can see the command. A namespace alone: own mount namespace with the container's hosts, resolv.conf,
+ *          hostname bound over /etc.
+ * Program  berth-enter (reconcile/enter/main.c) does it, from a sealed copy.
+ * Source   setns(2), capabilities(7), seccomp(2), pty(7). */
 #ifndef RECONCILE_ENTER_H
 #define RECONCILE_ENTER_H
 #include "reconcile/runtime.h"
@@ -9,10 +11,9 @@
 struct rec_enter {
     const char        *container;
     char *const       *argv;            /* NULL: a root shell (login) */
-    bool               tty;             /* a pty of the container's own, if standard input is a terminal */
+    const char        *program;         /* path of berth-enter */
 };
-/* Runs it and waits. Exit status as a shell would give it (127: not found, 126: not executable, 128+n: killed by signal n) in *status;
- * signals that berth gets meanwhile (INT, TERM, HUP, QUIT, USR1, USR2, WINCH) are passed on. The first call, unless for a namespace alone,
- * begins the program anew out of a sealed copy (self.h): before it nothing may be said, nor read from standard input. */
+/* Runs it and waits. Exit status as a shell would give it (127: not found, 126: not executable, 128+n: killed by signal n) in *status.
+ * The command gets a pty and pipes of its own (relay.h). Signals that berth receives meanwhile are passed on. */
 int rec_enter(struct rec_run *run, const struct rec_enter *e, int *status, struct rec_error *err);
 #endif

@@ -66,7 +66,7 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     command -v cc readelf >/dev/null || skip "needs a compiler"
     local way
     # A host of its own has a berth of its own to lose; what it loads there is the container's.
-    host install -m 755 "$BERTH" /usr/local/bin/berth
+    host install -m 755 "$BERTH" "${BERTH%/*}/berth-enter" /usr/local/bin
     three
     cc -O1 -static -no-pie -nostdlib -ffreestanding -fno-stack-protector -o "$BATS_TEST_TMPDIR/escape" "$REPO/tests/netns/escape.c"
     host_sh 'loader=$(LC_ALL=C readelf -lW "$1" | sed -n "s/.*program interpreter: \(.*\)]/\1/p")
@@ -78,6 +78,7 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
         wait_for host test -s /srv/root/result
         assert_eq "$(host cat /srv/root/result)" S "$way"
         host cmp "$BERTH" /usr/local/bin/berth
+        host cmp "${BERTH%/*}/berth-enter" /usr/local/bin/berth-enter
     done
     # The witness itself: a program that takes no such care is written to.
     host rm -f /srv/root/result
@@ -93,7 +94,7 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     assert_eq "$output" $'a b||--json|two\nlines|é|'
     apart '"$1" run dir -- sh -c "echo >/ran; exec sleep 7777" </dev/null >/dev/null 2>&1 &' "$BERTH"
     wait_for host test -e /srv/root/ran
-    assert_eq "$(host_sh 'for p in $(pgrep -x berth); do readlink /proc/$p/exe; done | sort | uniq -c | xargs')" "2 /memfd:berth (deleted)"
+    assert_eq "$(host_sh 'for p in $(pgrep -x berth-enter); do readlink /proc/$p/exe; done | sort | uniq -c | xargs')" "1 /memfd:berth-enter (deleted)"
     host pkill -f '[s]leep 7777'
     spec plain.yaml <<<'{version: 1, hosts: {localhost: {bridge: {name: br1, address: 10.101.0.1/24}, containers: {alone: {address: 10.101.0.10, runtime: netns}}}}}'
     exits 0 berth apply --allow-deletes 9 "$SPEC"

@@ -1,0 +1,176 @@
+#!/usr/bin/env bats
+# Entering a container: what the command inside may do and hold, and that nothing inside reaches the operator's terminal.
+load ../lab/lib
+
+setup() {
+    need_berth
+    command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
+    command -v cc >/dev/null || skip "needs a compiler"
+    lab_up
+    box
+}
+teardown() { lab_down; }
+
+# A container of busybox, whose root is /srv/root, and a namespace alone.
+box() {
+    host_sh 'mkdir -p /srv/root/bin /srv/root/usr /srv/root/etc /srv/root/proc /srv/root/sys /srv/root/dev /srv/root/run /srv/root/tmp /srv/root/root
+        cp "$(command -v busybox)" /srv/root/bin/busybox
+        for a in sh sleep cat env ls readlink grep head tr stty tty yes wc md5sum dd true kill; do ln -sf busybox /srv/root/bin/$a; done'
+    spec <<-'END'
+	version: 1
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    containers:
+	      box: {address: 10.100.0.10, runtime: nspawn, nspawn: {root: /srv/root, command: [/bin/sleep, "9999"]}}
+	      alone: {address: 10.100.0.20, runtime: netns}
+	END
+    exits 0 berth apply "$SPEC"
+}
+
+leader() { exits 0 berth list --json -f "$SPEC"; json '.containers[] | select(.name == "box") | .leader'; }
+
+# helper NAME: a program of tests/netns, on the host at /srv/NAME and inside at /NAME.
+helper() {
+    cc -O1 -static -o "$BATS_TEST_TMPDIR/$1" "$REPO/tests/netns/$1.c"
+    host install -m 755 "$BATS_TEST_TMPDIR/$1" "/srv/$1"
+    host install -m 755 "$BATS_TEST_TMPDIR/$1" "/srv/root/$1"
+}
+
+# field NAME: of a process's status in $output.
+field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
+
+@test "the command has the container's capabilities, a system call filter, a clean environment and three descriptors" {
+    local theirs
+    theirs=$(host grep CapBnd "/proc/$(leader)/status" | cut -f2)
+    exits 0 host env OPERATORS_SECRET=x SSH_AUTH_SOCK=/y "$BERTH" run box -- cat /proc/self/status
+    assert_eq "$(field CapBnd)" "$theirs"
+    assert_eq "$(field CapEff)" "$theirs"
+    assert_eq "$(field CapPrm)" "$theirs"
+    assert_eq "$(field CapInh)" 0000000000000000
+    assert_eq "$(field CapAmb)" 0000000000000000
+    assert_eq "$(field Seccomp)" 2
+    # setuid programs inside go on to work.
+    assert_eq "$(field NoNewPrivs)" 0
+    exits 0 host env OPERATORS_SECRET=x SSH_AUTH_SOCK=/y "$BERTH" run box -- env
+    assert_eq "$(cut -d= -f1 <<<"$output" | sort | xargs)" "HOME LANG LOGNAME PATH TERM USER container"
+    exits 0 host_sh 'exec 7</etc/passwd 9>/tmp/x; "$1" run box -- sh -c "ls /proc/\$\$/fd; true"' "$BERTH"
+    assert_eq "$(xargs <<<"$output")" "0 1 2"
+    assert_eq "$(echo 'cat /proc/$$/status; ls /proc/$$/fd; true' | host "$BERTH" login box | grep -E '^(CapEff|Seccomp:|[0-9])' | xargs)" "CapEff: $theirs Seccomp: 2 0 1 2"
+}
+
+@test "a tracer inside catches no process that may do more than its container, nor anything of the operator's" {
+    helper tracer
+    local theirs i
+    theirs=$(host grep CapBnd "/proc/$(leader)/status" | cut -f2)
+    apart '"$1" run box -- /tracer </dev/null >/dev/null 2>&1 &' "$BERTH"
+    wait_for host test -e /srv/root/caught
+    host_sh 'export OPERATORS_SECRET=1; for ((i = 0; i < 150; i++)); do "$1" run box -- true </etc/passwd; done' "$BERTH"
+    host touch /srv/root/enough
+    # Of a process that has ended meanwhile there is nothing to read.
+    assert_eq "$(host_sh 'grep CapPrm /srv/root/caught | grep -vE "CapPrm:.$1 .*CapBnd:.$1 .*Seccomp:.2 .*fds [0-3] secret 0$" || :' "$theirs")" ""
+}
+
+@test "nothing inside types into the operator's terminal, whatever is redirected, nor through login" {
+    host_sh '[[ ! -e /proc/sys/dev/tty/legacy_tiocsti || $(</proc/sys/dev/tty/legacy_tiocsti) == 1 ]]' || skip "this kernel has no TIOCSTI"
+    helper typist
+    helper terminal
+    local form
+    for form in "" "</dev/null" ">/tmp/o" "2>/tmp/e" "</dev/null >/tmp/o" "</dev/null 2>/tmp/e" ">/tmp/o 2>/tmp/e" "</dev/null >/tmp/o 2>/tmp/e" \
+        "| cat" "2>&1 | cat" "< <(echo)"; do
+        host rm -f /srv/root/typist
+        helper typist
+        host rm -f /srv/root/seen
+        exits 0 host /srv/terminal -- bash -c "'$BERTH' run box -- sh -c '/typist; cat /typist >/seen' $form"
+        exits 0 host test -s /srv/root/seen
+    done
+    exits 0 host /srv/terminal -w '# ' -s $'/typist; exit\n' -- "$BERTH" login box
+    # The witness of the witness: without berth the same program does type.
+    exits 99 host /srv/terminal -- /srv/typist
+}
+
+@test "the command's descriptors are none of the operator's: a file cannot be opened again for writing" {
+    host_sh 'echo before >/srv/input; echo >/srv/output'
+    exits 0 host_sh '"$1" run box -- sh -c "cat; (echo evil >/proc/self/fd/0) 2>/dev/null; cat /proc/self/fd/1 2>/dev/null & true" </srv/input >>/srv/output' "$BERTH"
+    assert_eq "$(host cat /srv/input)" before
+    # Nor the shell's script, or what the next program reads.
+    exits 0 host_sh 'printf "%s\n" "\"$1\" run box -- sh -c \"(echo echo evil >/proc/self/fd/0) 2>/dev/null & sleep 0.2\"" "echo next" | bash -s "$1"' "$BERTH"
+    assert_eq "$output" next
+}
+
+@test "what the command does not read stays for the next program: file, pipe, socket" {
+    host_sh 'printf "%s\n" one two three >/srv/lines'
+    local want=$'in one\nin two\nin three'
+    exits 0 host_sh 'while read -r l; do echo "in $l"; "$1" run box -- true; done </srv/lines' "$BERTH"
+    assert_eq "$output" "$want"
+    exits 0 host_sh 'cat /srv/lines | while read -r l; do echo "in $l"; "$1" run box -- true; done' "$BERTH"
+    assert_eq "$output" "$want"
+    exits 0 host_sh '{ "$1" run box -- sh -c "read l; echo first \$l"; cat; } </srv/lines' "$BERTH"
+    assert_eq "$output" $'first one\ntwo\nthree'
+    exits 0 host_sh 'cat /srv/lines | { "$1" run box -- sh -c "read l; echo first \$l"; cat; }' "$BERTH"
+    assert_eq "$output" $'first one\ntwo\nthree'
+    # A script that comes by standard input.
+    exits 0 host_sh 'printf "%s\n" "\"$1\" run box -- true" "echo two" "\"$1\" run box -- cat" "three" | bash -s "$1"' "$BERTH"
+    assert_eq "$output" $'two\nthree'
+    host_sh "printf '%s\n' '\"$BERTH\" run box -- sh -c \"read l; echo first \\\$l\"; cat' >/srv/both"
+    exits 0 host_sh 'socat -u FILE:/srv/lines EXEC:"bash /srv/both",sockets,nofork=0 2>/dev/null || socat FILE:/srv/lines,ignoreeof=0\!\!STDOUT EXEC:"bash /srv/both"'
+    assert_eq "$output" $'first one\ntwo\nthree'
+}
+
+@test "large binary data in and out is whole; a reader that leaves ends the command; order of the two outputs" {
+    host_sh 'head -c 20000000 /dev/urandom >/srv/data'
+    local want
+    want=$(host_sh 'md5sum </srv/data')
+    assert_eq "$(host_sh '"$1" run box -- cat </srv/data | md5sum' "$BERTH")" "$want"
+    assert_eq "$(host_sh 'cat /srv/data | "$1" run box -- cat >/srv/copy; md5sum </srv/copy' "$BERTH")" "$want"
+    assert_eq "$(host_sh 'cat /srv/data | "$1" run alone -- cat | cat | md5sum' "$BERTH")" "$want"
+    exits 0 host_sh 'timeout 20 "$1" run box -- yes | head -1' "$BERTH"
+    assert_eq "$output" y
+    exits 0 host_sh '"$1" run box -- sh -c "for i in 1 2 3 4 5 6 7 8 9; do echo \$i; echo \$i >&2; done" >/srv/both 2>&1; xargs </srv/both' "$BERTH"
+    assert_eq "$output" "1 1 2 2 3 3 4 4 5 5 6 6 7 7 8 8 9 9"
+    # A process that stays behind with the pipe is not waited for.
+    exits 0 host_sh 'timeout 10 "$1" run box -- sh -c "sleep 8888 & echo done"' "$BERTH"
+    assert_eq "$output" "done"
+}
+
+@test "a terminal: a name inside, its size, line editing, Ctrl-C, Ctrl-Z of a job inside, Ctrl-D, status" {
+    helper terminal
+    exits 0 host /srv/terminal -- "$BERTH" run box -- tty
+    assert_match "$output" "^/dev/pts/[0-9]"
+    exits 0 host /srv/terminal -w $'24 80' -r 40 100 -s $'\n' -w $'40 100' -- "$BERTH" run box -- sh -c 'stty size; read x; stty size'
+    exits 7 host /srv/terminal -w '# ' -s $'exit 7\n' -- "$BERTH" login box
+    exits 130 host /srv/terminal -w up -s $'\003' -- "$BERTH" run box -- sh -c 'echo up; sleep 7777'
+    exits 0 host /srv/terminal -w up -s $'abc\177d\n' -w 'got abd' -s $'\004' -- "$BERTH" run box -- sh -c 'echo up; read x; echo got $x; cat'
+    exits 0 host /srv/terminal -w '# ' -s $'sh -c "echo g\'\'o; exec sleep 7777"\n' -w $'go\r' -s $'\032' -w Stopped -s $'kill -9 %1\n' -w '# ' -s $'exit 0\nexit 0\n' -- "$BERTH" login box
+    # The operator's terminal is as it was.
+    exits 0 host /srv/terminal -- bash -c "stty -a >/tmp/1; '$BERTH' run box -- true; stty -a >/tmp/2; cmp /tmp/1 /tmp/2"
+}
+
+@test "a terminal for a part of the command: what is typed comes in lines, Ctrl-C and Ctrl-D work, lines end once" {
+    helper terminal
+    exits 0 host /srv/terminal -w up -s $'one\n' -w 'got one' -s $'\004' -w ended -- bash -c "'$BERTH' run box -- sh -c 'echo up; read x; echo got \$x; cat; echo ended' | cat"
+    exits 130 host /srv/terminal -w up -s $'\003' -- bash -c "set -o pipefail; trap : INT; '$BERTH' run box -- sh -c 'echo up; sleep 7777' | cat"
+    exits 0 host_sh "echo x | /srv/terminal -- bash -c 'echo in | \"$BERTH\" run box -- sh -c \"cat; echo out\"' | od -c"
+    refute_match "$output" '\\r +\\r'
+    # A pager beside it has the keyboard: line mode is off, so nothing is taken from it.
+    exits 0 host /srv/terminal -w up -s 'q' -w 'key q' -- bash -c "'$BERTH' run box -- sh -c 'echo up; while [ ! -e /stop ]; do sleep 0.1; done' | { read l; stty -icanon </dev/tty; echo \$l; read -rn1 k </dev/tty; echo key \$k; touch /srv/root/stop; }"
+}
+
+@test "a job in the background leaves the keyboard alone; Ctrl-Z stops the command with berth, fg goes on" {
+    helper terminal
+    exits 0 host /srv/terminal -w '$ ' -s $'"$B" run box -- sh -c "echo started-\\$((1+1)); sleep 1; echo ended-\\$((1+1))" &\n' -w started-2 -s $'echo shell-$((1+1))\n' -w shell-2 -w ended-2 -s $'exit\n' \
+        -- env B="$BERTH" PS1='$ ' bash --norc -i
+    exits 0 host /srv/terminal -w '$ ' -s $'"$B" run box -- sh -c "echo started-\\$((1+1)); while :; do echo tick-\\$((2+2)); echo >>/beat; sleep 0.1; done" | cat\n' -w started-2 -s $'\032' -w Stopped \
+        -s $'a=$(wc -l </srv/root/beat); sleep 0.5; [ $a = $(wc -l </srv/root/beat) ] && echo still-$((1+1))\n' -w still-2 -s $'fg\n' -w tick-4 -s $'\003' -w '$ ' -s $'exit 0\n' \
+        -- env B="$BERTH" PS1='$ ' bash --norc -i
+}
+
+@test "TERM ends a run whose reader does not read, and one that waits for a frozen container" {
+    exits 143 host_sh 'mkfifo /srv/full; exec 8<>/srv/full; "$1" run box -- sh -c "yes & sleep 7777" >&8 & p=$!
+        until pgrep -f "^sleep 7777" >/dev/null; do read -rt 0.05 <>/srv/full2 || :; done; kill -TERM $p; wait $p' "$BERTH"
+    local cgroup
+    cgroup=$(host_sh 'find /sys/fs/cgroup -path "*berth/box/cgroup.freeze" | head -1')
+    host_sh 'echo 1 >"$1"' "$cgroup"
+    exits 143 host_sh 'timeout -s KILL 20 "$1" run box -- true & p=$!; sleep 0.3; pkill -TERM -P $p -x berth; wait $p' "$BERTH"
+    host_sh 'echo 0 >"$1"' "$cgroup"
+}

@@ -1,5 +1,5 @@
 /* One row of the verbs' table is chosen and run. What a caller may have left in disorder is put right first: descriptors, umask,
- * SIGPIPE. */
+ * SIGPIPE, SIGXFSZ. */
 #include "cmd/cmd.h"
 #include "cmd/render/render.h"
 #include <errno.h>
@@ -28,10 +28,12 @@ static void put_right(void)
             _exit(CMD_FAILED);
     umask(022);
     /* A handler and not SIG_IGN: what berth starts gets the default back. */
+    static const int harmless[] = {SIGPIPE, SIGXFSZ};   /* the write that caused it fails, and says why */
     struct sigaction a = {.sa_handler = ignore, .sa_flags = SA_RESTART}, old;
     sigemptyset(&a.sa_mask);
-    if (!sigaction(SIGPIPE, NULL, &old) && old.sa_handler != SIG_IGN)
-        sigaction(SIGPIPE, &a, NULL);
+    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
+        if (!sigaction(harmless[i], NULL, &old) && old.sa_handler != SIG_IGN)
+            sigaction(harmless[i], &a, NULL);
 }
 
 int main(int argc, char **argv)

@@ -16,6 +16,8 @@
 #include <sys/syscall.h>
 
 enum { PATH = 320, MOST_MOUNTS = 8 };
+/* Mode of the file below a name that berth made; `ip netns` makes them with 0. Of a run that was killed it shows whose the file is. */
+enum { MARK = S_ISVTX };
 #define SELF "/proc/thread-self/ns/net"
 
 /* openat2 without links of any kind; kernels before 5.6 lack it: there the last component alone is guarded, which is all of
@@ -116,16 +118,23 @@ static int mount_path(char out[PATH], int dir, const char *name)
 }
 
 /* An empty file under that name and nothing mounted on it: left behind by a dead `ip netns`, or by a reboot. */
-static bool is_leftover(int dir, const char *name)
+static bool is_leftover(int dir, const char *name, struct stat *st)
 {
-    struct stat st, self;
-    return !fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && !stat(SELF, &self) && S_ISREG(st.st_mode) && st.st_size == 0 &&
-           st.st_dev != self.st_dev;
+    struct stat self;
+    return !fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) && !stat(SELF, &self) && S_ISREG(st->st_mode) && st->st_size == 0 &&
+           st->st_dev != self.st_dev;
+}
+
+bool net_netns_left_over(int dir, const char *name)
+{
+    struct stat st;
+    return is_leftover(dir, name, &st) && (st.st_mode & 07777) == MARK;
 }
 
 int net_netns_name(int dir, const char *name, int fd, struct net_error *err)
 {
     char source[PATH], target[PATH];
+    struct stat st;
     bool made = true;
 
     if (!good_name(name))
@@ -133,10 +142,10 @@ int net_netns_name(int dir, const char *name, int fd, struct net_error *err)
     snprintf(source, sizeof source, "/proc/self/fd/%d", fd);
     if (mount_path(target, dir, name))
         return bad_name("name", name, err);
-    if (mknodat(dir, name, S_IFREG, 0)) { /* O_CREAT | O_EXCL without a descriptor to close */
+    if (mknodat(dir, name, S_IFREG | MARK, 0)) { /* O_CREAT | O_EXCL without a descriptor to close */
         if (errno != EEXIST)
             return net_fail(err, errno, "name", "namespace '%.48s'", name);
-        if (!is_leftover(dir, name))
+        if (!is_leftover(dir, name, &st))
             return net_fail(err, EEXIST, "name", "namespace '%.48s'", name);
         made = false;
     }

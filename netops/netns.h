@@ -18,6 +18,8 @@ int net_netns_enter(int fd, struct net_error *err);                            /
 int net_netns_unshare(int *fd, struct net_error *err);  /* the calling thread is in a fresh namespace; *fd holds it */
 int net_netns_name(int dir, const char *name, int fd, struct net_error *err); /* EXCL; a name with nothing behind it is taken */
 int net_netns_unname(int dir, const char *name, struct net_error *err);       /* lazy unmount and unlink */
+/* Nothing is mounted on that name, and its empty file bears the mark of net_netns_name: a run was killed between the two. */
+bool net_netns_left_over(int dir, const char *name);
 
 /* What is inside one namespace, for a thread that may wander: enters `fd` and stays there. Ten system calls with opening and closing.
  * On success the caller frees what was found: net_inside_done.

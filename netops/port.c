@@ -24,6 +24,7 @@ enum {
     RETRIES = 10,        /* facts K13: the longest run of torn dumps seen was 1 */
     ANSWER_MS = 10000,
     MOST_LOSSES = 1000,
+    MOST_INTERRUPTS = 16,
     DEFAULT_ROOM = 200 * 1024, /* net.core.{r,w}mem_default on all kernels */
 };
 
@@ -310,7 +311,7 @@ int net_port_receive(struct net_port *p, enum net_slot slot, unsigned expect, in
         n = MAX_SLOTS;
     if (n > expect)
         n = expect ? expect : 1;
-    for (;;) {
+    for (int interrupted = 0;;) {
         for (unsigned i = 0; i < n; i++)
             d[i] = (struct net_datagram){.bytes = p->buffer + i * size, .size = size};
         int wait = 0;
@@ -323,6 +324,10 @@ int net_port_receive(struct net_port *p, enum net_slot slot, unsigned expect, in
             return -ETIMEDOUT;
         if (got == -EINTR && slot == NET_SLOT_EVENT)
             return got;
+        if (got == -EINTR && deadline == NET_NO_WAIT && interrupted++ == MOST_INTERRUPTS)
+            return -EAGAIN;
+        if (got == -EINTR && deadline != NET_NO_WAIT && now() >= deadline)
+            return -ETIMEDOUT;
         if (got == -EINTR || (got == -EAGAIN && deadline != NET_NO_WAIT))
             continue;
         if (got < 0)

@@ -3,11 +3,13 @@
 #include "reconcile/apply.h"
 #include "reconcile/again.h"
 #include "reconcile/connection.h"
+#include "reconcile/files.h"
 #include "reconcile/guard.h"
 #include "reconcile/kinds.h"
 #include "reconcile/kinds/insides.h"
 #include "reconcile/logs.h"
 #include "reconcile/overlap.h"
+#include "reconcile/proc.h"
 #include "reconcile/record.h"
 #include "reconcile/runtime.h"
 #include <errno.h>
@@ -176,6 +178,17 @@ static void drop_empty(void)
         rmdir(dirs[i]);
 }
 
+/* Files that a killed run was about to put in place. Whatever writes such a file again removes its own; after a destroy nothing does. */
+static void drop_unfinished(struct spec_arena *a)
+{
+    static const char *const files[] = {"/etc/hosts", REC_RUN_DIR "/sysctl", REC_STATE_DIR "/protected", REC_STATE_DIR "/applied"};
+    static const char *const dirs[] = {"/etc/netns", REC_RUN_DIR "/held"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        rec_file_unfinished(files[i]);
+    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
+        rec_dir_unfinished(a, dirs[i]);
+}
+
 /* What is gone is held no more: one of that name that comes later starts as its spec says. */
 static int drop_holds(struct rec_run *run, struct rec_error *err)
 {
@@ -224,8 +237,22 @@ static int settle(struct rec_run *run, const struct rec_state *want, const struc
     return r;
 }
 
+/* What a killed run had left is not brought back. */
+static void forget_litter(struct rec_state *before)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < before->n; i++) {
+        struct rec_item *it = before->items[i];
+        if (it->kind == REC_PORT)
+            it->port.doomed = false;
+        if (it->kind != REC_NETNS || !it->netns.left_over)
+            before->items[kept++] = it;
+    }
+    before->n = kept;
+}
+
 /* Back to `before`: a plan like any other. What it leaves is told. */
-static void undo(struct rec_run *run, const struct rec_state *want, const struct rec_state *before,
+static void undo(struct rec_run *run, const struct rec_state *want, struct rec_state *before,
                  bool (*only)(void *, const struct rec_item *), void *arg, struct rec_result *out)
 {
     struct rec_state now, after;
@@ -234,9 +261,7 @@ static void undo(struct rec_run *run, const struct rec_state *want, const struct
     struct rec_report report = {.arena = run->arena};
     bool adopt = run->opt.adopt;
     run->opt.adopt = false;
-    for (size_t i = 0; i < before->n; i++)
-        if (before->items[i]->kind == REC_PORT)
-            before->items[i]->port.doomed = false;
+    forget_litter(before);
     run->undoing = true;
     bool failed = rec_read(run, want, &now, &e);
     claim(out->plan, &now);
@@ -356,6 +381,20 @@ static bool holds(struct rec_run *run, const struct rec_state *want, const struc
     return false;
 }
 
+/* Descriptors that the steps of a plan, their undo and the check can have open at once (pipeline.c, nspawn_detached.c). */
+static size_t files_for(const struct rec_plan *p)
+{
+    enum { FILES = 40, MOST_LINKS = 100, PER_LINK = 2, MOST_STARTS = 16, PER_START = 3 };
+    size_t links = 0, starts = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        links += p->steps[i]->kind == REC_NETNS || p->steps[i]->kind == REC_PORT;
+        starts += p->steps[i]->kind == REC_RUN;
+    }
+    links = links < MOST_LINKS ? links : MOST_LINKS;
+    starts = starts < MOST_STARTS ? starts : MOST_STARTS;
+    return FILES + links * PER_LINK + starts * PER_START;
+}
+
 int rec_converge(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_result *out)
 {
     struct rec_state have;
@@ -366,6 +405,8 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     out->report = (struct rec_report){.arena = run->arena, .progress = o->progress, .arg = o->arg};
     if (!o->dry)
         r = rec_run_lock(run, o->verb ? o->verb : "apply", &out->error);
+    if (!r && !o->dry && !o->only && run->facts.root)
+        r = rec_memory_read(run, &out->error);
     if (!r)
         r = rec_read(run, want, &have, &out->error);
     if (!r)
@@ -388,6 +429,11 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     if (o->cancelled && o->cancelled(o->arg)) {
         rec_fail(&out->error, ECANCELED, "interrupted before the first step; nothing was changed");
         out->outcome = REC_UNTOUCHED;
+        goto end;
+    }
+    r = rec_proc_files(files_for(out->plan), &out->error);
+    if (r) {
+        out->outcome = outcome_of(-r);
         goto end;
     }
     start = now_us();
@@ -428,12 +474,17 @@ record:
             rec_logs_forget(run->arena);
         drop_empty();
     }
+    if (!o->dry && !want->n && !o->only) {
+        drop_unfinished(run->arena);
+        drop_empty();
+    }
     if (out->outcome == REC_APPLIED && out->left) {
         conflict_error(out->left->conflicts, &out->error);
         out->outcome = REC_PARTIAL;
         out->aside = true;
     }
 end:
+    rec_proc_files_back();
     if (!locked)
         rec_run_unlock(run);
     if (out->outcome != REC_IN_SYNC && out->outcome != REC_APPLIED)

@@ -20,19 +20,28 @@ static const char *first_of(const char *const *paths)
     return NULL;
 }
 
-/* A small file of the host's that may be a symlink (resolv.conf is one on most hosts). "" when it cannot be read. */
-static char *slurp(struct spec_arena *a, const char *path, size_t max)
+/* The first `max` bytes of a file of the host's that may be a symlink (resolv.conf is one on most hosts). "" where there is none; any other
+ * error is one: an unreadable file is not an empty one. */
+static int slurp(struct spec_arena *a, const char *path, size_t max, char **out, struct rec_error *err)
 {
     char *text = spec_arena_alloc(a, max + 1);
-    int fd = text ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    if (!text)
+        return rec_fail(err, ENOMEM, "out of memory");
+    *text = 0;
+    *out = text;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), code = 0;
     if (fd < 0)
-        return text;
+        return errno == ENOENT ? 0 : rec_fail(err, errno, "cannot read '%s': %s", path, strerror(errno));
     size_t n = 0;
-    for (ssize_t r; n < max && (r = read(fd, text + n, max - n)) > 0;)
-        n += (size_t)r;
+    for (ssize_t r = 1; r && !code && n < max;) {
+        r = read(fd, text + n, max - n);
+        if (r < 0 && errno != EINTR)
+            code = errno;
+        n += r > 0 ? (size_t)r : 0;
+    }
     close(fd);
     text[n] = 0;
-    return text;
+    return code ? rec_fail(err, code, "cannot read '%s': %s", path, strerror(code)) : 0;
 }
 
 static bool loopback(const struct spec_addr *a)
@@ -41,18 +50,23 @@ static bool loopback(const struct spec_addr *a)
     return a->family == 4 ? a->bytes[0] == 127 : !memcmp(a->bytes, one, 16);
 }
 
-int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n_out)
+enum { RESOLV_MOST = 65536 };
+
+int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n_out, struct rec_error *err)
 {
     /* Where resolv.conf names only a resolver on loopback, systemd-resolved keeps the real ones here. */
     static const char *const files[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
     struct spec_addr *list = spec_arena_alloc(run->arena, 8 * sizeof *list);
     size_t n = 0;
     if (!list)
-        return -ENOMEM;
+        return rec_fail(err, ENOMEM, "out of memory");
     for (size_t f = 0; f < 2 && !n; f++) {
-        char *text = slurp(run->arena, files[f], 16384), *save = NULL;
-        if (!text)
-            return -ENOMEM;
+        char *text, *save = NULL;
+        int r = slurp(run->arena, files[f], RESOLV_MOST, &text, err);
+        if (r) {
+            rec_hint(err, "containers get the host's nameservers; to give them others, set `nameservers` in the spec");
+            return r;
+        }
         for (char *line = strtok_r(text, "\n", &save); line && n < 8; line = strtok_r(NULL, "\n", &save)) {
             char word[64], why[128];
             if (sscanf(line, " nameserver %63s", word) != 1)
@@ -278,11 +292,14 @@ int rec_facts_host(struct rec_run *run, struct rec_error *err)
     f->systemctl = rec_systemctl();
     f->ipv6 = !access("/proc/sys/net/ipv6", F_OK);
     f->hostname = uname(&u) ? "" : spec_arena_strdup(run->arena, u.nodename);
-    f->machine_id = slurp(run->arena, "/etc/machine-id", 64);
-    if (f->machine_id)
-        ((char *)f->machine_id)[strcspn(f->machine_id, "\n")] = 0;
+    char *id;
+    int r = slurp(run->arena, "/etc/machine-id", 64, &id, err);
+    if (r || !f->hostname)
+        return r ? r : rec_fail(err, ENOMEM, "out of memory");
+    id[strcspn(id, "\n")] = 0;
+    f->machine_id = id;
     f->known_host = true;
-    return f->hostname && f->machine_id ? 0 : rec_fail(err, ENOMEM, "out of memory");
+    return 0;
 }
 
 int rec_facts_read(struct rec_run *run, struct rec_error *err)
@@ -303,8 +320,8 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
     const struct spec_host *h = run->host;
     struct spec_addr *nameservers = NULL;
     f->n_nameservers = 0;
-    if (h && !h->nameservers_given && rec_nameservers_read(run, &nameservers, &f->n_nameservers))
-        return rec_fail(err, ENOMEM, "out of memory");
+    if (h && !h->nameservers_given && (r = rec_nameservers_read(run, &nameservers, &f->n_nameservers, err)))
+        return r;
     f->nameservers = nameservers;
     bool forwards6 = h && f->ipv6 && rec_host_forwards(h, 6);
     if (h && (forwards6 || wants_auto(h)) && (r = read_uplinks(run, forwards6, err)))

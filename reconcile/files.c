@@ -118,9 +118,11 @@ static int write_all(int fd, const char *text, size_t len)
     return 0;
 }
 
+#define TEMPORARY ".berth-new"
+
 static int temporary(const char *name, char out[512])
 {
-    return snprintf(out, 512, ".%s.berth-new", name) < 512 ? 0 : -ENAMETOOLONG;
+    return snprintf(out, 512, ".%s" TEMPORARY, name) < 512 ? 0 : -ENAMETOOLONG;
 }
 
 int rec_file_write(const char *path, const char *text, size_t len, mode_t mode, struct rec_error *err)
@@ -187,12 +189,24 @@ int rec_link_write(const char *path, const char *target, struct rec_error *err)
     return 0;
 }
 
+void rec_file_unfinished(const char *path)
+{
+    const char *name;
+    char temp[512];
+    scoped_fd dir = parent(path, &name);
+    if (dir >= 0 && !temporary(name, temp))
+        unlinkat(dir, temp, 0);
+}
+
 int rec_file_remove(const char *path, struct rec_error *err)
 {
     const char *name;
+    char temp[512];
     scoped_fd dir = parent(path, &name);
     if (dir < 0)
         return dir == -ENOENT ? 0 : fail(err, -dir, "remove", path);
+    if (!temporary(name, temp))
+        unlinkat(dir, temp, 0);     /* of a run that was killed */
     return unlinkat(dir, name, 0) && errno != ENOENT ? fail(err, errno, "remove", path) : 0;
 }
 
@@ -270,6 +284,21 @@ int rec_dir_list(struct spec_arena *a, const char *path, char ***names, size_t *
     if (*n > 1)
         qsort(*names, *n, sizeof **names, compare_names);
     return 0;
+}
+
+void rec_dir_unfinished(struct spec_arena *a, const char *path)
+{
+    static const char end[] = TEMPORARY;
+    char **names;
+    size_t n;
+    if (rec_dir_list(a, path, &names, &n, NULL))
+        return;
+    scoped_fd dir = open_beneath(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    for (size_t i = 0; dir >= 0 && i < n; i++) {
+        size_t len = strlen(names[i]);
+        if (names[i][0] == '.' && len > sizeof end && !strcmp(names[i] + len - sizeof end + 1, end))
+            unlinkat(dir, names[i], 0);
+    }
 }
 
 /* "\\040" and its like of mountinfo(5), in place. */

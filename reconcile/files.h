@@ -15,6 +15,9 @@ int rec_file_write(const char *path, const char *text, size_t len, mode_t mode, 
 /* The same inode keeps its place (bind mounts of it go on working): one write, then truncate. Made, if it is not there. */
 int rec_file_rewrite(const char *path, const char *text, size_t len, mode_t mode, struct rec_error *err);
 int rec_link_write(const char *path, const char *target, struct rec_error *err);        /* atomically, over a link only */
+/* What a killed run left of writing `path`, or anything in directory `path`. */
+void rec_file_unfinished(const char *path);
+void rec_dir_unfinished(struct spec_arena *a, const char *path);
 int rec_file_remove(const char *path, struct rec_error *err);                           /* gone already is fine */
 int rec_dir_make(const char *path, mode_t mode, struct rec_error *err);                 /* parents too; there already is fine */
 int rec_dir_list(struct spec_arena *a, const char *path, char ***names, size_t *n, struct rec_error *err); /* sorted; ENOENT: none */

@@ -13,7 +13,7 @@ int rec_guard_protected(struct rec_run *run, const struct rec_plan *p, struct re
         rec_hint(err, "set protect: false in the spec first, and apply that");
         return -EPERM;
     }
-    if (!p->removes || run->opt.offline || !run->facts.root)
+    if (!p->n || run->opt.offline || !run->facts.root)
         return 0;
     int r = rec_protected_read(run, &names, &n, err);
     for (size_t i = 0; !r && i < p->n; i++) {

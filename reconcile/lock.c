@@ -46,7 +46,9 @@ static void sign(int fd, const char *verb)
 int rec_lock(const char *verb, long timeout_ms, int *out, struct rec_error *err)
 {
     static const char path[] = REC_RUN_DIR "/lock";
+    enum { MOST_INTERRUPTS = 16 };
     long deadline = now_ms() + timeout_ms;
+    int interrupted = 0;
     if (mkdir(REC_RUN_DIR, 0700) && errno != EEXIST)
         return rec_fail(err, errno, "cannot make '%s': %s", REC_RUN_DIR, strerror(errno));
     for (;;) {
@@ -55,7 +57,7 @@ int rec_lock(const char *verb, long timeout_ms, int *out, struct rec_error *err)
         if (fd < 0)
             return rec_fail(err, errno, "cannot open the lock '%s': %s", path, strerror(errno));
         while (flock(fd, LOCK_EX | LOCK_NB)) {
-            if (errno == EINTR)
+            if (errno == EINTR && interrupted++ < MOST_INTERRUPTS)
                 continue;
             if (errno != EWOULDBLOCK || now_ms() >= deadline) {
                 int r = errno == EWOULDBLOCK ? held_by(fd, err)

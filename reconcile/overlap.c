@@ -264,10 +264,11 @@ int rec_overlap_find(struct rec_run *run, struct rec_plan *p, struct rec_error *
     int r = rec_links_whole(run, err);
     if (!r)
         r = rec_routes_read(run, &routes, err);
-    if (!r && rec_nameservers_read(run, &host, &n_host))
-        r = rec_fail(err, ENOMEM, "out of memory");
     if (r)
         return r;
+    /* Nameservers only cause warnings: a resolv.conf that cannot be read does not stop a spec that does not need it. */
+    if (rec_nameservers_read(run, &host, &n_host, NULL) == -ENOMEM)
+        return rec_fail(err, ENOMEM, "out of memory");
     bool connected = rec_connection_find(run, &c);
     for (size_t i = first; !r && i < p->n; i++) {
         const struct rec_item *to = new_address(p->steps[i]);

@@ -200,9 +200,15 @@ bool rec_in_spec(const struct rec_run *run, const char *container)
 
 enum { WHOLE = 1u << REC_BRIDGE | 1u << REC_SYSTEM | 1u << REC_NETNS | 1u << REC_UNIT | 1u << REC_RUN };
 
+/* No container's, only a name. */
+static bool left_over(const struct rec_item *i)
+{
+    return i->kind == REC_NETNS && i->netns.left_over;
+}
+
 bool rec_step_ends(const struct rec_run *run, const struct rec_step *s)
 {
-    return s->action == REC_REMOVE && WHOLE & 1u << s->kind && !(s->from->container && rec_in_spec(run, s->from->container));
+    return s->action == REC_REMOVE && !left_over(s->from) && WHOLE & 1u << s->kind && !(s->from->container && rec_in_spec(run, s->from->container));
 }
 
 static const char *blinks(const struct rec_step *s)
@@ -211,7 +217,7 @@ static const char *blinks(const struct rec_step *s)
     bool hurts = s->action == REC_REMOVE || s->action == REC_REPLACE ||
                  (s->action == REC_CHANGE && s->effect >= REC_RESTART);
     bool of_container = i->kind == REC_NETNS || i->kind == REC_PORT || i->kind == REC_RUN;
-    return hurts && of_container && i->container ? i->container : "";
+    return hurts && of_container && i->container && !left_over(i) ? i->container : "";
 }
 
 static int conflict(struct planner *p, const struct rec_item *from, const struct rec_item *to, const char *text,
@@ -330,6 +336,8 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         const char *why = k->conflict ? k->conflict(a, p->from, NULL, from, &hint) : NULL;
         if (why)
             return conflict(p, from, NULL, why, hint);
+        if (left_over(from))
+            return step(p, REC_REMOVE, from, NULL, NULL, "a run that was killed left it behind");
         bool lives = from->kind == REC_NETNS || from->kind == REC_PORT || from->kind == REC_RUN;
         bool stopped = lives && from->container && rec_in_spec(p->run, from->container);
         return step(p, REC_REMOVE, from, NULL, NULL, stopped ? "it shall be stopped" : "no longer wanted");
@@ -400,6 +408,8 @@ static void imply(struct rec_plan *q)
 static bool counted(const struct rec_state *s, const struct rec_item *i)
 {
     static const enum rec_kind_id first[] = {REC_NETNS, REC_UNIT, REC_RUN, REC_SYSTEM};
+    if (left_over(i))
+        return false;
     if (!i->ours || !(WHOLE & 1u << i->kind) || i->kind == REC_BRIDGE)
         return i->ours && i->kind == REC_BRIDGE;
     for (size_t k = 0; k < sizeof first / sizeof *first; k++) {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -25,6 +26,33 @@ static long now_ms(void)
 
 enum { MOST_ENV = 8, STOP_MS = 5000 };
 
+static struct rlimit files_before;
+static bool files_raised;
+
+int rec_proc_files(size_t need, struct rec_error *err)
+{
+    struct rlimit now, more;
+    if (getrlimit(RLIMIT_NOFILE, &now) || now.rlim_cur >= need)
+        return 0;
+    more = (struct rlimit){.rlim_cur = need, .rlim_max = now.rlim_max};
+    if (now.rlim_max < need || setrlimit(RLIMIT_NOFILE, &more)) {
+        rec_fail(err, EMFILE, "cannot begin: this process may open %llu files, and %zu may be needed", (unsigned long long)now.rlim_max, need);
+        rec_hint(err, "ulimit -n 1024");
+        return -EMFILE;
+    }
+    if (!files_raised)
+        files_before = now;
+    files_raised = true;
+    return 0;
+}
+
+void rec_proc_files_back(void)
+{
+    if (files_raised)
+        setrlimit(RLIMIT_NOFILE, &files_before);
+    files_raised = false;
+}
+
 static void child(const char *const *argv, const char *const *more, int out, int err)
 {
     const char *env[MOST_ENV + 3] = {"LC_ALL=C", "PATH=" REC_PROC_PATH};
@@ -37,6 +65,7 @@ static void child(const char *const *argv, const char *const *more, int out, int
         signal(s, SIG_DFL);
     setpgid(0, 0);
     umask(022);
+    rec_proc_files_back();
     int null = open("/dev/null", O_RDONLY);
     if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
         _exit(126);
@@ -103,7 +132,7 @@ static int attend(pid_t pid, const struct rec_proc_call *c, struct stream *s, si
             break;
         long left = deadline - now_ms();
         int k = poll(p, 2 + n, ended || left < 0 ? 0 : (int)left);
-        if (k < 0 && errno == EINTR)
+        if (k < 0 && errno == EINTR && left > 0)
             continue;
         if (k <= 0) {
             r = ended ? 0 : -ETIMEDOUT;
@@ -381,7 +410,7 @@ bool rec_proc_wait(pid_t pid, unsigned long long started, int ms)
         struct pollfd p = {.fd = fd, .events = POLLIN};
         long left = deadline - now_ms();
         int k = poll(&p, 1, left > 0 ? (int)left : 0);
-        if (k < 0 && errno == EINTR)
+        if (k < 0 && errno == EINTR && left > 0)
             continue;
         ended = k > 0;
         break;

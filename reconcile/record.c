@@ -11,6 +11,22 @@
 #define PROTECTED_FILE REC_STATE_DIR "/protected"
 #define APPLIED_FILE   REC_STATE_DIR "/applied"
 
+/* The lines of `text`, which is cut up. */
+static int split_lines(struct rec_run *run, char *text, size_t len, char ***out, size_t *n, struct rec_error *err)
+{
+    size_t max = 0;
+    *n = 0;
+    for (size_t i = 0; i < len; i++)
+        max += text[i] == '\n';
+    char **list = spec_arena_alloc(run->arena, (max + 1) * sizeof *list), *save = NULL;
+    if (!list)
+        return rec_fail(err, ENOMEM, "out of memory");
+    for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
+        list[(*n)++] = l;
+    *out = list;
+    return 0;
+}
+
 /* The lines of a file of ours: none when it is not there. */
 static int lines(struct rec_run *run, const char *path, char ***out, size_t *n, struct rec_error *err)
 {
@@ -21,16 +37,7 @@ static int lines(struct rec_run *run, const char *path, char ***out, size_t *n, 
     int r = rec_file_read(run->arena, path, 1 << 20, &text, &len, err);
     if (r)
         return r == -ENOENT ? 0 : r;
-    size_t max = 0;
-    for (size_t i = 0; i < len; i++)
-        max += text[i] == '\n';
-    char **list = spec_arena_alloc(run->arena, (max + 1) * sizeof *list), *save = NULL;
-    if (!list)
-        return rec_fail(err, ENOMEM, "out of memory");
-    for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
-        list[(*n)++] = l;
-    *out = list;
-    return 0;
+    return split_lines(run, text, len, out, n, err);
 }
 
 int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_error *err)
@@ -82,9 +89,82 @@ const char *rec_record_find(const struct rec_records *r, const char *name)
     return NULL;
 }
 
+/* What berth remembers of earlier runs, as it was when this run began. */
+struct rec_memory {
+    char              *protects;        /* text of the file; NULL: it is not there */
+    size_t             protects_len;
+    char             **names;           /* its lines */
+    size_t             n_names;
+    bool               applied_known;
+    struct rec_applied applied;
+};
+
+/* A name that cannot be one would protect nobody. */
+static bool good_name(const char *name)
+{
+    size_t n = strlen(name);
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)name[i] <= ' ' || name[i] == '/' || name[i] == 0x7f)
+            return false;
+    return n > 0 && n < 64;
+}
+
+static int damaged(struct rec_error *err, size_t line)
+{
+    rec_fail(err, EINVAL, "cannot read '" PROTECTED_FILE "': line %zu is not the name of a container", line);
+    rec_hint(err, "it lists the containers that were protected, one a line; correct it, or if the spec still has them: rm " PROTECTED_FILE);
+    return -EINVAL;
+}
+
+static int read_protected(struct rec_run *run, struct rec_memory *m, struct rec_error *err)
+{
+    int r = rec_file_read(run->arena, PROTECTED_FILE, 1 << 20, &m->protects, &m->protects_len, err);
+    if (r) {
+        m->protects = NULL;
+        if (r != -ENOENT)
+            rec_hint(err, "it lists the containers that were protected; if the spec still has them: rm -r " PROTECTED_FILE);
+        return r == -ENOENT ? 0 : r;
+    }
+    if (memchr(m->protects, 0, m->protects_len))
+        return damaged(err, 1);
+    char *copy = spec_arena_strdup(run->arena, m->protects);
+    r = copy ? split_lines(run, copy, m->protects_len, &m->names, &m->n_names, err) : rec_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; !r && i < m->n_names; i++)
+        if (!good_name(m->names[i]))
+            r = damaged(err, i + 1);
+    return r;
+}
+
+static int remember(struct rec_run *run, struct rec_error *err)
+{
+    if (run->memory)
+        return 0;
+    struct rec_memory *m = spec_arena_alloc(run->arena, sizeof *m);
+    if (!m)
+        return rec_fail(err, ENOMEM, "out of memory");
+    *m = (struct rec_memory){0};
+    int r = read_protected(run, m, err);
+    if (!r)
+        run->memory = m;
+    return r;
+}
+
+int rec_memory_read(struct rec_run *run, struct rec_error *err)
+{
+    int r = remember(run, err);
+    if (!r && !run->memory->applied_known) {
+        r = rec_applied_read(run, &run->memory->applied, err);
+        run->memory->applied_known = !r;
+    }
+    return r;
+}
+
 int rec_protected_read(struct rec_run *run, char ***names, size_t *n, struct rec_error *err)
 {
-    return lines(run, PROTECTED_FILE, names, n, err);
+    int r = remember(run, err);
+    *names = r ? NULL : run->memory->names;
+    *n = r ? 0 : run->memory->n_names;
+    return r;
 }
 
 int rec_protected_write(struct rec_run *run, const struct spec_host *host, struct rec_error *err)
@@ -92,7 +172,7 @@ int rec_protected_write(struct rec_run *run, const struct spec_host *host, struc
     size_t size = 1;
     for (size_t i = 0; i < host->n_containers; i++)
         size += host->containers[i].protect ? strlen(host->containers[i].name) + 1 : 0;
-    char *text = spec_arena_alloc(run->arena, size), *p = text, *before;
+    char *text = spec_arena_alloc(run->arena, size), *p = text;
     if (!text)
         return rec_fail(err, ENOMEM, "out of memory");
     for (size_t i = 0; i < host->n_containers; i++)
@@ -100,12 +180,14 @@ int rec_protected_write(struct rec_run *run, const struct spec_host *host, struc
             p = stpcpy(p, host->containers[i].name);
             *p++ = '\n';
         }
-    size_t len = (size_t)(p - text), have;
-    int r = rec_file_read(run->arena, PROTECTED_FILE, 1 << 20, &before, &have, err);
-    if (r && r != -ENOENT)
+    size_t len = (size_t)(p - text);
+    int r = remember(run, err);
+    if (r)
         return r;
-    if (r ? !len : have == len && !memcmp(before, text, len))
+    const struct rec_memory *m = run->memory;
+    if (m->protects ? m->protects_len == len && !memcmp(m->protects, text, len) : !len)
         return 0;
+    run->memory = NULL;         /* it changes now */
     if (!len)
         return rec_file_remove(PROTECTED_FILE, err);
     r = rec_dir_make(REC_STATE_DIR, 0700, err);
@@ -141,7 +223,12 @@ int rec_applied_write(struct rec_run *run, bool steps, struct rec_error *err)
 {
     const struct rec_source *s = run->opt.source;
     struct rec_applied before;
-    int r = rec_applied_read(run, &before, err);
+    int r = 0;
+    if (run->memory && run->memory->applied_known)
+        before = run->memory->applied;
+    else
+        r = rec_applied_read(run, &before, err);
+    run->memory = NULL;
     if (r)
         return r;
     if (!s)

@@ -17,6 +17,9 @@ int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_er
 int rec_records_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err); /* n 0: the file goes */
 const char *rec_record_find(const struct rec_records *r, const char *name);
 
+/* Reads the next two files, for what follows in this run: an error in them is told before anything is changed. */
+int rec_memory_read(struct rec_run *run, struct rec_error *err);
+
 /* What was applied last, if it came out of git. */
 struct rec_applied {
     const char *commit, *ref, *path, *subject;

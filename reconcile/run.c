@@ -55,6 +55,7 @@ int rec_run_lock(struct rec_run *r, const char *verb, struct rec_error *err)
         return 0;
     r->first = access(REC_RUN_DIR "/lock", F_OK) != 0;
     r->facts.known = false;
+    r->memory = NULL;
     return rec_lock(verb, r->opt.lock_timeout_ms, &r->lock, err);
 }
 

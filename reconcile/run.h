@@ -11,6 +11,7 @@ struct rec_links;
 struct rec_insides;
 struct rec_again;
 struct rec_nspawn;
+struct rec_memory;
 enum rec_deny { REC_DENY_RELOAD, REC_DENY_RESTART, REC_DENY_RECREATE, REC_DENY_DELETE, REC_DENIES };
 struct rec_tree {               /* a folder of a repository at a commit */
     const char *folder;         /* from the top: "", "a/b" */
@@ -92,6 +93,7 @@ struct rec_run {
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
     struct rec_nspawn       *nspawn;    /* runtimes/nspawn_users.c: ids and file systems, as far as they were asked for */
     struct rec_insides      *insides;   /* kinds/insides.h: of a reading that is under way */
+    struct rec_memory       *memory;    /* record.h: what earlier runs left to remember; NULL: not read, or written since */
     const struct rec_again  *again;     /* again.h: a reading reads only this; NULL: all */
 };
 int  rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_error *err);
@@ -103,8 +105,8 @@ void rec_run_unlock(struct rec_run *run);
 int  rec_net(struct rec_run *run, struct net_batch **out, struct rec_error *err);
 int  rec_nft(struct rec_run *run, struct net_port **out, struct rec_error *err);
 int  rec_facts_read(struct rec_run *run, struct rec_error *err);
-/* Nameservers of resolv.conf without those on loopback. -ENOMEM. */
-int  rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n);
+/* Nameservers of resolv.conf without those on loopback; no file: none. */
+int  rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n, struct rec_error *err);
 /* Only what stays as long as the host is up: who it is and what it runs with. For this no spec's host need be chosen. */
 int  rec_facts_host(struct rec_run *run, struct rec_error *err);
 /* Its absolute path, or NULL: facts.systemctl, for who has no run. */

@@ -65,6 +65,7 @@ struct rec_netns {
     bool   lo_up;
     ino_t  ino;                 /* have only */
     bool   taken;               /* have only: something that is no namespace bears the name */
+    bool   left_over;           /* have only: no namespace, but an empty file that a killed run of ours left behind */
     uint32_t group;             /* have only: of lo */
 };
 struct rec_port {

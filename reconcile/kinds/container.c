@@ -224,7 +224,7 @@ static int add_netns(struct rec_run *run, const struct rec_inside *i, const stru
 {
     const struct rec_item *w = rec_state_find(wanted, REC_NETNS, i->name);
     const struct rec_item *wp = rec_state_find(wanted, REC_PORT, i->name);
-    if (!i->there && !(i->taken && w))
+    if (!i->there && !(i->taken && w) && !(i->left_over && !w))
         return 0;
     struct found *f = spec_arena_alloc(out->arena, sizeof *f);
     if (!f)
@@ -232,7 +232,8 @@ static int add_netns(struct rec_run *run, const struct rec_inside *i, const stru
     f->netns.kind = REC_NETNS;
     f->netns.key = f->netns.container = i->name;
     if (!i->there) {
-        f->netns.netns.taken = true;
+        f->netns.netns.taken = i->taken;
+        f->netns.netns.left_over = f->netns.ours = i->left_over;
         return rec_state_push(out, &f->netns) ? no_memory(err) : 0;
     }
     char link[16];

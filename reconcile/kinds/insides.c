@@ -40,9 +40,10 @@ static void look(const struct rec_insides *all, struct rec_inside *i)
     struct stat st;
     struct net_error e;
     int fd, r = net_netns_open(all->dir, i->name, &fd, &e);
-    i->brief = i->there = false;
+    i->brief = i->there = i->left_over = false;
     if (r) {
         i->failed = r == -EINVAL || r == -ELOOP || r == -ENOENT ? 0 : r;
+        i->left_over = r == -EINVAL && net_netns_left_over(all->dir, i->name);
         i->taken = !i->failed && r != -ENOENT && !fstatat(all->dir, i->name, &st, AT_SYMLINK_NOFOLLOW) && !(S_ISREG(st.st_mode) && !st.st_size);
     } else {
         i->failed = net_inside_read(fd, all->brief ? brief_for_now : NULL, i, &i->in, &e);

@@ -12,6 +12,7 @@ struct rec_inside {
     const char       *name;     /* in the run's arena */
     bool              there;    /* a namespace is behind the name */
     bool              taken;    /* something is that is none, and no empty file (what a dead `ip netns` leaves behind) */
+    bool              left_over;    /* only the file that a killed run of ours left behind */
     struct net_inside in;
     bool              brief;    /* only what one in good order has was read */
     int               failed;

@@ -145,32 +145,41 @@ static int record_all(struct rec_run *run, struct rec_records *rec, const char *
 static int write_value(const char *key, const char *value, struct rec_error *err)
 {
     struct net_error e;
+    char now[64];
+    if (!net_sysctl_read(key, now, NULL) && !strcmp(now, value))
+        return 0;
     return net_sysctl_write(key, value, &e) ? rec_fail_net(err, &e) : 0;
 }
 
-/* Give back: the switch first, since it sets all links, then what single links had; and their records go. */
+/* Setting `key` changes the setting `name`. */
+static bool comes_with(const char *name, const char *key)
+{
+    const char *prefix = !strcmp(key, FORWARD4) ? "net/ipv4/conf/" : !strcmp(key, FORWARD6) ? "net/ipv6/conf/" : NULL;
+    const char *end = strrchr(name, '/');
+    if (!strcmp(name, key))
+        return true;
+    return prefix && !strncmp(name, prefix, strlen(prefix)) && !strcmp(end, "/forwarding") && strcmp(name, FORWARD6);
+}
+
+/* Give back: the switch first, since it sets all links, then what single links had; and their records go. Where one could not be given
+ * back all records stay: the next destroy needs them. */
 static int give_back(struct rec_records *rec, const char *key, struct rec_error *err)
 {
     const char *before = rec_record_find(rec, key);
-    const char *prefix = !strcmp(key, FORWARD4) ? "net/ipv4/conf/" : !strcmp(key, FORWARD6) ? "net/ipv6/conf/" : NULL;
     int r = before ? write_value(key, before, err) : 0;
     size_t kept = 0;
-    for (size_t i = 0; i < rec->n; i++) {
+    for (size_t i = 0; !r && i < rec->n; i++) {
         const char *name = rec->list[i].name;
-        const char *end = strrchr(name, '/');
-        bool of_key = !strcmp(name, key) ||
-                      (prefix && !strncmp(name, prefix, strlen(prefix)) && !strcmp(end, "/forwarding") && strcmp(name, FORWARD6));
-        if (!of_key) {
-            rec->list[kept++] = rec->list[i];
-            continue;
-        }
         char now[64];
         /* conf/all is the switch itself; a link that has gone meanwhile has nothing to get back. */
-        if (strcmp(name, key) && !strstr(name, "/conf/all/") && !net_sysctl_read(name, now, NULL) &&
-            strcmp(now, rec->list[i].value) && write_value(name, rec->list[i].value, err))
-            r = -EIO;
+        if (comes_with(name, key) && strcmp(name, key) && !strstr(name, "/conf/all/") && !net_sysctl_read(name, now, NULL))
+            r = write_value(name, rec->list[i].value, err);
     }
-    rec->n = kept;
+    for (size_t i = 0; !r && i < rec->n; i++)
+        if (!comes_with(rec->list[i].name, key))
+            rec->list[kept++] = rec->list[i];
+    if (!r)
+        rec->n = kept;
     return r;
 }
 

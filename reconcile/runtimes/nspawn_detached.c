@@ -234,6 +234,7 @@ static void launch(const struct start *s, int report)
         _exit(126);
     syscall(SYS_close_range, 3, ~0u, 0);
     umask(022);
+    rec_proc_files_back();
     execve(s->argv[0], s->argv, s->env);
     dprintf(2, "%s: %s\n", s->argv[0], strerror(errno));
     _exit(127);
@@ -415,8 +416,8 @@ static void await(struct start *s, size_t n)
         }
         if (!open)
             return;
-        int k = poll(p, 2 * n, left_until(deadline));
-        if (k < 0 && errno == EINTR)
+        int left = left_until(deadline), k = poll(p, 2 * n, left);
+        if (k < 0 && errno == EINTR && left > 0)
             continue;
         if (k <= 0)
             return;

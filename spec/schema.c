@@ -146,6 +146,11 @@ TAKE(nspawn_root)
         if (k > n && !strcmp(c->nspawn.path.text + k - n, tars[i]))
             c->nspawn.root = SPEC_ROOT_TAR;
     }
+    if (c->nspawn.root == SPEC_ROOT_DIR && *c->nspawn.path.text == '/' && spec_system_directory(c->nspawn.path.text)) {
+        spec_fault(b->c, SPEC_E_PATH, v->at, "a directory of the host's own system cannot be a container root; `host` gives the host's own /usr, "
+                   "read-only");
+        c->nspawn.path.text = NULL;
+    }
 }
 TAKE(nspawn_command)
 {

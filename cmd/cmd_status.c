@@ -74,6 +74,8 @@ static int fill(struct spec_arena *a, struct view *v, bool spec)
     qsort(about, n_about, sizeof *about, compare_resources);
     for (size_t i = 0; i < v->want.n; i++) {
         const struct cmd_render_resource *r = find(about, n_about, v->want.items[i]);
+        if (v->want.items[i]->back && (!spec || !r))
+            continue;
         v->list[v->n++] = r ? *r
                             : (struct cmd_render_resource){.item = v->want.items[i], .object = rec_item_object(a, v->want.items[i]),
                                                        .sync = v->want.items[i]->unknown || v->plan->unknown & 1u << v->want.items[i]->kind ? CMD_UNKNOWN

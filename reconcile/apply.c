@@ -71,7 +71,7 @@ int rec_want(struct rec_run *run, const struct spec_host *host, struct rec_state
         r = rec_kinds[k]->want(run, host, out, err);
     if (!r)
         rec_state_sort(out);
-    return r;
+    return r || run->opt.offline ? r : rec_adopted_want(run, out, err);
 }
 
 /* Links, addresses and settings are for everybody to read. Tables, what is inside of namespaces, processes' environments and berth's own

@@ -27,6 +27,18 @@ void rec_derive_mac(const char *host, const char *what, const char *name, uint8_
         out[i] = (uint8_t)(h >> (8 * (i - 1)));
 }
 
+void rec_derive_port_mac(const char *host, const char *name, uint8_t out[6])
+{
+    rec_derive_mac(host, "port", name, out);
+    out[0] = 0xfe;
+}
+
+bool rec_port_mac_is(const uint8_t mac[6], const uint8_t wanted[6], bool *earlier)
+{
+    *earlier = mac[0] == 0x02 && wanted[0] == 0xfe;
+    return !memcmp(mac + 1, wanted + 1, 5) && (mac[0] == wanted[0] || *earlier);
+}
+
 bool rec_bridge_has(const struct spec_bridge *b, int family)
 {
     return spec_bridge_address(b, family) != NULL;

@@ -10,6 +10,10 @@ extern const struct rec_kind rec_kind_system, rec_kind_bridge, rec_kind_address,
 
 /* A MAC of our own making: locally administered, the same for the same names for ever, so neighbours never hold a stale one. */
 void rec_derive_mac(const char *host, const char *what, const char *name, uint8_t out[6]);
+/* Of a port's host end. It begins with fe: a bridge that chooses the lowest MAC of its ports never takes it. Ports of earlier versions
+ * have rec_derive_mac(…, "port", …) as it is, which begins with 02, and keep it. */
+void rec_derive_port_mac(const char *host, const char *name, uint8_t out[6]);
+bool rec_port_mac_is(const uint8_t mac[6], const uint8_t wanted[6], bool *earlier);
 /* Does `address` of a link of ours make bridge `b` (or one of its ports) speak a family: 4, 6. */
 bool rec_bridge_has(const struct spec_bridge *b, int family);
 /* Where the container's default route of a family leads: given, or the bridge's address in the container's own subnet; NULL: there is none. */
@@ -57,10 +61,17 @@ int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n
 int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
 /* kinds/bridge.c: before an undo. */
 void rec_bridges_settle(const struct rec_state *before, const struct rec_state *now);
+/* What was adopted and is no longer wanted goes back to its owner as it was: it is added to what is wanted. */
+int rec_adopted_want(struct rec_run *run, struct rec_state *out, struct rec_error *err);
+/* One line of the record: an item for it, unless that address is wanted. Only the first `n` items of `out` are sorted. */
+struct rec_record;
+int rec_adopted_address(struct rec_state *out, size_t n, const struct rec_record *line, struct rec_error *err);
+/* Was the bridge there before berth took it over. */
+bool rec_bridge_adopted(const struct rec_run *run, const char *name);
 /* kinds/announce.c: after the steps of `p` are done, and the host has been read again: who has an address now says so. */
 void rec_announce(struct rec_run *run, const struct rec_plan *p);
 int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *err);
 enum { REC_PORT_WHOLE, REC_PORT_BRIDGE, REC_PORT_MAC, REC_PORT_MTU, REC_PORT_AUTOCONF, REC_PORT_HAIRPIN, REC_PORT_UP,
-       REC_PORT_INSIDE_UP, REC_PORT_DOOMED, REC_PORT_ADDRESS, REC_PORT_GATEWAY };
+       REC_PORT_INSIDE_UP, REC_PORT_DOOMED, REC_PORT_HOST_MAC, REC_PORT_ADDRESS, REC_PORT_GATEWAY };
 enum { REC_NETNS_LO };
 #endif

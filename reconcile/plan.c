@@ -133,6 +133,8 @@ static int compare(struct planner *p, struct differ *d)
         const struct rec_field *field = &k->fields[f];
         if (field->type == REC_T_CUSTOM || !(want->stated & 1u << f) || equal(want, have, field))
             continue;
+        if (have->kept & 1u << f && !want->back)
+            continue;
         if (k->partial && !(have->stated & 1u << f))
             continue;       /* nothing is known of it: a process that is not there has no settings in force */
         /* Berth changed, not the spec: an upgrade interrupts nobody. */
@@ -342,6 +344,8 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         bool stopped = lives && from->container && rec_in_spec(p->run, from->container);
         return step(p, REC_REMOVE, from, NULL, NULL, stopped ? "it shall be stopped" : "no longer wanted");
     }
+    if (to->back && (!from || !from->ours))
+        return 0;
     if (!from) {
         const char *why = k->conflict && !p->run->opt.adopt ? k->conflict(a, p->from, to, NULL, &hint) : NULL;
         return why ? conflict(p, NULL, to, why, hint) : step(p, REC_CREATE, NULL, to, NULL, "missing");
@@ -357,14 +361,16 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
     if (compare(p, &d))
         return -ENOMEM;
     if (from->ours && !to->ours && k->marks && d.effect < REC_RECREATE) {
-        int r = step(p, REC_ADOPT, from, to, &d, "it was not ours before");
+        int r = step(p, REC_ADOPT, from, to, &d, to->back ? "given back: it was there before berth" : "it was not ours before");
         if (!r)
             p->plan->steps[p->plan->n - 1]->unmark = true;
         return r;
     }
     if (d.later && d.effect < REC_RESTART && wait_for_next_start(p, from))
         return -ENOMEM;
-    bool adopt = p->run->opt.adopt && !from->ours && to->ours && k->marks;
+    /* An undo marks again what was ours before it was given back. */
+    bool again = p->run->undoing && (to->kind == REC_BRIDGE || to->kind == REC_ADDRESS);
+    bool adopt = (p->run->opt.adopt || again) && !from->ours && to->ours && k->marks;
     if (!d.n && !adopt && to->unknown)
         return not_known(p, to);
     if (!d.n)

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #define SYSCTL_FILE    REC_RUN_DIR "/sysctl"
+#define ADOPTED_FILE   REC_RUN_DIR "/adopted"
 #define PROTECTED_FILE REC_STATE_DIR "/protected"
 #define APPLIED_FILE   REC_STATE_DIR "/applied"
 
@@ -40,14 +41,14 @@ static int lines(struct rec_run *run, const char *path, char ***out, size_t *n, 
     return split_lines(run, text, len, out, n, err);
 }
 
-int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_error *err)
+static int read_pairs(struct rec_run *run, const char *path, struct rec_records *out, struct rec_error *err)
 {
     char **list;
     size_t n;
-    int r = lines(run, SYSCTL_FILE, &list, &n, err);
+    out->n = 0;
+    int r = lines(run, path, &list, &n, err);
     if (r)
         return r;
-    out->n = 0;
     out->list = spec_arena_alloc(run->arena, (n + 1) * sizeof *out->list);
     if (!out->list)
         return rec_fail(err, ENOMEM, "out of memory");
@@ -61,10 +62,10 @@ int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_er
     return 0;
 }
 
-int rec_records_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err)
+static int write_pairs(struct rec_run *run, const char *path, const struct rec_records *r, struct rec_error *err)
 {
     if (!r->n)
-        return rec_file_remove(SYSCTL_FILE, err);
+        return rec_file_remove(path, err);
     size_t size = 1;
     for (size_t i = 0; i < r->n; i++)
         size += strlen(r->list[i].name) + strlen(r->list[i].value) + 2;
@@ -78,7 +79,52 @@ int rec_records_write(struct rec_run *run, const struct rec_records *r, struct r
         *p++ = '\n';
     }
     int rc = rec_dir_make(REC_RUN_DIR, 0700, err);
-    return rc ? rc : rec_file_write(SYSCTL_FILE, text, (size_t)(p - text), 0600, err);
+    return rc ? rc : rec_file_write(path, text, (size_t)(p - text), 0600, err);
+}
+
+int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_error *err)
+{
+    return read_pairs(run, SYSCTL_FILE, out, err);
+}
+
+int rec_records_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err)
+{
+    return write_pairs(run, SYSCTL_FILE, r, err);
+}
+
+int rec_adopted_read(struct rec_run *run, struct rec_records *out, struct rec_error *err)
+{
+    int r = read_pairs(run, ADOPTED_FILE, out, err);
+    return r == -EACCES && !run->facts.root ? 0 : r;
+}
+
+int rec_adopted_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err)
+{
+    return write_pairs(run, ADOPTED_FILE, r, err);
+}
+
+int rec_record_add(struct rec_run *run, struct rec_records *r, const char *name, const char *value)
+{
+    if (!name || !value)
+        return -ENOMEM;
+    if (rec_record_find(r, name))
+        return 0;
+    struct rec_record *list = spec_arena_grow(run->arena, r->list, r->n * sizeof *list, (r->n + 1) * sizeof *list);
+    if (!list)
+        return -ENOMEM;
+    r->list = list;
+    list[r->n++] = (struct rec_record){name, value};
+    return 0;
+}
+
+bool rec_record_drop(struct rec_records *r, const char *prefix)
+{
+    size_t kept = 0, n = r->n;
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(r->list[i].name, prefix, strlen(prefix)))
+            r->list[kept++] = r->list[i];
+    r->n = kept;
+    return kept != n;
 }
 
 const char *rec_record_find(const struct rec_records *r, const char *name)

@@ -1,5 +1,7 @@
 /* reconcile/record.h — what settings were before berth changed them, so that destroy can give them back.
  * Files    /run/berth/sysctl: "NAME VALUE" a line. As volatile as the settings. Losing it loses the way back, nothing else.
+ *          /run/berth/adopted: what a bridge was before --adopt, so that it can be given back: "bridge/LINK/FIELD VALUE" and
+ *          "address/LINK/ADDRESS/PREFIX PROTOCOL" a line. If the file is lost, `destroy` removes the bridge.
  *          /var/lib/berth/protected: a container's name a line: it had `protect: true` when it was last applied.
  *          /var/lib/berth/applied: "FIELD VALUE" a line: the commit that was last applied, and when. */
 #ifndef RECONCILE_RECORD_H
@@ -15,6 +17,12 @@ struct rec_records {
 };
 int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_error *err);      /* none: n 0 */
 int rec_records_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err); /* n 0: the file goes */
+int rec_adopted_read(struct rec_run *run, struct rec_records *out, struct rec_error *err);      /* none, or no right to: n 0 */
+int rec_adopted_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err);
+/* Unless one of that name is there. The texts must live as long as the run. -ENOMEM, also where either is NULL. */
+int  rec_record_add(struct rec_run *run, struct rec_records *r, const char *name, const char *value);
+/* All whose name begins so. True: there was one. */
+bool rec_record_drop(struct rec_records *r, const char *prefix);
 const char *rec_record_find(const struct rec_records *r, const char *name);
 
 /* Reads the next two files, for what follows in this run: an error in them is told before anything is changed. */

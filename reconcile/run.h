@@ -90,6 +90,8 @@ struct rec_run {
     int                      stop;      /* a descriptor: once it can be read rec_build ends what it has begun, -ECANCELED; -1: none */
     int                     *dying;     /* namespaces without a name, let go when the run is closed */
     size_t                   n_dying;
+    const char             **adopted;   /* bridges that were there before berth took them over; set by rec_want */
+    size_t                   n_adopted;
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
     struct rec_nspawn       *nspawn;    /* runtimes/nspawn_users.c: ids and file systems, as far as they were asked for */
     struct rec_insides      *insides;   /* kinds/insides.h: of a reading that is under way */

@@ -45,6 +45,7 @@ struct rec_bridge {
     uint32_t    group;          /* have only: what an adoption that is undone gives back */
     bool        other_kind;     /* have: a link of that name that is no bridge */
     const char *foreign;        /* have: what would go with it and is not ours, or NULL */
+    bool        foreign_port;   /* have */
 };
 struct rec_address {
     const char         *link;
@@ -86,6 +87,7 @@ struct rec_port {
     bool        doomed;         /* as a bridge's */
     bool        whole;          /* both ends are there and belong together */
     const char *taken;          /* have: what stands in the way of the link's name, or NULL */
+    bool        shared;         /* have: its bridge is not berth's, or others have ports on it */
 };
 struct rec_names {
     const char *text;           /* of the file or, of /etc/hosts, of the block with its marks; NULL: no file */
@@ -134,10 +136,12 @@ struct rec_item {
     struct spec_loc  at;        /* want: the line that asks for it */
     bool             ours;      /* have: bears our mark. want: true */
     bool             protect;
+    bool             back;      /* want: was adopted and goes back to its owner; where it is not ours, nothing is to be done */
     uint32_t         stated;    /* bit per field of the kind's table: the field has a value */
     const char      *unknown;   /* want: what of it is not known: "known after build"; NULL: nothing */
     uint32_t         later;     /* have: bit per field: it differs because berth changed, not the spec. That waits for the next start */
     const char      *next_start;        /* have, with `later`: what the next start brings: "user namespace" */
+    uint32_t         kept;      /* have: bit per field: stays as it is, since others depend on it */
     uint32_t         weak;      /* bit per field: derived, not written by the author; no difference on what is not ours */
     union {
         struct rec_system  system;

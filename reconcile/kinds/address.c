@@ -1,8 +1,10 @@
 /* Addresses of bridges. The protocol field of an address says whose it is; one that somebody else put on our bridge stays and is
  * told of. An IPv6 address is one whatever its prefix (facts K9), so a change of prefix is a replacement. */
 #include "reconcile/kinds.h"
+#include "reconcile/record.h"
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { F_PREFIX };
@@ -73,6 +75,59 @@ static const char *conflict(struct spec_arena *a, const struct rec_state *from, 
     return spec_arena_printf(a, "bridge %s does not have this address, and berth did not make the bridge", w->address.link);
 }
 
+static const char *record_name(struct spec_arena *a, const struct rec_item *i)
+{
+    char text[SPEC_ADDR_TEXT];
+    return spec_arena_printf(a, "address/%s/%s", i->address.link, spec_addr_format(&i->address.text, true, text));
+}
+
+/* Before the steps are done: whose the addresses were that are taken over. After: those that were given back are forgotten. */
+static int remember_owners(struct rec_run *run, struct rec_step *const *steps, size_t n, bool done, struct rec_error *err)
+{
+    struct rec_records rec = {0};
+    bool changed = false, read = false;
+    int r = 0;
+    for (size_t i = 0; !r && i < n; i++) {
+        const struct rec_step *s = steps[i];
+        bool taken = s->from && s->to && !s->from->ours && s->to->ours, given = s->from && s->to && s->from->ours && !s->to->ours;
+        if (done ? !given || s->state != REC_DONE : !taken)
+            continue;
+        if (!read && (r = rec_adopted_read(run, &rec, err)))
+            break;
+        read = true;
+        const char *name = record_name(run->arena, done ? s->to : s->from);
+        if (!name)
+            return rec_fail(err, ENOMEM, "out of memory");
+        changed |= rec_record_drop(&rec, name);
+        if (done)
+            continue;
+        if (rec_record_add(run, &rec, name, spec_arena_printf(run->arena, "%u", s->from->address.addr.proto)))
+            return rec_fail(err, ENOMEM, "out of memory");
+        changed = true;
+    }
+    return !r && changed ? rec_adopted_write(run, &rec, err) : r;
+}
+
+int rec_adopted_address(struct rec_state *out, size_t n, const struct rec_record *line, struct rec_error *err)
+{
+    char why[128];
+    struct spec_addr a;
+    const char *link = line->name + strlen("address/"), *slash = strchr(link, '/');
+    if (!slash || spec_addr_parse(slash + 1, strlen(slash + 1), &a, why))
+        return 0;       /* a damaged line is a lost way back, no more */
+    const char *name = spec_arena_strndup(out->arena, link, (size_t)(slash - link));
+    struct rec_state one = {.arena = out->arena};
+    struct rec_item *it = name ? add(&one, name, &a) : NULL;
+    if (!it)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (rec_state_find(&(struct rec_state){.items = out->items, .n = n}, REC_ADDRESS, it->key))
+        return 0;
+    it->address.addr.proto = (uint8_t)strtoul(line->value, NULL, 10);
+    it->ours = false;
+    it->back = true;
+    return rec_state_push(out, it) ? rec_fail(err, ENOMEM, "out of memory") : 0;
+}
+
 static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
     struct rec_error e;
@@ -80,6 +135,10 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     int r = rec_host_batch(run, steps, n, report, &b);
     if (r)
         return r;
+    if (remember_owners(run, steps, n, false, &e)) {
+        rec_report_failed(report, steps[0], &e);
+        return -e.code;
+    }
     const char *link = NULL;
     int index = 0;
     for (size_t i = 0; i < n; i++) {
@@ -115,6 +174,8 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     struct net_error ne;
     r = net_batch_send(b, rec_refused, &o, &ne);
     rec_rest_done(&o);
+    if (remember_owners(run, steps, n, true, &e))
+        rec_report_failed(report, NULL, &e);
     return r;
 }
 

@@ -5,10 +5,12 @@
  * address: what is forwarded is resolved from it alone (ndisc_solicit). It is made from the MAC, without waiting for DAD. */
 #include "netops/sysctl.h"
 #include "reconcile/kinds.h"
+#include "reconcile/record.h"
 #include "reconcile/runtimes/nixos.h"
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { F_DOOMED, F_MAC, F_MTU, F_ACCEPT_RA, F_LOOPBACK, F_LINK_LOCAL, F_UP };
@@ -68,9 +70,22 @@ static int set_accept_ra(const char *link, bool on, struct rec_error *err)
     return r == -ENOENT ? 0 : r;
 }
 
+/* The name of a port that neither berth nor a container of berth's has brought, or NULL. */
+static const char *foreign_port(struct rec_run *run, int bridge)
+{
+    const char *name = NULL;
+    for (size_t i = 0; i < run->links->n; i++) {
+        const struct net_link *l = &run->links->link[i];
+        if (l->master == bridge && !rec_group_ours(l->group) && !(!strncmp(l->name, "vb-", 3) && nixos_ours(run, l->name + 3)))
+            name = l->name;
+    }
+    return name;
+}
+
 static int read_bridges(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
-    const struct rec_links *links = run->links;
+    struct rec_links *links = run->links;
+    links->n_shared = 0;
     for (size_t i = 0; i < links->n; i++) {
         const struct net_link *l = &links->link[i];
         bool bridge = !strcmp(l->kind, "bridge"), ours = bridge && rec_group_ours(l->group);
@@ -90,11 +105,14 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
             it->bridge.accept_ra = run->facts.ipv6 && setting("ipv6", l->name, "accept_ra");
             it->bridge.loopback = setting("ipv4", l->name, "route_localnet");
         }
-        it->bridge.foreign = NULL;
-        for (size_t k = 0; ours && k < links->n; k++)
-            if (links->link[k].master == l->index && !rec_group_ours(links->link[k].group) &&
-                !(!strncmp(links->link[k].name, "vb-", 3) && nixos_ours(run, links->link[k].name + 3)))
-                it->bridge.foreign = spec_arena_printf(out->arena, "%s is a port of it", links->link[k].name);
+        const char *other = bridge ? foreign_port(run, l->index) : NULL;
+        it->bridge.foreign = ours && other ? spec_arena_printf(out->arena, "%s is a port of it", other) : NULL;
+        it->bridge.foreign_port = other != NULL;
+        /* Neighbours and DHCP servers know it by its MAC, and the host may have its routes by router advertisements there. */
+        if (other)
+            it->kept = 1u << F_MAC | 1u << F_ACCEPT_RA;
+        if (bridge && (other || !ours) && rec_link_share(run->links, l->index))
+            return rec_fail(err, ENOMEM, "out of memory");
         for (size_t k = 0; bridge && k < links->n_address; k++) {
             const struct net_address *a = &links->address[k];
             char text[SPEC_ADDR_TEXT];
@@ -122,6 +140,141 @@ void rec_bridges_settle(const struct rec_state *before, const struct rec_state *
         if (n && !b->bridge.link_local && n->bridge.link_local && !n->bridge.link_local_ours)
             b->stated &= ~(1u << F_LINK_LOCAL);
     }
+}
+
+/* ---- what a bridge was before it was adopted --------------------------------------------------------------------- */
+static const char *const record_fields[] = {
+    [F_MAC] = "mac", [F_MTU] = "mtu", [F_ACCEPT_RA] = "accept_ra", [F_LOOPBACK] = "route_localnet", [F_LINK_LOCAL] = "link_local",
+    [F_UP] = "up",
+};
+
+static const char *record_value(struct spec_arena *a, const struct rec_bridge *b, size_t field)
+{
+    char mac[18];
+    switch (field) {
+    case F_MAC:
+        return spec_arena_strdup(a, spec_mac_format(b->mac, mac));
+    case F_MTU:
+        return spec_arena_printf(a, "%u", b->mtu);
+    case F_ACCEPT_RA:
+        return b->accept_ra ? "1" : "0";
+    case F_LOOPBACK:
+        return b->loopback ? "1" : "0";
+    case F_LINK_LOCAL:
+        return b->link_local ? "1" : "0";
+    default:
+        return b->up ? "1" : "0";
+    }
+}
+
+static int record_fields_of(struct rec_run *run, struct rec_records *rec, const char *prefix, const struct rec_step *s)
+{
+    int r = 0;
+    for (size_t f = 0; !r && f < sizeof record_fields / sizeof *record_fields; f++)
+        if (record_fields[f] && s->changed & 1u << f)
+            r = rec_record_add(run, rec, spec_arena_printf(run->arena, "%s%s", prefix, record_fields[f]),
+                               record_value(run->arena, &s->from->bridge, f));
+    return r;
+}
+
+/* Before the steps are done: what is about to be changed of a bridge that is, or was, adopted. After: what was given back is forgotten. */
+static int remember_bridges(struct rec_run *run, struct rec_step *const *steps, size_t n, bool done, struct rec_error *err)
+{
+    struct rec_records rec;
+    bool changed = false;
+    int r = rec_adopted_read(run, &rec, err);
+    for (size_t i = 0; !r && i < n; i++) {
+        const struct rec_step *s = steps[i];
+        bool adopts = s->action == REC_ADOPT && !s->unmark;
+        const char *prefix = spec_arena_printf(run->arena, "bridge/%s/", s->to->key);
+        if (!prefix)
+            return rec_fail(err, ENOMEM, "out of memory");
+        bool gone = done ? s->unmark && s->state != REC_FAILED : adopts || s->action == REC_CREATE;
+        if (gone)
+            changed |= rec_record_drop(&rec, prefix);
+        size_t before = rec.n;
+        const char *group = spec_arena_printf(run->arena, "%sgroup", prefix);
+        if (!done && adopts)
+            r = rec_record_add(run, &rec, group, spec_arena_printf(run->arena, "%u", s->from->bridge.group));
+        if (!r && !done && !s->unmark && s->from && group && rec_record_find(&rec, group))
+            r = record_fields_of(run, &rec, prefix, s);
+        changed |= rec.n != before;
+        if (r)
+            return rec_fail(err, ENOMEM, "out of memory");
+    }
+    return !r && changed ? rec_adopted_write(run, &rec, err) : r;
+}
+
+static void take_field(struct rec_item *it, const char *field, const char *value)
+{
+    char why[128];
+    struct rec_bridge *b = &it->bridge;
+    size_t f = 0;
+    bool on = !strcmp(value, "1");
+    while (f < sizeof record_fields / sizeof *record_fields && !(record_fields[f] && !strcmp(record_fields[f], field)))
+        f++;
+    if (f == sizeof record_fields / sizeof *record_fields || (f == F_MAC && spec_mac_parse(value, strlen(value), b->mac, why)))
+        return;
+    if (f == F_MTU)
+        b->mtu = (uint32_t)strtoul(value, NULL, 10);
+    if (f == F_ACCEPT_RA)
+        b->accept_ra = on;
+    if (f == F_LOOPBACK)
+        b->loopback = on;
+    if (f == F_LINK_LOCAL)
+        b->link_local = on;
+    if (f == F_UP)
+        b->up = on;
+    it->stated |= 1u << f;
+}
+
+int rec_adopted_want(struct rec_run *run, struct rec_state *out, struct rec_error *err)
+{
+    struct rec_records rec;
+    struct rec_item *it = NULL;
+    int r = rec_adopted_read(run, &rec, err);
+    size_t n = out->n;
+    run->adopted = NULL;
+    run->n_adopted = 0;
+    if (!r && rec.n && !(run->adopted = spec_arena_alloc(run->arena, rec.n * sizeof *run->adopted)))
+        r = rec_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; !r && i < rec.n; i++) {
+        const struct rec_record *line = &rec.list[i];
+        if (!strncmp(line->name, "address/", 8)) {
+            r = rec_adopted_address(out, n, line, err);
+            continue;
+        }
+        char name[16], field[32];
+        if (sscanf(line->name, "bridge/%15[^/]/%31s", name, field) != 2)
+            continue;
+        if (!strcmp(field, "group")) {
+            const char *key = spec_arena_strdup(out->arena, name);
+            it = NULL;
+            if (!key)
+                return rec_fail(err, ENOMEM, "out of memory");
+            run->adopted[run->n_adopted++] = key;
+            if (rec_state_find(&(struct rec_state){.items = out->items, .n = n}, REC_BRIDGE, name))
+                continue;
+            if (!(it = rec_state_add(out, REC_BRIDGE, key)))
+                return rec_fail(err, ENOMEM, "out of memory");
+            it->ours = false;
+            it->back = true;
+            it->bridge.group = (uint32_t)strtoul(line->value, NULL, 10);
+        } else if (it && !strcmp(it->key, name)) {
+            take_field(it, field, line->value);
+        }
+    }
+    if (!r)
+        rec_state_sort(out);
+    return r;
+}
+
+bool rec_bridge_adopted(const struct rec_run *run, const char *name)
+{
+    for (size_t i = 0; i < run->n_adopted; i++)
+        if (!strcmp(run->adopted[i], name))
+            return true;
+    return false;
 }
 
 static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,
@@ -160,6 +313,10 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     int r = rec_host_batch(run, steps, n, report, &b);
     if (r)
         return r;
+    if (remember_bridges(run, steps, n, false, &e)) {
+        rec_report_failed(report, steps[0], &e);
+        return -e.code;
+    }
     for (size_t i = 0; i < n; i++) {
         const struct rec_step *s = steps[i];
         const struct rec_item *t = s->to;
@@ -216,6 +373,14 @@ static int add_link_local(struct rec_run *run, struct net_batch *b, const struct
     return r;
 }
 
+/* Of a bridge that somebody else made, the kernel adds the link-local address itself once a port is up. */
+static void refused_unless_there(void *arg, const struct net_error *e)
+{
+    bool link_local = e->tag && REC_TAG_PART(e->tag) == REC_PART_ADDRESS6;
+    if (!link_local || e->code != EEXIST)
+        rec_refused(arg, e);
+}
+
 /* Now that filters and ports are there. The steps are reported here: until its bridge is up a creation is not done. */
 static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
@@ -240,7 +405,7 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
         if (!r && t->bridge.loopback && (new || s->changed & 1u << F_LOOPBACK))
             r = set("ipv4", t->key, "route_localnet", true, &e);
         if (!r && t->bridge.link_local && (new ? t->stated : s->changed) & 1u << F_LINK_LOCAL)
-            r = add_link_local(run, b, t, REC_TAG(i, REC_PART_LINK), &e);
+            r = add_link_local(run, b, t, REC_TAG(i, REC_PART_ADDRESS6), &e);
         if (r)
             rec_report_failed(report, steps[i], &e);
         else if (new ? t->bridge.up && !early(s) : (s->changed & 1u << F_UP) != 0)
@@ -249,8 +414,10 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
     }
     struct rec_outcomes o = {steps, n, report};
     struct net_error ne;
-    r = net_batch_send(b, rec_refused, &o, &ne);
+    r = net_batch_send(b, refused_unless_there, &o, &ne);
     rec_rest_done(&o);
+    if (remember_bridges(run, steps, n, true, &e))
+        rec_report_failed(report, NULL, &e);
     return r;
 }
 

@@ -120,6 +120,7 @@ static void pair_ends(struct rec_run *run, struct found *f, const struct net_lin
         memcpy(p->host_mac, l->mac, 6);
         p->master = l->master;
         p->group = l->group;
+        p->shared = l->master && rec_link_is_shared(run->links, l->master);
         p->bridge = master ? spec_arena_strdup(run->arena, master->name) : "";
         p->doomed = l->group == REC_GROUP_GONE;
         p->up = l->flags & IFF_UP;

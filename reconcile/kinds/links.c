@@ -6,6 +6,7 @@
  * differs two things are not seen: a group that somebody changed, and an addrgen mode that has made no address yet. */
 #include "reconcile/kinds/links.h"
 #include "reconcile/again.h"
+#include "reconcile/kinds.h"
 #include "reconcile/kinds/insides.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -197,7 +198,8 @@ static bool take_for_ours(const struct rec_run *run, struct rec_links *s, struct
             continue;
         }
         struct net_link *l = &s->link[found - s->link];
-        if (!l->port || !l->has_mac || memcmp(l->mac, w->port.host_mac, 6) || !rec_insides_has(run, w->container))
+        bool earlier;
+        if (!l->port || !l->has_mac || !rec_port_mac_is(l->mac, w->port.host_mac, &earlier) || !rec_insides_has(run, w->container))
             return false;
         l->group = REC_GROUP;
         strcpy(l->kind, "veth");
@@ -296,6 +298,7 @@ void rec_links_free(struct rec_links *l)
     free(l->by_name);
     free(l->by_index);
     free(l->paired);
+    free(l->shared);
     free(l->alt);
     free(l->address);
     free(l);
@@ -338,6 +341,22 @@ const struct net_link *rec_link_altnamed(const struct rec_links *l, const char *
         if (!strcmp(l->alt[i].name, name))
             return rec_link_indexed(l, l->alt[i].index);
     return NULL;
+}
+
+int rec_link_share(struct rec_links *l, int bridge)
+{
+    if (room((void **)&l->shared, l->n_shared, &l->room_shared, sizeof *l->shared))
+        return -ENOMEM;
+    l->shared[l->n_shared++] = bridge;
+    return 0;
+}
+
+bool rec_link_is_shared(const struct rec_links *l, int bridge)
+{
+    for (size_t i = 0; i < l->n_shared; i++)
+        if (l->shared[i] == bridge)
+            return true;
+    return false;
 }
 
 int rec_link_index(struct rec_run *run, const char *name, int *index, struct rec_error *err)

@@ -15,6 +15,8 @@ struct rec_links {
     size_t              n_alt, room_alt;
     struct net_address *address;
     size_t              n_address, room_address;
+    int                *shared;                 /* indexes of bridges that are not berth's, or that others have ports on */
+    size_t              n_shared, room_shared;
     bool                brief;                  /* of ports, only what a bridge tells; slaves of what is no bridge are missing */
 };
 /* Brief where many ports are wanted, and all that is there are these and look as they should; else, and with `wanted` NULL, whole. One
@@ -30,6 +32,9 @@ const struct net_link *rec_link_named(const struct rec_links *l, const char *nam
 const struct net_link *rec_link_indexed(const struct rec_links *l, int index);
 /* The link that bears `name` as an alternative name, or NULL: such a name is taken too (facts K7). */
 const struct net_link *rec_link_altnamed(const struct rec_links *l, const char *name);
+/* Set by the reading of bridges: such a bridge, that is wanted or ours. -ENOMEM. */
+int  rec_link_share(struct rec_links *l, int bridge);
+bool rec_link_is_shared(const struct rec_links *l, int bridge);
 /* The index of link `name` as it is now: from the dump, else asked for (it was made since). */
 int rec_link_index(struct rec_run *run, const char *name, int *index, struct rec_error *err);
 #endif

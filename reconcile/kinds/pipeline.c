@@ -207,6 +207,8 @@ static void queue_host(struct group *g, struct job *j)
         net_batch_link_group(g->host, l, REC_GROUP, REC_TAG(j->port_i, REC_PART_LINK));
     if (changed & 1u << REC_PORT_BRIDGE)
         net_batch_link_master(g->host, l, master, REC_TAG(j->port_i, REC_PART_LINK));
+    if (changed & 1u << REC_PORT_HOST_MAC)
+        net_batch_link_mac(g->host, l, w->host_mac, REC_TAG(j->port_i, REC_PART_LINK));
     if (changed & 1u << REC_PORT_MTU)
         net_batch_link_mtu(g->host, l, mtu, REC_TAG(j->port_i, REC_PART_MTU));
     /* A port that comes to another bridge begins anew with the kernel's defaults. */

@@ -19,6 +19,7 @@ static const struct rec_field fields[] = {
     [REC_PORT_UP] = {"up", REC_T_BOOL, AT(up), REC_LIVE},
     [REC_PORT_INSIDE_UP] = {"eth0 up", REC_T_BOOL, AT(inside_up), REC_LIVE},
     [REC_PORT_DOOMED] = {"marked for deletion", REC_T_BOOL, AT(doomed), REC_LIVE},
+    [REC_PORT_HOST_MAC] = {"mac of the host's end", REC_T_CUSTOM, 0, REC_LIVE},
     [REC_PORT_ADDRESS] = {"address", REC_T_CUSTOM, 0, REC_LIVE},
     [REC_PORT_GATEWAY] = {"default route", REC_T_CUSTOM, 0, REC_LIVE},
 };
@@ -58,7 +59,7 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
             memcpy(p->mac, c->mac, 6);
         else
             rec_derive_mac(h->name, "container", c->name, p->mac);
-        rec_derive_mac(h->name, "port", c->name, p->host_mac);
+        rec_derive_port_mac(h->name, c->name, p->host_mac);
         p->address = spec_arena_alloc(out->arena, 2 * sizeof *p->address);
         if (!p->address)
             return rec_fail(err, ENOMEM, "out of memory");
@@ -129,6 +130,16 @@ static void compare_gateway(struct spec_arena *a, const struct rec_port *w, cons
     differs(arg, REC_PORT_GATEWAY, have_it ? route_text(a, &s, from) : NULL, want_it ? route_text(a, &t, to) : NULL);
 }
 
+/* Only where it matters: on a bridge that others have ports on, and whose MAC may follow the lowest of them. */
+static void compare_host_mac(struct spec_arena *a, const struct rec_port *w, const struct rec_port *h, rec_differs_fn differs, void *arg)
+{
+    bool earlier;
+    char from[18], to[18];
+    if (h->shared && rec_port_mac_is(h->host_mac, w->host_mac, &earlier) && earlier)
+        differs(arg, REC_PORT_HOST_MAC, spec_arena_strdup(a, spec_mac_format(h->host_mac, from)),
+                spec_arena_strdup(a, spec_mac_format(w->host_mac, to)));
+}
+
 static void compare(struct spec_arena *a, const struct rec_item *want_item, const struct rec_item *have_item,
                     rec_differs_fn differs, void *arg)
 {
@@ -144,6 +155,7 @@ static void compare(struct spec_arena *a, const struct rec_item *want_item, cons
     for (size_t i = 0; i < w->n_address; i++)
         if (!rec_port_has(h, &w->address[i], false))
             differs(arg, REC_PORT_ADDRESS, NULL, text(a, &w->address[i]));
+    compare_host_mac(a, w, h, differs, arg);
     compare_gateway(a, w, h, 4, differs, arg);
     compare_gateway(a, w, h, 6, differs, arg);
 }

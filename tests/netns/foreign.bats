@@ -92,7 +92,9 @@ zoo() {
     exits 0 berth apply --adopt "$SPEC"
     exits 0 berth plan -e "$SPEC"
     exits 0 berth destroy --yes "$SPEC"
-    exits 1 host ip link show br-containers
+    # Adopted, and given back.
+    assert_eq "$(host ip -j addr show br-containers | jq -r '.[0] | "\(.group // "default") \(.addr_info[] | select(.family == "inet") | "\(.local) \(.protocol)")"')" \
+        "default 10.100.0.1 null"
 }
 
 @test "a foreign link, an alternative name, a foreign namespace under our names: named, exit 4, nothing changed" {

@@ -1,0 +1,106 @@
+#!/usr/bin/env bats
+# A bridge of the host's own, with a NIC in it: berth puts containers on it, and leaves it as its owner wants it.
+load ../lab/lib
+
+# br-lan takes its MAC from eth0, its only port: 02:1a:…. The host has its addresses there.
+setup() {
+    need_berth
+    lab_up --inet
+    host_sh 'ip addr flush dev eth0; ip -6 route flush default; ip link set eth0 address 02:1a:00:00:00:01
+        ip link add br-lan type bridge; echo 1 >/proc/sys/net/ipv6/conf/br-lan/accept_ra; ip link set eth0 master br-lan
+        ip link set br-lan up; ip addr add 203.0.113.2/24 dev br-lan; ip route add default via 203.0.113.1'
+    wait_for pings host 203.0.113.1
+    wait_for settled
+    spec <<'END'
+version: 1
+hosts:
+  localhost:
+    bridge: {name: br-lan, address: 203.0.113.2/24}
+    containers:
+      web: {address: 203.0.113.10, gateway: 203.0.113.1, runtime: netns}
+      db: {address: 203.0.113.11, gateway: 203.0.113.1, runtime: netns}
+END
+}
+teardown() { lab_down; }
+settled() { [[ -z $(host ip -6 -o addr show tentative) && $(host ip -6 -o addr show dev br-lan scope link) ]]; }
+mac() { host ip -j link show "$1" | jq -r '.[0].address'; }
+ra() { host cat /proc/sys/net/ipv6/conf/br-lan/accept_ra; }
+group() { host ip -j link show br-lan | jq -r '.[0].group // "default"'; }
+# What is new on a bridge that had ports stays: the kernel counts features and remembers peers.
+facts() { fingerprint | sed 's/"tso_max_size":[0-9]*,//g'; }
+
+@test "a port's host end has a MAC that no bridge chooses: br-lan keeps its own" {
+    facts >"$BATS_TEST_TMPDIR/before"
+    exits 0 berth apply "$SPEC"
+    assert_match "$(mac vb-web)" '^fe:'
+    assert_match "$(mac vb-db)" '^fe:'
+    assert_eq "$(mac br-lan)" 02:1a:00:00:00:01
+    assert_eq "$(ra)" 1
+    pings "inside web" 203.0.113.1
+    pings inet 203.0.113.10
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    facts | diff "$BATS_TEST_TMPDIR/before" - >&2 || fail "the host is not what it was"
+}
+
+@test "--adopt changes neither MAC nor router advertisements, and destroy gives the bridge back" {
+    facts >"$BATS_TEST_TMPDIR/before"
+    exits 0 berth apply --adopt "$SPEC"
+    assert_eq "$(mac br-lan) $(ra)" "02:1a:00:00:00:01 1"
+    assert_eq "$(group)" $((0x62657274))
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth status -e "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    facts | diff "$BATS_TEST_TMPDIR/before" - >&2 || fail "the host is not what it was"
+    pings host 203.0.113.1
+    exits 0 berth destroy --yes "$SPEC"
+}
+
+@test "an adopted bridge without other ports gets berth's settings, and destroy gives its own back" {
+    host_sh 'ip link add br7 type bridge; ip link set br7 address 02:77:00:00:00:07 mtu 1400 group 9 addrgenmode none; ip link set br7 up
+        echo 1 >/proc/sys/net/ipv6/conf/br7/accept_ra
+        ip addr add 10.7.0.1/24 dev br7; ip addr add fd07::1/48 dev br7 nodad'
+    wait_for settled
+    spec <<'END'
+version: 1
+hosts:
+  localhost:
+    bridge: {name: br7, address: [10.7.0.1/24, "fd07::1/64"], mtu: 1300}
+    containers:
+      web: {address: [10.7.0.10, "fd07::10"], ports: [8080:80], runtime: netns}
+END
+    facts >"$BATS_TEST_TMPDIR/before"
+    exits 0 berth apply --adopt "$SPEC"
+    assert_eq "$(host ip -j link show br7 | jq -r '.[0] | "\(.address != "02:77:00:00:00:07") \(.mtu)"')" "true 1300"
+    assert_eq "$(host cat /proc/sys/net/ipv6/conf/br7/accept_ra)" 0
+    exits 0 berth plan -e "$SPEC"
+    # A later change is given back, too.
+    sed -i 's/mtu: 1300/mtu: 1350/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    # Out of the spec is as good as destroyed.
+    spec other.yaml <<<'{version: 1, hosts: {localhost: {bridge: {name: br8, address: 10.8.0.1/24}, containers: {}}}}'
+    exits 0 berth apply --allow-deletes 9 "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    facts | diff "$BATS_TEST_TMPDIR/before" - >&2 || fail "the host is not what it was"
+}
+
+@test "ports of an earlier version keep their MAC, but on a bridge that chooses the lowest one" {
+    exits 0 berth apply "$SPEC"
+    local old
+    old=$(mac vb-web)
+    host ip link set vb-web address "02${old:2}"
+    assert_eq "$(mac br-lan)" 02:1a:00:00:00:01        # lower than a MAC that is derived, or there is nothing to see
+    exits 2 berth plan -e --json "$SPEC"
+    assert_eq "$(json '[.steps[] | "\(.object) \(.effect) \(.blinks | length)"] | join(",")')" "port web (vb-web) live 0"
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(mac vb-web)" "$old"
+    exits 0 berth destroy --yes "$SPEC"
+    spec <<<'{version: 1, hosts: {localhost: {bridge: {name: b0, address: 10.9.0.1/24}, containers: {web: {address: 10.9.0.10, runtime: netns}}}}}'
+    exits 0 berth apply "$SPEC"
+    old=$(mac vb-web)
+    host ip link set vb-web address "02${old:2}"
+    exits 0 berth plan -e "$SPEC"
+}

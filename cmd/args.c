@@ -59,7 +59,8 @@ const struct cmd_verb cmd_verbs[] = {
     {"login", cmd_login, CMD_TAKES_NAME, "NAME", "open a root shell inside a container", "Ends with the shell; no password is asked.",
      "berth login container1", CMD_ROOT},
     {"logs", cmd_logs, CMD_TAKES_NAME, "NAME", "show what a container's process printed",
-     "From the journal where systemd is PID 1, else from its log file. Of a container whose first start failed, what it said then.",
+     "From the journal where systemd is PID 1, else from its log file. Of a container whose first start failed, what it said then. "
+     "On a terminal, control sequences are left out.",
      "berth logs -f web", CMD_ROOT},
     {"top", cmd_top, CMD_TAKES_ANY_NAMES, "[NAME...]", "show what the containers use",
      "CPU and memory out of their cgroups, tasks, and the bytes that went over their links, as the container sees them: RX is what it "
@@ -190,6 +191,7 @@ const struct cmd_flag cmd_flags[] = {
     {'i', "interval", "TIME", CMD_TIME, AT(interval_ms), "top", NULL, false, "between two readings (1s)"},
     {'n', "count", "N", CMD_NUMBER, AT(count), "top", NULL, false, "so many times, then end"},
     {'f', "follow", NULL, CMD_SWITCH, AT(follow), "logs", NULL, false, "go on until interrupted"},
+    {0, "raw", NULL, CMD_SWITCH, AT(raw), "logs", NULL, false, "on a terminal too, print control sequences as they are"},
     {0, "adopt", NULL, CMD_SWITCH, AT(adopt), "plan apply", NULL, false, "take over what stands in the way and is not berth's"},
     {0, "allow-deletes", "N", CMD_NUMBER, AT(allow_deletes), "plan apply", NULL, false,
      "let a plan delete up to N containers and bridges"},

@@ -31,7 +31,7 @@ struct cmd_args {
     bool           json, quiet, huge, help;
     unsigned       verbose;
     bool           exit_code;       /* plan, status -e */
-    bool           dry, adopt, boot, yes, files, follow;
+    bool           dry, adopt, boot, yes, files, follow, raw;
     bool           man;             /* help --man: the tables as a manual's sections */
     long           allow_deletes;   /* -1: the default bound */
     long           lock_timeout_ms;

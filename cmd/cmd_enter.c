@@ -1,9 +1,11 @@
 /* run, login, logs: no spec is needed, the host knows its containers. If one is there all the same, it helps with a mistyped name. */
 #include "cmd/cmd.h"
+#include "cmd/plain.h"
 #include "reconcile/enter.h"
 #include "reconcile/logs.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef BERTH_LIBEXEC
@@ -79,6 +81,21 @@ int cmd_logs(struct cmd *c)
     enum cmd_exit code = cmd_open(c, &err);
     if (code != CMD_OK)
         return cmd_fail(c, NULL, code, &err);
-    int r = rec_logs(c->run, c->args.names[0], c->args.follow, c->args.lines, 1, &err);
+    int to = 1, status;
+    pid_t filter = 0;
+    if (c->out.terminal && !c->args.raw) {
+        cmd_out_flush(&c->out);
+        filter = cmd_plain_start(1, &to);
+    }
+    if (filter < 0) {
+        rec_fail(&err, -filter, "cannot start a process: %s", strerror(-filter));
+        return cmd_fail(c, NULL, CMD_FAILED, &err);
+    }
+    int r = rec_logs(c->run, c->args.names[0], c->args.follow, c->args.lines, to, &err);
+    if (filter) {
+        close(to);
+        while (waitpid(filter, &status, 0) < 0 && errno == EINTR)
+            ;
+    }
     return r && r != -EPIPE ? failed(c, r, &err) : CMD_OK;
 }

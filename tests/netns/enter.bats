@@ -174,3 +174,15 @@ field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
     exits 143 host_sh 'timeout -s KILL 20 "$1" run box -- true & p=$!; sleep 0.3; pkill -TERM -P $p -x berth; wait $p' "$BERTH"
     host_sh 'echo 0 >"$1"' "$cgroup"
 }
+
+@test "logs on a terminal leave control sequences out; --raw and a pipe do not" {
+    helper terminal
+    host_sh 'printf "\033]0;title\007\033[31mred\033[0m\ttab é\rX\n" >>/run/berth/c/box/log'
+    exits 0 host /srv/terminal -- "$BERTH" logs box
+    assert_eq "$output" $'red\ttab éX\r'
+    exits 0 host /srv/terminal -- "$BERTH" logs --raw box
+    assert_eq "$output" $'\033]0;title\a\033[31mred\033[0m\ttab é\rX\r'
+    exits 0 berth logs box
+    assert_eq "$output" $'\033]0;title\a\033[31mred\033[0m\ttab é\rX'
+    exits 0 host /srv/terminal -w red -s $'\003' -- bash -c "'$BERTH' logs -f box; true"
+}

@@ -37,6 +37,7 @@ struct cmd {
     struct cmd_spec_file    file;       /* text NULL: there is none */
     struct cmd_git         *git;        /* the commit that the spec was read at; NULL: it is no REV:path, or staged */
     struct rec_source       source;     /* the same, for the run */
+    bool                    named;      /* the spec has been named on stderr */
     struct spec_arena      *arena;      /* of the document */
     struct spec_doc        *doc;        /* NULL: no spec, or a bad one */
     struct spec_diags       diags;
@@ -65,6 +66,8 @@ void cmd_tell(struct cmd *c, const struct rec_error *e);
 /* The same, with --github an annotation, and with --json an envelope that holds nothing else. `format` NULL: "berth.VERB". Gives back
  * `code`. */
 enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, const struct rec_error *e);
+/* Which spec this is, and which one was applied last if that is another one: a line each on stderr, once. c->run is open. */
+void cmd_name_spec(struct cmd *c);
 /* Does the caller lack the rights of this verb? Then it is told, with the command line for sudo. */
 bool cmd_lacks_root(struct cmd *c);
 /* "there is no container …", with the nearest name there is. */

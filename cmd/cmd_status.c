@@ -134,6 +134,8 @@ int cmd_status(struct cmd *c)
                               .plan = v.plan, .quiet = c->args.quiet, .git = c->git, .now = time(NULL)};
     struct rec_applied applied;
     struct rec_error err;
+    s.path = c->file.path;
+    cmd_name_spec(c);
     if (!rec_applied_read(c->run, &applied, &err))      /* without root it is not known, and not said */
         s.applied = &applied;
     if (c->args.json)
@@ -284,7 +286,7 @@ int cmd_list(struct cmd *c)
         if (!found)
             return cmd_no_container(c, "berth.list", c->args.names[i]);
     }
-    struct cmd_render_list l = {.host = c->host ? c->host->name : NULL, .file = c->file.name, .list = list, .n = n,
+    struct cmd_render_list l = {.host = c->host ? c->host->name : NULL, .file = c->file.name, .path = c->file.path, .git = c->git, .list = list, .n = n,
                             .now_ms = (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u};
     if (c->args.json)
         cmd_render_list_json(&c->out, &l);

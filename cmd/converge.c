@@ -78,7 +78,7 @@ static void timings(struct cmd *c, const struct rec_result *r)
 static void report(struct cmd *c, const struct cmd_converge *v, const struct rec_result *r, size_t resources)
 {
     bool good = r->outcome == REC_IN_SYNC || r->outcome == REC_APPLIED;
-    struct cmd_render_plan p = {.format = v->format, .host = c->host ? c->host->name : NULL, .file = c->file.name, .git = c->git, .plan = r->plan,
+    struct cmd_render_plan p = {.format = v->format, .host = c->host ? c->host->name : NULL, .file = c->file.name, .path = c->file.path, .git = c->git, .plan = r->plan,
                             .result = r, .resources = resources, .quiet = c->args.quiet, .verbose = c->args.verbose > 0,
                             .applied = !v->dry && r->outcome != REC_REFUSED};
     if (v->silent && good)
@@ -110,6 +110,8 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     struct rec_error err;
     enum cmd_exit code = c->run ? CMD_OK : cmd_open(c, &err);
     v->cmd = c;
+    if (code == CMD_OK)
+        cmd_name_spec(c);
     if (code == CMD_OK && v->nothing)
         c->run->opt.source = NULL;      /* what is destroyed is no commit */
     if (code == CMD_OK && !v->nothing) {

@@ -1,7 +1,9 @@
 /* What most verbs begin with: find the spec, read it, tell what is wrong with it, choose the host, open the run. */
 #include "cmd/cmd.h"
+#include "cmd/git.h"
 #include "cmd/range.h"
 #include "cmd/render/render.h"
+#include "reconcile/record.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +80,57 @@ const char *cmd_outcome_name(enum rec_outcome o, bool pending)
 void cmd_tell(struct cmd *c, const struct rec_error *e)
 {
     cmd_render_error(&c->err, c->file.name, e);
+}
+
+static void put_place(struct cmd_out *o, const char *file, const char *repo, const char *path, const char *commit, const char *ref)
+{
+    if (file) {
+        cmd_safe(o, file);
+        return;
+    }
+    cmd_safe(o, path ? path : "");
+    cmd_put(o, " in ");
+    cmd_safe(o, repo ? repo : "");
+    cmd_printf(o, ", commit %.12s", commit);
+    if (ref && *ref) {
+        const char *slash = !strncmp(ref, "refs/heads/", 11) ? ref + 11 : ref;
+        cmd_put(o, " (");
+        cmd_safe(o, slash);
+        cmd_put(o, ")");
+    }
+}
+
+static bool same_spec(const struct cmd *c, const struct rec_applied *last)
+{
+    const struct cmd_git *g = c->git;
+    if (!g)
+        return last->file && c->file.path && !strcmp(last->file, c->file.path);
+    bool repo = last->repo && !strcmp(last->repo, *g->work ? g->work : g->repo);
+    return last->commit && repo && last->path && !strcmp(last->path, g->path);
+}
+
+void cmd_name_spec(struct cmd *c)
+{
+    struct rec_applied last;
+    struct rec_error ignored;
+    const struct cmd_git *g = c->git;
+    /* A hook has told the commit already. */
+    if (c->named || c->args.quiet || c->args.json || c->args.at || !c->file.name)
+        return;
+    c->named = true;
+    cmd_put(&c->err, "spec: ");
+    if (g)
+        put_place(&c->err, NULL, *g->work ? g->work : g->repo, g->path, g->commit, g->ref);
+    else
+        cmd_safe(&c->err, c->file.path ? c->file.path : c->file.name);
+    cmd_put(&c->err, "\n");
+    bool known = !rec_applied_read(c->run, &last, &ignored) && (last.file || last.commit);
+    if (known && !same_spec(c, &last)) {
+        cmd_put(&c->err, "applied last: ");
+        put_place(&c->err, last.file, last.repo, last.path, last.commit ? last.commit : "", last.ref);
+        cmd_put(&c->err, "\n");
+    }
+    cmd_out_flush(&c->err);
 }
 
 /* The spec's path in the repository, for who looks at it there. */

@@ -117,6 +117,15 @@ static char *dir_of(const char *name)
     return real;
 }
 
+static char *path_of(const char *dir, const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    char *path = NULL;
+    if (!dir || asprintf(&path, "%s/%s", strcmp(dir, "/") ? dir : "", slash ? slash + 1 : name) < 0)
+        return NULL;
+    return path;
+}
+
 int cmd_spec_read(const char *name, size_t limit, struct cmd_spec_file *out, struct rec_error *err)
 {
     struct cmd_spec_file f = {.name = name};
@@ -139,6 +148,7 @@ int cmd_spec_read(const char *name, size_t limit, struct cmd_spec_file *out, str
     if (r)
         return r;
     f.dir = dir_of(name);
+    f.path = path_of(f.dir, name);
     *out = f;
     return 0;
 }
@@ -220,6 +230,7 @@ int cmd_spec_read_here(size_t limit, struct cmd_spec_file *out, struct rec_error
     if (r)
         return r;
     f.dir = dir_of(f.name);
+    f.path = path_of(f.dir, f.name);
     *out = f;
     return 0;
 }
@@ -228,5 +239,6 @@ void cmd_spec_file_done(struct cmd_spec_file *f)
 {
     free(f->text);
     free(f->dir);
-    f->text = f->dir = NULL;
+    free(f->path);
+    f->text = f->dir = f->path = NULL;
 }

@@ -11,6 +11,7 @@ struct cmd_spec_file {
     char       *text;
     size_t      len;
     char       *dir;            /* absolute; NULL: standard input */
+    char       *path;           /* absolute; NULL: standard input, or no file */
 };
 /* Which file: `given`, else $BERTH_SPEC, else ./berth.yaml, else /etc/berth/berth.yaml. NULL: none of them is there. */
 const char *cmd_spec_find(const char *given, const char *env);

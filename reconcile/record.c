@@ -251,7 +251,11 @@ int rec_applied_read(struct rec_run *run, struct rec_applied *out, struct rec_er
         if (!blank)
             continue;
         *blank++ = 0;
-        if (!strcmp(list[i], "commit"))
+        if (!strcmp(list[i], "file"))
+            out->file = blank;
+        else if (!strcmp(list[i], "repo"))
+            out->repo = blank;
+        else if (!strcmp(list[i], "commit"))
             out->commit = blank;
         else if (!strcmp(list[i], "ref"))
             out->ref = blank;
@@ -262,7 +266,33 @@ int rec_applied_read(struct rec_run *run, struct rec_applied *out, struct rec_er
         else if (!strcmp(list[i], "when"))
             out->when = strtoll(blank, NULL, 10);
     }
+    if (!out->when)             /* the last line is missing: the rest may be cut off, too */
+        *out = (struct rec_applied){0};
     return r;
+}
+
+/* The absolute path of this run's spec, if it is a file, and has no line end in it. NULL also where nothing of a spec is wanted. */
+static const char *spec_file(const struct rec_run *run)
+{
+    const char *slash = strrchr(run->opt.spec_name ? run->opt.spec_name : "", '/');
+    const char *name = slash ? slash + 1 : run->opt.spec_name, *dir = run->opt.spec_dir;
+    if (!run->host || !dir || !name || !*name)
+        return NULL;
+    const char *path = spec_arena_printf(run->arena, "%s/%s", strcmp(dir, "/") ? dir : "", name);
+    return path && !strchr(path, '\n') ? path : NULL;
+}
+
+/* Nothing depends on this record: that it cannot be written is no failure, as long as it does not name another spec. */
+static int write_file_record(struct rec_run *run, const struct rec_applied *before, const char *file, struct rec_error *err)
+{
+    struct rec_error ignored;
+    bool same = !before->commit && before->file && !strcmp(before->file, file);
+    char *text = same ? NULL : spec_arena_printf(run->arena, "file %s\nwhen %lld\n", file, (long long)time(NULL));
+    if (same)
+        return 0;
+    if (text && !rec_dir_make(REC_STATE_DIR, 0700, &ignored) && !rec_file_write(APPLIED_FILE, text, strlen(text), 0600, &ignored))
+        return 0;
+    return before->commit || before->file ? rec_file_remove(APPLIED_FILE, err) : 0;
 }
 
 int rec_applied_write(struct rec_run *run, bool steps, struct rec_error *err)
@@ -277,9 +307,14 @@ int rec_applied_write(struct rec_run *run, bool steps, struct rec_error *err)
     run->memory = NULL;
     if (r)
         return r;
+    const char *file = s ? NULL : spec_file(run);
+    if (file)
+        return write_file_record(run, &before, file, err);
     if (!s)
-        return before.commit ? rec_file_remove(APPLIED_FILE, err) : 0;
-    if (!steps && before.commit && before.ref && !strcmp(before.commit, s->commit) && !strcmp(before.ref, s->ref))
+        return before.commit || before.file ? rec_file_remove(APPLIED_FILE, err) : 0;
+    bool recorded = before.commit && before.ref && before.path && !strcmp(before.commit, s->commit) && !strcmp(before.ref, s->ref) &&
+                    !strcmp(before.path, s->path);
+    if (!steps && recorded)
         return 0;
     char *text = spec_arena_printf(run->arena, "commit %s\nref %s\npath %s\nsubject %s\nrepo %s\nwhen %lld\n", s->commit, s->ref, s->path,
                                    s->subject, s->repo, (long long)time(NULL));

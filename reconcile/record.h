@@ -3,7 +3,7 @@
  *          /run/berth/adopted: what a bridge was before --adopt, so that it can be given back: "bridge/LINK/FIELD VALUE" and
  *          "address/LINK/ADDRESS/PREFIX PROTOCOL" a line. If the file is lost, `destroy` removes the bridge.
  *          /var/lib/berth/protected: a container's name a line: it had `protect: true` when it was last applied.
- *          /var/lib/berth/applied: "FIELD VALUE" a line: the commit that was last applied, and when. */
+ *          /var/lib/berth/applied: "FIELD VALUE" a line: the spec that was last applied: its file, or its commit and when that was. */
 #ifndef RECONCILE_RECORD_H
 #define RECONCILE_RECORD_H
 #include "reconcile/run.h"
@@ -28,9 +28,10 @@ const char *rec_record_find(const struct rec_records *r, const char *name);
 /* Reads the next two files, for what follows in this run: an error in them is told before anything is changed. */
 int rec_memory_read(struct rec_run *run, struct rec_error *err);
 
-/* What was applied last, if it came out of git. */
+/* Where the spec came from that was applied last. */
 struct rec_applied {
-    const char *commit, *ref, *path, *subject;
+    const char *file;           /* absolute; NULL: out of git, or not known */
+    const char *commit, *ref, *path, *subject, *repo;
     long long   when;           /* seconds since 1970 */
 };
 /* NULL in out->commit: not out of git, or nothing is applied. */

@@ -42,11 +42,15 @@ json_t *cmd_json_envelope(const char *format, const char *host, const char *file
     return j;
 }
 
-void cmd_json_commit(json_t *envelope, const struct cmd_git *g)
+void cmd_json_origin(json_t *envelope, const char *path, const struct cmd_git *g)
 {
     json_t *spec = json_object_get(envelope, "spec"), *c;
-    if (!g || !json_is_object(spec))
+    if (!json_is_object(spec))
         return;
+    json_object_set_new(spec, "path", cmd_json_text(path));
+    if (!g)
+        return;
+    json_object_set_new(spec, "repository", cmd_json_text(*g->work ? g->work : g->repo));
     c = json_object();
     json_object_set_new(c, "id", cmd_json_text(g->commit));
     json_object_set_new(c, "ref", *g->ref ? cmd_json_text(g->ref) : json_null());

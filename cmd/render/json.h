@@ -8,8 +8,8 @@
 /* A string of anybody's bytes; what is not UTF-8 comes out as \xNN text. NULL: null. */
 json_t *cmd_json_text(const char *s);
 json_t *cmd_json_place(const char *file, const struct spec_loc *at);        /* {file,line,column}; null where there is no line */
-/* Puts `commit` into the envelope's `spec`; NULL is fine. */
-void    cmd_json_commit(json_t *envelope, const struct cmd_git *g);
+/* Puts `path` (of a file; null: it is none), `commit` and `repository` into the envelope's `spec`; NULL is fine. */
+void    cmd_json_origin(json_t *envelope, const char *path, const struct cmd_git *g);
 json_t *cmd_json_envelope(const char *format, const char *host, const char *file, const char *outcome);
 /* {severity, code, summary, hint, file, start, …} of a failure. */
 json_t *cmd_json_error(const char *file, const struct rec_error *e);

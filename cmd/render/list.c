@@ -102,6 +102,7 @@ void cmd_render_list_json(struct cmd_out *o, const struct cmd_render_list *l)
         json_object_set_new(one, "started_boottime_ms", c->started_ms ? json_integer((json_int_t)c->started_ms) : json_null());
         json_array_append_new(list, one);
     }
+    cmd_json_origin(j, l->path, l->git);
     json_object_set_new(j, "containers", list);
     cmd_json_emit(o, j);
 }

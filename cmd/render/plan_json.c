@@ -49,7 +49,7 @@ void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p)
     const struct rec_result *r = p->result;
     bool pending = p->plan && (p->plan->n || p->plan->n_not_known);
     json_t *j = cmd_json_envelope(p->format, p->host, p->file, cmd_outcome_name(r ? r->outcome : REC_IN_SYNC, pending));
-    cmd_json_commit(j, p->git);
+    cmd_json_origin(j, p->path, p->git);
     json_object_set_new(j, "steps", steps(p->file, p->plan));
     json_object_set_new(j, "summary", cmd_json_summary(p->plan));
     json_object_set_new(j, "unknown", cmd_json_unknown(p->plan ? p->plan->unknown : 0));

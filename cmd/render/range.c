@@ -59,7 +59,7 @@ static json_t *side(const struct cmd_git *g, const char *file)
     json_object_set_new(spec, "file", cmd_json_text(file));
     json_object_set_new(j, "spec", spec);
     if (*g->commit)
-        cmd_json_commit(j, g);
+        cmd_json_origin(j, NULL, g);
     json_incref(spec);
     json_decref(j);
     return spec;
@@ -68,7 +68,7 @@ static json_t *side(const struct cmd_git *g, const char *file)
 void cmd_render_range_json(struct cmd_out *o, const struct cmd *c, const struct cmd_range *r, enum cmd_exit code)
 {
     json_t *j = cmd_json_envelope("berth.range", c->args.host, r->to.path, outcome(code)), *hosts = json_array();
-    cmd_json_commit(j, *r->to.commit ? &r->to : NULL);
+    cmd_json_origin(j, NULL, *r->to.commit ? &r->to : NULL);
     json_object_set_new(j, "range", cmd_json_text(r->title));
     json_object_set_new(j, "from", r->from_nothing ? json_null() : side(&r->from, r->from.path));
     json_object_set_new(j, "note", *r->note ? cmd_json_text(r->note) : json_null());

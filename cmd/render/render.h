@@ -14,6 +14,7 @@ struct cmd_render_plan {
     const char             *format;     /* "berth.plan", "berth.apply", … */
     const char             *host;       /* NULL: not known */
     const char             *file;       /* the spec as the user wrote it; NULL: none */
+    const char             *path;       /* absolute; NULL: no file */
     const struct cmd_git   *git;        /* the commit that the spec was read at, or NULL */
     const struct rec_plan  *plan;       /* NULL: not that far */
     const struct rec_result *result;    /* NULL: a plan alone */
@@ -41,11 +42,11 @@ struct cmd_render_resource {
     enum cmd_render_sync           sync;
 };
 struct cmd_render_status {
-    const char             *host, *file;
+    const char             *host, *file, *path;
     struct cmd_render_resource *list;
     size_t                  n;
     const struct cmd_git   *git;            /* the commit of the spec, or NULL */
-    const struct rec_applied *applied;      /* the last apply, if it came out of git; NULL: not known */
+    const struct rec_applied *applied;      /* the last apply; NULL: not known */
     long long               now;            /* seconds since 1970 */
     const struct rec_plan  *plan;           /* notes; NULL: no spec */
     bool                    quiet;
@@ -59,7 +60,8 @@ struct cmd_render_container {
     pid_t       leader;
 };
 struct cmd_render_list {
-    const char                    *host, *file;
+    const char                    *host, *file, *path;
+    const struct cmd_git          *git;
     const struct cmd_render_container *list;
     size_t                         n;
     uint64_t                       now_ms;      /* CLOCK_BOOTTIME */

@@ -181,12 +181,18 @@ void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s
     }
     for (int i = 0; i < CMD_SYNCS; i++)
         json_object_set_new(sum, rows[i].name, json_integer((json_int_t)n[i]));
-    cmd_json_commit(j, s->git);
+    cmd_json_origin(j, s->path, s->git);
     if (s->applied && s->applied->commit) {
         json_t *a = json_object();
         json_object_set_new(a, "commit", cmd_json_text(s->applied->commit));
         json_object_set_new(a, "ref", s->applied->ref && *s->applied->ref ? cmd_json_text(s->applied->ref) : json_null());
         json_object_set_new(a, "subject", cmd_json_text(s->applied->subject));
+        json_object_set_new(a, "time", json_integer(s->applied->when));
+        json_object_set_new(j, "applied", a);
+    }
+    if (s->applied && s->applied->file) {
+        json_t *a = json_object();
+        json_object_set_new(a, "file", cmd_json_text(s->applied->file));
         json_object_set_new(a, "time", json_integer(s->applied->when));
         json_object_set_new(j, "applied", a);
     }

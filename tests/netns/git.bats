@@ -50,7 +50,8 @@ nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
     # What is applied from a file is no commit.
     two | host sh -c 'cat >/root/plain.yaml'
     exits 0 berth apply /root/plain.yaml
-    exits 1 host test -e /var/lib/berth/applied
+    exits 0 berth status --json /root/plain.yaml
+    assert_eq "$(json '.applied | "\(.file) \(.commit)"')" '/root/plain.yaml null'
 }
 
 @test "each way to fail has its sentence" {

@@ -181,7 +181,7 @@ const struct cmd_flag cmd_flags[] = {
      "what the change of SPEC from revision A to B would do; offline, A taken as applied"},
     {0, "markdown", NULL, CMD_SWITCH, AT(markdown), "plan", NULL, false, "with --range: as a comment for a pull request"},
     {0, "github", NULL, CMD_SWITCH, AT(github), "plan validate", NULL, false, "print faults as annotations of a workflow"},
-    {0, "deny", "LIST", CMD_TEXT, AT(deny), "plan apply hook", NULL, false,
+    {0, "deny", "LIST", CMD_TEXT, AT(deny), "plan apply hook", "BERTH_DENY", false,
      "refuse plans that do any of these: reload, restart, recreate, delete"},
     {'H', "host", "NAME", CMD_TEXT, AT(host), WITH_SPEC " logs hook", "BERTH_HOST", false, "which host of the spec this machine is"},
     {'e', "exit-code", NULL, CMD_SWITCH, AT(exit_code), "plan status", NULL, false, "exit 2 when something differs"},

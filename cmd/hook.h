@@ -41,6 +41,8 @@ enum { CMD_HOOK_SCREEN = 24 /* lines to whoever pushes */, CMD_HOOK_BYTES = 3276
 bool        cmd_hook_zero(const char *id);                              /* git's name of no commit */
 const char *cmd_hook_path(const struct cmd *c);
 const char *cmd_hook_branch(const struct cmd *c);
+/* What the hook's --deny and, if the host follows the branch, root's environment file deny. false: a word of --deny is unknown, in `bad`. */
+bool        cmd_hook_denies(const struct cmd *c, uint32_t *bits, char bad[32]);
 struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev);  /* NULL: what is staged */
 bool        cmd_hook_line(char **input, char *word[4], size_t n);       /* the next line, of n words. false: none */
 
@@ -64,6 +66,7 @@ int  cmd_hook_pre_push(struct cmd *c, char *input);
 struct cmd_hook_target {
     const char *git, *owner, *spec, *host;      /* spec: REV:path */
     const char *metrics;                        /* NULL: none */
+    uint32_t    deny;                           /* what such a plan may not do, unless commits since the last apply allow it */
 };
 long long cmd_hook_now(void);                   /* seconds, monotonic */
 /* The commit that somebody asked for, as they wrote it into the repository: only a name for the answer, never what is applied. */

@@ -28,6 +28,14 @@ const char *cmd_hook_branch(const struct cmd *c)
     return c->args.branch ? c->args.branch : "main";
 }
 
+bool cmd_hook_denies(const struct cmd *c, uint32_t *bits, char bad[32])
+{
+    char list[100], ignored[32];
+    if (c->args.apply && cmd_hook_env("BERTH_DENY", list, sizeof list))
+        cmd_deny_parse(list, bits, ignored);
+    return !c->args.deny || cmd_deny_parse(c->args.deny, bits, bad);
+}
+
 struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev)
 {
     const char *git = c->args.git ? c->args.git : getenv("GIT_DIR");
@@ -75,7 +83,7 @@ static struct timespec began;
 
 static int post_receive(struct cmd *c, char *input)
 {
-    char *w[4], mine[300], spec[1400], git[PATH_MAX];
+    char *w[4], mine[300], spec[1400], git[PATH_MAX], bad[32];
     snprintf(mine, sizeof mine, "refs/heads/%.250s", cmd_hook_branch(c));
     while (cmd_hook_line(&input, w, 3)) {
         if (strcmp(w[2], mine) || cmd_hook_zero(w[1]) || !c->args.apply)
@@ -87,6 +95,7 @@ static int post_receive(struct cmd *c, char *input)
         struct cmd_hook_taken taken;
         struct cmd_hook_target t = {.git = realpath(dir && *dir ? dir : ".", git), .owner = c->args.git_owner, .spec = spec, .host = c->args.host,
                                     .metrics = metrics()};
+        cmd_hook_denies(c, &t.deny, bad);
         return cmd_hook_turn(c, &t, CMD_HOOK_SECONDS, &taken);
     }
     return CMD_OK;
@@ -98,7 +107,7 @@ static int moved(struct cmd *c, const char *old)
     struct cmd_git_ask before = cmd_hook_ask(c, old), head = cmd_hook_ask(c, "HEAD");
     struct cmd_git_about a;
     struct rec_error err;
-    char spec[1400];
+    char spec[1400], bad[32];
     if (!c->args.apply || cmd_git_about(head.git, head.owner, &a, &err) != CMD_OK || strncmp(a.ref, "refs/heads/", 11) ||
         strcmp(a.ref + 11, cmd_hook_branch(c)) || cmd_range_same(&before, &head))
         return CMD_OK;
@@ -114,6 +123,7 @@ static int moved(struct cmd *c, const char *old)
     struct cmd_hook_taken taken;
     struct cmd_hook_target t = {.git = a.repo, .owner = c->args.git_owner, .spec = spec, .host = c->args.host,
                                     .metrics = metrics()};
+    cmd_hook_denies(c, &t.deny, bad);
     return cmd_hook_turn(c, &t, CMD_HOOK_SECONDS, &taken);
 }
 

@@ -160,6 +160,37 @@ enum cmd_exit cmd_hook_may_listen(struct cmd *c, const struct cmd_git_about *a)
     return CMD_OK;
 }
 
+/* The environment file is root's, and stays as it is but for what pushes may not do: that is what the hook was just told. */
+static enum cmd_exit set_denials(struct cmd *c)
+{
+    struct cmd_out now = {.fd = -1};
+    struct rec_error err;
+    char *text, have[100] = "";
+    const char *want = c->args.deny ? c->args.deny : "";
+    size_t n;
+    cmd_hook_env("BERTH_DENY", have, sizeof have);
+    if (!strcmp(have, want)) {
+        cmd_printf(cmd_hook_talk(c), "  %s is there and stays as it is\n", CMD_ENV_FILE);
+        return CMD_OK;
+    }
+    int r = rec_file_read(c->arena, CMD_ENV_FILE, 1 << 16, &text, &n, &err);
+    if (r)
+        return cmd_fail(c, "berth.hook", cmd_exit_of_errno(-r), &err);
+    for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
+        if (strncmp(line, "BERTH_DENY=", 11) && (*line || rest)) {
+            cmd_put(&now, line);
+            cmd_put(&now, "\n");
+        }
+    if (*want)
+        setting(&now, "BERTH_DENY", want);
+    r = rec_file_write(CMD_ENV_FILE, now.text ? now.text : "", now.n, 0644, &err);
+    cmd_out_done(&now);
+    if (r)
+        return cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
+    cmd_printf(cmd_hook_talk(c), "  %s: %s%s; all else there stays as it is\n", CMD_ENV_FILE, *want ? "BERTH_DENY=" : "BERTH_DENY is gone", want);
+    return CMD_OK;
+}
+
 /* A user who pushes cannot apply: a unit of root's looks when that user says so, and the environment file tells it at what. */
 enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r, const char *branch)
 {
@@ -185,9 +216,11 @@ enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a, cons
     if (c->args.host)
         setting(&text, "BERTH_HOST", c->args.host);
     watch(&unit, file);
+    if (c->args.deny)
+        setting(&text, "BERTH_DENY", c->args.deny);
     enum cmd_exit code = CMD_OK;
     if (!access(CMD_ENV_FILE, F_OK))
-        cmd_printf(cmd_hook_talk(c), "  %s is there and stays as it is\n", CMD_ENV_FILE);
+        code = set_denials(c);
     else if (rec_dir_make("/etc/berth", 0755, &err) || rec_file_write(CMD_ENV_FILE, text.text, text.n, 0644, &err))
         code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
     static const char *const enable[3] = {"--now", "berth-look.path"};

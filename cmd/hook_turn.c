@@ -44,38 +44,23 @@ static int lock(const char *name, bool now)
     return fd;
 }
 
-/* What is applied now: the branch's tip, and whether its commits since the last apply let deletions through. "" : the apply itself has to
+/* What is applied now, the branch's tip, and what its commits since the last apply let through. Without a commit the apply itself has to
  * say why it cannot be read. */
-static bool look_up(const struct cmd *c, const struct cmd_hook_target *t, char commit[65])
+static uint32_t look_up(const struct cmd *c, const struct cmd_hook_target *t, char commit[65])
 {
-    struct rec_options o = {.allow_deletes = -1};
-    struct rec_run *run = NULL;
-    struct rec_applied last = {0};
-    struct rec_error err;
-    struct cmd_git g;
-    char *text = NULL, rev[600], bad[32];
-    size_t len;
-    uint32_t allow = 0;
+    char rev[600];
     int n = cmd_git_split(t->spec);
     *commit = 0;
-    if (n <= 0 || rec_open(&run, &o, &err))
-        return false;
-    rec_applied_read(run, &last, &err);
+    if (n <= 0)
+        return 0;
     snprintf(rev, sizeof rev, "%.*s", n, t->spec);
-    struct cmd_git_ask ask = {.git = t->git, .owner = t->owner, .rev = rev, .path = t->spec + n + 1, .since = last.commit ? last.commit : "",
-                              .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
-    if (cmd_git_read(&ask, &text, &len, &g, &err) == CMD_OK) {
-        strcpy(commit, g.commit);
-        for (char *save = NULL, *w = strtok_r(g.allow, ", ", &save); w; w = strtok_r(NULL, ", ", &save))
-            cmd_deny_parse(w, &allow, bad);
-    }
-    free(text);
-    rec_close(run);
-    return allow & 1u << REC_DENY_DELETE;
+    struct cmd_git_ask ask = {.git = t->git, .owner = t->owner, .rev = rev, .path = t->spec + n + 1, .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
+    return cmd_allowed_since_apply(&ask, commit);
 }
 
-static void run_apply(const struct cmd_hook_target *t, const char *commit, bool deletes)
+static void run_apply(const struct cmd_hook_target *t, const char *commit, uint32_t allow)
 {
+    char deny[64];
     static char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin", "LC_ALL=C.UTF-8", NULL};
     const char *argv[24] = {"berth", "apply", "--color", "never"};
     size_t n = 4;
@@ -95,7 +80,12 @@ static void run_apply(const struct cmd_hook_target *t, const char *commit, bool 
         argv[n++] = "--metrics";
         argv[n++] = t->metrics;
     }
-    if (deletes) {
+    cmd_deny_format(t->deny & ~allow, deny);
+    if (*deny) {
+        argv[n++] = "--deny";
+        argv[n++] = deny;
+    }
+    if (allow & 1u << REC_DENY_DELETE) {
         argv[n++] = "--allow-deletes";
         argv[n++] = "1000000";
     }
@@ -153,10 +143,10 @@ static void take_turn(const struct cmd *c, const struct cmd_hook_target *t, int 
     close(3);
     /* Whoever asks from now on finds that nobody waits, and so is not counted on to be served here. */
     cmd_hook_asked(t->git, taken->asked);
-    bool deletes = look_up(c, t, taken->applied);
+    uint32_t allow = look_up(c, t, taken->applied);
     sign(running, taken->applied);
     fcntl(running, F_SETFD, 0);
-    run_apply(t, taken->applied, deletes);
+    run_apply(t, taken->applied, allow);
 }
 
 /* What is said until the turn comes goes to `o` at once, the end of what the apply says when it ends; after `seconds` it goes on alone. */

@@ -58,28 +58,11 @@ struct look {
     bool            here;           /* this host follows the branch */
 };
 
-/* What the commits let through; the first word that lets nothing through, in `unknown`. */
-static uint32_t allowed(const char *words, char unknown[32])
-{
-    uint32_t bits = 0;
-    char bad[32];
-    *unknown = 0;
-    while (*words) {
-        char word[32];
-        size_t n = strcspn(words, ", ");
-        snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), words);
-        if (!cmd_deny_parse(word, &bits, bad) && !*unknown)
-            strcpy(unknown, bad);
-        words += n + (words[n] != 0);
-    }
-    return bits;
-}
-
 static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one, struct cmd_range *r, uint32_t deny, const char *range)
 {
     struct cmd_out text = {.fd = -1, .utf8 = c->out.utf8};
     char unknown[32];
-    uint32_t allow = allowed(r->to.allow, unknown);
+    uint32_t allow = cmd_allow_parse(r->to.allow, unknown);
     for (size_t i = 0; i < r->n; i++) {
         if (!r->hosts[i].run)
             continue;
@@ -156,7 +139,7 @@ static enum cmd_exit look_at(struct cmd *c, const struct look *l)
     else
         snprintf(range, sizeof range, "berth plan %.7s:%.150s", new ? new : "", cmd_hook_path(c));
     struct cmd_range r = {.title = title};
-    if (l->branch && c->args.deny && !cmd_deny_parse(c->args.deny, &deny, bad)) {
+    if (l->branch && !cmd_hook_denies(c, &deny, bad)) {
         rec_fail(&err, EINVAL, "--deny knows reload, restart, recreate and delete, not '%s'", bad);
         return cmd_fail(c, NULL, CMD_USAGE, &err);
     }
@@ -224,7 +207,9 @@ static bool applied(const struct cmd *c, char out[65])
 
 static enum cmd_exit deleted(const struct cmd *c, struct cmd_out *to, const char *ref)
 {
-    if (!c->args.deny) {
+    uint32_t deny = 0;
+    char bad[32];
+    if (cmd_hook_denies(c, &deny, bad) && !deny) {
         cmd_printf(to, "berth: %s is deleted; nothing is applied until it is there again\n", ref);
         return CMD_OK;
     }

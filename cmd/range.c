@@ -1,6 +1,7 @@
 /* Two wishes and the planner that apply uses: nothing of this host is asked. */
 #include "cmd/range.h"
 #include "reconcile/guard.h"
+#include "reconcile/record.h"
 #include "reconcile/runtimes/nixos.h"
 #include <errno.h>
 #include <stdio.h>
@@ -26,6 +27,56 @@ bool cmd_deny_parse(const char *list, uint32_t *bits, char bad[32])
         list += n ? n : 1;
     }
     return true;
+}
+
+void cmd_deny_format(uint32_t bits, char out[64])
+{
+    size_t n = 0;
+    *out = 0;
+    for (int d = 0; d < REC_DENIES; d++)
+        if (bits & 1u << d)
+            n += (size_t)snprintf(out + n, 64 - n, "%s%s", n ? "," : "", rec_deny_name((enum rec_deny)d));
+}
+
+uint32_t cmd_allow_parse(const char *words, char unknown[32])
+{
+    uint32_t bits = 0;
+    char bad[32];
+    *unknown = 0;
+    while (*words) {
+        char word[32];
+        size_t n = strcspn(words, ", ");
+        snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), words);
+        if (!cmd_deny_parse(word, &bits, bad) && !*unknown)
+            strcpy(unknown, bad);
+        words += n + (words[n] != 0);
+    }
+    return bits;
+}
+
+uint32_t cmd_allowed_since_apply(const struct cmd_git_ask *ask, char commit[65])
+{
+    struct rec_options o = {.allow_deletes = -1};
+    struct rec_run *run = NULL;
+    struct rec_applied last = {0};
+    struct cmd_git_ask since = *ask;
+    struct rec_error ignored;
+    struct cmd_git g;
+    char *text = NULL, unknown[32];
+    size_t len;
+    uint32_t allow = 0;
+    *commit = 0;
+    if (rec_open(&run, &o, &ignored))
+        return 0;
+    rec_applied_read(run, &last, &ignored);
+    since.since = last.commit ? last.commit : "";
+    if (cmd_git_read(&since, &text, &len, &g, &ignored) == CMD_OK) {
+        strcpy(commit, g.commit);
+        allow = cmd_allow_parse(g.allow, unknown);
+    }
+    free(text);
+    rec_close(run);
+    return allow;
 }
 
 /* The earlier side: what cannot be read as a spec there counts as nothing, since the later side may be what mends it. */

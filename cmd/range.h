@@ -36,6 +36,12 @@ void          cmd_range_done(struct cmd_range *r);
 enum cmd_exit cmd_range_verdict(const struct cmd_range *r);
 /* "restart,delete" into bits of enum rec_deny, added to *bits. false: an unknown word, copied into `bad`. */
 bool          cmd_deny_parse(const char *list, uint32_t *bits, char bad[32]);
+/* The same words, "delete,restart", of these bits. */
+void          cmd_deny_format(uint32_t bits, char out[64]);
+/* What Berth-Allow lines let through, as such bits; the first word that lets nothing through, in `unknown`, or "". */
+uint32_t      cmd_allow_parse(const char *words, char unknown[32]);
+/* What the commits at `rev` allow that are new since the last apply on this host. *commit: what `rev` stands for, "": it cannot be read. */
+uint32_t      cmd_allowed_since_apply(const struct cmd_git_ask *ask, char commit[65]);
 
 /* render/range.c, render/markdown.c */
 void cmd_render_range_text(struct cmd_out *o, const struct cmd *c, const struct cmd_range *r);

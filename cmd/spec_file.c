@@ -207,6 +207,10 @@ int cmd_spec_read_here(size_t limit, struct cmd_spec_file *out, struct rec_error
     char path[64];
     if (geteuid())
         return cmd_spec_read(CMD_SPEC_HERE, limit, out, err);
+    /* The usual place, which root named: the units stand there. */
+    struct stat in, usual;
+    if (!stat(".", &in) && !stat("/etc/berth", &usual) && in.st_dev == usual.st_dev && in.st_ino == usual.st_ino)
+        return cmd_spec_read(CMD_SPEC_HERE, limit, out, err);
     owned_trust_add(&trust, 0);
     if (sudo && *sudo && strspn(sudo, "0123456789") == strlen(sudo))
         owned_trust_add(&trust, (uid_t)strtoul(sudo, NULL, 10));

@@ -10,6 +10,7 @@ cmd/hook_listen.c fopen(CMD_ENV_FILE
 cmd/hook_listen.c rec_dir_make("/etc/berth"
 cmd/hook_listen.c rec_dir_make(LOOK_DROPIN
 cmd/hook_listen.c rec_file_write(CMD_ENV_FILE
+cmd/hook_listen.c rec_file_write(CMD_ENV_FILE
 cmd/hook_listen.c rec_file_write(LOOK_DROPIN_FILE
 cmd/hook_listen.c rmdir(LOOK_DROPIN)
 cmd/hook_listen.c unlink(LOOK_DROPIN_FILE)

@@ -75,3 +75,46 @@ tip() { git -c safe.directory='*' --git-dir="$R" rev-parse main; }
     exits 0 berth hook install --repo "$R"
     push 0 main
 }
+
+@test "what pushes may not do is kept by root, and enforced at every apply, however the branch came to stand there" {
+    echo '      two: {address: 10.9.0.20, runtime: netns}' >>berth.yaml && git commit -qam two && git push -q origin main
+    theirs
+    exits 0 berth hook install --repo "$R" --git-owner 65534 --apply --deny delete
+    exits 0 host cat /etc/berth/berth.env
+    assert_match "$output" 'BERTH_DENY=delete'
+    host sh -c 'echo BERTH_METRICS=/run/berth.prom >>/etc/berth/berth.env'
+    # As berth-look.service and berth.service run it.
+    look() { exits "$1" host sh -c 'set -a; . /etc/berth/berth.env; exec "$1" hook look' sh "$BERTH"; }
+    timer() { exits "$1" host sh -c 'set -a; . /etc/berth/berth.env; cd /etc/berth; exec "$1" apply --quiet' sh "$BERTH"; }
+    look 0
+    exits 0 host test -e /run/netns/two
+    # The owner goes past the hook.
+    setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "cd '$T/w' && sed -i /two:/d berth.yaml && git commit -qam 'no two' && git push -q '$R' main:refs/heads/side && git --git-dir='$R' update-ref refs/heads/main side"
+    look 4
+    assert_match "$output$stderr" 'this plan deletes netns two, which is denied'
+    timer 4
+    exits 0 host test -e /run/netns/two
+    # So does a hook that the owner has rewritten.
+    sed -i "s/ --deny 'delete'//" "$R/hooks/pre-receive"
+    setpriv --reuid 65534 --regid 65534 --clear-groups git --git-dir="$R" update-ref refs/heads/main side~1
+    push_theirs 1 main
+    assert_match "$stderr" 'this plan deletes netns two, which is denied'
+    # A commit that allows it is heard by both.
+    setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "cd '$T/w' && git commit -q --amend -m 'no two' --trailer 'Berth-Allow: delete'"
+    push_theirs 0 main
+    timer 0
+    exits 1 host test -e /run/netns/two
+    # By hand it is the operator's choice, and a second installation sets the list anew.
+    exits 0 berth hook install --repo "$R" --git-owner 65534 --apply --deny restart,delete
+    assert_match "$output" '/etc/berth/berth.env: BERTH_DENY=restart,delete; all else there stays as it is'
+    exits 0 host cat /etc/berth/berth.env
+    assert_match "$output" 'BERTH_METRICS=/run/berth.prom.*BERTH_DENY=restart,delete'
+    exits 0 berth hook install --repo "$R" --git-owner 65534 --apply
+    assert_match "$output" 'BERTH_DENY is gone'
+    exits 1 host grep BERTH_DENY /etc/berth/berth.env
+    exits 0 berth hook install --repo "$R" --git-owner 65534 --apply
+    assert_match "$output" 'is there and stays as it is'
+    host sh -c 'echo BERTH_DENY=all >>/etc/berth/berth.env'
+    look 64
+    assert_match "$stderr" "BERTH_DENY in /etc/berth/berth.env knows .* not 'all'"
+}

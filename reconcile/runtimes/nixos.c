@@ -4,6 +4,7 @@
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include "reconcile/proc.h"
+#include "reconcile/runtimes/said.h"
 #include "reconcile/runtimes/systemd.h"
 #include <errno.h>
 #include <stdio.h>
@@ -282,7 +283,9 @@ static void start(struct rec_run *run, const char *const *names, size_t n, struc
 {
     int status;
     struct rec_error e = {0};
+    struct timespec since;
     unsigned long long started;
+    clock_gettime(CLOCK_REALTIME, &since);
     systemd_call(run, TEMPLATE, "reset-failed", names, n, 10000, &status, NULL);
     systemd_call(run, TEMPLATE, "start", names, n, START_MS, &status, &e);
     for (size_t i = 0; i < n; i++)
@@ -291,8 +294,8 @@ static void start(struct rec_run *run, const char *const *names, size_t n, struc
         pid_t leader = systemd_leader(run, names[i], &started);
         if (leader && nixos_of_unit(run, leader, "container", names[i]))
             continue;
-        const char *said = systemd_said(run, TEMPLATE, names[i]);
-        rec_fail(&err[i], EIO, "cannot start container '%s': %.380s", names[i], *said ? said : e.code ? e.text : "it ended at once");
+        rec_said_failure(run->arena, &err[i], EIO, names[i], systemd_said_why(run, TEMPLATE, names[i], &since),
+                         e.code ? e.text : "it ended at once");
         rec_hint(&err[i], "all it said: journalctl -u container@%s", names[i]);
     }
 }

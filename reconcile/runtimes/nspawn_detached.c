@@ -6,6 +6,7 @@
 #include "reconcile/logs.h"
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/nspawn.h"
+#include "reconcile/runtimes/said.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -263,10 +264,10 @@ static char **arguments(struct rec_run *run, const char *text, const char **netn
     return argv;
 }
 
-/* The last lines of what this life has said, on one line. */
+/* The end of what this life has said. */
 static const char *log_tail(struct rec_run *run, const struct start *s)
 {
-    char text[1024];
+    char text[4096];
     int fd = open(s->log_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END), from = end - (off_t)sizeof text + 1;
     if (from < s->log_from)
@@ -274,16 +275,8 @@ static const char *log_tail(struct rec_run *run, const struct start *s)
     ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof text - 1, from);
     if (fd >= 0)
         close(fd);
-    size_t len = n > 0 ? (size_t)n : 0, start, lines = 0;
-    while (len && strchr("\r\n", text[len - 1]))
-        len--;
-    for (start = len; start && lines < 3;)
-        lines += text[--start] == '\n';
-    start += lines == 3;
-    for (size_t i = start; i < len; i++)
-        if ((unsigned char)text[i] < ' ')
-            text[i] = text[i] == '\n' ? ';' : ' ';
-    return len > start ? spec_arena_strndup(run->arena, text + start, len - start) : "it said nothing";
+    const char *tail = n > 0 ? spec_arena_strndup(run->arena, text, (size_t)n) : "";
+    return tail ? tail : "";
 }
 
 static int notify_socket(const char *path, int *out, struct rec_error *err)
@@ -466,11 +459,9 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
     rec_proc_wait(s->nspawn, s->started, KILLED_MS);
     if (s->cgroup)
         remove_cgroup(a, s->cgroup);
-    if (slow)
-        rec_fail(err, ETIMEDOUT, "cannot start container '%s': it was not ready within %d s: %.300s", s->name, START_MS / 1000,
-                 log_tail(run, s));
-    else
-        rec_fail(err, EIO, "cannot start container '%s': %.380s", s->name, log_tail(run, s));
+    char late[64];
+    snprintf(late, sizeof late, "it was not ready within %d s", START_MS / 1000);
+    rec_said_failure(a, err, slow ? ETIMEDOUT : EIO, s->name, log_tail(run, s), slow ? late : "it said nothing");
     rec_log_keep(s->name, s->log_path);
     rec_hint(err, "all it said: berth logs %s", s->name);
     return -err->code;

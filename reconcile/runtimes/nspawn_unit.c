@@ -4,6 +4,7 @@
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/nspawn.h"
+#include "reconcile/runtimes/said.h"
 #include "reconcile/runtimes/systemd.h"
 #include <errno.h>
 #include <stdio.h>
@@ -209,6 +210,7 @@ void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, 
 {
     int status;
     struct rec_error e = {0};
+    struct timespec since;
     struct nspawn_found f;
     for (size_t i = 0; i < n; i++) {
         char *text;
@@ -216,6 +218,7 @@ void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, 
         if (!rec_file_read(run->arena, nspawn_unit_path(run->arena, names[i]), NSPAWN_UNIT_MOST, &text, &len, &err[i]))
             nspawn_furnish(run, names[i], text, &err[i]);
     }
+    clock_gettime(CLOCK_REALTIME, &since);
     systemctl(run, "reset-failed", names, n, 10000, &status, NULL);     /* those that never ran are no unit of its yet: not an error */
     systemctl(run, "start", names, n, 120000, &status, &e);
     for (size_t i = 0; i < n; i++) {
@@ -227,8 +230,8 @@ void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, 
             there = !rec_proc_wait(f.leader, f.leader_started, 1);
         if (there)
             continue;
-        const char *said = systemd_said(run, "berth", names[i]);
-        rec_fail(&err[i], EIO, "cannot start container '%s': %.380s", names[i], *said ? said : e.code ? e.text : "it ended at once");
+        rec_said_failure(run->arena, &err[i], EIO, names[i], systemd_said_why(run, "berth", names[i], &since),
+                         e.code ? e.text : "it ended at once");
         rec_hint(&err[i], "all it said: berth logs %s", names[i]);
     }
 }

@@ -41,12 +41,9 @@ const char *systemd_said(struct rec_run *run, const char *template, const char *
     char *output = "";
     int status;
     for (size_t i = 0; i < 2; i++) {
-        const char *argv[] = {programs[i], "-u", systemd_unit(run->arena, template, name), "-n", "4", "-o", "cat", "--no-pager", NULL};
+        const char *argv[] = {programs[i], "-u", systemd_unit(run->arena, template, name), "-q", "-n", "4", "-o", "cat", "--no-pager", NULL};
         if (access(programs[i], X_OK) || rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)
             continue;
-        for (char *p = output; *p; p++)
-            if ((unsigned char)*p < ' ')
-                *p = p[1] ? *p == '\n' ? ';' : ' ' : 0;
         return output;
     }
     return "its journal cannot be read";
@@ -71,6 +68,12 @@ const char *systemd_said_since(struct rec_run *run, const char *template, const 
         return output;
     }
     return "";
+}
+
+const char *systemd_said_why(struct rec_run *run, const char *template, const char *name, const struct timespec *since)
+{
+    const char *said = systemd_said_since(run, template, name, since);
+    return *said ? said : systemd_said(run, template, name);
 }
 
 const char *systemd_state(struct rec_run *run, const char *template, const char *name)

@@ -10,10 +10,12 @@ const char *systemd_unit(struct spec_arena *a, const char *template, const char 
 /* `verb` for the units of all of `names` in one go; n 0: the verb alone. Not zero in *status: *err says what systemctl said. */
 int systemd_call(struct rec_run *run, const char *template, const char *verb, const char *const *names, size_t n, int deadline_ms,
                  int *status, struct rec_error *err);
-/* The unit's latest journal lines on one line: why it did not start. */
+/* The unit's latest journal lines, also those of systemd itself. */
 const char *systemd_said(struct rec_run *run, const char *template, const char *name);
 /* What its processes, and not systemd itself, have printed since then: a line each, the latest 12; "" nothing. */
 const char *systemd_said_since(struct rec_run *run, const char *template, const char *name, const struct timespec *since);
+/* The same, or where they printed nothing, the unit's latest journal lines: why it did not start. */
+const char *systemd_said_why(struct rec_run *run, const char *template, const char *name, const struct timespec *since);
 /* Its ActiveState: "active", "activating", "failed", …; "" where it cannot be known. */
 const char *systemd_state(struct rec_run *run, const char *template, const char *name);
 /* machined forgets the machine of that name; whoever still runs in it ends. */

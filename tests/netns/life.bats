@@ -200,7 +200,9 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     three
     sed -i 's|/bin/sh, -c, .echo[^]]*|/no/such|' "$SPEC"
     exits 5 berth apply "$SPEC"
-    assert_match "$output$stderr" "/no/such|berth logs dir"
+    # The cause stands alone, without what other lines say.
+    assert_match "$stderr" "cannot start container 'dir': execv\\(/no/such\\) failed: No such file or directory"$'(\n|$)'
+    assert_match "$stderr" "berth logs dir"
     assert_match "$(berth logs dir)" "/no/such"
 }
 

@@ -2,6 +2,7 @@
 #include "cmd/archive.h"
 #include "cmd/cmd.h"
 #include "cmd/git.h"
+#include "cmd/progress.h"
 #include "cmd/render/fragment.h"
 #include "cmd/render/render.h"
 #include "reconcile/backup.h"
@@ -235,6 +236,7 @@ static int make(struct backup *b, struct rec_error *err)
 {
     struct cmd *c = b->cmd;
     enum spec_runtime runtime = rec_runtime_of(c->run, b->container);
+    cmd_progress_say(c, "waiting for the lock");
     int r = rec_lock("backup", c->run->opt.lock_timeout_ms, &b->lock, err);
     if (!r)
         r = rec_root_of(c->run, b->container->name, runtime, b->container, &b->root, err);
@@ -244,8 +246,10 @@ static int make(struct backup *b, struct rec_error *err)
         r = open_file(b, err);
     if (!r)
         r = say(b, err);
-    if (!r && c->args.closure)
+    if (!r && c->args.closure) {
+        cmd_progress_say(c, "exporting the system's closure");
         r = export_closure(b, err);
+    }
     if (!r && b->root.there) {
         b->tree = open(b->root.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         r = b->tree < 0 ? rec_fail(err, errno, "cannot read '%s': %s", b->root.path, strerror(errno)) : hold_still(b, err);
@@ -255,11 +259,16 @@ static int make(struct backup *b, struct rec_error *err)
         close(b->lock);
         b->lock = -1;
     }
-    if (!r)
+    if (!r) {
+        cmd_progress_say(c, "packing the files");
         r = write_archive(b, err);
+    }
     let_go(b);
-    if (!r && b->temporary[0])
+    if (!r && b->temporary[0]) {
+        cmd_progress_say(c, "reading the backup back");
         r = prove(b, err);
+    }
+    cmd_progress_end();
     return r;
 }
 

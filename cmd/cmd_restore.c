@@ -2,6 +2,7 @@
 #include "cmd/archive.h"
 #include "cmd/cmd.h"
 #include "cmd/converge.h"
+#include "cmd/progress.h"
 #include "cmd/render/fragment.h"
 #include "cmd/render/render.h"
 #include "reconcile/backup.h"
@@ -196,6 +197,7 @@ static int locate(struct restore *r, struct rec_error *err)
 static int check(struct restore *r, struct rec_error *err)
 {
     struct rec_error why;
+    cmd_progress_say(r->cmd, "checking the backup");
     if (cmd_archive_verify(r->fd, r->room, &r->verdict, &why)) {
         if (why.code == ECANCELED)
             *err = why;
@@ -259,6 +261,7 @@ static int import(struct restore *r, struct rec_error *err)
     struct cmd_archive_call call = {.argv = argv, .fds = {r->closure, -1, -1, -1, -1, -1}};
     if (!store || !system || strncmp(system, "/nix/store/", 11))
         return rec_fail(err, EOPNOTSUPP, store ? "the backup has a closure, and does not say of what" : "the backup holds a NixOS system, and there is no nix on this host");
+    cmd_progress_say(r->cmd, "importing the system's closure");
     int k = lseek(r->closure, 0, SEEK_SET) < 0 ? -errno : cmd_archive_call(&call, err);
     free(call.answer);
     free(call.said);
@@ -279,6 +282,7 @@ static int extract(struct restore *r, struct rec_error *err)
         if (r->closure < 0)
             k = rec_fail(err, errno, "cannot make a file in '/var/tmp': %s", strerror(errno));
     }
+    cmd_progress_say(r->cmd, "unpacking the backup");
     if (!k && (r->verdict.tree || r->verdict.closure))
         k = cmd_archive_extract(r->fd, r->staging, r->closure, r->room, &again, err);
     if (!k && again.text && strcmp(again.digest, r->verdict.digest))
@@ -290,6 +294,7 @@ static int extract(struct restore *r, struct rec_error *err)
 /* With the lock held: nobody else looks at the tree while it changes. */
 static int swap(struct restore *r, struct rec_error *err)
 {
+    cmd_progress_say(r->cmd, "waiting for the lock");
     int k = rec_run_lock(r->cmd->run, "restore", err);
     return k ? k : rec_root_swap(r->cmd->run, r->name, &r->root, r->container, err);
 }

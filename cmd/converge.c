@@ -1,11 +1,12 @@
 /* The verbs that change a host differ in what they want; all else is here once. */
 #include "cmd/converge.h"
 #include "cmd/observe.h"
+#include "cmd/progress.h"
 #include "cmd/range.h"
 #include "cmd/render/render.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,34 +26,45 @@ static bool only(void *arg, const struct rec_item *i)
     return false;
 }
 
-/* One line on a terminal that overwrites itself, for work over a second. */
 static void progress(void *arg, const struct rec_step *s, size_t done, size_t total)
 {
     struct cmd_converge *v = arg;
-    struct cmd_out *err = &v->cmd->err;
+    char text[320];
     uint64_t now = now_us();
-    struct winsize w;
-    if (now - v->started < 1000000u || now - v->told < 100000u)
+    /* A thousand short steps are not worth a thousand looks at the terminal. */
+    if (s->state == REC_DONE && now - v->told < 50000u)
         return;
     v->told = now;
-    size_t room = ioctl(2, TIOCGWINSZ, &w) || w.ws_col < 20 ? CMD_WIDTH : w.ws_col;
-    cmd_printf(err, "\r\033[K%zu of %zu  ", done, total);
-    if (cmd_safe_width(err, s->object) + 24 < room)
-        cmd_safe(err, s->object);
-    cmd_out_flush(err);
+    snprintf(text, sizeof text, "%zu of %zu  %.200s", done, total, s->object);
+    cmd_progress_say(v->cmd, text);
 }
 
 static void building(void *arg, const char *container, const char *doing, size_t done, size_t total)
 {
     struct cmd_converge *v = arg;
     struct cmd_out *err = &v->cmd->err;
+    char text[160];
     if (!err->terminal || v->cmd->args.quiet || v->cmd->args.json)
         return;
+    cmd_progress_hide();
     if (done)
         cmd_printf(err, "%s %zu of %zu: %s\n", doing, done, total, container);
     else
         cmd_printf(err, "%s %s\n", doing, container);
     cmd_out_flush(err);
+    if (done)
+        snprintf(text, sizeof text, "building, %zu of %zu done", done, total);
+    else
+        snprintf(text, sizeof text, "building %.80s", container);
+    cmd_progress_say(v->cmd, text);
+}
+
+/* The question stands on a line of its own. */
+static bool confirmed(void *arg, const struct rec_plan *p)
+{
+    struct cmd_converge *v = arg;
+    cmd_progress_end();
+    return v->confirm(v, p);
 }
 
 static bool cancelled(void *arg)
@@ -130,6 +142,7 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     /* After the builds, which take their time, and before all that the plan goes by. Until it is there a signal ends berth at once. */
     bool locked = c->run && c->run->lock >= 0;
     if (code == CMD_OK && !v->dry) {
+        cmd_progress_say(c, "waiting for the lock");
         int r = rec_run_lock(c->run, v->verb, &err);
         code = r ? cmd_exit_of_errno(-r) : CMD_OK;
     }
@@ -139,18 +152,15 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     }
     if (code != CMD_OK)
         return cmd_fail(c, v->format, code, &err);
-    struct rec_apply_options o = {.dry = v->dry, .exempt = v->exempt, .verb = v->verb, .confirm = v->confirm, .arg = v,
+    struct rec_apply_options o = {.dry = v->dry, .exempt = v->exempt, .verb = v->verb, .confirm = v->confirm ? confirmed : NULL, .arg = v,
                                   .progress = c->err.terminal && !c->args.quiet ? progress : NULL, .cancelled = cancelled, .only = v->only ? only : NULL};
-    v->started = now_us();
+    cmd_progress_say(c, "reading the host");
     if (!v->dry)
         cmd_signals_hold();
     rec_converge(c->run, &want, &o, &result);
     if (!locked)
         rec_run_unlock(c->run);
-    if (v->told) {
-        cmd_put(&c->err, "\r\033[K");
-        cmd_out_flush(&c->err);
-    }
+    cmd_progress_end();
     v->outcome = result.outcome;
     v->pending = v->dry && result.plan && (result.plan->n || result.plan->unknown || result.plan->n_not_known);
     report(c, v, &result, count_wanted(v, &want));

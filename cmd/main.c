@@ -1,6 +1,7 @@
 /* One row of the verbs' table is chosen and run. What a caller may have left in disorder is put right first: descriptors, umask,
  * SIGPIPE, SIGXFSZ. */
 #include "cmd/cmd.h"
+#include "cmd/progress.h"
 #include "cmd/render/render.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -67,6 +68,7 @@ int main(int argc, char **argv)
         code = CMD_DENIED;
     } else {
         code = c.args.verb->run(&c);
+        cmd_progress_end();
     }
     /* Nobody reading any more (a pager that was left) is no failure; a full disk is one, of those verbs that only answer. */
     int lost = cmd_out_flush(&c.out);

@@ -25,6 +25,12 @@ static uint64_t now_us(void)
     return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
 
+void rec_report_begin(struct rec_report *r, const struct rec_step *s)
+{
+    if (r->progress)
+        r->progress(r->arg, s, r->done, r->total);
+}
+
 void rec_report_done(struct rec_report *r, struct rec_step *s)
 {
     if (s->state != REC_PENDING)

@@ -13,10 +13,12 @@ struct rec_report {
     struct rec_failure *failures;       /* the first one is the cause */
     size_t              n_failures;
     size_t              done;           /* steps done */
-    void (*progress)(void *arg, const struct rec_step *s, size_t done, size_t total);   /* may be NULL */
+    void (*progress)(void *arg, const struct rec_step *s, size_t done, size_t total);   /* one begins, or is done; may be NULL */
     void               *arg;
     size_t              total;
 };
+/* It is being done now: for the operator's eyes. */
+void rec_report_begin(struct rec_report *r, const struct rec_step *s);
 void rec_report_done(struct rec_report *r, struct rec_step *s);
 void rec_report_failed(struct rec_report *r, struct rec_step *s, const struct rec_error *e);
 

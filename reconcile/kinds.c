@@ -178,6 +178,7 @@ int rec_each_step(struct rec_run *run, struct rec_step *const *steps, size_t n, 
     int bad = 0;
     for (size_t i = 0; i < n; i++) {
         struct rec_error e = {0};
+        rec_report_begin(report, steps[i]);
         int r = one(run, steps[i], &e);
         if (!r) {
             rec_report_done(report, steps[i]);

@@ -118,6 +118,8 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
 {
     struct rec_error e;
     int bad = 0;
+    if (n)
+        rec_report_begin(report, steps[0]);
     for (enum way w = STOP; bad != -ENOMEM && w <= START; w++) {
         int r = way(run, steps, n, w, report);
         bad = r ? r : bad;

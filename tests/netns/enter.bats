@@ -184,5 +184,5 @@ field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
     assert_eq "$output" $'\033]0;title\a\033[31mred\033[0m\ttab é\rX\r'
     exits 0 berth logs box
     assert_eq "$output" $'\033]0;title\a\033[31mred\033[0m\ttab é\rX'
-    exits 0 host /srv/terminal -w red -s $'\003' -- bash -c "'$BERTH' logs -f box; true"
+    exits 130 host /srv/terminal -w red -s $'\003' -- "$BERTH" logs -f box
 }

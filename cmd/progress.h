@@ -1,0 +1,13 @@
+/* cmd/progress.h — one line on the operator's terminal about work that takes over a second, with how long it has taken.
+ * Where    standard error, only if that is a terminal, and neither --quiet nor --json was given. Elsewhere nothing happens.
+ * Thread   one of its own writes the line, so that it moves while berth waits for a child. All calls come from one thread. */
+#ifndef CMD_PROGRESS_H
+#define CMD_PROGRESS_H
+#include "cmd/cmd.h"
+
+/* What goes on now; the first call begins the second of silence. `text` is escaped here. */
+void cmd_progress_say(struct cmd *c, const char *text);
+/* Before anything else is printed: the line goes. It comes back by itself, unless it is at an end. */
+void cmd_progress_hide(void);
+void cmd_progress_end(void);
+#endif

@@ -35,6 +35,17 @@ struct net_nft_alone {                  /* an isolated container */
     bool    has4, has6;
     uint32_t tag;
 };
+/* What a container's port may send, for the checks in `table bridge berth`. With an empty port: an address that no container may
+ * use (a bridge's own). A model has each property in an entry of its own. */
+struct net_nft_source {
+    char     port[IFNAMSIZ];            /* its host link */
+    uint8_t  mac[6], addr4[4], addr6[16];
+    bool     has_mac, has4, has6;
+    bool     guest;                     /* the link is not in net_nft.group: it is checked by its name */
+    bool     router;                    /* it may forward for others, advertise routes and answer DHCP requests */
+    bool     any_mac, any4, bound6;     /* any_mac, any4: all but what is another port's. bound6: addr6 and link-local addresses only */
+    uint32_t tag;
+};
 struct net_nft {                        /* what berth wants of nftables; arrays borrowed */
     const struct net_nft_bridge *bridges;
     size_t                       n_bridges;
@@ -42,6 +53,9 @@ struct net_nft {                        /* what berth wants of nftables; arrays 
     size_t                       n_maps;
     const struct net_nft_alone  *alone;
     size_t                       n_alone;
+    const struct net_nft_source *sources;
+    size_t                       n_sources;
+    uint32_t                     group; /* the link group of the ports that `sources` speaks of; only with sources */
 };
 
 struct net_nft_have;                    /* both tables as the kernel holds them, and the generation they were read in */
@@ -69,6 +83,7 @@ struct net_nft_model {
     struct net_nft_net    *nets;        /* of all bridges */
     struct net_nft_map    *maps;
     struct net_nft_alone  *alone;
+    struct net_nft_source *sources;
 };
 bool net_nft_model(const struct net_nft_have *have, struct net_nft_model *out);
 void net_nft_model_done(struct net_nft_model *m);

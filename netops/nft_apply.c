@@ -14,7 +14,7 @@
 #include <string.h>
 
 enum {
-    ELEM_ROOM = 64,                                     /* the longest: 24 bytes of key, 20 of data, 20 of heads */
+    ELEM_ROOM = 64,                                     /* 20 bytes of heads; and 24 of key with 20 of data, or 32 of key */
     LIST_MOST = 65000 / ELEM_ROOM,                      /* a list is one attribute: its length has 16 bits */
     ANSWER_MS = 10000,
     FENCES = 10,
@@ -31,7 +31,7 @@ struct batch {
     struct nft_bytes bytes;
     struct sent     *sent;
     size_t           n_sent, n_messages, last;          /* last: offset of the last message before the end */
-    struct nft_elem *moves[NFT_TABLES * 16];            /* elements to remove and to add, owned */
+    struct nft_elem *moves[NFT_TABLES * 32];            /* elements to remove and to add, owned */
     size_t           n_moves;
     size_t           list_most;
     bool             failed;
@@ -457,7 +457,7 @@ int net_nft_apply(struct net_port *p, const struct net_nft *want, const struct n
     int e = net_nft_want_init(&w, want, err);
     if (e)
         return e;
-    net_nft_judge(&w.img, &have->img, NULL, NULL, &v);
+    net_nft_judge(&w.img, (struct nft_image *)&have->img, NULL, NULL, &v);
     if (!v.count)
         goto out;
     if (!have->certain) {                               /* never act on what was seen once (facts F7) */
@@ -469,7 +469,7 @@ int net_nft_apply(struct net_port *p, const struct net_nft *want, const struct n
         if (e)
             goto out;
         have = now;
-        net_nft_judge(&w.img, &have->img, NULL, NULL, &v);
+        net_nft_judge(&w.img, (struct nft_image *)&have->img, NULL, NULL, &v);
     }
     if (v.count)
         e = commit(p, &w, have, &v, after, err);

@@ -17,8 +17,19 @@
  *      4. answers
  *      5. per bridge with inbound `ports`: what comes from anywhere but itself is dropped; another bridge of ours is anywhere.
  *         Whether bridge A may speak to B is said by B alone.
- * table bridge berth, only where somebody is isolated (a kernel may lack it): frames from and to the isolated ports. They never
- * pass the tables of IP (facts I2), and the layer 3 detour never passes this one (facts I3): both are needed. */
+ * table bridge berth, only where there are containers:
+ *   pass    (filter, forward)          frames from and to the isolated ports. They never pass the tables of IP (facts I2), and the
+ *                                      layer 3 detour never passes this one (facts I3): both are needed.
+ *   guard   (filter, prerouting)       frames from our ports, by link group or by name, go through `sources`. Foreign ports do not.
+ *   sources (jumped to)                what a port may send. It runs before the bridge learns the MAC, and before br_netfilter.
+ *      1. router advertisements, redirects and DHCP answers come only from ports in `routers`
+ *      2. a MAC in `takenmac` comes only from its own port. A port outside `anymac` sends only from its MACs in `macs`.
+ *         The sender's MAC inside an ARP packet counts as well
+ *      3. IPv4 and ARP: likewise `taken4`, `free4`, `src4`. 0.0.0.0 passes: ARP probes, DHCP requests
+ *      4. IPv6 and neighbour discovery: likewise `taken6`, `src6`; a port in `bound6` sends from no other address. :: passes
+ *         (duplicate address detection), and fe80::/10 does. What a neighbour advertisement, or detection from ::, claims is
+ *         checked like a source address, with `claimed6` and `claims6`: nft tells these from addresses by their type
+ *      A port in `routers` may forward packets from any address, but it claims only its own in ARP and neighbour discovery. */
 #include "netops/nft_image.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,6 +41,7 @@
 #include <libnftnl/set.h>
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
+#include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_nat.h>
@@ -46,15 +58,16 @@ DEFINE_SCOPED(struct nftnl_chain *, nftnl_chain_free)
 DEFINE_SCOPED(struct nftnl_set *, nftnl_set_free)
 
 /* nft's numbers for types, so that it prints our sets as it prints its own: parts of a key by 6 bits each */
-enum { T_IPV4 = 7, T_IPV6 = 8, T_PROTO = 12, T_SERVICE = 13, T_IFNAME = 41 };
+enum { T_INTEGER = 4, T_IPV4 = 7, T_IPV6 = 8, T_ETHER = 9, T_PROTO = 12, T_SERVICE = 13, T_IFNAME = 41 };
 #define T_PAIR(a, b) ((uint32_t)(a) << 6 | (uint32_t)(b))
 enum { ORDER_MIXED, ORDER_HOST, ORDER_BIG };            /* nft's enum byteorder, in the set's user data */
 
-static const struct {
+struct set_row {
     const char *name;
     uint32_t    key_type, key_len, data_type, data_len;
     uint8_t     order;
-} inet_sets[] = {
+};
+static const struct set_row inet_sets[] = {
     /* name     key                                           bytes  data                       bytes  order */
     {"bridges", T_IFNAME,                                     16, 0,                            0,  ORDER_HOST},
     {"protos",  T_PROTO,                                      1,  0,                            0,  ORDER_BIG},
@@ -64,6 +77,21 @@ static const struct {
     {"any6",    T_PAIR(T_PROTO, T_SERVICE),                   8,  T_PAIR(T_IPV6, T_SERVICE),    20, ORDER_MIXED},
     {"one4",    T_PAIR(T_PAIR(T_IPV4, T_PROTO), T_SERVICE),   12, T_PAIR(T_IPV4, T_SERVICE),    8,  ORDER_MIXED},
     {"one6",    T_PAIR(T_PAIR(T_IPV6, T_PROTO), T_SERVICE),   24, T_PAIR(T_IPV6, T_SERVICE),    20, ORDER_MIXED},
+};
+static const struct set_row source_sets[] = {               /* of table bridge berth; "alone" stands before them */
+    {"macs",     T_PAIR(T_IFNAME, T_ETHER),                   24, 0,                          0,  ORDER_MIXED},
+    {"src4",     T_PAIR(T_IFNAME, T_IPV4),                    20, 0,                          0,  ORDER_MIXED},
+    {"src6",     T_PAIR(T_IFNAME, T_IPV6),                    32, 0,                          0,  ORDER_MIXED},
+    {"claims6",  T_PAIR(T_IFNAME, T_INTEGER),                 32, 0,                          0,  ORDER_MIXED},
+    {"guests",   T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
+    {"routers",  T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
+    {"anymac",   T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
+    {"free4",    T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
+    {"bound6",   T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
+    {"takenmac", T_ETHER,                                     6,  0,                          0,  ORDER_BIG},
+    {"taken4",   T_IPV4,                                      4,  0,                          0,  ORDER_BIG},
+    {"taken6",   T_IPV6,                                      16, 0,                          0,  ORDER_BIG},
+    {"claimed6", T_INTEGER,                                   16, 0,                          0,  ORDER_BIG},
 };
 static const struct {
     const char *name, *type;
@@ -78,7 +106,8 @@ static const struct {
     {"src",     "nat",    NF_INET_POST_ROUTING,   100},
     {"pass",    "filter", NF_INET_FORWARD,        0},
 };
-enum { BRIDGE_PRIORITY = -200 };                        /* NF_BR_PRI_FILTER_BRIDGED: nft's "filter" in this family */
+enum { BRIDGE_PRIORITY = -200,                          /* NF_BR_PRI_FILTER_BRIDGED: nft's "filter" in this family */
+       SOURCE_PRIORITY = -300 };                        /* NF_BR_PRI_NAT_DST_BRIDGED: nft's "dstnat", before br_netfilter (0) */
 
 uint8_t *net_nft_bytes_room(struct nft_bytes *b, size_t more)
 {
@@ -134,6 +163,45 @@ static void table(struct builder *b, enum nft_which t)
     message_done(b, m);
 }
 
+/* What nft keeps in a set's user data: lists of type, length, value; a number is in the host's order. */
+static uint8_t *put_udata(uint8_t *p, uint8_t type, const void *value, uint8_t len)
+{
+    *p++ = type;
+    *p++ = len;
+    memcpy(p, value, len);
+    return p + len;
+}
+static uint8_t *put_udata_u32(uint8_t *p, uint8_t type, uint32_t value)
+{
+    return put_udata(p, type, &value, sizeof value);
+}
+/* nft has no name for the target of neighbour discovery: it prints `@th,64,128`, and loads that again only into a set that is
+ * declared by `typeof @th,64,128`, or `typeof iifname . @th,64,128`. The numbers are nft's own (enum expr_types and others). */
+static uint8_t *put_typeof(uint8_t *p, bool pair)
+{
+    enum { EXPR = NFTNL_UDATA_SET_TYPEOF_EXPR, DATA = NFTNL_UDATA_SET_TYPEOF_DATA, PAYLOAD = 7, META = 9, CONCAT = 13, BASE_TRANSPORT = 3 };
+    uint8_t fields[30], target[38], port[14], key[6], parts[56], *end;
+
+    end = put_udata_u32(fields, 0, 0);                  /* of no known protocol */
+    end = put_udata_u32(end, 1, 0);
+    end = put_udata_u32(end, 2, BASE_TRANSPORT);
+    end = put_udata_u32(end, 3, 64);
+    put_udata_u32(end, 4, 128);
+    end = put_udata_u32(target, EXPR, PAYLOAD);
+    put_udata(end, DATA, fields, sizeof fields);
+    if (!pair)
+        return put_udata(p, NFTNL_UDATA_SET_KEY_TYPEOF, target, sizeof target);
+    put_udata_u32(key, 0, NFT_META_IIFNAME);
+    end = put_udata_u32(port, EXPR, META);
+    put_udata(end, DATA, key, sizeof key);
+    end = put_udata(parts, 0, port, sizeof port);
+    put_udata(end, 1, target, sizeof target);
+    uint8_t all[64];
+    end = put_udata_u32(all, EXPR, CONCAT);
+    put_udata(end, DATA, parts, sizeof parts);
+    return put_udata(p, NFTNL_UDATA_SET_KEY_TYPEOF, all, sizeof all);
+}
+
 static void set(struct builder *b, const char *name, uint32_t key_type, uint32_t key_len, uint32_t data_type,
                 uint32_t data_len, uint8_t order)
 {
@@ -153,10 +221,13 @@ static void set(struct builder *b, const char *name, uint32_t key_type, uint32_t
         nftnl_set_set_u32(o, NFTNL_SET_DATA_TYPE, data_type);
         nftnl_set_set_u32(o, NFTNL_SET_DATA_LEN, data_len);
     }
-    if (order != ORDER_MIXED) {                         /* else nft would print names backwards */
-        const uint8_t udata[6] = {NFTNL_UDATA_SET_KEYBYTEORDER, 4, order};
-        nftnl_set_set_data(o, NFTNL_SET_USERDATA, udata, sizeof udata);
-    }
+    uint8_t udata[128], *end = udata;
+    if (order != ORDER_MIXED)                           /* else nft would print names backwards */
+        end = put_udata_u32(end, NFTNL_UDATA_SET_KEYBYTEORDER, order);
+    if (key_type == T_INTEGER || key_type == T_PAIR(T_IFNAME, T_INTEGER))
+        end = put_typeof(end, key_type != T_INTEGER);
+    if (end > udata)
+        nftnl_set_set_data(o, NFTNL_SET_USERDATA, udata, (uint32_t)(end - udata));
     nftnl_set_nlmsg_build_payload(m, o);
     message_done(b, m);
 }
@@ -515,11 +586,218 @@ static void inet_table(struct builder *b, const struct net_nft_bridge *const *br
     pass_rules(b, bridges, n);
 }
 
-static void bridge_table(struct builder *b)
+/* ---- the checks of what a port sends ---- */
+
+enum { LINK = NFT_PAYLOAD_LL_HEADER, NETWORK = NFT_PAYLOAD_NETWORK_HEADER, TRANSPORT = NFT_PAYLOAD_TRANSPORT_HEADER };
+struct field {                                          /* of a frame */
+    uint32_t base, offset, len;
+};
+static const struct field ether_source = {LINK, 6, 6}, arp_mac = {NETWORK, 8, 6}, arp_source = {NETWORK, 14, 4},
+                          ip4_source = {NETWORK, 12, 4}, ip6_source = {NETWORK, 8, 16}, nd_target = {TRANSPORT, 8, 16};
+static const uint8_t no_address[16];
+
+/* The order of expressions is nft's own, so that a ruleset which nft saved and loaded again is equal. It tests for ARP in the frame,
+ * where a VLAN tag hides it: the first rules drop frames of VLAN 0, which a receiver takes for untagged ones. */
+static void source_rule(struct builder *b, uint16_t ether_type)     /* 0: any */
+{
+    uint16_t type = htons(ether_type);
+    rule(b, "sources");
+    if (!ether_type)
+        return;
+    if (ether_type == ETH_P_ARP)
+        payload(b, LINK, 12, sizeof type, R1);
+    else
+        meta(b, NFT_META_PROTOCOL, R1);
+    cmp(b, NFT_CMP_EQ, &type, sizeof type);
+}
+static void is(struct builder *b, const struct field *f, const void *value)
+{
+    payload(b, f->base, f->offset, f->len, R1);
+    cmp(b, NFT_CMP_EQ, value, f->len);
+}
+static void field_in(struct builder *b, const struct field *f, const char *in_set)
+{
+    payload(b, f->base, f->offset, f->len, R1);
+    lookup(b, in_set, 0);
+}
+static void not_the_ports_own(struct builder *b, const struct field *f, const char *in_set)
+{
+    meta(b, NFT_META_IIFNAME, R1);                      /* 16 bytes: the field follows in the next register */
+    payload(b, f->base, f->offset, f->len, R2);
+    lookup(b, in_set, NFT_LOOKUP_F_INV);
+}
+static void protocol_is(struct builder *b, uint8_t number)
+{
+    meta(b, NFT_META_L4PROTO, R1);
+    cmp(b, NFT_CMP_EQ, &number, 1);
+}
+static void not_link_local(struct builder *b, const struct field *f)
+{
+    static const uint8_t bits[2] = {0xff, 0xc0}, net[2] = {0xfe, 0x80};
+    payload(b, f->base, f->offset, sizeof net, R1);
+    mask(b, bits, sizeof bits);
+    cmp(b, NFT_CMP_NEQ, net, sizeof net);
+}
+static void icmp6_is(struct builder *b, uint8_t type)
+{
+    static const struct field icmp_type = {TRANSPORT, 0, 1};
+    protocol_is(b, IPPROTO_ICMPV6);
+    is(b, &icmp_type, &type);
+}
+/* Receivers ignore neighbour discovery that a router could have forwarded (RFC 4861). */
+static void never_forwarded(struct builder *b)
+{
+    static const struct field hop_limit = {NETWORK, 7, 1};
+    is(b, &hop_limit, "\xff");
+}
+
+static void vlan0_rules(struct builder *b)
+{
+    static const struct field type = {LINK, 12, 2};
+    static const uint8_t types[2][2] = {{0x81, 0x00}, {0x88, 0xa8}}, bits[2] = {0x0f, 0xff}, none[2];
+
+    for (size_t i = 0; i < 2; i++) {
+        rule(b, "sources");
+        is(b, &type, types[i]);
+        payload(b, LINK, 14, sizeof bits, R1);
+        mask(b, bits, sizeof bits);
+        cmp(b, NFT_CMP_EQ, none, sizeof none);
+        verdict(b, NF_DROP, NULL);
+        rule_done(b, "drop frames of VLAN 0");
+    }
+}
+
+static void server_rules(struct builder *b)
+{
+    static const struct {
+        uint16_t    ether_type, port;
+        uint8_t     icmp;
+        const char *means;
+    } rows[] = {
+        {ETH_P_IPV6, 0, 134, "router advertisements"},
+        {ETH_P_IPV6, 0, 137, "IPv6 redirects"},
+        {ETH_P_IP, 68, 0, "answers of DHCP servers"},
+        {ETH_P_IPV6, 546, 0, "answers of DHCPv6 servers"},
+    };
+    static const struct field to_port = {TRANSPORT, 2, 2};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint16_t port = htons(rows[i].port);
+        source_rule(b, rows[i].ether_type);
+        if (rows[i].icmp) {
+            never_forwarded(b);
+            icmp6_is(b, rows[i].icmp);
+        } else {
+            protocol_is(b, IPPROTO_UDP);
+            is(b, &to_port, &port);
+        }
+        name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
+        verdict(b, NF_DROP, NULL);
+        rule_done(b, "drop %s from containers that are no routers", rows[i].means);
+    }
+}
+
+/* What is in `taken` comes only from its own port; a port outside `others` sends only what is its own. */
+static void pair_rules(struct builder *b, uint16_t ether_type, const struct field *f, const char *taken, const char *own, const char *others,
+                       const char *what)
+{
+    source_rule(b, ether_type);
+    field_in(b, f, taken);
+    not_the_ports_own(b, f, own);
+    if (ether_type == ETH_P_IP)
+        name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
+    verdict(b, NF_DROP, NULL);
+    rule_done(b, "drop %s that are somebody else's", what);
+    source_rule(b, ether_type);
+    not_the_ports_own(b, f, own);
+    name_in(b, NFT_META_IIFNAME, others, NFT_LOOKUP_F_INV);
+    verdict(b, NF_DROP, NULL);
+    rule_done(b, "drop %s that are not the port's own", what);
+}
+
+static void accept_without(struct builder *b, uint16_t ether_type, const struct field *f)
+{
+    source_rule(b, ether_type);
+    is(b, f, no_address);
+    verdict(b, NF_ACCEPT, NULL);
+    rule_done(b, "accept what has no source address yet");
+}
+
+/* What a neighbour advertisement claims, or a solicitation from :: (duplicate address detection). */
+static void claim_rules(struct builder *b, uint8_t type)
+{
+    const char *what = type == 136 ? "neighbour advertisements" : "duplicate address detection";
+
+    for (unsigned bound = 0; bound < 2; bound++) {
+        source_rule(b, ETH_P_IPV6);
+        if (type == 136)
+            never_forwarded(b);
+        else
+            is(b, &ip6_source, no_address);
+        icmp6_is(b, type);
+        if (bound)
+            not_link_local(b, &nd_target);
+        else
+            field_in(b, &nd_target, "claimed6");
+        not_the_ports_own(b, &nd_target, "claims6");
+        if (bound)
+            name_in(b, NFT_META_IIFNAME, "bound6", 0);
+        verdict(b, NF_DROP, NULL);
+        rule_done(b, "drop %s of addresses that are %s", what, bound ? "not the port's own" : "somebody else's");
+    }
+}
+
+static void address6_rules(struct builder *b)
+{
+    claim_rules(b, 136);
+    claim_rules(b, 135);
+    accept_without(b, ETH_P_IPV6, &ip6_source);
+    source_rule(b, ETH_P_IPV6);
+    field_in(b, &ip6_source, "taken6");
+    not_the_ports_own(b, &ip6_source, "src6");
+    name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
+    verdict(b, NF_DROP, NULL);
+    rule_done(b, "drop IPv6 source addresses that are somebody else's");
+    source_rule(b, ETH_P_IPV6);
+    not_the_ports_own(b, &ip6_source, "src6");
+    not_link_local(b, &ip6_source);
+    name_in(b, NFT_META_IIFNAME, "bound6", 0);
+    verdict(b, NF_DROP, NULL);
+    rule_done(b, "drop IPv6 source addresses that are not the port's own");
+}
+
+static void source_checks(struct builder *b, uint32_t group)
+{
+    for (size_t i = 0; i < sizeof source_sets / sizeof source_sets[0]; i++)
+        set(b, source_sets[i].name, source_sets[i].key_type, source_sets[i].key_len, 0, 0, source_sets[i].order);
+    chain(b, "sources", NULL, 0, 0);
+    chain(b, "guard", "filter", NF_INET_PRE_ROUTING, SOURCE_PRIORITY);
+    rule(b, "guard");
+    meta(b, NFT_META_IIFGROUP, R1);
+    cmp(b, NFT_CMP_EQ, &group, sizeof group);
+    verdict(b, NFT_JUMP, "sources");
+    rule_done(b, "what ports of our making send is checked");
+    rule(b, "guard");
+    name_in(b, NFT_META_IIFNAME, "guests", 0);
+    verdict(b, NFT_JUMP, "sources");
+    rule_done(b, "what other ports of containers send is checked");
+    vlan0_rules(b);
+    server_rules(b);
+    pair_rules(b, 0, &ether_source, "takenmac", "macs", "anymac", "source MACs");
+    pair_rules(b, ETH_P_ARP, &arp_mac, "takenmac", "macs", "anymac", "MACs in ARP packets");
+    accept_without(b, ETH_P_IP, &ip4_source);
+    pair_rules(b, ETH_P_IP, &ip4_source, "taken4", "src4", "free4", "IPv4 source addresses");
+    accept_without(b, ETH_P_ARP, &arp_source);
+    pair_rules(b, ETH_P_ARP, &arp_source, "taken4", "src4", "free4", "addresses in ARP packets");
+    address6_rules(b);
+}
+
+static void bridge_table(struct builder *b, const struct net_nft *want)
 {
     table(b, NFT_BRIDGE);
     set(b, "alone", T_IFNAME, IFNAMSIZ, 0, 0, ORDER_HOST);
     chain(b, "pass", "filter", NF_INET_FORWARD, BRIDGE_PRIORITY);
+    if (want->n_sources)
+        source_checks(b, want->group);
     for (unsigned to = 0; to < 2; to++) {
         rule(b, "pass");
         name_in(b, to ? NFT_META_OIFNAME : NFT_META_IIFNAME, "alone", 0);
@@ -530,16 +808,23 @@ static void bridge_table(struct builder *b)
 
 /* ---- elements ---- */
 
-static struct nft_elem *elem(struct builder *b, const char *in_set, uint32_t tag)
+static struct nft_set *set_named(struct builder *b, const char *name)
 {
-    struct nft_set *s = b->e ? NULL : net_nft_find_set(&b->w->img.table[b->t], in_set);
-    struct nft_elem *e = s ? net_nft_set_add(s) : NULL;
+    return net_nft_find_set(&b->w->img.table[b->t], name);
+}
+static struct nft_elem *elem_in(struct builder *b, struct nft_set *s, uint32_t tag)
+{
+    struct nft_elem *e = s && !b->e ? net_nft_set_add(s) : NULL;
     if (!e) {
         b->e = b->e ? b->e : -ENOMEM;
         return NULL;
     }
     e->tag = tag;
     return e;
+}
+static struct nft_elem *elem(struct builder *b, const char *in_set, uint32_t tag)
+{
+    return elem_in(b, set_named(b, in_set), tag);
 }
 static void key(struct builder *b, const char *in_set, const void *bytes, size_t len, uint32_t tag)
 {
@@ -554,6 +839,77 @@ static void name_key(struct builder *b, const char *in_set, const char *name, ui
     char padded[IFNAMSIZ] = "";
     memcpy(padded, name, strnlen(name, sizeof padded - 1));
     key(b, in_set, padded, sizeof padded, tag);
+}
+/* A key that begins with a port's name. */
+static void pair_key(struct builder *b, struct nft_set *in_set, const char *name, const void *bytes, size_t len, uint32_t tag)
+{
+    struct nft_elem *e = elem_in(b, in_set, tag);
+    if (!e)
+        return;
+    memcpy(e->key, name, IFNAMSIZ);                     /* padded with zeros */
+    memcpy(e->key + IFNAMSIZ, bytes, len);
+    e->key_len = (uint8_t)(IFNAMSIZ + (len + 3) / 4 * 4);
+}
+static void taken_key(struct builder *b, struct nft_set *in_set, const void *bytes, size_t len, uint32_t tag)
+{
+    struct nft_elem *e = elem_in(b, in_set, tag);
+    if (!e)
+        return;
+    memcpy(e->key, bytes, len);
+    e->key_len = (uint8_t)len;
+}
+
+static void port_names(struct builder *b, const struct net_nft_source *s)
+{
+    const struct {
+        bool        is;
+        const char *in_set;
+    } names[] = {{s->guest, "guests"}, {s->router, "routers"}, {s->any_mac, "anymac"}, {s->any4, "free4"}, {s->bound6, "bound6"}};
+
+    for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
+        if (names[k].is)
+            name_key(b, names[k].in_set, s->port, s->tag);
+}
+
+/* Addresses of containers are `taken` only where some port could use them: where no port may send from addresses that berth does
+ * not know, they need no element. */
+static void source_elems(struct builder *b, const struct net_nft *want)
+{
+    struct nft_set *macs = set_named(b, "macs"), *src4 = set_named(b, "src4"), *src6 = set_named(b, "src6");
+    struct nft_set *claims6 = set_named(b, "claims6"), *claimed6 = set_named(b, "claimed6");
+    struct nft_set *takenmac = set_named(b, "takenmac"), *taken4 = set_named(b, "taken4"), *taken6 = set_named(b, "taken6");
+    bool any_mac = false, any4 = false, any6 = false;
+
+    net_nft_set_room(macs, want->n_sources);
+    net_nft_set_room(src4, want->n_sources);
+    for (size_t i = 0; i < want->n_sources; i++) {
+        const struct net_nft_source *s = &want->sources[i];
+        any_mac |= s->any_mac;
+        any4 |= s->any4;
+        any6 |= !s->bound6 && s->port[0];
+    }
+    for (size_t i = 0; i < want->n_sources; i++) {
+        const struct net_nft_source *s = &want->sources[i];
+        bool port = s->port[0];
+        if (port)
+            port_names(b, s);
+        if (s->has_mac && port)
+            pair_key(b, macs, s->port, s->mac, sizeof s->mac, s->tag);
+        if (s->has4 && port)
+            pair_key(b, src4, s->port, s->addr4, sizeof s->addr4, s->tag);
+        if (s->has6 && port) {
+            pair_key(b, src6, s->port, s->addr6, sizeof s->addr6, s->tag);
+            pair_key(b, claims6, s->port, s->addr6, sizeof s->addr6, s->tag);
+        }
+        if (s->has_mac && (any_mac || !port))
+            taken_key(b, takenmac, s->mac, sizeof s->mac, s->tag);
+        if (s->has4 && (any4 || !port))
+            taken_key(b, taken4, s->addr4, sizeof s->addr4, s->tag);
+        if (s->has6 && (any6 || !port)) {
+            taken_key(b, taken6, s->addr6, sizeof s->addr6, s->tag);
+            taken_key(b, claimed6, s->addr6, sizeof s->addr6, s->tag);
+        }
+    }
 }
 static void map_elem(struct builder *b, const struct net_nft_map *m)
 {
@@ -645,6 +1001,7 @@ static int check(const struct net_nft *want, struct net_error *err)
 
 static void build(struct builder *b, const struct net_nft *want)
 {
+    static const uint8_t protos[] = {IPPROTO_TCP, IPPROTO_UDP};
     size_t n_nets = 0, at = 0;
     for (size_t i = 0; i < want->n_bridges; i++)
         n_nets += want->bridges[i].n_net;
@@ -663,9 +1020,10 @@ static void build(struct builder *b, const struct net_nft *want)
             sorted[i] = &copies[i];
         }
         qsort(sorted, want->n_bridges, sizeof *sorted, by_name);
-        inet_table(b, sorted, want->n_bridges);
-        static const uint8_t protos[] = {IPPROTO_TCP, IPPROTO_UDP};
-        for (size_t i = 0; i < sizeof protos; i++)
+        bool inet = want->n_bridges || want->n_maps || want->n_alone || !want->n_sources;
+        if (inet)
+            inet_table(b, sorted, want->n_bridges);
+        for (size_t i = 0; inet && i < sizeof protos; i++)
             key(b, "protos", &protos[i], 1, 0);
         for (size_t i = 0; i < want->n_bridges; i++)
             name_key(b, "bridges", want->bridges[i].name, 0);
@@ -677,11 +1035,12 @@ static void build(struct builder *b, const struct net_nft *want)
             if (want->alone[i].has6)
                 key(b, "alone6", want->alone[i].addr6, 16, want->alone[i].tag);
         }
-        if (want->n_alone)
-            bridge_table(b);
+        if (want->n_alone || want->n_sources)
+            bridge_table(b, want);
         for (size_t i = 0; i < want->n_alone; i++)
             if (want->alone[i].port[0])
                 name_key(b, "alone", want->alone[i].port, want->alone[i].tag);
+        source_elems(b, want);
     } else {
         b->e = -ENOMEM;
     }

@@ -16,6 +16,7 @@ struct judge {
     void               *arg;
     struct nft_verdict *v;
     enum nft_which      t;
+    bool                same_elements;
 };
 
 /* Names may hold any byte; none of them reaches a terminal as it is. */
@@ -81,6 +82,15 @@ static void map_data(char *out, size_t size, const struct nft_elem *e)
     address_port(out, size, e->data, len, e->data + len);
 }
 
+/* An IPv4 address (4 bytes), a MAC (padded to 8), or an IPv6 address. */
+static void own_text(char *out, size_t size, const uint8_t *bytes, size_t len)
+{
+    if (len == 8)
+        snprintf(out, size, "%02x:%02x:%02x:%02x:%02x:%02x", bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]);
+    else
+        inet_ntop(len == 4 ? AF_INET : AF_INET6, bytes, out, (socklen_t)size);
+}
+
 void net_nft_elem_format(enum nft_which t, const char *set, const struct nft_elem *e, char *out, size_t size)
 {
     char key[128], data[80];
@@ -91,8 +101,15 @@ void net_nft_elem_format(enum nft_which t, const char *set, const struct nft_ele
         snprintf(out, size, "port map %s to %s", key, data);
         return;
     }
-    if (e->key_len == 4 || (e->key_len == 16 && !strcmp(set, "alone6")))
-        inet_ntop(e->key_len == 4 ? AF_INET : AF_INET6, e->key, key, sizeof key);
+    if (t == NFT_BRIDGE && e->key_len > IFNAMSIZ) {     /* a port, and what is its own */
+        char own[INET6_ADDRSTRLEN];
+        quoted(data, sizeof data, e->key, IFNAMSIZ);
+        own_text(own, sizeof own, e->key + IFNAMSIZ, e->key_len - (size_t)IFNAMSIZ);
+        snprintf(key, sizeof key, "%s . %s", data, own);
+    } else if (t == NFT_BRIDGE && !strcmp(set, "takenmac"))
+        own_text(key, sizeof key, e->key, 8);
+    else if (e->key_len == 4 || (e->key_len == 16 && (!strcmp(set, "alone6") || !strcmp(set, "taken6") || !strcmp(set, "claimed6"))))
+        own_text(key, sizeof key, e->key, e->key_len);
     else if (e->key_len == 1)
         snprintf(key, sizeof key, "%u", e->key[0]);
     else
@@ -116,7 +133,7 @@ static void judge_elements(struct judge *j, const struct nft_set *w, const struc
 {
     size_t before = j->v->count, i = 0, k = 0;
 
-    while (i < w->n || k < h->n) {
+    while (!j->same_elements && (i < w->n || k < h->n)) {
         int d = i == w->n ? 1 : k == h->n ? -1 : net_nft_elem_order(&w->elem[i], &h->elem[k]);
         if (d < 0) {
             elem_line(j, w->name, &w->elem[i++], "missing");
@@ -250,11 +267,26 @@ static void judge_chains(struct judge *j, const struct nft_table *w, const struc
         }
 }
 
-void net_nft_judge(const struct nft_image *want, const struct nft_image *have, void (*each)(void *arg, const char *line),
+/* The elements of both are the same, set by set. A set that one side lacks is no matter of elements. */
+static bool same_elements(const struct nft_image *want, const struct nft_image *have)
+{
+    for (size_t t = 0; t < NFT_TABLES; t++)
+        for (size_t i = 0; i < want->table[t].n_set; i++) {
+            const struct nft_set *a = &want->table[t].set[i], *b = net_nft_find_set(&have->table[t], a->name);
+            if (b && !net_nft_elems_same(a, b))
+                return false;
+        }
+    return true;
+}
+
+void net_nft_judge(const struct nft_image *want, struct nft_image *have, void (*each)(void *arg, const char *line),
                    void *arg, struct nft_verdict *v)
 {
     struct judge j = {.each = each, .arg = arg, .v = v};
 
+    j.same_elements = same_elements(want, have);
+    if (!j.same_elements)
+        net_nft_image_sort(have);
     memset(v, 0, sizeof *v);
     for (size_t t = 0; t < NFT_TABLES; t++) {
         const struct nft_table *w = &want->table[t], *h = &have->table[t];
@@ -294,7 +326,8 @@ size_t net_nft_compare(const struct net_nft *want, const struct net_nft_have *ha
             each(arg, text);
         return 1;
     }
-    net_nft_judge(&w.img, &have->img, each, arg, &v);
+    /* The order of its elements is no part of what `have` holds. */
+    net_nft_judge(&w.img, (struct nft_image *)&have->img, each, arg, &v);
     net_nft_want_done(&w);
     return v.count;
 }
@@ -432,6 +465,104 @@ static size_t size_of(const struct nft_table *t, const char *set)
     return s ? s->n : 0;
 }
 
+/* The number that the rule compares the port's link group with; false: it does not. */
+static bool group_of(const struct nft_rule *r, uint32_t *out)
+{
+    struct nft_code c = {.at = r->code, .end = r->code + r->len};
+    bool group = false;
+    size_t len;
+
+    while (net_nft_code_next(&c)) {
+        const uint8_t *value = strcmp(c.name, "cmp") ? NULL : net_nft_code_attr(&c, NFTA_CMP_DATA, &len);
+        if (value && group && len == sizeof *out) {
+            memcpy(out, value, sizeof *out);
+            return true;
+        }
+        group = !strcmp(c.name, "meta") && net_nft_code_u32(&c, NFTA_META_KEY) == NFT_META_IIFGROUP;
+    }
+    return false;
+}
+
+/* Sets whose keys begin with the name of a port; then those of addresses that no other port may use. */
+enum { S_MACS, S_SRC4, S_SRC6, S_GUESTS, S_ROUTERS, S_ANYMAC, S_FREE4, S_BOUND6, S_PORTS, S_TAKENMAC = S_PORTS, S_TAKEN4, S_TAKEN6, S_ALL };
+static const char *const source_sets[S_ALL] = {"macs",   "src4",  "src6",   "guests",   "routers", "anymac",
+                                               "free4", "bound6", "takenmac", "taken4",  "taken6"};
+
+static void model_source(struct net_nft_source *o, int in_set, const struct nft_elem *e)
+{
+    const uint8_t *value = in_set < S_PORTS ? e->key + IFNAMSIZ : e->key;
+    if (in_set < S_PORTS)
+        memcpy(o->port, e->key, IFNAMSIZ - 1);
+    switch (in_set) {
+    case S_MACS:
+    case S_TAKENMAC:
+        memcpy(o->mac, value, sizeof o->mac);
+        o->has_mac = true;
+        break;
+    case S_SRC4:
+    case S_TAKEN4:
+        memcpy(o->addr4, value, sizeof o->addr4);
+        o->has4 = true;
+        break;
+    case S_SRC6:
+    case S_TAKEN6:
+        memcpy(o->addr6, value, sizeof o->addr6);
+        o->has6 = true;
+        break;
+    case S_GUESTS:
+        o->guest = true;
+        break;
+    case S_ROUTERS:
+        o->router = true;
+        break;
+    case S_ANYMAC:
+        o->any_mac = true;
+        break;
+    case S_FREE4:
+        o->any4 = true;
+        break;
+    case S_BOUND6:
+        o->bound6 = true;
+        break;
+    }
+}
+
+/* One entry for each port: the sets are sorted, so each port's elements meet. Then one for each address that is taken. */
+static bool model_sources(const struct nft_table *t, struct net_nft_model *m)
+{
+    const struct nft_set *set[S_ALL];
+    const struct nft_chain *guard = net_nft_find_chain(t, "guard");
+    size_t at[S_PORTS] = {0}, most = 0, n = 0;
+
+    for (int i = 0; i < S_ALL; i++) {
+        set[i] = net_nft_find_set(t, source_sets[i]);
+        most += set[i] ? set[i]->n : 0;
+    }
+    m->sources = calloc(most + 1, sizeof *m->sources);
+    if (!m->sources)
+        return false;
+    for (;;) {
+        const uint8_t *next = NULL;
+        for (int i = 0; i < S_PORTS; i++)
+            if (set[i] && at[i] < set[i]->n && (!next || memcmp(set[i]->elem[at[i]].key, next, IFNAMSIZ) < 0))
+                next = set[i]->elem[at[i]].key;
+        if (!next)
+            break;
+        for (int i = 0; i < S_PORTS; i++)
+            if (set[i] && at[i] < set[i]->n && !memcmp(set[i]->elem[at[i]].key, next, IFNAMSIZ))
+                model_source(&m->sources[n], i, &set[i]->elem[at[i]++]);
+        n++;
+    }
+    for (int i = S_PORTS; i < S_ALL; i++)
+        for (size_t k = 0; set[i] && k < set[i]->n; k++)
+            model_source(&m->sources[n++], i, &set[i]->elem[k]);
+    m->nft.sources = m->sources;
+    m->nft.n_sources = n;
+    if (guard && guard->n)
+        (void)group_of(&guard->rule[0], &m->nft.group);
+    return true;
+}
+
 bool net_nft_model(const struct net_nft_have *have, struct net_nft_model *out)
 {
     static const char *const maps[] = {"any4", "any6", "one4", "one6"};
@@ -441,8 +572,9 @@ bool net_nft_model(const struct net_nft_have *have, struct net_nft_model *out)
     const struct nft_set *s;
     bool fine;
 
-    if (!t->present)
+    if (!t->present && !tb->present)
         return false;
+    net_nft_image_sort((struct nft_image *)&have->img);
     for (size_t i = 0; i < 4; i++)
         n_maps += size_of(t, maps[i]);
     n_alone = size_of(tb, "alone") + size_of(t, "alone4") + size_of(t, "alone6");
@@ -481,7 +613,9 @@ bool net_nft_model(const struct net_nft_have *have, struct net_nft_model *out)
         memcpy(m.alone[at].addr6, s->elem[k].key, 16);
         m.alone[at].has6 = true;
     }
-    m.nft = (struct net_nft){m.bridges, n_bridges, m.maps, n_maps, m.alone, n_alone};
+    m.nft = (struct net_nft){.bridges = m.bridges, .n_bridges = n_bridges, .maps = m.maps, .n_maps = n_maps,
+                             .alone = m.alone, .n_alone = n_alone};
+    fine = fine && model_sources(tb, &m);
     if (!fine || net_nft_compare(&m.nft, have, NULL, NULL)) {
         net_nft_model_done(&m);
         return false;
@@ -496,5 +630,6 @@ void net_nft_model_done(struct net_nft_model *m)
     free(m->nets);
     free(m->maps);
     free(m->alone);
+    free(m->sources);
     memset(m, 0, sizeof *m);
 }

@@ -98,7 +98,17 @@ static void *one_more(void *array_pointer, size_t *n, size_t *room, size_t size)
 
 struct nft_elem *net_nft_set_add(struct nft_set *s)
 {
+    s->sorted = false;
     return one_more(&s->elem, &s->n, &s->room, sizeof *s->elem);
+}
+
+void net_nft_set_room(struct nft_set *s, size_t n)
+{
+    struct nft_elem *elem = s && n > s->room ? realloc(s->elem, n * sizeof *elem) : NULL;
+    if (!elem)
+        return;
+    s->elem = elem;
+    s->room = n;
 }
 
 struct nft_set *net_nft_find_set(const struct nft_table *t, const char *name)
@@ -426,6 +436,21 @@ static bool take_value(const struct nlattr *nest, uint8_t *out, size_t room, uin
     return true;
 }
 
+/* Nothing but a key, as in most of our elements: they are many. */
+static bool take_plain_key(const struct nlattr *one, struct nft_elem *el)
+{
+    const struct nlattr *key = mnl_attr_get_payload(one), *value = (const void *)((const char *)key + NLA_HDRLEN);
+    const size_t head = NLA_HDRLEN;
+
+    if (one->nla_len < 3 * head || key->nla_len < 2 * head || (size_t)NLA_ALIGN(key->nla_len) + head != one->nla_len ||
+        (key->nla_type & NLA_TYPE_MASK) != NFTA_SET_ELEM_KEY || value->nla_len + head != key->nla_len ||
+        (value->nla_type & NLA_TYPE_MASK) != NFTA_DATA_VALUE || value->nla_len > head + sizeof el->key)
+        return false;
+    el->key_len = (uint8_t)(value->nla_len - head);
+    memcpy(el->key, (const char *)value + head, el->key_len);
+    return true;
+}
+
 static int take_elems(struct nft_table *t, const struct nlattr *const *a)
 {
     const struct nlattr *e[NFTA_SET_ELEM_EXPRESSIONS + 1];
@@ -440,6 +465,8 @@ static int take_elems(struct nft_table *t, const struct nlattr *const *a)
         struct nft_elem *el = net_nft_set_add(s);
         if (!el)
             return -ENOMEM;
+        if (take_plain_key(attr, el))
+            continue;
         size_t beyond = split_nest(attr, e, NFTA_SET_ELEM_EXPRESSIONS + 1);
         bool fine = !beyond && e[NFTA_SET_ELEM_KEY] && !get32(e[NFTA_SET_ELEM_FLAGS]) && !e[NFTA_SET_ELEM_TIMEOUT] &&
                     !e[NFTA_SET_ELEM_EXPR] && !e[NFTA_SET_ELEM_EXPRESSIONS] && !e[NFTA_SET_ELEM_OBJREF] &&
@@ -498,18 +525,66 @@ int net_nft_elem_order(const void *a, const void *b)
 
 bool net_nft_elem_same(const struct nft_elem *a, const struct nft_elem *b)
 {
-    return a->key_len == b->key_len && a->data_len == b->data_len && !memcmp(a->key, b->key, a->key_len) &&
-           !memcmp(a->data, b->data, a->data_len);
+    /* Beyond their lengths both are zero. */
+    return a->key_len == b->key_len && a->data_len == b->data_len && !memcmp(a->key, b->key, sizeof a->key) &&
+           !memcmp(a->data, b->data, sizeof a->data);
+}
+
+static void sort_set(struct nft_set *s)
+{
+    size_t i = 1;
+
+    while (i < s->n && net_nft_elem_order(&s->elem[i - 1], &s->elem[i]) <= 0)
+        i++;
+    if (i < s->n)
+        qsort(s->elem, s->n, sizeof *s->elem, net_nft_elem_order);
+    s->sorted = true;
 }
 
 void net_nft_image_sort(struct nft_image *img)
 {
     for (size_t t = 0; t < NFT_TABLES; t++)
-        for (size_t i = 0; i < img->table[t].n_set; i++) {
-            struct nft_set *s = &img->table[t].set[i];
-            if (s->n > 1)
-                qsort(s->elem, s->n, sizeof *s->elem, net_nft_elem_order);
-        }
+        for (size_t i = 0; i < img->table[t].n_set; i++)
+            if (!img->table[t].set[i].sorted)
+                sort_set(&img->table[t].set[i]);
+}
+
+static size_t hash_key(const struct nft_elem *e)
+{
+    uint64_t h = e->key_len, word;
+    for (size_t i = 0; i < e->key_len; i += sizeof word) {      /* beyond its length a key is zero */
+        memcpy(&word, e->key + i, sizeof word);
+        h = (h ^ word) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 32;
+    }
+    return (size_t)h;
+}
+
+bool net_nft_elems_same(const struct nft_set *a, const struct nft_set *b)
+{
+    size_t room = 4;
+
+    if (a->n != b->n)
+        return false;
+    while (room < 2 * a->n)
+        room *= 2;
+    uint32_t *slot = calloc(room, sizeof *slot);        /* 1 + an index of `a`, until that element is found in `b` */
+    bool same = slot != NULL;
+    for (size_t i = 0; same && i < a->n; i++) {
+        size_t at = hash_key(&a->elem[i]) & (room - 1);
+        while (slot[at])
+            at = (at + 1) & (room - 1);
+        slot[at] = (uint32_t)i + 1;
+    }
+    for (size_t i = 0; same && i < b->n; i++) {
+        size_t at = hash_key(&b->elem[i]) & (room - 1);
+        while (slot[at] && (slot[at] == UINT32_MAX || !net_nft_elem_same(&a->elem[slot[at] - 1], &b->elem[i])))
+            at = (at + 1) & (room - 1);
+        same = slot[at] != 0;
+        slot[at] = UINT32_MAX;                          /* found */
+    }
+    free(slot);
+    return same;
 }
 
 static bool same_set(const struct nft_set *a, const struct nft_set *b)

@@ -15,7 +15,7 @@ extern const struct nft_family {
 struct nft_elem {
     uint32_t tag;                                       /* want only */
     uint8_t  key_len, data_len;
-    uint8_t  key[24], data[20];                         /* as the kernel lays them out: each part padded to 4 bytes */
+    uint8_t  key[32], data[20];                         /* as the kernel lays them out: each part padded to 4 bytes */
 };
 struct nft_set {
     const char      *name;
@@ -23,7 +23,8 @@ struct nft_set {
     bool             odd;                               /* has what ours never have: a timeout, a size… */
     bool             odd_elem;                          /* an element has: it is not in `elem` */
     bool             empty;                             /* the kernel said so: no need to ask for elements */
-    struct nft_elem *elem;                              /* sorted by key, once net_nft_image_sort ran */
+    bool             sorted;
+    struct nft_elem *elem;                              /* by key, where `sorted` */
     size_t           n, room;
 };
 struct nft_rule {
@@ -58,11 +59,15 @@ void net_nft_image_done(struct nft_image *img);
 /* One NEWTABLE, NEWCHAIN, NEWRULE, NEWSET or NEWSETELEM; of a table that is not ours: nothing. -ENOMEM, -EBADMSG;
  * -EINTR: it speaks of a chain or set that was not there a moment ago. */
 int  net_nft_image_take(struct nft_image *img, const struct nlmsghdr *m);
+/* What was read comes unsorted; net_nft_judge sorts it when a difference makes that necessary. */
 void net_nft_image_sort(struct nft_image *img);
 bool net_nft_image_same(const struct nft_image *a, const struct nft_image *b);      /* both sorted */
+/* Both hold the same elements, in any order; those of `a` have different keys. Where memory is out: false. */
+bool net_nft_elems_same(const struct nft_set *a, const struct nft_set *b);
 int  net_nft_elem_order(const void *a, const void *b);
 bool net_nft_elem_same(const struct nft_elem *a, const struct nft_elem *b);
 struct nft_elem  *net_nft_set_add(struct nft_set *s);                               /* NULL: no memory */
+void              net_nft_set_room(struct nft_set *s, size_t n);                    /* for n elements at once; NULL is fine; a hint */
 struct nft_set   *net_nft_find_set(const struct nft_table *t, const char *name);
 struct nft_chain *net_nft_find_chain(const struct nft_table *t, const char *name);
 char *net_nft_image_text(struct nft_image *img, const char *text, size_t len);      /* a copy that lives as long as img */
@@ -91,7 +96,8 @@ struct nft_verdict {
     bool   anew[NFT_TABLES];                            /* the table is to be made anew, deleted or created */
     bool   elements[NFT_TABLES];                        /* only elements differ */
 };
-void net_nft_judge(const struct nft_image *want, const struct nft_image *have, void (*each)(void *arg, const char *line),
+/* Sorts the elements of `have` where some differ. */
+void net_nft_judge(const struct nft_image *want, struct nft_image *have, void (*each)(void *arg, const char *line),
                    void *arg, struct nft_verdict *v);
 /* "port map tcp 8080 to 10.100.0.10:80", "set 'bridges': element \"br9\"" */
 void net_nft_elem_format(enum nft_which t, const char *set, const struct nft_elem *e, char *out, size_t size);

@@ -224,7 +224,6 @@ static int read_tables(struct net_port *p, bool all, struct net_nft_have **out, 
             if (after != h->generation)
                 continue;
         }
-        net_nft_image_sort(&h->img);
         h->certain = net_nft_absent(h);
         *out = steal(h);
         return 0;
@@ -244,6 +243,8 @@ int net_nft_confirm(struct net_port *p, struct net_nft_have **have, struct net_e
         int e = read_tables(p, true, &again, err);
         if (e)
             return e;
+        net_nft_image_sort(&again->img);
+        net_nft_image_sort(&(*have)->img);
         bool same = again->generation == (*have)->generation && net_nft_image_same(&again->img, &(*have)->img);
         net_nft_have_free(*have);
         *have = again;

@@ -11,25 +11,37 @@ const struct rec_kind *const rec_kinds[REC_KINDS] = {
     [REC_RUN] = &rec_kind_run,
 };
 
-void rec_derive_mac(const char *host, const char *what, const char *name, uint8_t out[6])
+static uint64_t mac_hash(uint64_t h, const char *part)      /* FNV-1a, with the part's end */
 {
-    const char *const part[] = {host, what, name};
-    uint64_t h = 14695981039346656037u;     /* FNV-1a, with the parts' ends */
-    for (int i = 0; i < 3; i++)
-        for (const char *p = part[i];; p++) {
-            h = (h ^ (uint8_t)*p) * 1099511628211u;
-            if (!*p)
-                break;
-        }
+    for (;; part++) {
+        h = (h ^ (uint8_t)*part) * 1099511628211u;
+        if (!*part)
+            return h;
+    }
+}
+
+struct rec_mac_seed rec_mac_seed(const char *host, const char *what)
+{
+    return (struct rec_mac_seed){mac_hash(mac_hash(14695981039346656037u, host), what)};
+}
+
+void rec_seeded_mac(struct rec_mac_seed seed, const char *name, uint8_t out[6])
+{
+    uint64_t h = mac_hash(seed.hash, name);
     h ^= h >> 32;
     out[0] = 0x02;
     for (int i = 1; i < 6; i++)
         out[i] = (uint8_t)(h >> (8 * (i - 1)));
 }
 
-void rec_derive_port_mac(const char *host, const char *name, uint8_t out[6])
+void rec_derive_mac(const char *host, const char *what, const char *name, uint8_t out[6])
 {
-    rec_derive_mac(host, "port", name, out);
+    rec_seeded_mac(rec_mac_seed(host, what), name, out);
+}
+
+void rec_derive_port_mac(struct rec_mac_seed seed, const char *name, uint8_t out[6])
+{
+    rec_seeded_mac(seed, name, out);
     out[0] = 0xfe;
 }
 
@@ -37,6 +49,14 @@ bool rec_port_mac_is(const uint8_t mac[6], const uint8_t wanted[6], bool *earlie
 {
     *earlier = mac[0] == 0x02 && wanted[0] == 0xfe;
     return !memcmp(mac + 1, wanted + 1, 5) && (mac[0] == wanted[0] || *earlier);
+}
+
+void rec_container_mac(struct rec_mac_seed seed, const struct spec_container *c, uint8_t out[6])
+{
+    if (c->has_mac)
+        memcpy(out, c->mac, 6);
+    else
+        rec_seeded_mac(seed, c->name, out);
 }
 
 bool rec_bridge_has(const struct spec_bridge *b, int family)

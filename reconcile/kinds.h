@@ -10,9 +10,17 @@ extern const struct rec_kind rec_kind_system, rec_kind_bridge, rec_kind_address,
 
 /* A MAC of our own making: locally administered, the same for the same names for ever, so neighbours never hold a stale one. */
 void rec_derive_mac(const char *host, const char *what, const char *name, uint8_t out[6]);
+/* The same for many names. */
+struct rec_mac_seed {
+    uint64_t hash;
+};
+struct rec_mac_seed rec_mac_seed(const char *host, const char *what);
+void rec_seeded_mac(struct rec_mac_seed seed, const char *name, uint8_t out[6]);
+/* Of eth0: given, or derived. The seed is that of its host and "container". */
+void rec_container_mac(struct rec_mac_seed seed, const struct spec_container *c, uint8_t out[6]);
 /* Of a port's host end. It begins with fe: a bridge that chooses the lowest MAC of its ports never takes it. Ports of earlier versions
  * have rec_derive_mac(…, "port", …) as it is, which begins with 02, and keep it. */
-void rec_derive_port_mac(const char *host, const char *name, uint8_t out[6]);
+void rec_derive_port_mac(struct rec_mac_seed seed, const char *name, uint8_t out[6]);   /* the seed of its host and "port" */
 bool rec_port_mac_is(const uint8_t mac[6], const uint8_t wanted[6], bool *earlier);
 /* Does `address` of a link of ours make bridge `b` (or one of its ports) speak a family: 4, 6. */
 bool rec_bridge_has(const struct spec_bridge *b, int family);

@@ -282,6 +282,11 @@ TAKE(container_protect)
     (void)key;
     spec_take_bool(b, v, &((struct spec_container *)object)->protect);
 }
+TAKE(container_router)
+{
+    (void)key;
+    spec_take_bool(b, v, &((struct spec_container *)object)->router);
+}
 TAKE(container_runtime)
 {
     static const char *const words[] = {"auto", "nixos", "nspawn", "netns"};
@@ -328,6 +333,7 @@ static const struct spec_key container_keys[] = {
     {"on_remove", "`keep` or `destroy`", "keep", "its files, when it leaves the spec", container_on_remove},
     {"ports", "[ADDRESS:]HOST:CONTAINER[/tcp|/udp], ranges allowed; a list", "none", "ports of the host that lead to it", container_ports},
     {"protect", "true or false", "false", "no plan may remove or recreate it", container_protect},
+    {"router", "true or false", "false", "may send from other addresses than its own, advertise routes and answer DHCP", container_router},
     {"runtime", "`nixos`, `nspawn`, `netns`, `auto`", "auto", "", container_runtime},
     {"state", "`running` or `stopped`", "running", "", container_state},
 };

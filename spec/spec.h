@@ -72,7 +72,7 @@ struct spec_container {
     struct spec_port   *ports;
     size_t              n_ports;
     enum spec_state     state;
-    bool                autostart, isolated, protect, destroy_files;    /* destroy_files: on_remove: destroy */
+    bool                autostart, isolated, router, protect, destroy_files;    /* destroy_files: on_remove: destroy */
     struct spec_loc     state_at, isolated_at, runtime_at;
     enum spec_runtime   runtime;
     struct {                            /* one of the three is set when the map is given */

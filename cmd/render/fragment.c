@@ -122,6 +122,8 @@ json_t *cmd_fragment(struct rec_run *run, const struct spec_container *c)
         json_object_set_new(o, "autostart", json_false());
     if (c->isolated)
         json_object_set_new(o, "isolated", json_true());
+    if (c->router)
+        json_object_set_new(o, "router", json_true());
     if (c->protect)
         json_object_set_new(o, "protect", json_true());
     if (c->destroy_files)
@@ -144,7 +146,7 @@ static void put_value(struct cmd_out *o, json_t *v)
 
 void cmd_fragment_put(struct cmd_out *o, const char *name, json_t *fragment)
 {
-    static const char *const order[] = {"address", "runtime", "gateway", "mac", "ports", "state", "autostart", "isolated", "protect", "on_remove",
+    static const char *const order[] = {"address", "runtime", "gateway", "mac", "ports", "state", "autostart", "isolated", "router", "protect", "on_remove",
                                         "nspawn", "nixos"};
     cmd_printf(o, "      %s:\n", name);
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {

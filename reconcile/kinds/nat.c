@@ -1,4 +1,5 @@
-/* NAT, port maps and isolation: one resource, since our two tables change in one transaction or not at all. Names and addresses of
+/* NAT, port maps, isolation and the checks of what containers send: one resource, since our two tables change in one transaction or not
+ * at all. Names and addresses of
  * containers stand in sets and maps; the rules do not grow with them. */
 #include "reconcile/kinds.h"
 #include <errno.h>
@@ -75,6 +76,77 @@ static size_t want_maps(const struct spec_container *c, uint32_t tag, struct net
     return n;
 }
 
+/* A container that forwards for others: the spec says so, or it is the gateway of another one. */
+static void mark_gateways(const struct spec_host *h, bool *router)
+{
+    const struct spec_addr *known = NULL;
+
+    for (size_t i = 0; i < h->n_containers; i++)
+        router[i] = h->containers[i].router;
+    for (size_t i = 0; i < h->n_containers; i++) {
+        const struct spec_gateway *g = &h->containers[i].gateway;
+        if (g->mode != SPEC_GW_GIVEN || (known && known->family == g->addr.family && !memcmp(known->bytes, g->addr.bytes, sizeof known->bytes)))
+            continue;
+        known = &g->addr;
+        for (size_t k = 0; k < h->n_containers; k++) {
+            const struct spec_addr *a = &h->containers[k].address[known->family == 6].addr;
+            if (a->family == known->family && !memcmp(a->bytes, known->bytes, known->family == 6 ? 16 : 4))
+                router[k] = true;
+        }
+    }
+}
+
+/* What the container's port may send. berth makes the ports of netns and nspawn, so it knows their MAC and addresses. A nixos container
+ * makes its port by itself, and its system may add addresses: it may use all that nobody else has. So may a router, and any container
+ * in a family of which the spec gives it no address. An isolated container may use its addresses in the spec alone: another address
+ * would lead around the isolation. */
+static void want_source(struct rec_run *run, const struct spec_container *c, struct rec_mac_seed seed, bool router, struct net_nft_source *o)
+{
+    bool ours = rec_runtime_of(run, c) != SPEC_RT_NIXOS, free_to_add = !ours || router;
+
+    *o = (struct net_nft_source){.guest = !ours, .router = router && !c->isolated};
+    spec_link_name(c->name, o->port);
+    if (ours) {
+        rec_container_mac(seed, c, o->mac);
+        o->has_mac = true;
+    }
+    o->any_mac = !ours || o->router;
+    o->has4 = c->address[0].addr.family;
+    o->has6 = c->address[1].addr.family;
+    memcpy(o->addr4, c->address[0].addr.bytes, sizeof o->addr4);
+    memcpy(o->addr6, c->address[1].addr.bytes, sizeof o->addr6);
+    o->any4 = !c->isolated && (free_to_add || !o->has4);
+    o->bound6 = c->isolated || (!free_to_add && o->has6);
+}
+
+/* Of each container, and of the bridges' own addresses: nobody but the host may use those. */
+static int want_sources(struct rec_run *run, const struct spec_host *h, struct spec_arena *a, struct net_nft *nft)
+{
+    size_t n = h->n_containers, k = 0;
+    for (size_t i = 0; i < h->n_bridges; i++)
+        n += h->bridges[i].n_addresses;
+    struct net_nft_source *list = spec_arena_alloc(a, n * sizeof *list);
+    bool *router = spec_arena_alloc(a, (h->n_containers + 1) * sizeof *router);
+    if (!list || !router)
+        return -ENOMEM;
+    struct rec_mac_seed seed = rec_mac_seed(h->name, "container");
+    mark_gateways(h, router);
+    for (size_t i = 0; i < h->n_containers; i++, k++) {
+        want_source(run, &h->containers[i], seed, router[i], &list[k]);
+        list[k].tag = (uint32_t)i + 1;
+    }
+    for (size_t i = 0; i < h->n_bridges; i++)
+        for (size_t x = 0; x < h->bridges[i].n_addresses; x++, k++) {
+            const struct spec_addr *own = &h->bridges[i].addresses[x].addr;
+            list[k] = (struct net_nft_source){.has4 = own->family == 4, .has6 = own->family == 6};
+            memcpy(own->family == 6 ? list[k].addr6 : list[k].addr4, own->bytes, own->family == 6 ? 16 : 4);
+        }
+    nft->sources = list;
+    nft->n_sources = n;
+    nft->group = REC_GROUP;
+    return 0;
+}
+
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
 {
     struct spec_arena *a = out->arena;
@@ -85,8 +157,9 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
             first = first ? first : &h->bridges[i];
             n_bridges++;
         }
-    if (!n_bridges)
+    if (!n_bridges && !h->n_containers)
         return 0;
+    first = first ? first : &h->bridges[h->containers[0].bridge];
     for (size_t i = 0; i < h->n_containers; i++) {
         n_maps += h->containers[i].n_ports ? want_maps(&h->containers[i], 0, NULL) : 0;
         n_alone += h->containers[i].isolated;
@@ -98,7 +171,9 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     struct rec_item *it = rec_state_add(out, REC_NAT, "berth");
     if (!nft || !bridges || !maps || !alone || !it)
         return rec_fail(err, ENOMEM, "out of memory");
-    *nft = (struct net_nft){bridges, n_bridges, maps, n_maps, alone, n_alone};
+    *nft = (struct net_nft){.bridges = bridges, .n_bridges = n_bridges, .maps = maps, .n_maps = n_maps, .alone = alone, .n_alone = n_alone};
+    if (h->n_containers && want_sources(run, h, a, nft))
+        return rec_fail(err, ENOMEM, "out of memory");
     size_t b = 0, m = 0, k = 0;
     for (size_t i = 0; i < h->n_bridges; i++)
         if (filtered(h, &h->bridges[i])) {
@@ -258,6 +333,20 @@ static bool has_alone(const struct net_nft *n, const struct net_nft_alone *x)
     return false;
 }
 
+/* Both lists follow the containers' names, so the search begins where the last one ended. */
+static bool has_source(const struct net_nft *n, const struct net_nft_source *x, size_t *from)
+{
+    for (size_t i = 0; i < n->n_sources; i++) {
+        size_t k = (*from + i) % n->n_sources;
+        const struct net_nft_source *o = &n->sources[k];
+        if (strcmp(o->port, x->port) || memcmp(o->addr4, x->addr4, 4) || memcmp(o->addr6, x->addr6, 16))
+            continue;
+        *from = k + 1;
+        return !memcmp(o->mac, x->mac, 6) && o->guest == x->guest && o->router == x->router && o->any4 == x->any4 && o->bound6 == x->bound6;
+    }
+    return false;
+}
+
 /* What `x` has and `y` lacks. */
 static void tell_lacking(struct told *t, const struct net_nft *x, const struct net_nft *y, const char *what)
 {
@@ -274,6 +363,9 @@ static void tell_lacking(struct told *t, const struct net_nft *x, const struct n
     for (size_t i = 0; i < x->n_alone; i++)
         if (!has_alone(y, &x->alone[i]))
             tell(t, spec_arena_printf(t->a, "isolation of '%s' %s", x->alone[i].port, what));
+    for (size_t i = 0, from = 0; i < x->n_sources; i++)
+        if (*x->sources[i].port && !has_source(y, &x->sources[i], &from))
+            tell(t, spec_arena_printf(t->a, "check of what '%s' sends %s", x->sources[i].port, what));
 }
 
 static void compare(struct spec_arena *a, const struct rec_item *w, const struct rec_item *have, rec_differs_fn differs, void *arg)

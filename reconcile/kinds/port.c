@@ -36,6 +36,7 @@ static void want_gateway(const struct spec_container *c, const struct spec_bridg
 
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
 {
+    struct rec_mac_seed seed = rec_mac_seed(h->name, "container"), port_seed = rec_mac_seed(h->name, "port");
     for (size_t i = 0; i < h->n_containers; i++) {
         const struct spec_container *c = &h->containers[i];
         const struct spec_bridge *b = &h->bridges[c->bridge];
@@ -55,11 +56,8 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         struct rec_port *p = &it->port;
         *p = (struct rec_port){.link = name, .bridge = b->name, .mtu = b->mtu, .up = true, .inside_up = true, .whole = true,
                                .hairpin = c->n_ports > 0};
-        if (c->has_mac)
-            memcpy(p->mac, c->mac, 6);
-        else
-            rec_derive_mac(h->name, "container", c->name, p->mac);
-        rec_derive_port_mac(h->name, c->name, p->host_mac);
+        rec_container_mac(seed, c, p->mac);
+        rec_derive_port_mac(port_seed, c->name, p->host_mac);
         p->address = spec_arena_alloc(out->arena, 2 * sizeof *p->address);
         if (!p->address)
             return rec_fail(err, ENOMEM, "out of memory");

@@ -209,7 +209,7 @@ int main(void)
     int c1v6 = listen_on(C1, "fd00:100::10", 80), c3v6 = listen_on(C3, "fd00:100::30", 80), outv6 = listen_on(OUT, "2001:db8::2", 9000);
 
     for (int br_nf = 0; br_nf < 2; br_nf++) {
-        struct net_nft want = {bridges, 2, maps, 5, alone, 1};
+        struct net_nft want = {.bridges = bridges, .n_bridges = 2, .maps = maps, .n_maps = 5, .alone = alone, .n_alone = 1};
         set(HOST, "/proc/sys/net/bridge/bridge-nf-call-iptables", br_nf ? "1" : "0");
         set(HOST, "/proc/sys/net/bridge/bridge-nf-call-ip6tables", br_nf ? "1" : "0");
         bridges[0].open = bridges[1].open = false;

@@ -103,9 +103,9 @@ as_made() {
     exits 1 host_sh 'grep "RTM_GETLINK.*NLM_F_DUMP" /run/trace | grep -v "AF_INET6\|AF_BRIDGE\|IFLA_MASTER"'
     exits 1 host grep "IFLA_IFNAME" /run/trace
     # Where that is refused, all links are read as they are elsewhere.
-    exits 0 host strace -qq -s 4096 -e trace=sendto -e inject=sendto:error=EPERM:when="$(host sed -n '/AF_BRIDGE/=' /run/trace)" -o /run/trace -- \
+    exits 0 host strace -qq -s 4096 -e trace=sendto -e inject=sendto:error=EPERM:when="$(host sed -n '/RTM_GETLINK.*AF_BRIDGE/=' /run/trace)" -o /run/trace -- \
         "$BERTH" plan -e "$SPEC"
-    host grep -q "AF_BRIDGE.*EPERM.*INJECTED" /run/trace
+    host grep -q "RTM_GETLINK.*AF_BRIDGE.*EPERM.*INJECTED" /run/trace
     host_sh 'grep "RTM_GETLINK.*NLM_F_DUMP" /run/trace | grep -v "AF_BRIDGE\|IFLA_MASTER"'
 }
 

@@ -29,7 +29,17 @@ static struct net_nft_map maps[] = {
 static struct net_nft_alone alone[] = {
     {.port = "vb-c3", .has4 = true, .addr4 = {10, 100, 0, 30}, .has6 = true, .addr6 = {0xfd, 0, 1, [15] = 0x30}, .tag = 21},
 };
-static const struct net_nft wish = {bridges, 2, maps, 4, alone, 1};
+static const struct net_nft wish = {.bridges = bridges, .n_bridges = 2, .maps = maps, .n_maps = 4, .alone = alone, .n_alone = 1};
+
+/* A container with all, one without IPv6, a router, an isolated guest, and a bridge's own address. */
+static const struct net_nft_source sources[] = {
+    {.port = "vb-all", .mac = {2, 1}, .has_mac = true, .addr4 = {10, 100, 0, 10}, .has4 = true, .addr6 = {0xfd, 0, 1, [15] = 0x10}, .has6 = true,
+     .bound6 = true, .tag = 31},
+    {.port = "vb-four", .mac = {2, 2}, .has_mac = true, .addr4 = {10, 100, 0, 11}, .has4 = true, .tag = 32},
+    {.port = "vb-router", .mac = {2, 3}, .has_mac = true, .addr4 = {10, 100, 0, 12}, .has4 = true, .router = true, .any_mac = true, .any4 = true},
+    {.port = "vb-guest", .guest = true, .addr4 = {10, 100, 0, 13}, .has4 = true, .any_mac = true, .bound6 = true},
+    {.addr4 = {10, 100, 0, 1}, .has4 = true},
+};
 
 struct lines {
     char   text[64][256];
@@ -169,6 +179,65 @@ static void test_structure(void **state)
     net_nft_image_done(&h.img);
 }
 
+static void test_sources(void **state)
+{
+    struct net_nft_have h;
+    struct net_nft_model m;
+    struct lines l;
+    struct net_nft_source some[5];
+    struct net_nft checked = {.sources = sources, .n_sources = 5, .group = 77}, other = checked;
+
+    (void)state;
+    hold(&h, &checked);
+    assert_true(!h.img.table[NFT_INET].present && h.img.table[NFT_BRIDGE].present);
+    assert_int_equal(compare(&checked, &h, &l), 0);
+    assert_true(net_nft_model(&h, &m));
+    assert_int_equal(m.nft.group, 77);
+    assert_int_equal(compare(&m.nft, &h, &l), 0);
+    net_nft_model_done(&m);
+
+    memcpy(some, sources, sizeof some);
+    other.sources = some;
+    some[0].mac[5] = 9;
+    some[0].addr6[15] = 0x11;
+    some[3].bound6 = false;
+    assert_true(compare(&other, &h, &l) > 4);
+    assert_true(said(&l, "bridge set 'macs': element \"vb-all . 02:01:00:00:00:09\" is missing"));
+    assert_true(said(&l, "bridge set 'macs': element \"vb-all . 02:01:00:00:00:00\" is not wanted"));
+    assert_true(said(&l, "bridge set 'src6': element \"vb-all . fd00:100::11\" is missing"));
+    assert_true(said(&l, "bridge set 'takenmac': element \"02:01:00:00:00:09\" is missing"));
+    assert_true(said(&l, "bridge set 'bound6': element \"vb-guest\" is not wanted"));
+    other = checked;
+    other.group = 78;
+    assert_int_equal(compare(&other, &h, &l), 1);
+    assert_true(said(&l, "bridge chain 'guard': rule 1 differs (should what ports of our making send is checked)"));
+    net_nft_image_done(&h.img);
+
+    size_t rules[2];
+    for (size_t i = 0; i < 2; i++) {                    /* the rules do not grow with the containers */
+        other.group = 77;
+        other.n_sources = i ? 5 : 1;
+        hold(&h, &other);
+        rules[i] = net_nft_find_chain(&h.img.table[NFT_BRIDGE], "sources")->n;
+        net_nft_image_done(&h.img);
+    }
+    assert_int_equal(rules[0], rules[1]);
+
+    struct net_nft old = wish, both = wish;             /* the table as it was before there were checks */
+    both.sources = sources;
+    both.n_sources = 5;
+    hold(&h, &old);
+    assert_true(net_nft_model(&h, &m));
+    assert_int_equal(m.nft.n_sources, 0);
+    net_nft_model_done(&m);
+    assert_true(compare(&both, &h, &l) > 0);
+    net_nft_image_done(&h.img);
+    hold(&h, &both);
+    assert_true(net_nft_model(&h, &m));
+    net_nft_model_done(&m);
+    net_nft_image_done(&h.img);
+}
+
 static void test_model(void **state)
 {
     struct net_nft_have h;
@@ -199,7 +268,7 @@ static void test_model(void **state)
 
     struct net_nft_net many[20];                        /* as many subnets as a bridge has */
     struct net_nft_bridge wide[2] = {{.name = "br-a", .n_net = 20, .net = many, .uplink4 = "eth0"}, bridges[0]};
-    struct net_nft broad = {wide, 2, NULL, 0, NULL, 0};
+    struct net_nft broad = {.bridges = wide, .n_bridges = 2};
     for (uint8_t i = 0; i < 20; i++)
         many[i] = (struct net_nft_net){AF_INET, 24, {10, 100, i}};
     hold(&h, &broad);
@@ -293,7 +362,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equal),   cmocka_unit_test(test_lines),   cmocka_unit_test(test_structure),
-        cmocka_unit_test(test_model),   cmocka_unit_test(test_refused), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_sources), cmocka_unit_test(test_model),   cmocka_unit_test(test_refused), cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

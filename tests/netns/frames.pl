@@ -1,0 +1,62 @@
+#!/usr/bin/perl
+# frames.pl: sends single frames, and says which ones come by. It knows nothing of nftables.
+#
+#   frames.pl send LINK NAME KIND [KEY=VALUE]...   one broadcast frame that carries NAME in its payload
+#   frames.pl hear LINK READY                      makes READY, then prints the NAME of each frame until NAME is "last"
+#
+# KIND: arp, udp4, udp6, ra, redirect, na, dad, other. KEY: mac, sha (of ARP), src, target, port, vlan. The defaults are LINK's own.
+use strict;
+use warnings;
+use Socket;
+use Time::HiRes;
+
+my ($verb, $link, $name, $kind, @rest) = @ARGV;
+socket(my $s, 17, SOCK_RAW, unpack 'n', pack 'S', 3) or die "socket: $!";
+my ($index) = qx(ip -o link show dev $link) =~ /^(\d+)/;
+bind $s, pack 'S n i S C C a8', 17, 3, $index, 0, 0, 0, '' or die "bind: $!";
+
+if ($verb eq 'hear') {
+    open my $f, '>', $name or die;
+    close $f;
+    alarm 20;
+    while (sysread $s, my $frame, 4096) {
+        next unless $frame =~ /probe:([a-z0-9-]+);/;
+        exit if $1 eq 'last';
+        print "$1\n";
+    }
+}
+
+my %o = map { split /=/, $_, 2 } @rest;
+my ($own) = qx(ip -o link show dev $link) =~ /link\/ether (\S+)/;
+my $mac = pack 'H*', ($o{mac} // $own) =~ s/://gr;
+my $mark = "probe:$name;";
+my $option = pack('C C', 253, int((length($mark) + 9) / 8)) . $mark;        # of neighbour discovery, unknown to everybody
+$option .= "\0" x (-length($option) % 8);
+sub sum { my $n = 0; $n += $_ for unpack 'n*', $_[0] . "\0"; $n = ($n >> 16) + ($n & 0xffff) while $n >> 16; ~$n & 0xffff }
+sub v4 { inet_aton $_[0] }
+sub v6 { Socket::inet_pton(AF_INET6, $_[0]) }
+sub ip4 {
+    my ($src, $to, $body) = @_;
+    my $h = pack 'C C n n n C C n a4 a4', 0x45, 0, 20 + length $body, 1, 0, 64, 17, 0, v4($src), v4($to);
+    substr $h, 10, 2, pack 'n', sum($h);
+    return (0x0800, $h . $body);
+}
+sub ip6 {
+    my ($src, $to, $next, $at, $body) = @_;
+    substr $body, $at, 2, pack 'n', sum(v6($src) . v6($to) . pack('N N', length $body, $next) . $body);
+    return (0x86dd, pack('N n C C a16 a16', 6 << 28, length $body, $next, 255, v6($src), v6($to)) . $body);
+}
+my %kinds = (
+    arp => sub { (0x0806, pack 'n n C C n a6 a4 a6 a4', 1, 0x0800, 6, 4, 1, $o{sha} ? pack('H*', $o{sha} =~ s/://gr) : $mac, v4($o{src}), '',
+                          v4($o{target} // $o{src})) },
+    udp4 => sub { ip4($o{src}, '255.255.255.255', pack('n n n n', 4000, $o{port} // 4000, 8 + length $mark, 0) . $mark) },
+    udp6 => sub { ip6($o{src}, 'ff02::1', 17, 6, pack('n n n n', 4000, $o{port} // 4000, 8 + length $mark, 0) . $mark) },
+    ra => sub { ip6($o{src} // 'fe80::bad', 'ff02::1', 58, 2, pack('C C n C C n N N', 134, 0, 0, 64, 0, 1800, 0, 0) . $option) },
+    redirect => sub { ip6('fe80::bad', 'ff02::1', 58, 2, pack('C C n N a16 a16', 137, 0, 0, 0, v6('fe80::bad'), v6('2001:db8::1')) . $option) },
+    na => sub { ip6($o{src} // 'fe80::bad', 'ff02::1', 58, 2, pack('C C n N a16 C C a6', 136, 0, 0, 0x20000000, v6($o{target}), 2, 1, $mac) . $option) },
+    dad => sub { ip6('::', 'ff02::1', 58, 2, pack('C C n N a16', 135, 0, 0, 0, v6($o{target})) . $option) },
+    other => sub { (0x88b5, '') },
+);
+my ($type, $packet) = $kinds{$kind}->();
+my $tag = exists $o{vlan} ? pack 'n n', 0x8100, $o{vlan} : '';
+syswrite $s, "\xff" x 6 . $mac . $tag . pack('n', $type) . $packet . ($type == 0x0806 || $type == 0x88b5 ? $mark : '') or die "send: $!";

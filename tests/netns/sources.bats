@@ -1,0 +1,240 @@
+#!/usr/bin/env bats
+# What a container's port may send: its own MAC and addresses, and nothing that only a router or a DHCP server sends.
+load ../lab/lib
+
+setup() {
+    need_berth
+    lab_up --inet
+    FRAMES=$REPO/tests/netns/frames.pl
+}
+teardown() { lab_down; }
+
+two() {
+    spec <<'Y'
+version: 1
+hosts:
+  homelab:
+    bridge: {name: br0, address: [10.100.0.1/24, "fd00:100::1/64"]}
+    containers:
+      web: {address: [10.100.0.10, "fd00:100::10"], runtime: netns}
+      db: {address: [10.100.0.20, "fd00:100::20"], runtime: netns}
+      old: {address: 10.100.0.30, runtime: netns}
+      gate: {address: [10.100.0.40, "fd00:100::40"], runtime: netns, router: true}
+Y
+}
+
+# sends FROM NAME KIND [KEY=VALUE]...
+sends() { local from=$1; shift; inside "$from" "$FRAMES" send eth0 "$@"; }
+# listens WHERE LINK: WHERE is a command, as for echo_server. heard FROM NAMES: these frames came by until
+# FROM's last one.
+listens() {
+    rm -f "$BATS_TEST_TMPDIR/listens"
+    $1 "$FRAMES" hear "$2" "$BATS_TEST_TMPDIR/listens" >"$BATS_TEST_TMPDIR/heard" 3>&- {LAB_LIFE}>&- &
+    HEARS=$!
+    wait_for test -e "$BATS_TEST_TMPDIR/listens"
+}
+heard() {
+    sends "$1" last other
+    wait "$HEARS"
+    assert_eq "$(paste -sd ' ' "$BATS_TEST_TMPDIR/heard")" "$2" "what came from $1"
+}
+mac_of() { inside "$1" ip -j link show eth0 | jq -r '.[0].address'; }
+
+@test "a container's router advertisements and DHCP answers reach neither its neighbours nor the host" {
+    spec <<'Y'
+version: 1
+hosts:
+  homelab:
+    bridge: {name: br0, address: 10.100.0.1/24}
+    containers:
+      web: {address: 10.100.0.10, runtime: netns}
+      db: {address: 10.100.0.20, runtime: netns}
+      gate: {address: 10.100.0.40, runtime: netns, router: true}
+Y
+    berth apply -q "$SPEC"
+    for where in "inside db" "host"; do
+        link=eth0
+        if [[ $where == host ]]; then link=br0; fi
+        listens "$where" "$link"
+        sends web ra ra
+        sends web redirect redirect
+        sends web dhcp4 udp4 src=10.100.0.10 port=68
+        sends web dhcp6 udp6 src=fe80::1 port=546
+        sends web ordinary udp4 src=10.100.0.10 port=4000
+        heard web ordinary
+    done
+
+    inside db sysctl -qw net.ipv6.conf.eth0.addr_gen_mode=0 net.ipv6.conf.eth0.accept_ra=1 net.ipv6.conf.eth0.accept_dad=0
+    inside db ip link set eth0 down
+    inside db ip link set eth0 up
+    listens "inside db" eth0
+    sends web ra ra
+    heard web ""
+    assert_eq "$(inside db ip -6 route show default)" ""
+    sends gate ra ra                                    # the witness itself works: a router may
+    wait_for eval "inside db ip -6 route show default | grep -q fe80::bad"
+}
+
+@test "a frame with another's MAC or address, or a made-up one, is dropped, and the container's own pass" {
+    two
+    berth apply -q "$SPEC"
+    db=$(mac_of db)
+    listens "inside db" eth0
+    sends web mac-taken other mac="$(mac_of old)"
+    sends web mac-new other mac=02:00:00:00:00:99
+    sends web arp-mac arp src=10.100.0.10 sha="$db"
+    sends web arp-taken arp src=10.100.0.20
+    sends web arp-gateway arp src=10.100.0.1
+    sends web arp-new arp src=10.100.0.99
+    sends web arp-vlan0 arp src=10.100.0.1 vlan=0
+    sends web ip4-taken udp4 src=10.100.0.30
+    sends web ip4-gateway udp4 src=10.100.0.1
+    sends web ip4-new udp4 src=10.100.0.99
+    sends web ip6-taken udp6 src=fd00:100::20
+    sends web ip6-gateway udp6 src=fd00:100::1
+    sends web ip6-new udp6 src=fd00:100::99
+    sends web na-taken na target=fd00:100::20
+    sends web na-gateway na target=fd00:100::1
+    sends web na-new na target=fd00:100::99
+    sends web dad-taken dad target=fd00:100::20
+    sends web dad-new dad target=fd00:100::99
+    sends web own-arp arp src=10.100.0.10 target=10.100.0.20
+    sends web own-gratuitous arp src=10.100.0.10
+    sends web own-probe arp src=0.0.0.0 target=10.100.0.10
+    sends web own-dhcp udp4 src=0.0.0.0 port=67
+    sends web own-ip4 udp4 src=10.100.0.10
+    sends web own-ip6 udp6 src=fd00:100::10
+    sends web own-link-local udp6 src=fe80::77
+    sends web own-na na src=fd00:100::10 target=fd00:100::10
+    sends web own-na-local na target=fe80::77
+    sends web own-dad dad target=fd00:100::10
+    sends web own-dad-local dad target=fe80::77
+    sends web own-vlan other vlan=7
+    heard web "own-arp own-gratuitous own-probe own-dhcp own-ip4 own-ip6 own-link-local own-na own-na-local own-dad \
+own-dad-local own-vlan"
+    pings "inside web" 10.100.0.20
+    pings "inside web" fd00:100::20
+    pings "inside web" 10.100.0.1
+    # The bridge learnt nothing from them.
+    host bridge -j fdb show br br0 | jq -e --arg mac "$db" '[.[] | select(.mac == $mac and .ifname != "vb-db")] == []'
+    host bridge -j fdb show br br0 | jq -e '[.[] | select(.mac == "02:00:00:00:00:99")] == []'
+}
+
+@test "without an IPv6 address in the spec any is free that nobody has; a router may forward for others but not claim their addresses" {
+    two
+    berth apply -q "$SPEC"
+    listens "inside db" eth0
+    sends old new6 udp6 src=fd00:100::99
+    sends old na-new6 na target=fd00:100::99
+    sends old taken6 udp6 src=fd00:100::20
+    sends old na-taken6 na target=fd00:100::1
+    sends old new4 udp4 src=10.100.0.99
+    heard old "new6 na-new6"
+    listens "inside db" eth0
+    sends gate forwarded4 udp4 src=192.0.2.7
+    sends gate forwarded-web udp4 src=10.100.0.10
+    sends gate forwarded6 udp6 src=fd00:100::10
+    sends gate vrrp arp src=10.100.0.200
+    sends gate own-mac other mac=00:00:5e:00:01:07
+    sends gate arp-web arp src=10.100.0.10
+    sends gate arp-gateway arp src=10.100.0.1
+    sends gate na-web na target=fd00:100::10
+    sends gate mac-web other mac="$(mac_of web)"
+    heard gate "forwarded4 forwarded-web forwarded6 vrrp own-mac"
+}
+
+@test "a container that is another's gateway may forward without a key of its own" {
+    spec <<'Y'
+version: 1
+hosts:
+  homelab:
+    bridge: {name: br0, address: 10.100.0.1/24}
+    containers:
+      hop: {address: 10.100.0.40, runtime: netns}
+      web: {address: 10.100.0.10, runtime: netns, gateway: 10.100.0.40}
+      db: {address: 10.100.0.20, runtime: netns}
+Y
+    berth apply -q "$SPEC"
+    listens "inside db" eth0
+    sends hop forwarded udp4 src=192.0.2.7
+    heard hop forwarded
+    listens "inside db" eth0
+    sends web forged udp4 src=192.0.2.7
+    heard web ""
+}
+
+@test "an isolated container does not leave its isolation by another address" {
+    spec <<'Y'
+version: 1
+hosts:
+  homelab:
+    bridges:
+      br0: {address: 10.100.0.1/24, nat: {inbound: open}}
+      br1: {address: 10.101.0.1/24, nat: {inbound: open}}
+    containers:
+      alone: {address: 10.100.0.10, runtime: netns, isolated: true}
+      far: {address: 10.101.0.10, runtime: netns}
+Y
+    berth apply -q "$SPEC"
+    no_ping "inside alone" 10.101.0.10
+    inside alone ip address add 10.100.0.77/24 dev eth0
+    if inside alone ping -q -c1 -W1 -I 10.100.0.77 10.101.0.10; then fail "out by another address"; fi
+    pings "inside alone" 10.100.0.1
+}
+
+@test "ports that berth did not make are not checked" {
+    two
+    berth apply -q "$SPEC"
+    host ip netns add lan
+    host ip link add lan0 type veth peer name eth0 netns lan
+    host ip link set lan0 master br0 up
+    host ip -n lan link set eth0 up
+    listens "inside db" eth0
+    sends lan lan-ra ra
+    sends lan lan-dhcp udp4 src=192.0.2.1 port=68
+    sends lan lan-any udp4 src=192.0.2.9
+    heard lan "lan-ra lan-dhcp lan-any"
+    berth plan -e "$SPEC"
+}
+
+@test "drift in the checks is seen and repaired; a change of an address or a MAC changes elements alone" {
+    two
+    berth apply -q "$SPEC"
+    rules() { host nft -a -s list chain bridge berth sources; }
+    before=$(rules)
+    host nft delete element bridge berth src4 '{ "vb-web" . 10.100.0.10 }'
+    no_ping "inside web" 10.100.0.1
+    exits 2 berth plan -e "$SPEC"
+    assert_match "$output" "set 'src4': element .*10.100.0.10"
+    berth apply -q "$SPEC"
+    wait_for pings "inside web" 10.100.0.1
+    sed -i 's/10.100.0.10,/10.100.0.11,/' "$SPEC"
+    berth apply -q "$SPEC"
+    pings "inside web" 10.100.0.20
+    assert_eq "$(rules)" "$before" "rules and their handles"
+    host nft flush chain bridge berth sources
+    exits 2 berth plan -e "$SPEC"
+    berth apply -q "$SPEC"
+    berth plan -e "$SPEC"
+    berth destroy -q --yes "$SPEC"
+    assert_eq "$(host nft list tables)" ""
+}
+
+@test "a host without the checks gets them in one commit, and an open connection goes on" {
+    two
+    berth apply -q "$SPEC"
+    # What an older berth left: table inet berth where the spec has NAT, and no table bridge berth.
+    host nft delete table bridge berth
+    echo_server "inside db" tcp 10.100.0.20 80 db
+    inside web bash -c 'exec 9<>/dev/tcp/10.100.0.20/80; echo ready >"$1"; read -r _ <"$2"; echo hello >&9; cat <&9' bash \
+        "$BATS_TEST_TMPDIR/open" <(wait_for test -e "$BATS_TEST_TMPDIR/go"; echo go) >"$BATS_TEST_TMPDIR/said" 3>&- {LAB_LIFE}>&- &
+    client=$!
+    wait_for test -s "$BATS_TEST_TMPDIR/open"
+    nft_watch "$BATS_TEST_TMPDIR/nft"
+    berth apply -q "$SPEC"
+    assert_eq "$(nft_watched "$BATS_TEST_TMPDIR/nft")" 1 "commits"
+    touch "$BATS_TEST_TMPDIR/go"
+    wait "$client"
+    assert_match "$(<"$BATS_TEST_TMPDIR/said")" "db .*10.100.0.10"
+    berth plan -e "$SPEC"
+}

@@ -2,9 +2,12 @@
  * at all. Names and addresses of
  * containers stand in sets and maps; the rules do not grow with them. */
 #include "reconcile/kinds.h"
+#include "netops/conntrack.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct rec_field fields[] = {{"ruleset", REC_T_CUSTOM, 0, REC_LIVE}};
 
@@ -387,6 +390,26 @@ static void compare(struct spec_arena *a, const struct rec_item *w, const struct
         net_nft_model_done(&m);
 }
 
+/* A look at the number first: without the module, or with nothing tracked, no dump is worth its call (which would load a module). */
+static bool tracks_connections(void)
+{
+    char count[16];
+    int fd = open("/proc/sys/net/netfilter/nf_conntrack_count", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, count, sizeof count);
+    if (fd >= 0)
+        close(fd);
+    return n > 0 && !(count[0] == '0' && n <= 2);
+}
+
+/* What the tables held, as far as they were ours in shape, and what they are to hold: connections of what differs begin anew. */
+static int settle_connections(struct rec_run *run, struct net_port *nft, const struct net_nft *from, const struct net_nft *to, struct net_error *e)
+{
+    const struct rec_links *l = run->links;
+    if (!tracks_connections())
+        return 0;
+    return net_conntrack_settle(nft, from, to, l ? l->address : NULL, l ? l->n_address : 0, NULL, e);
+}
+
 static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
     struct rec_error e;
@@ -394,7 +417,7 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     if (!n)
         return 0;
     struct rec_step *s = steps[0];
-    struct net_nft_model m = {0};
+    struct net_nft_model m = {0}, before = {0};
     struct net_error ne;
     int r = rec_nft(run, &nft, &e);
     for (int tries = 0; !r && tries < 5; tries++) {
@@ -405,7 +428,12 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
             break;
         }
         /* What was read for the plan: the kernel refuses the batch if anybody has written since. */
+        bool known = net_nft_model(latest(run), &before);
         r = net_nft_apply(nft, to, latest(run), &after, &ne);
+        if (!r)
+            r = settle_connections(run, nft, known ? &before.nft : NULL, to, &ne);
+        if (known)
+            net_nft_model_done(&before);
         run->nft_lingers |= s->action != REC_CREATE;
         if (after) {
             keep(run, after);

@@ -139,8 +139,9 @@ static bool value_suffers(struct spec_ctx *c, const struct spec_node *v)
             continue;
         bool end = i == 0 || i + k == v->len;
         bool after = i > 0 && (v->text[i - 1] == ':' || (i == 1 && v->text[0] == '-'));
+        bool comment = *l->meant == ' ' && i + k < v->len && v->text[i + k] == '#';
         bool colon = *l->meant == ':' && i + k < v->len && v->text[i + k] == ' ';
-        if (end || after || colon)
+        if (end || after || colon || comment)
             return tell_in_file(c, v, l->code);
     }
     return false;

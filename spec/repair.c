@@ -198,8 +198,8 @@ static const struct foreign {
     {CONTAINER, "limits", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
     {CONTAINER, "deploy", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
     {CONTAINER, "resources", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
-    {CONTAINER, "privileged", SAY, "leave it out: no container has more rights than berth gives its runtime"},
-    {CONTAINER, "capadd", SAY, "leave it out: no container has more rights than berth gives its runtime"},
+    {CONTAINER, "privileged", SAY, "leave it out, or name single rights: `nspawn: {capabilities: [CAP_…]}`"},
+    {CONTAINER, "capadd", VALUE, "write `nspawn: {capabilities: %s}`"},
 
     {NIXOS, "path", MEANT, "system"},
     {NIXOS, "configuration", MEANT, "config"},
@@ -217,6 +217,8 @@ static const struct foreign {
     {NSPAWN, "path", MEANT, "root"},
     {NSPAWN, "tar", MEANT, "root"},
     {NSPAWN, "init", MEANT, "boot"},
+    {NSPAWN, "capadd", MEANT, "capabilities"},
+    {NSPAWN, "userns", MEANT, "private_users"},
     {NSPAWN, "image", SAY, "berth pulls no images; unpack it, and write `root: /PATH/OF/DIR.or.tar`"},
 };
 
@@ -507,6 +509,15 @@ static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum pla
     }
     const char *same = same_word(p, k->text);
     const struct foreign *x = foreign_in(p, k->text);
+    bool below = p == NSPAWN || p == NIXOS;
+    if (!x && below)            /* limits are looked for here, too */
+        x = foreign_in(CONTAINER, k->text);
+    if (x && x->in != p && x->form != NAMED)
+        x = NULL;
+    if (*k->text >= '0' && *k->text <= '9' && strchr(k->text, ':') && p == CONTAINER) {
+        hint_unknown(f, k, p, "several ports stand in brackets: `ports: [8080:80, %.40s]`", k->text);
+        return;
+    }
     if (same) {
         take_as(f, map, k, p, same);
         return;
@@ -517,7 +528,12 @@ static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum pla
     }
     for (enum place q = TOP; q < N_TABLES; q++)
         if (row_in(q, k->text)) {       /* another key's name is no typing error */
-            hint_unknown(f, k, p, "it is a key of %s", owner[q]);
+            struct words w = {0};
+            put_node(&w, map->values[i], 0);
+            if (p == CONTAINER && (q == NSPAWN || q == NIXOS))
+                hint_unknown(f, k, p, "write `%s: {%.60s: %s}`", q == NSPAWN ? "nspawn" : "nixos", k->text, w.text);
+            else
+                hint_unknown(f, k, p, "it is a key of %s", owner[q]);
             return;
         }
     const char *near = nearest_in(p, k->text);
@@ -677,6 +693,15 @@ static void scalar_for_map(struct fix *f, enum place below, const struct spec_no
     case NSPAWN:
         expect_pairs(f, k, v, one_of(s, "true yes on") ? "write `runtime: nspawn`" : "write `nspawn: {root: %s}`", s);
         return;
+    case HOSTS:
+        expect_pairs(f, k, v, "write `hosts: {%s: {bridge: …}}`", s);
+        return;
+    case CONTAINERS:
+        expect_pairs(f, k, v, "write `containers: {%s: 10.100.0.10}`", s);
+        return;
+    case BRIDGES:
+        expect_pairs(f, k, v, "write `bridges: {%s: {address: 10.100.0.1/24}}`", s);
+        return;
     default:
         return;
     }
@@ -690,12 +715,59 @@ static void list_for_map(struct fix *f, enum place below, const struct spec_node
         name = text_at(one, "name");
     if (one && one->type == SPEC_SCALAR)
         name = one;
+    bool one_map = below < N_TABLES;
+    if (below == NOWHERE)
+        return;
+    if (one && one->type == SPEC_MAP && (one_map || (!name && one->n && named(one->keys[0])))) {
+        snprintf(hint, sizeof hint, "write `%.60s:` without the `- ` in front", one->n && one->keys[0]->text ? one->keys[0]->text : "KEY");
+        expect_pairs(f, k, v, hint, "");
+        return;
+    }
     if (below != HOSTS && below != CONTAINERS && below != BRIDGES)
         return;
     const char *example = below == HOSTS ? "{bridge: …}" : below == CONTAINERS ? "10.100.0.10" : "{address: 10.100.0.1/24}";
     snprintf(hint, sizeof hint, one && one->type == SPEC_MAP && name ? "write `%.60s:` in place of `- name: %.60s`" : "write `%.60s: %s` in place of `- %.60s`",
              name ? name->text : "NAME", one && one->type == SPEC_MAP && name ? name->text : example, name ? name->text : "NAME");
     expect_pairs(f, k, v, hint, "");
+}
+
+/* An address with something else in it. Its last character may be one of another language. */
+static bool odd_address(struct fix *f, const struct spec_node *v)
+{
+    const char *s = v->text, *colon = strchr(s, ':');
+    char last = s[v->len - 1];
+    size_t quad = strspn(s, "0123456789.");
+    struct spec_diag *d;
+    if (strstr(s, "${") || *s == '$') {
+        d = spec_fault(f->c, SPEC_E_ADDRESS, v->at, "`%.60s` is no address, and berth replaces no variables", s);
+        spec_hint(f->c, d, "write the address itself, as in 10.100.0.10");
+    } else if (last == ';' || last == ',') {
+        d = spec_fault(f->c, SPEC_E_ADDRESS, v->at, "a value does not end with `%c`", last);
+        spec_hint(f->c, d, "write `%.*s`", (int)(v->len - 1 > 60 ? 60 : v->len - 1), s);
+    } else if (colon && strchr(s, '.') && quad == (size_t)(colon - s) && colon[1] && !colon[1 + strspn(colon + 1, "0123456789")]) {
+        d = spec_fault(f->c, SPEC_E_ADDRESS, v->at, "an address has no port");
+        spec_hint(f->c, d, "write `{address: %.*s, ports: [%.10s:%.10s]}`", (int)(colon - s), s, colon + 1, colon + 1);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* "8080:80, 8443:443" in one text, and items of docker-compose. */
+static void odd_ports(struct fix *f, const struct spec_node *v)
+{
+    struct spec_diag *d;
+    if (v->type == SPEC_SCALAR && strchr(v->text, ',')) {
+        d = spec_fault(f->c, SPEC_E_PORT, v->at, "several ports stand in a list");
+        spec_hint(f->c, d, "write `ports: [%.120s]`", v->text);
+    }
+    for (size_t i = 0; v->type == SPEC_LIST && i < v->n; i++) {
+        const struct spec_node *to = text_at(v->values[i], "target"), *from = text_at(v->values[i], "published");
+        if (!to || !from)
+            continue;
+        d = spec_fault(f->c, SPEC_E_TYPE, v->values[i]->at, "expected HOST:CONTAINER, found `key: value` pairs");
+        spec_hint(f->c, d, "write `%.20s:%.20s`", from->text, to->text);
+    }
 }
 
 /* A value that its reader would refuse in general words. */
@@ -705,6 +777,11 @@ static void value_of(struct fix *f, enum place p, const struct spec_node *k, con
     struct spec_diag *d;
     bool text = v->type == SPEC_SCALAR && v->len;
     const char *equals = text ? strchr(v->text, '=') : NULL;
+    bool address = p == CONTAINERS || ((p == CONTAINER || p == BRIDGE || p == BRIDGES_ONE) && spec_is(k, "address"));
+    if (p == CONTAINER && spec_is(k, "ports"))
+        odd_ports(f, v);
+    if (text && address && odd_address(f, v))
+        return;
     if (p == CONTAINERS && equals) {
         char key[60];
         snprintf(key, sizeof key, "%.*s", (int)strcspn(v->text, " ="), v->text);
@@ -769,8 +846,8 @@ static void repair_map(struct fix *f, struct spec_node *map, enum place p, uint3
         if (!named(k) || k->told)
             continue;
         enum place below = place_of(p, k->text);
-        if (p == CONTAINERS)
-            f->container = k->text;
+        if (p == CONTAINERS || p == DEFAULTS)
+            f->container = p == CONTAINERS ? k->text : NULL;
         if (p == CONTAINERS && hollow(v)) {
             struct spec_diag *d = spec_fault(f->c, SPEC_E_NO_VALUE, k->at, "`%.80s` has no value", k->text);
             spec_hint(f->c, d, "write its address: `%.60s: 10.100.0.10`", k->text);

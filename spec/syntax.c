@@ -70,6 +70,12 @@ static bool foreign_line(struct spec_ctx *c, struct line at)
             spec_fault(c, SPEC_E_YAML, spec_place(c, l.first, n), "this line is git's: a merge conflict is not resolved");
             return true;
         }
+        const char *brace = memmem(c->text + l.first, n, "{%", 2);
+        if (brace) {
+            struct spec_diag *d = spec_fault(c, SPEC_E_YAML, spec_place(c, (size_t)(brace - c->text), 2), "`{%%` begins a template, and a spec is plain YAML");
+            spec_hint(c, d, "fill the template in first, and give berth the result");
+            return true;
+        }
         if (begins(c, &l, "//") || begins(c, &l, "/*")) {
             struct spec_diag *d = spec_fault(c, SPEC_E_YAML, spec_place(c, l.first, 2), "a comment does not begin with `%.2s` here",
                                              c->text + l.first);
@@ -110,6 +116,19 @@ static void unlike_any(struct spec_ctx *c, struct spec_loc at, struct line l)
         spec_hint(c, d, "it begins with %zu space%s; the blocks above begin with %s", l.indent, l.indent == 1 ? "" : "s", open);
 }
 
+static void missing_colon(struct spec_ctx *c, struct spec_loc at)
+{
+    struct line l = line_at(c, at.byte - c->skipped);
+    const char *t = c->text + l.first;
+    size_t n = l.last - l.first;
+    bool word = n && n <= 60 && !memchr(t, ':', n) && !memchr(t, ' ', n);
+    struct spec_diag *d = spec_fault(c, SPEC_E_YAML, at, "expected `key: value`; is a `:`, or the space after it, missing?");
+    if (word && *t == '-' && n > 1)
+        spec_hint(c, d, "write `- %.*s`", (int)n - 1, t + 1);
+    else if (word)
+        spec_hint(c, d, "write `%.*s:`", (int)n, t);
+}
+
 /* `a: b: c`, or a block below a key that has a value already, or a line above without the blank behind its `:`. */
 static void unexpected_colon(struct spec_ctx *c, struct spec_loc at, struct line l)
 {
@@ -144,8 +163,7 @@ static void unexpected_colon(struct spec_ctx *c, struct spec_loc at, struct line
         else
             spec_hint(c, d, "give it the %zu spaces of the line above", above.indent);
     } else if (!colon) {
-        spec_fault(c, SPEC_E_YAML, spec_place(c, above.first, above.last - above.first),
-                   "expected `key: value`; is a `:`, or the space after it, missing?");
+        missing_colon(c, spec_place(c, above.first, above.last - above.first));
     } else {
         unlike_any(c, place, l);
     }
@@ -247,7 +265,7 @@ void spec_syntax_fault(struct spec_ctx *c, const char *problem, const char *cont
     } else if (is(problem, "mapping values are not allowed")) {
         unexpected_colon(c, at, l);
     } else if (is(problem, "could not find expected ':'")) {
-        spec_fault(c, SPEC_E_YAML, context_at, "expected `key: value`; is a `:`, or the space after it, missing?");
+        missing_colon(c, context_at);
     } else if (is(problem, "unexpected end of stream") && quoted) {
         spec_fault(c, SPEC_E_YAML, context_at, "this quote is never closed");
     } else if (is(problem, "document start")) {

@@ -532,7 +532,10 @@ static const char *take_port(struct spec_build *b, const struct spec_node *v, st
         if (k == 3 && !memcmp(slash + 1, "udp", 3)) {
             p->proto = SPEC_UDP;
         } else if (k != 3 || memcmp(slash + 1, "tcp", 3)) {
-            spec_fault(b->c, SPEC_E_PROTOCOL, v->at, "protocol is `tcp` or `udp`, not `%.*s`", (int)(k > 40 ? 40 : k), slash + 1);
+            struct spec_diag *d = spec_fault(b->c, SPEC_E_PROTOCOL, v->at, "protocol is `tcp` or `udp`, not `%.*s`", (int)(k > 40 ? 40 : k), slash + 1);
+            bool udp = !strcasecmp(slash + 1, "udp"), tcp = !strcasecmp(slash + 1, "tcp");
+            if (udp || tcp)
+                spec_hint(b->c, d, "write `%.*s/%s`", (int)(slash - s), s, udp ? "udp" : "tcp");
             return "";
         }
         end = slash;

@@ -27,6 +27,7 @@ struct restore {
     struct cmd_archive_verdict   verdict;
     uint64_t                     room;          /* bytes that are free where the tree goes */
     json_t                      *head;
+    json_t                      *ports_left;    /* that the printed lines leave to the original */
     char                        *name;
     const char                  *was;           /* its name in the backup */
     enum spec_runtime            runtime;
@@ -373,6 +374,84 @@ static enum cmd_exit replace(struct restore *r, struct rec_error *err)
     return CMD_ROLLED_BACK;
 }
 
+/* The next address, in the bits behind the prefix; after the last one the first. */
+static void next_address(struct spec_addr *a, unsigned prefix)
+{
+    unsigned bits = a->family == 4 ? 32 : 128, at = bits;
+    while (at-- > prefix) {
+        uint8_t bit = (uint8_t)(1u << (7 - at % 8));
+        a->bytes[at / 8] ^= bit;
+        if (a->bytes[at / 8] & bit)
+            return;
+    }
+}
+
+/* The subnet's own address and, for IPv4, its broadcast address belong to nobody. */
+static bool is_edge(const struct spec_addr *a, unsigned prefix)
+{
+    unsigned bits = a->family == 4 ? 32 : 128, ones = 0;
+    for (unsigned at = prefix; at < bits; at++)
+        ones += a->bytes[at / 8] >> (7 - at % 8) & 1;
+    return bits - prefix > 1 && (!ones || (a->family == 4 && ones == bits - prefix));
+}
+
+static bool is_taken(const struct spec_host *h, const struct spec_addr *a)
+{
+    for (size_t i = 0; h && i < h->n_bridges; i++)
+        for (size_t k = 0; k < h->bridges[i].n_addresses; k++)
+            if (spec_addr_equal(&h->bridges[i].addresses[k].addr, a))
+                return true;
+    for (size_t i = 0; h && i < h->n_containers; i++)
+        for (size_t k = 0; k < 2; k++)
+            if (h->containers[i].address[k].addr.family && spec_addr_equal(&h->containers[i].address[k].addr, a))
+                return true;
+    return false;
+}
+
+/* A free neighbour of the address `text`; without a spec the next one. NULL: there is none. */
+static json_t *free_address(const struct spec_host *h, const char *text)
+{
+    enum { TRIES = 65536, UNKNOWN4 = 24, UNKNOWN6 = 64 };
+    struct spec_addr a;
+    char why[128], out[SPEC_ADDR_TEXT];
+    if (!text || spec_addr_parse(text, strcspn(text, "/"), &a, why))
+        return NULL;
+    unsigned prefix = a.family == 4 ? UNKNOWN4 : UNKNOWN6;
+    for (size_t i = 0; h && i < h->n_bridges; i++) {
+        const struct spec_cidr *near = spec_bridge_near(&h->bridges[i], &a);
+        if (near)
+            prefix = near->addr.prefix;
+    }
+    for (int tries = 0; tries < TRIES; tries++) {
+        next_address(&a, prefix);
+        if (!is_edge(&a, prefix) && !is_taken(h, &a))
+            return json_string(spec_addr_format(&a, false, out));
+    }
+    return NULL;
+}
+
+/* Beside the container that was backed up: what two cannot have is another's, or stays away. */
+static void part_from_original(struct restore *r, json_t *f)
+{
+    json_t *address = json_object_get(f, "address"), *one, *other;
+    size_t i;
+    json_object_del(f, "mac");
+    r->ports_left = json_incref(json_object_get(f, "ports"));
+    json_object_del(f, "ports");
+    if (r->cmd->args.address)
+        return;
+    if (json_is_string(address)) {
+        other = free_address(r->cmd->host, json_string_value(address));
+        if (other)
+            json_object_set_new(f, "address", other);
+    }
+    json_array_foreach(address, i, one) {
+        other = free_address(r->cmd->host, json_string_value(one));
+        if (other)
+            json_array_set_new(address, i, other);
+    }
+}
+
 /* What the spec would have to say here. */
 static json_t *fragment(struct restore *r)
 {
@@ -380,7 +459,7 @@ static json_t *fragment(struct restore *r)
     if (r->cmd->args.address)
         json_object_set_new(f, "address", json_string(r->cmd->args.address));
     if (strcmp(r->name, r->was))
-        json_object_del(f, "mac");
+        part_from_original(r, f);
     map = json_object_get(f, "nspawn");
     if (r->runtime == SPEC_RT_NSPAWN && r->verdict.tree && r->root.path) {
         if (!json_is_object(map)) {
@@ -395,6 +474,20 @@ static json_t *fragment(struct restore *r)
         json_object_set_new(map, "system", json_string(said(r, "system")));
     }
     return f;
+}
+
+static void tell_ports_left(struct restore *r)
+{
+    json_t *one;
+    size_t i;
+    if (!json_array_size(r->ports_left))
+        return;
+    cmd_printf(&r->cmd->out, "\n  Its ports stay with %s:", r->was);
+    json_array_foreach(r->ports_left, i, one) {
+        cmd_put(&r->cmd->out, i ? ", " : " ");
+        cmd_safe(&r->cmd->out, json_string_value(one));
+    }
+    cmd_put(&r->cmd->out, "; give it others if it needs some\n");
 }
 
 static void tell(struct restore *r)
@@ -425,6 +518,7 @@ static void tell(struct restore *r)
         if (lines) {
             cmd_printf(&c->out, "  %s. Below `containers:` it would be:\n\n", c->host ? "The spec does not have it yet" : "No spec was found");
             cmd_fragment_put(&c->out, r->name, lines);
+            tell_ports_left(r);
             cmd_put(&c->out, "\n  Then: berth apply\n");
         } else if (!r->ran) {
             cmd_put(&c->out, "  To have it run: berth apply\n");
@@ -483,6 +577,7 @@ int cmd_restore(struct cmd *c)
             close(fds[i]);
     if (code != CMD_OK && err.code)
         code = cmd_fail(c, FORMAT, code, &err);
+    json_decref(r.ports_left);
     json_decref(r.head);
     free(r.name);
     free(r.said);

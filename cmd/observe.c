@@ -102,17 +102,17 @@ static void label(struct cmd_out *o, const char *text)
             cmd_putn(o, text, 1);
 }
 
-/* The lines of the last change, as the file has them. */
-static void keep(struct cmd_out *o, const char *before)
+/* The lines of one metric, as the file has them. */
+static void keep(struct cmd_out *o, const char *before, const char *metric)
 {
+    size_t len = strlen(metric);
     for (const char *line = before; *line; line += strcspn(line, "\n"), line += *line == '\n')
-        if (!strncmp(line, "berth_last_", 11))
-            cmd_putn(o, line, strcspn(line, "\n") + 1);
+        if (!strncmp(line, metric, len) && (line[len] == ' ' || line[len] == '{'))
+            cmd_printf(o, "%.*s\n", (int)strcspn(line, "\n"), line);
 }
 
-static void changed(struct cmd_out *o, const struct rec_plan *p)
+static void steps_by_kind(struct cmd_out *o, const struct rec_plan *p)
 {
-    cmd_printf(o, "berth_last_change_timestamp_seconds %lld\n", (long long)time(NULL));
     for (size_t k = 0; k < REC_KINDS; k++) {
         size_t n = 0;
         for (size_t i = 0; i < p->n; i++)
@@ -137,12 +137,19 @@ int cmd_metrics_write(const struct cmd *c, const char *path, const struct rec_re
     label(&o, c->git ? c->git->commit : "");
     cmd_put(&o, "\",ref=\"");
     label(&o, c->git ? c->git->ref : "");
+    bool changed = r->plan && r->plan->n && r->outcome != REC_REFUSED;
     cmd_put(&o, "\"} 1\n# HELP berth_last_change_steps Steps that the last apply with anything to do took, by kind.\n");
-    cmd_put(&o, "# TYPE berth_last_change_steps gauge\n# TYPE berth_last_change_timestamp_seconds gauge\n");
-    if (r->plan && r->plan->n && r->outcome != REC_REFUSED)
-        changed(&o, r->plan);
+    cmd_put(&o, "# TYPE berth_last_change_steps gauge\n");
+    if (changed)
+        steps_by_kind(&o, r->plan);
     else
-        keep(&o, before);
+        keep(&o, before, "berth_last_change_steps");
+    cmd_put(&o, "# HELP berth_last_change_timestamp_seconds When the last apply with anything to do ended.\n");
+    cmd_put(&o, "# TYPE berth_last_change_timestamp_seconds gauge\n");
+    if (changed)
+        cmd_printf(&o, "berth_last_change_timestamp_seconds %lld\n", (long long)time(NULL));
+    else
+        keep(&o, before, "berth_last_change_timestamp_seconds");
     int rc = strlen(before) == o.n && !memcmp(before, o.text, o.n) ? 0 : rec_file_write(path, o.text, o.n, 0644, err);
     cmd_out_done(&o);
     return rc;

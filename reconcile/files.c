@@ -46,6 +46,10 @@ static int parent(const char *path, const char **name)
 {
     const char *slash = strrchr(path, '/');
     char dir[4096];
+    if (!slash && *path) {
+        *name = path;
+        return open_beneath(AT_FDCWD, ".", O_RDONLY | O_DIRECTORY, 0);
+    }
     if (!slash || !slash[1] || slash - path >= (long)sizeof dir)
         return -EINVAL;
     snprintf(dir, sizeof dir, "%.*s", slash == path ? 1 : (int)(slash - path), path);

@@ -60,7 +60,9 @@ tree() {
     exits 0 berth restore "$B" --name copy --address 10.100.0.11 -f "$SPEC"
     assert_match "$output" "its machine-id and host keys are still those of web"
     # What was printed goes into the spec as it stands.
-    printf '%s\n' "$output" | sed -n '/^      copy:/,/^$/p' | sed 's/8080-8082/8090-8092/; s/5353:/5454:/' >>"$SPEC"
+    printf '%s\n' "$output" | sed -n '/^      copy:/,/^$/p' >>"$SPEC"
+    assert_match "$output" 'Its ports stay with web: 8080-8082:80-82, 127.0.0.1:5353:53/udp; give it others'
+    exits 0 berth validate "$SPEC"
     exits 0 berth apply "$SPEC"
     exits 0 berth plan -e "$SPEC"
     diff <(tree /srv/root) <(tree /var/lib/berth/roots/copy)
@@ -124,6 +126,9 @@ tree() {
     # Through a pipe, whole.
     host_sh 'set -o pipefail; "$1" backup web - -f "$2" | cat >"$3"' "$BERTH" "$SPEC" "$B"
     exits 0 berth restore "$B" --name w2 -f "$SPEC"
+    printf '%s\n' "$output" | sed -n '/^      w2:/,/^$/p' >>"$SPEC"
+    grep -q '10.100.0.11' "$SPEC"
+    exits 0 berth validate "$SPEC"
 }
 
 @test "what is damaged, cut off or not of ours is refused before anything is made" {
@@ -181,7 +186,8 @@ tree() {
     exits 0 berth backup lone "$B" -f "$SPEC"
     assert_match "$output" 'it has no files of its own'
     exits 0 berth restore "$B" --name twin --json -f "$SPEC"
-    assert_eq "$(json '.spec_lines.isolated, .spec_lines.address[1]' | xargs)" 'true fd00:1::10'
+    # The next addresses that are free, since lone keeps its own.
+    assert_eq "$(json '.spec_lines.isolated, .spec_lines.address[0], .spec_lines.address[1]' | xargs)" 'true 10.100.0.11 fd00:1::11'
     exits 64 berth restore "$B" --name 'Not_A_Name' -f "$SPEC"
     exits 64 berth restore "$B" --name twin --address 10.300.0.1 -f "$SPEC"
     # Where the spec has no room for it.

@@ -817,10 +817,17 @@ hostile() {
     assert_match "$output$stderr" 'error\[E012\]'
 }
 
+# promtool's rules: HELP and TYPE once and first, all samples of a metric behind them in one piece.
+check_metrics() {
+    awk '/^# (HELP|TYPE) / { if (seen[$2 $3]++) exit 1; if ($2 == "HELP" && NF < 4) exit 1; if ($2 == "TYPE" && last != $3) exit 1; last = $3; help[$3] = 1; next }
+        { split($1, name, "{"); if (name[1] != last || !help[last]) exit 1 }' <<<"$1" || fail "no metrics: $1"
+}
+
 @test "metrics are kept, and written only when they differ" {
     exits 0 berth apply --git "$R" main:berth.yaml --metrics /run/berth.prom
     local text
     text=$(host cat /run/berth.prom)
+    check_metrics "$text"
     assert_match "$text" 'berth_in_sync 1'
     assert_match "$text" "berth_revision_info\{commit=\"$(git rev-parse HEAD)\",ref=\"refs/heads/main\"\} 1"
     assert_match "$text" 'berth_last_change_steps\{kind="port"\} 2'
@@ -828,6 +835,10 @@ hostile() {
     before=$(host stat -c %i /run/berth.prom)
     exits 0 berth apply --git "$R" main:berth.yaml --metrics /run/berth.prom
     assert_eq "$(host stat -c %i /run/berth.prom)" "$before"
+    check_metrics "$(host cat /run/berth.prom)"
+    # A name without a folder is a file here.
+    exits 0 host_sh 'cd /run && "$1" apply --git "$2" main:berth.yaml --metrics m' "$BERTH" "$R"
+    check_metrics "$(host cat /run/m)"
     host ip link del vb-one
     exits 0 berth apply --git "$R" main:berth.yaml --metrics /run/berth.prom
     assert_match "$(host cat /run/berth.prom)" 'berth_last_change_steps\{kind="port"\} 1'

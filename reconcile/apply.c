@@ -12,6 +12,7 @@
 #include "reconcile/proc.h"
 #include "reconcile/record.h"
 #include "reconcile/runtime.h"
+#include "reconcile/sources.h"
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -419,6 +420,8 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
         r = rec_plan(run, &have, want, o->only, o->arg, &out->plan, &out->error);
     if (!r)
         r = rec_overlap_find(run, out->plan, &out->error);
+    if (!r)
+        r = rec_sources_check(run, out->plan, &out->error);
     out->us_read = now_us() - start;
     if (r) {
         out->outcome = outcome_of(-r);

@@ -279,3 +279,31 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     refute_match "$(host_sh 'pgrep -f "[s]ystemd-nspawn.*-M dir" || :')" '[0-9]'
     exits 0 berth plan -e "$SPEC"
 }
+
+@test "what a container needs and is not there is found by plan and apply, before another one is interrupted" {
+    three
+    local pause before
+    pause=$(leader pause)
+    before=$(<"$SPEC")
+    sed -i 's|pause: 10.100.0.10|pause: {address: 10.100.0.10, nspawn: {environment: {A: b}}}|; s|command: \[/bin/sh|binds: ["/srv/data:/data", "/srv/more:/more:ro"], &|' "$SPEC"
+    exits 1 berth plan "$SPEC"
+    assert_match "$stderr" "berth.yaml:[0-9]+:[0-9]+: cannot start container 'dir': '/srv/data', which it binds, is not there"
+    assert_match "$stderr" "cannot start container 'dir': '/srv/more', which it binds, is not there"
+    assert_match "$stderr" "mkdir -p /srv/data"
+    exits 1 berth apply "$SPEC"
+    assert_eq "$(leader pause)" "$pause"
+    host mkdir -p /srv/data /srv/more
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    sed -i 's|root: /srv/root,|root: /srv/absent,|; s|A: b|A: c|' "$SPEC"
+    exits 1 berth apply "$SPEC"
+    assert_match "$stderr" "berth.yaml:[0-9]+:[0-9]+: cannot start container 'dir': its root '/srv/absent' is not there"
+    # A tar that was unpacked is not needed any more; a new one is.
+    printf '%s\n' "$before" >"$SPEC"
+    exits 0 berth apply "$SPEC"
+    host mv /srv/root.tar /srv/root2.tar
+    exits 0 berth restart -f "$SPEC" tar
+    printf '%s\n' "      new: {address: 10.100.0.40, nspawn: {root: /srv/root.tar}}" >>"$SPEC"
+    exits 1 berth plan "$SPEC"
+    assert_match "$stderr" "cannot start container 'new': the archive of its root '/srv/root.tar' is not there"
+}

@@ -1,16 +1,20 @@
 /* What a host has. Files say whose a container is and what it shall be; what is in force is asked of the process itself: its
  * environment, its address, its bridge, the system that it runs. */
 #include "reconcile/runtimes/nixos_inner.h"
+#include "netops/scoped.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/systemd.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -95,6 +99,17 @@ static struct nixos_in_force found_in_force(const struct net_inside *in, const s
     return f;
 }
 
+/* The container's links lead no further than its own root. */
+static ssize_t read_link_inside(pid_t leader, const char *path, char *out, size_t room)
+{
+    char root[48];
+    struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    snprintf(root, sizeof root, "/proc/%d/root", (int)leader);
+    scoped(closep) int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    scoped(closep) int link = dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+    return link < 0 ? -1 : readlinkat(link, "", out, room);
+}
+
 static int read_running(struct rec_run *run, const char *name, pid_t leader, unsigned long long started, const struct rec_item *w,
                         struct rec_item *it, struct rec_error *err)
 {
@@ -131,7 +146,7 @@ static int read_running(struct rec_run *run, const char *name, pid_t leader, uns
     it->run.port = port ? port->index : 0;
     it->run.master = master ? spec_arena_strdup(a, master->name) : "";
     char system[512] = "";
-    ssize_t n = readlink(spec_arena_printf(a, "/proc/%d/root/run/current-system", (int)leader), system, sizeof system - 1);
+    ssize_t n = read_link_inside(leader, "run/current-system", system, sizeof system - 1);
     it->run.system = n > 0 ? spec_arena_strndup(a, system, (size_t)n) : "";
     it->stated = 1u << RUN_RUNNING | 1u << RUN_DIGEST | 1u << RUN_ADDRESS | 1u << RUN_MASTER | (n > 0 ? 1u << RUN_SYSTEM : 0);
     return 0;

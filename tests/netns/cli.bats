@@ -296,3 +296,26 @@ hosts:
 END
     assert_eq "$(json '[.errors[].path] | join(" ")')" 'hosts.h.containers.web.ports[1] hosts.h.containers.db'
 }
+
+@test "validate looks for what stands beside the spec, and warns where it is missing" {
+    spec <<-'END'
+	version: 1
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    containers:
+	      tree: {address: 10.100.0.10, runtime: nspawn, nspawn: {root: ./tree}}
+	      tar: {address: 10.100.0.20, runtime: nspawn, nspawn: {root: ./web.tar}}
+	      flake: {address: 10.100.0.30, runtime: nixos, nixos: {flake: "path:./flake#web"}}
+	      far: {address: 10.100.0.40, runtime: nspawn, nspawn: {root: /srv/elsewhere}}
+	END
+    exits 0 berth validate "$SPEC"
+    assert_match "$stderr" "berth.yaml:6:[0-9]+: warning: the root of container 'tree' is not there: './tree'"
+    assert_match "$stderr" "berth.yaml:7:[0-9]+: warning: the archive of container 'tar' is not there: './web.tar'"
+    assert_match "$stderr" "berth.yaml:8:[0-9]+: warning: the flake of container 'flake' is not there: '(path:)?./flake"
+    refute_match "$stderr" elsewhere
+    mkdir -p "${SPEC%/*}/tree" "${SPEC%/*}/flake"
+    : >"${SPEC%/*}/web.tar"
+    exits 0 berth validate "$SPEC"
+    assert_eq "$stderr" ""
+}

@@ -5,6 +5,7 @@
 #include "reconcile/kinds.h"
 #include "reconcile/record.h"
 #include "reconcile/runtime.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -224,6 +225,63 @@ static int read_uplinks(struct rec_run *run, bool forwards6, struct rec_error *e
     return forwards6 ? read_ra(run, b, &u, err) : 0;
 }
 
+static bool is_adopted(const struct rec_facts *f, const char *bridge)
+{
+    char name[48];
+    snprintf(name, sizeof name, "bridge/%s/group", bridge);
+    for (size_t i = 0; i < f->n_adopted; i++)
+        if (!strcmp(f->adopted[i].name, name))
+            return true;
+    return false;
+}
+
+/* Ports that berth did not make; those of nixos containers are told by their name. */
+static bool has_foreign_ports(struct net_batch *b, const char *bridge)
+{
+    char path[64];
+    struct net_link l;
+    bool found = false;
+    snprintf(path, sizeof path, "/sys/class/net/%s/brif", bridge);
+    DIR *d = opendir(path);
+    for (const struct dirent *e; d && !found && (e = readdir(d));)
+        found = e->d_name[0] != '.' && strncmp(e->d_name, "vb-", 3) &&
+                !(net_link_get(net_batch_port(b), e->d_name, 0, &l, NULL) == 0 && rec_group_ours(l.group));
+    if (d)
+        closedir(d);
+    return found;
+}
+
+/* Bridges that somebody else made, or that berth took over with the ports of others on it. */
+static int read_shared(struct rec_run *run, const struct spec_host *h, struct rec_error *err)
+{
+    struct rec_facts *f = &run->facts;
+    for (size_t i = 0; i < h->n_bridges; i++) {
+        const struct spec_bridge *s = &h->bridges[i];
+        struct net_batch *b;
+        struct net_link l;
+        struct net_error e;
+        if (!rec_bridge_filtered(h, s) || s->nat.open)
+            continue;
+        int r = rec_net(run, &b, err);
+        if (r)
+            return r;
+        r = net_link_get(net_batch_port(b), s->name, 0, &l, &e);
+        if (r && r != -ENODEV)
+            return rec_fail_net(err, &e);
+        if (r || strcmp(l.kind, "bridge"))
+            continue;
+        bool taken = rec_group_ours(l.group) ? is_adopted(f, s->name) : run->opt.adopt;
+        if (rec_group_ours(l.group) && !taken)
+            continue;
+        if (taken && !has_foreign_ports(b, s->name))
+            continue;
+        if (!f->shared && !(f->shared = spec_arena_alloc(run->arena, h->n_bridges * sizeof *f->shared)))
+            return rec_fail(err, ENOMEM, "out of memory");
+        f->shared[i] = true;
+    }
+    return 0;
+}
+
 static bool wants_auto(const struct spec_host *h)
 {
     for (size_t i = 0; i < h->n_bridges; i++)
@@ -310,7 +368,13 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
     int r = rec_facts_host(run, err);
     f->uplink4[0] = f->uplink6[0] = 0;
     f->ra = NULL;
-    f->n_ra = 0;
+    f->shared = NULL;
+    f->n_ra = f->n_adopted = 0;
+    struct rec_records adopted = {0};
+    if (!r)
+        r = rec_adopted_read(run, &adopted, err);
+    f->adopted = adopted.list;
+    f->n_adopted = adopted.n;
     if (!r)
         r = hold_for_boot(run, err);
     if (!r)
@@ -325,6 +389,8 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
     f->nameservers = nameservers;
     bool forwards6 = h && f->ipv6 && rec_host_forwards(h, 6);
     if (h && (forwards6 || wants_auto(h)) && (r = read_uplinks(run, forwards6, err)))
+        return r;
+    if (h && (r = read_shared(run, h, err)))
         return r;
     f->known = true;
     return 0;

@@ -30,6 +30,8 @@ const struct spec_addr *rec_gateway(const struct spec_container *c, const struct
 bool rec_bridge_forwards(const struct spec_host *h, const struct spec_bridge *b);
 /* The first bridge for which the host must forward a family (4, 6), or NULL. */
 const struct spec_bridge *rec_host_forwards(const struct spec_host *h, int family);
+/* Are there tables for it: NAT, port maps or isolation. */
+bool rec_bridge_filtered(const struct spec_host *h, const struct spec_bridge *b);
 bool rec_bridge_has_ports(const struct spec_host *h, const struct spec_bridge *b);
 bool rec_bridge_has_isolated(const struct spec_host *h, const struct spec_bridge *b);
 struct net_address rec_net_address(const struct spec_addr *a);
@@ -74,8 +76,6 @@ int rec_adopted_want(struct rec_run *run, struct rec_state *out, struct rec_erro
 /* One line of the record: an item for it, unless that address is wanted. Only the first `n` items of `out` are sorted. */
 struct rec_record;
 int rec_adopted_address(struct rec_state *out, size_t n, const struct rec_record *line, struct rec_error *err);
-/* Was the bridge there before berth took it over. */
-bool rec_bridge_adopted(const struct rec_run *run, const char *name);
 /* kinds/announce.c: after the steps of `p` are done, and the host has been read again: who has an address now says so. */
 void rec_announce(struct rec_run *run, const struct rec_plan *p);
 int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *err);

@@ -42,6 +42,7 @@ struct rec_ra {                 /* a link that lives by router advertisements (R
     bool        route;          /* it has a default route from an RA */
     const char *stuck;          /* why its accept_ra cannot be written, NULL: it can, or need not be */
 };
+struct rec_record;
 struct rec_facts {              /* what only the host knows; read once a run, lazily by rec_facts_read */
     bool        known_host;     /* those of rec_facts_host */
     bool        known;          /* and all others */
@@ -59,6 +60,9 @@ struct rec_facts {              /* what only the host knows; read once a run, la
     bool        ipv6;           /* the kernel has it */
     struct rec_ra *ra;          /* links whose accept_ra must be 2 while the host forwards IPv6, sorted by name */
     size_t      n_ra;
+    bool       *shared;         /* beside the host's bridges: it is used as it is, and traffic of others on it is not filtered; NULL: none is */
+    struct rec_record *adopted; /* record.h: what adopted bridges were before */
+    size_t      n_adopted;
     char      **held;           /* containers that `berth stop` holds, sorted */
     size_t      n_held;
 };
@@ -90,8 +94,6 @@ struct rec_run {
     int                      stop;      /* a descriptor: once it can be read rec_build ends what it has begun, -ECANCELED; -1: none */
     int                     *dying;     /* namespaces without a name, let go when the run is closed */
     size_t                   n_dying;
-    const char             **adopted;   /* bridges that were there before berth took them over; set by rec_want */
-    size_t                   n_adopted;
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
     struct rec_nspawn       *nspawn;    /* runtimes/nspawn_users.c: ids and file systems, as far as they were asked for */
     struct rec_insides      *insides;   /* kinds/insides.h: of a reading that is under way */

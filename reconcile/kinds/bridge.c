@@ -82,6 +82,17 @@ static const char *foreign_port(struct rec_run *run, int bridge)
     return name;
 }
 
+static int note_unfiltered(struct rec_run *run, struct rec_state *out, struct rec_error *err)
+{
+    for (size_t i = 0; run->facts.shared && run->host && i < run->host->n_bridges; i++) {
+        const char *name = run->host->bridges[i].name;
+        const char *object = run->facts.shared[i] ? spec_arena_printf(out->arena, "bridge %s", name) : "";
+        if (!object || (*object && rec_state_note(out, object, "others have it too, so what comes to it from outside is not filtered")))
+            return rec_fail(err, ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
 static int read_bridges(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
     struct rec_links *links = run->links;
@@ -111,6 +122,8 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
         /* Neighbours and DHCP servers know it by its MAC, and the host may have its routes by router advertisements there. */
         if (other)
             it->kept = 1u << F_MAC | 1u << F_ACCEPT_RA;
+        if (w && bridge && !run->opt.adopt && rec_state_note(out, spec_arena_printf(out->arena, "bridge %s", l->name), "used as it is, not created by berth"))
+            return rec_fail(err, ENOMEM, "out of memory");
         if (bridge && (other || !ours) && rec_link_share(run->links, l->index))
             return rec_fail(err, ENOMEM, "out of memory");
         for (size_t k = 0; bridge && k < links->n_address; k++) {
@@ -125,7 +138,7 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
                 it->bridge.foreign = spec_arena_printf(out->arena, "%s is an address on it", spec_addr_format(&s, true, text));
         }
     }
-    return 0;
+    return note_unfiltered(run, out, err);
 }
 
 /* What a bridge is to be again that the kernel has moved on by itself: a link-local address that came with its first port is not ours to
@@ -230,16 +243,11 @@ static void take_field(struct rec_item *it, const char *field, const char *value
 
 int rec_adopted_want(struct rec_run *run, struct rec_state *out, struct rec_error *err)
 {
-    struct rec_records rec;
     struct rec_item *it = NULL;
-    int r = rec_adopted_read(run, &rec, err);
+    int r = 0;
     size_t n = out->n;
-    run->adopted = NULL;
-    run->n_adopted = 0;
-    if (!r && rec.n && !(run->adopted = spec_arena_alloc(run->arena, rec.n * sizeof *run->adopted)))
-        r = rec_fail(err, ENOMEM, "out of memory");
-    for (size_t i = 0; !r && i < rec.n; i++) {
-        const struct rec_record *line = &rec.list[i];
+    for (size_t i = 0; !r && i < run->facts.n_adopted; i++) {
+        const struct rec_record *line = &run->facts.adopted[i];
         if (!strncmp(line->name, "address/", 8)) {
             r = rec_adopted_address(out, n, line, err);
             continue;
@@ -252,7 +260,6 @@ int rec_adopted_want(struct rec_run *run, struct rec_state *out, struct rec_erro
             it = NULL;
             if (!key)
                 return rec_fail(err, ENOMEM, "out of memory");
-            run->adopted[run->n_adopted++] = key;
             if (rec_state_find(&(struct rec_state){.items = out->items, .n = n}, REC_BRIDGE, name))
                 continue;
             if (!(it = rec_state_add(out, REC_BRIDGE, key)))
@@ -267,14 +274,6 @@ int rec_adopted_want(struct rec_run *run, struct rec_state *out, struct rec_erro
     if (!r)
         rec_state_sort(out);
     return r;
-}
-
-bool rec_bridge_adopted(const struct rec_run *run, const char *name)
-{
-    for (size_t i = 0; i < run->n_adopted; i++)
-        if (!strcmp(run->adopted[i], name))
-            return true;
-    return false;
 }
 
 static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,

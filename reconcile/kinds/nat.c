@@ -11,7 +11,7 @@
 
 static const struct rec_field fields[] = {{"ruleset", REC_T_CUSTOM, 0, REC_LIVE}};
 
-static bool filtered(const struct spec_host *h, const struct spec_bridge *b)
+bool rec_bridge_filtered(const struct spec_host *h, const struct spec_bridge *b)
 {
     return b->nat.given || rec_bridge_has_ports(h, b) || rec_bridge_has_isolated(h, b);
 }
@@ -51,7 +51,7 @@ static int want_bridge(struct rec_run *run, const struct spec_bridge *b, struct 
         uplink(run, b, 4, o->uplink4);
     if (rec_bridge_has(b, 6))
         uplink(run, b, 6, o->uplink6);
-    o->open = b->nat.open;
+    o->open = b->nat.open || (run->facts.shared && run->facts.shared[b - run->host->bridges]);
     return 0;
 }
 
@@ -156,7 +156,7 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     size_t n_bridges = 0, n_maps = 0, n_alone = 0;
     const struct spec_bridge *first = NULL;
     for (size_t i = 0; i < h->n_bridges; i++)
-        if (filtered(h, &h->bridges[i])) {
+        if (rec_bridge_filtered(h, &h->bridges[i])) {
             first = first ? first : &h->bridges[i];
             n_bridges++;
         }
@@ -179,7 +179,7 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         return rec_fail(err, ENOMEM, "out of memory");
     size_t b = 0, m = 0, k = 0;
     for (size_t i = 0; i < h->n_bridges; i++)
-        if (filtered(h, &h->bridges[i])) {
+        if (rec_bridge_filtered(h, &h->bridges[i])) {
             if (want_bridge(run, &h->bridges[i], a, &bridges[b++]))
                 return rec_fail(err, ENOMEM, "out of memory");
             if (h->bridges[i].nat.uplink == SPEC_UPLINK_AUTO && !run->facts.uplink4[0] && !run->facts.uplink6[0])

@@ -104,3 +104,67 @@ END
     host ip link set vb-web address "02${old:2}"
     exits 0 berth plan -e "$SPEC"
 }
+
+# A bridge of somebody else's with a machine `vm` (10.100.0.50) on it, which `inet` has a route to.
+somebodys() {
+    host_sh 'ip link add br0 type bridge; ip link set br0 up; ip addr add 10.100.0.1/24 dev br0; echo 1 >/proc/sys/net/ipv4/ip_forward
+        ip netns add vm; ip link add vm0 type veth peer name eth0 netns vm; ip link set vm0 master br0 up
+        ip -n vm addr add 10.100.0.50/24 dev eth0; ip -n vm link set eth0 up; ip -n vm route add default via 10.100.0.1'
+    inet ip route add 10.100.0.0/24 via 203.0.113.2
+    wait_for pings inet 10.100.0.50
+    spec <<'END'
+version: 1
+hosts:
+  localhost:
+    bridge: {name: br0, address: 10.100.0.1/24}
+    nat: {interface: br-lan}
+    containers:
+      web: {address: 10.100.0.10, ports: [8080:80], runtime: netns}
+END
+}
+notes() { json '[.notes[] | "\(.object): \(.text)"] | join("\n")'; }
+
+@test "a bridge that somebody else made is used as it is, plan and status say so, and its other ports are not filtered" {
+    somebodys
+    exits 0 berth plan --json "$SPEC"
+    assert_match "$(notes)" 'bridge br0: used as it is, not created by berth'
+    assert_match "$(notes)" 'bridge br0: others have it too, so what comes to it from outside is not filtered'
+    exits 0 berth apply "$SPEC"
+    assert_match "$output" 'used as it is, not created by berth'
+    pings inet 10.100.0.50
+    pings "inside vm" 203.0.113.1
+    echo_server "inside web" tcp 10.100.0.10 80 here
+    assert_match "$(ask inet tcp 203.0.113.2 8080)" here
+    exits 0 berth status --json "$SPEC"
+    assert_match "$(notes)" 'bridge br0: used as it is'
+    exits 0 berth plan -e "$SPEC"
+    # Adopted, it is still shared.
+    exits 0 berth apply --adopt "$SPEC"
+    pings inet 10.100.0.50
+    exits 0 berth plan -e --json "$SPEC"
+    refute_match "$(notes)" 'not created by berth'
+    # Alone on it, berth filters.
+    host ip link del vm0
+    exits 0 berth apply "$SPEC"
+    no_ping inet 10.100.0.10
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    host ip link show br0 >/dev/null
+}
+
+@test "a bridge of berth's own is filtered, and there is nothing to note" {
+    spec <<'END'
+version: 1
+hosts:
+  localhost:
+    bridge: {name: b0, address: 10.100.0.1/24}
+    nat: {interface: br-lan}
+    containers:
+      web: {address: 10.100.0.10, runtime: netns}
+END
+    exits 0 berth apply "$SPEC"
+    inet ip route add 10.100.0.0/24 via 203.0.113.2
+    no_ping inet 10.100.0.10
+    exits 0 berth plan --json "$SPEC"
+    assert_eq "$(json '.notes | length')" 0
+}

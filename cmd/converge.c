@@ -1,5 +1,6 @@
 /* The verbs that change a host differ in what they want; all else is here once. */
 #include "cmd/converge.h"
+#include "cmd/policy.h"
 #include "cmd/observe.h"
 #include "cmd/progress.h"
 #include "cmd/range.h"
@@ -124,6 +125,11 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     v->cmd = c;
     if (code == CMD_OK)
         cmd_name_spec(c);
+    if (code == CMD_OK && !v->nothing) {
+        code = cmd_policy_enforce(c, v->format);
+        if (code != CMD_OK)
+            return code;
+    }
     if (code == CMD_OK && v->nothing)
         c->run->opt.source = NULL;      /* what is destroyed is no commit */
     if (code == CMD_OK && !v->nothing) {

@@ -1,5 +1,6 @@
 /* The scripts are made and taken away; what was there before is moved aside and put back, never read or changed. */
 #include "cmd/hook.h"
+#include "cmd/policy.h"
 #include "cmd/owned_dir.h"
 #include "cmd/render/json.h"
 #include <dirent.h>
@@ -432,6 +433,17 @@ static bool check_install(struct cmd *c, struct rec_error *err)
     return true;
 }
 
+static enum cmd_exit write_policy(struct cmd *c)
+{
+    struct rec_error err = {0};
+    bool made;
+    if (cmd_policy_write_strict(&made, &err))
+        return cmd_fail(c, "berth.hook", CMD_FAILED, &err);
+    if (made)
+        cmd_put(cmd_hook_talk(c), "  policy         written: " CMD_POLICY_FILE " says what a push may ask for\n");
+    return CMD_OK;
+}
+
 static enum cmd_exit install_all(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r)
 {
     struct places p;
@@ -455,6 +467,10 @@ static enum cmd_exit install_all(struct cmd *c, const struct cmd_git_about *a, c
         if (wanted(c, a, &cmd_hook_events[i]))
             code = install_one(c, a, r, &p, &cmd_hook_events[i], branch, c->args.git_owner ? c->args.git_owner : *owner ? owner : NULL);
     close_places(&p);
+    /* A host that follows a repository already keeps the rights that it gave; a new one begins with few. */
+    char followed[1100];
+    if (code == CMD_OK && listens && !cmd_hook_env("BERTH_GIT", followed, sizeof followed))
+        code = write_policy(c);
     return code == CMD_OK && listens ? cmd_hook_listen(c, a, r, branch) : code;
 }
 

@@ -1,5 +1,6 @@
 /* Before a push is accepted or a commit made: read, plan, give a verdict. Nothing is applied, and nothing written. */
 #include "cmd/hook.h"
+#include "cmd/policy.h"
 #include "cmd/render/render.h"
 #include "reconcile/apply.h"
 #include "reconcile/connection.h"
@@ -122,6 +123,28 @@ static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struc
     return err.code ? CMD_REFUSED : CMD_OK;
 }
 
+/* What the policy of this host says of its part of the spec. */
+static enum cmd_exit judge_policy(struct cmd *c, const struct look *l, struct cmd *one)
+{
+    struct cmd_policy_verdict v;
+    struct rec_error err = {0};
+    struct utsname u;
+    const struct spec_host *host = spec_host_find(one->doc, c->args.host, uname(&u) ? "" : u.nodename);
+    if (!host)
+        return CMD_OK;
+    if (cmd_policy_judge(one->arena, host, &v, &err)) {
+        cmd_render_error(l->out, one->file.name, &err);
+        return CMD_REFUSED;
+    }
+    if (v.absent && l->here)
+        cmd_put(l->out, "berth: warning: no policy limits what this repository may ask for; root can write " CMD_POLICY_FILE "\n");
+    for (size_t i = 0; i < v.n; i++) {
+        cmd_policy_error(&v.list[i], &err);
+        cmd_render_error(l->out, one->file.name, &err);
+    }
+    return v.n ? CMD_REFUSED : CMD_OK;
+}
+
 /* Plan one change of the spec and print it. */
 static enum cmd_exit look_at(struct cmd *c, const struct look *l)
 {
@@ -147,6 +170,8 @@ static enum cmd_exit look_at(struct cmd *c, const struct look *l)
     enum cmd_exit code = cmd_range_read(&one, old ? &from : NULL, &to, 0, &r, &err);
     if (code == CMD_OK) {
         code = judge(c, l, &one, &r, deny, range);
+        enum cmd_exit policy = l->branch ? judge_policy(c, l, &one) : CMD_OK;
+        code = code == CMD_OK ? policy : code;
         if (code == CMD_OK && l->here)
             code = judge_here(c, l, &one, &r);
     } else if (one.diags.errors) {

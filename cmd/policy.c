@@ -1,0 +1,240 @@
+/* Reading the policy, and holding a spec against it. What the words mean stands in spec/policy.c. */
+#include "cmd/policy.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { POLICY_BYTES = 1 << 20 };
+
+static const char strict[] =
+    "# What a spec that is pushed may ask for on this host. Only root can change this file.\n"
+    "# `berth policy check SPEC` explains, `berth policy suggest SPEC` prints what a spec needs; see POLICY in berth(1).\n"
+    "version: 1\n"
+    "allow:\n"
+    "  runtimes: [nspawn, netns, nixos]\n"
+    "  roots: [host]                     # directories and archives by name: /srv/roots/*\n"
+    "  binds: []                         # for example /srv/data/*, or /srv/www:ro\n"
+    "  capabilities: []\n"
+    "  private_users: [auto]\n"
+    "  network_admin: false\n"
+    "  flakes: [., './*', './**']        # those of the repository itself\n"
+    "  systems: []\n"
+    "  configs: []\n"
+    "  ports: [1024-65535]\n"
+    "  subnets: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 'fc00::/7']\n"
+    "  nat: ['*']\n"
+    "  open_inbound: false\n";
+
+/* The file's text, to be freed; NULL with 0: there is none. */
+static int read_policy(char **text, size_t *len, struct rec_error *err)
+{
+    struct stat st;
+    *text = NULL;
+    int fd = open(CMD_POLICY_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd < 0 || fstat(fd, &st)) {
+        int r = rec_fail(err, errno, "cannot read '%s': %s", CMD_POLICY_FILE, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    int r = 0;
+    if (!S_ISREG(st.st_mode) || st.st_uid || st.st_mode & 022 || st.st_size > POLICY_BYTES) {
+        r = rec_fail(err, EPERM, "cannot trust '%s': others than root could have written it", CMD_POLICY_FILE);
+        rec_hint(err, "look at it, then: chown root: %s; chmod 644 %s", CMD_POLICY_FILE, CMD_POLICY_FILE);
+    }
+    char  *buffer = r ? NULL : malloc((size_t)st.st_size + 1);
+    size_t n = 0;
+    if (!r && !buffer)
+        r = rec_fail(err, ENOMEM, "out of memory");
+    while (!r && n < (size_t)st.st_size) {
+        ssize_t k = read(fd, buffer + n, (size_t)st.st_size - n);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            r = rec_fail(err, errno, "cannot read '%s': %s", CMD_POLICY_FILE, strerror(errno));
+        if (k <= 0)
+            break;
+        n += (size_t)k;
+    }
+    close(fd);
+    if (r) {
+        free(buffer);
+        return r;
+    }
+    buffer[n] = 0;
+    *text = buffer;
+    *len = n;
+    return 0;
+}
+
+/* What `runtime: auto` means on this host. */
+static int automatic_runtime(enum spec_runtime *out, struct rec_error *err)
+{
+    struct rec_options    o = {.allow_deletes = -1};
+    struct spec_container any = {.runtime = SPEC_RT_AUTO};
+    struct rec_run       *run = NULL;
+    int                   r = rec_open(&run, &o, err);
+    if (!r)
+        r = rec_facts_host(run, err);
+    if (!r)
+        *out = rec_runtime_of(run, &any);
+    rec_close(run);
+    return r;
+}
+
+int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host, struct cmd_policy_verdict *out, struct rec_error *err)
+{
+    struct spec_policy *p;
+    struct spec_diags   diags = {0};
+    enum spec_runtime   automatic;
+    char               *text;
+    size_t              len;
+    *out = (struct cmd_policy_verdict){0};
+    int r = read_policy(&text, &len, err);
+    if (r)
+        return r;
+    if (!text) {
+        out->absent = true;
+        return 0;
+    }
+    r = spec_policy_load(a, text, len, &p, &diags);
+    if (r == -EINVAL) {
+        const struct spec_diag *d = diags.n ? &diags.list[0] : NULL;
+        rec_fail(err, EINVAL, "the policy is not valid: " CMD_POLICY_FILE ":%u:%u: %s", d ? d->at.line : 0, d ? d->at.col : 0, d ? d->text : "");
+        if (d && d->hint)
+            rec_hint(err, "%s", d->hint);
+    } else if (r) {
+        rec_fail(err, ENOMEM, "out of memory");
+    }
+    if (!r)
+        r = automatic_runtime(&automatic, err);
+    if (!r && spec_policy_check(a, p, host, automatic, &out->list, &out->n))
+        r = rec_fail(err, ENOMEM, "out of memory");
+    /* The policy's own words are no longer needed. */
+    free(text);
+    return r;
+}
+
+void cmd_policy_error(const struct spec_violation *v, struct rec_error *out)
+{
+    *out = (struct rec_error){0};
+    rec_fail(out, EPERM, "%s: '%s' in " CMD_POLICY_FILE " does not allow it", v->text, v->rule);
+    out->at = v->at;
+}
+
+void cmd_policy_warn(struct cmd *c)
+{
+    cmd_put(&c->err, "berth: warning: no policy limits what this repository may ask for on this host\n"
+                     "  to write one that allows what the spec asks for now: berth policy suggest ");
+    cmd_safe(&c->err, c->file.name);
+    cmd_put(&c->err, " > " CMD_POLICY_FILE "\n");
+}
+
+enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format)
+{
+    struct cmd_policy_verdict v;
+    struct rec_error          err = {0};
+    if (!c->git || !c->host)
+        return CMD_OK;
+    if (cmd_policy_judge(c->arena, c->host, &v, &err))
+        return cmd_fail(c, format, CMD_REFUSED, &err);
+    if (v.absent && !c->args.quiet)
+        cmd_policy_warn(c);
+    for (size_t i = 0; i + 1 < v.n; i++) {
+        cmd_policy_error(&v.list[i], &err);
+        cmd_tell(c, &err);
+    }
+    if (!v.n)
+        return CMD_OK;
+    cmd_policy_error(&v.list[v.n - 1], &err);
+    rec_hint(&err, "nothing was changed; to see all that this spec needs: berth policy suggest %.200s", c->file.name);
+    return cmd_fail(c, format, CMD_REFUSED, &err);
+}
+
+int cmd_policy_write_strict(bool *made, struct rec_error *err)
+{
+    *made = false;
+    if (mkdir("/etc/berth", 0755) && errno != EEXIST)
+        return rec_fail(err, errno, "cannot make '/etc/berth': %s", strerror(errno));
+    int fd = open(CMD_POLICY_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0 && errno == EEXIST)
+        return 0;
+    if (fd < 0)
+        return rec_fail(err, errno, "cannot write '%s': %s", CMD_POLICY_FILE, strerror(errno));
+    int r = 0;
+    for (size_t n = 0; !r && n < sizeof strict - 1;) {
+        ssize_t k = write(fd, strict + n, sizeof strict - 1 - n);
+        if (k < 0 && errno != EINTR)
+            r = rec_fail(err, errno, "cannot write '%s': %s", CMD_POLICY_FILE, strerror(errno));
+        n += k > 0 ? (size_t)k : 0;
+    }
+    if (!r && fsync(fd))
+        r = rec_fail(err, errno, "cannot write '%s': %s", CMD_POLICY_FILE, strerror(errno));
+    close(fd);
+    if (r)
+        unlink(CMD_POLICY_FILE);
+    *made = !r;
+    return r;
+}
+
+static int policy_check(struct cmd *c)
+{
+    struct cmd_policy_verdict v;
+    struct rec_error          err = {0};
+    if (cmd_policy_judge(c->arena, c->host, &v, &err))
+        return cmd_fail(c, "berth.policy", CMD_REFUSED, &err);
+    if (v.absent) {
+        rec_fail(&err, ENOENT, "there is no policy: '%s'", CMD_POLICY_FILE);
+        rec_hint(&err, "write one that allows what this spec asks for: berth policy suggest %.200s > %s", c->file.name, CMD_POLICY_FILE);
+        return cmd_fail(c, "berth.policy", CMD_REFUSED, &err);
+    }
+    for (size_t i = 0; i < v.n; i++) {
+        cmd_safe(&c->out, c->file.name);
+        cmd_printf(&c->out, ":%u:%u: ", v.list[i].at.line, v.list[i].at.col);
+        cmd_safe(&c->out, v.list[i].text);
+        cmd_printf(&c->out, "\n  to allow it, add to `%s` in %s: ", v.list[i].rule, CMD_POLICY_FILE);
+        cmd_safe(&c->out, v.list[i].value);
+        cmd_put(&c->out, "\n");
+    }
+    if (!v.n && !c->args.quiet)
+        cmd_printf(&c->out, "The policy allows all that the spec asks for on %s.\n", c->host->name);
+    return v.n ? CMD_REFUSED : CMD_OK;
+}
+
+static int policy_suggest(struct cmd *c)
+{
+    enum spec_runtime automatic;
+    struct rec_error  err = {0};
+    if (automatic_runtime(&automatic, &err))
+        return cmd_fail(c, "berth.policy", cmd_exit_of_errno(err.code), &err);
+    const char *text = spec_policy_suggest(c->arena, c->host, automatic);
+    if (!text) {
+        rec_fail(&err, ENOMEM, "out of memory");
+        return cmd_fail(c, "berth.policy", CMD_FAILED, &err);
+    }
+    cmd_put(&c->out, text);
+    return CMD_OK;
+}
+
+int cmd_policy(struct cmd *c)
+{
+    const char      *word = c->args.names[0];
+    bool             check = !strcmp(word, "check");
+    struct rec_error err = {0};
+    if ((!check && strcmp(word, "suggest")) || c->args.n_names > 2) {
+        rec_fail(&err, EINVAL, c->args.n_names > 2 ? "berth policy %s takes one spec" : "berth policy knows check and suggest, not '%.64s'", word);
+        return cmd_fail(c, "berth.policy", CMD_USAGE, &err);
+    }
+    if (c->args.n_names > 1)
+        c->args.spec = c->args.names[1];
+    enum cmd_exit code = cmd_load(c, CMD_SPEC_NEEDED, "berth.policy");
+    if (code != CMD_OK)
+        return code;
+    return check ? policy_check(c) : policy_suggest(c);
+}

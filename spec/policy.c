@@ -1,0 +1,498 @@
+/* A policy is read by the same reader and the same tables as a spec. Checking walks the host once; suggesting walks it in the same way,
+ * with an empty policy, and collects what was missing. */
+#include "spec/policy.h"
+#include "spec/internal.h"
+#include "spec/values.h"
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- reading ---------------------------------------------------------------- */
+
+#define TAKE(name) static void name(struct spec_build *b, void *object, const struct spec_node *key, const struct spec_node *v)
+#define TAKE_PATTERNS(name, field)                                                                                                     \
+    TAKE(name)                                                                                                                         \
+    {                                                                                                                                  \
+        struct spec_policy *p = object;                                                                                                \
+        p->field.n = 0;                                                                                                                \
+        spec_take_words(b, key, v, &p->field.list, &p->field.n);                                                                       \
+    }
+
+TAKE_PATTERNS(policy_bridges, bridges)
+TAKE_PATTERNS(policy_containers, containers)
+TAKE_PATTERNS(policy_roots, roots)
+TAKE_PATTERNS(policy_systems, systems)
+TAKE_PATTERNS(policy_configs, configs)
+TAKE_PATTERNS(policy_flakes, flakes)
+TAKE_PATTERNS(policy_nat, nat)
+
+static void check_words(struct spec_build *b, const struct spec_string *list, size_t n, const char *const *words, size_t n_words)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t k = 0;
+        while (k < n_words && strcmp(list[i].text, words[k]))
+            k++;
+        if (k < n_words)
+            continue;
+        struct spec_diag *d = spec_fault(b->c, SPEC_E_CHOICE, list[i].at, "`%.80s` is not known here", list[i].text);
+        const char *near = spec_nearest(list[i].text, words, n_words);
+        if (near)
+            spec_hint(b->c, d, "did you mean `%s`?", near);
+    }
+}
+TAKE(policy_runtimes)
+{
+    static const char *const words[] = {"nixos", "nspawn", "netns"};
+    struct spec_policy *p = object;
+    p->runtimes.n = 0;
+    spec_take_words(b, key, v, &p->runtimes.list, &p->runtimes.n);
+    check_words(b, p->runtimes.list, p->runtimes.n, words, 3);
+}
+TAKE(policy_private_users)
+{
+    static const char *const words[] = {"auto", "none", "identity"};
+    struct spec_policy *p = object;
+    p->private_users.n = 0;
+    spec_take_words(b, key, v, &p->private_users.list, &p->private_users.n);
+    check_words(b, p->private_users.list, p->private_users.n, words, 3);
+}
+TAKE(policy_binds)
+{
+    struct spec_policy *p = object;
+    p->binds.n = 0;
+    spec_take_words(b, key, v, &p->binds.list, &p->binds.n);
+    for (size_t i = 0; i < p->binds.n; i++)
+        if (*p->binds.list[i].text != '/' && *p->binds.list[i].text != '.')
+            spec_fault(b->c, SPEC_E_PATH, p->binds.list[i].at, "a bind is a path of the host, with `:ro` behind it where it may only be read");
+}
+TAKE(policy_capabilities)
+{
+    struct spec_policy *p = object;
+    p->capabilities = 0;
+    spec_take_capabilities(b, key, v, &p->capabilities);
+}
+TAKE(policy_network_admin)
+{
+    (void)key;
+    spec_take_bool(b, v, &((struct spec_policy *)object)->network_admin);
+}
+TAKE(policy_open_inbound)
+{
+    (void)key;
+    spec_take_bool(b, v, &((struct spec_policy *)object)->open_inbound);
+}
+
+/* "8080", "1024-65535", "53/udp". */
+static bool parse_ports(const char *text, struct spec_policy_ports *out)
+{
+    char         *end;
+    unsigned long first = strtoul(text, &end, 10), last = first;
+    if (*text < '0' || *text > '9')
+        return false;
+    if (*end == '-' && end[1] >= '0' && end[1] <= '9')
+        last = strtoul(end + 1, &end, 10);
+    out->any_proto = !*end;
+    out->proto = !strcmp(end, "/udp") ? SPEC_UDP : SPEC_TCP;
+    out->first = (uint16_t)first;
+    out->last = (uint16_t)last;
+    return first >= 1 && first <= last && last <= 65535 && (!*end || !strcmp(end, "/tcp") || !strcmp(end, "/udp"));
+}
+TAKE(policy_ports)
+{
+    struct spec_policy *p = object;
+    struct spec_string *list = NULL;
+    size_t              n = 0;
+    p->n_ports = 0;
+    spec_take_words(b, key, v, &list, &n);
+    p->ports = spec_new(b, n * sizeof *p->ports);
+    for (size_t i = 0; p->ports && i < n; i++) {
+        if (parse_ports(list[i].text, &p->ports[p->n_ports]))
+            p->n_ports++;
+        else
+            spec_fault(b->c, SPEC_E_PORT, list[i].at, "`%.80s` is neither a port nor a range, as in 1024-65535 or 53/udp", list[i].text);
+    }
+}
+TAKE(policy_subnets)
+{
+    struct spec_policy *p = object;
+    struct spec_string *list = NULL;
+    size_t              n = 0;
+    p->n_subnets = 0;
+    spec_take_words(b, key, v, &list, &n);
+    p->subnets = spec_new(b, n * sizeof *p->subnets);
+    for (size_t i = 0; p->subnets && i < n; i++) {
+        char why[128];
+        if (!strcmp(list[i].text, "*"))
+            p->any_subnet = true;
+        else if (spec_addr_parse(list[i].text, strlen(list[i].text), &p->subnets[p->n_subnets].addr, why))
+            spec_fault(b->c, SPEC_E_ADDRESS, list[i].at, "%s", why);
+        else
+            p->subnets[p->n_subnets++].at = list[i].at;
+    }
+}
+
+static const struct spec_key allow_keys[] = {
+    {"binds", "a list of patterns of host paths, `:ro` behind those that may only be read", "none", "", policy_binds},
+    {"bridges", "a list of patterns", "any", "names of bridges", policy_bridges},
+    {"capabilities", "a list of capabilities", "none", "that containers may have in addition", policy_capabilities},
+    {"configs", "a list of patterns", "none", "paths of NixOS configurations", policy_configs},
+    {"containers", "a list of patterns", "any", "names of containers", policy_containers},
+    {"flakes", "a list of patterns", "none", "flake references without `#attr`", policy_flakes},
+    {"nat", "a list of link names, `auto`", "none", "where containers' traffic may leave", policy_nat},
+    {"network_admin", "true or false", "false", "containers may change their own network", policy_network_admin},
+    {"open_inbound", "true or false", "false", "bridges may be open from outside", policy_open_inbound},
+    {"ports", "a list of ports and ranges, with /tcp or /udp", "none", "ports of the host", policy_ports},
+    {"private_users", "a list of `auto`, `none`, `identity`", "auto alone", "", policy_private_users},
+    {"roots", "a list of patterns, `host`", "`host` alone", "root directories and archives", policy_roots},
+    {"runtimes", "a list of `nixos`, `nspawn`, `netns`", "any", "", policy_runtimes},
+    {"subnets", "a list of CIDRs, or `*`", "private ones", "that a bridge's subnet must lie in", policy_subnets},
+    {"systems", "a list of patterns", "none", "store paths of NixOS systems", policy_systems},
+};
+static const struct spec_table allow_table = {"allow", allow_keys, sizeof allow_keys / sizeof *allow_keys};
+
+TAKE(policy_allow)
+{
+    spec_take_map(b, &allow_table, v, key, object);
+}
+TAKE(policy_version)
+{
+    struct spec_policy *p = object;
+    (void)key;
+    if (spec_take_number(b, v, 0, 999999, &p->version) && p->version != 1)
+        spec_fault(b->c, SPEC_E_VERSION, v->at, "this berth knows version 1 of a policy");
+}
+static const struct spec_key policy_keys[] = {
+    {"allow", "a map", "error", "what a spec may ask for", policy_allow},
+    {"version", "1", "error", "of this format", policy_version},
+};
+static const struct spec_table policy_table = {"policy", policy_keys, sizeof policy_keys / sizeof *policy_keys};
+
+/* What an absent key means. */
+static bool default_lists(struct spec_arena *a, struct spec_policy *p)
+{
+    static const char *const private_nets[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"};
+    char                     why[128];
+    struct spec_string      *any = spec_arena_alloc(a, 4 * sizeof *any);
+    p->subnets = spec_arena_alloc(a, sizeof private_nets / sizeof *private_nets * sizeof *p->subnets);
+    if (!any || !p->subnets)
+        return false;
+    memset(p->subnets, 0, sizeof private_nets / sizeof *private_nets * sizeof *p->subnets);
+    memset(any, 0, 4 * sizeof *any);
+    any[0].text = "*";
+    any[1].text = "auto";
+    any[2].text = "host";
+    p->bridges.list = p->containers.list = p->runtimes.list = &any[0];
+    p->private_users.list = &any[1];
+    p->roots.list = &any[2];
+    p->bridges.n = p->containers.n = p->runtimes.n = p->private_users.n = p->roots.n = 1;
+    for (size_t i = 0; i < sizeof private_nets / sizeof *private_nets; i++)
+        spec_addr_parse(private_nets[i], strlen(private_nets[i]), &p->subnets[p->n_subnets++].addr, why);
+    return true;
+}
+
+int spec_policy_load(struct spec_arena *a, const char *text, size_t len, struct spec_policy **out, struct spec_diags *diags)
+{
+    struct spec_ctx    c = {.arena = a, .text = text, .len = len, .diags = diags};
+    struct spec_limits limits = {SPEC_BYTES};
+    struct spec_build  b = {.c = &c};
+    memset(diags, 0, sizeof *diags);
+    struct spec_policy *p = spec_new(&b, sizeof *p);
+    if (!p || !default_lists(a, p))
+        return -ENOMEM;
+    if (spec_prescan(&c, &limits)) {
+        struct spec_node *root = spec_read(&c);
+        struct spec_node  whole = {.type = SPEC_SCALAR, .text = "policy", .at = root ? root->at : (struct spec_loc){0}};
+        if (root)
+            spec_take_map(&b, &policy_table, root, &whole, p);
+        if (root && root->type == SPEC_MAP && !spec_value(root, "version"))
+            spec_fault(&c, SPEC_E_MISSING, root->at, "a policy needs a `version`: version: 1");
+        if (root && root->type == SPEC_MAP && !spec_value(root, "allow"))
+            spec_fault(&c, SPEC_E_MISSING, root->at, "a policy needs `allow`, a map of what a spec may ask for");
+    }
+    spec_diags_sort(diags);
+    if (c.oom)
+        return -ENOMEM;
+    if (diags->errors || !p->version)
+        return -EINVAL;
+    *out = p;
+    return 0;
+}
+
+/* ---- checking ---------------------------------------------------------------- */
+
+struct audit {
+    struct spec_arena        *arena;
+    const struct spec_policy *p;
+    struct spec_violation    *list;
+    size_t                    n, room;
+    bool                      oom;
+};
+
+static void violate(struct audit *v, const char *rule, struct spec_loc at, const char *value, const char *text)
+{
+    if (v->n == v->room) {
+        size_t                 room = v->room ? 2 * v->room : 16;
+        struct spec_violation *list = spec_arena_alloc(v->arena, room * sizeof *list);
+        if (list && v->n)
+            memcpy(list, v->list, v->n * sizeof *list);
+        if (list) {
+            v->list = list;
+            v->room = room;
+        }
+    }
+    if (v->n == v->room || !text || !value) {
+        v->oom = true;
+        return;
+    }
+    v->list[v->n++] = (struct spec_violation){at, rule, text, value};
+}
+
+/* "/srv//a/./b/" is "/srv/a/b". Paths with ".." are refused by the spec's own reader. */
+static const char *plain_path(struct audit *v, const char *path)
+{
+    char *out = spec_arena_strdup(v->arena, path);
+    char *to = out;
+    if (!out) {
+        v->oom = true;
+        return path;
+    }
+    for (const char *from = out; *from;) {
+        bool slash = *from == '/';
+        if (slash && (from[1] == '/' || (from[1] == '.' && (from[2] == '/' || !from[2])))) {
+            from += from[1] == '/' ? 1 : 2;
+            continue;
+        }
+        if (slash && !from[1] && to > out)
+            break;
+        *to++ = *from++;
+    }
+    *to = 0;
+    return *out ? out : "/";
+}
+
+static bool matches(const char *pattern, const char *text)
+{
+    size_t n = strlen(pattern);
+    if (n > 3 && !strcmp(pattern + n - 3, "/**") && !strncmp(pattern, text, n - 2) && text[n - 2])
+        return true;
+    return !fnmatch(pattern, text, FNM_PATHNAME | FNM_NOESCAPE | FNM_PERIOD);
+}
+
+static bool listed(const struct spec_string *list, size_t n, const char *text)
+{
+    for (size_t i = 0; i < n; i++)
+        if (matches(list[i].text, text))
+            return true;
+    return false;
+}
+
+static bool bind_allowed(const struct spec_policy *p, const char *path, bool read_only)
+{
+    for (size_t i = 0; i < p->binds.n; i++) {
+        const char *pattern = p->binds.list[i].text;
+        size_t      n = strlen(pattern);
+        bool        only_read = n > 3 && !strcmp(pattern + n - 3, ":ro");
+        char        bare[SPEC_TEXT + 1];
+        snprintf(bare, sizeof bare, "%.*s", (int)(only_read ? n - 3 : n), pattern);
+        if ((read_only || !only_read) && matches(bare, path))
+            return true;
+    }
+    return false;
+}
+
+static bool ports_allowed(const struct spec_policy *p, const struct spec_port *port)
+{
+    /* A range may be covered by several rules together. */
+    for (uint32_t k = port->host; k < (uint32_t)port->host + port->count; k++) {
+        bool found = false;
+        for (size_t i = 0; i < p->n_ports && !found; i++)
+            found = (p->ports[i].any_proto || p->ports[i].proto == port->proto) && k >= p->ports[i].first && k <= p->ports[i].last;
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+static bool subnet_allowed(const struct spec_policy *p, const struct spec_addr *a)
+{
+    for (size_t i = 0; i < p->n_subnets; i++)
+        if (p->subnets[i].addr.family == a->family && a->prefix >= p->subnets[i].addr.prefix && spec_addr_in(a, &p->subnets[i].addr))
+            return true;
+    return p->any_subnet;
+}
+
+static void audit_bridge(struct audit *v, const struct spec_bridge *b)
+{
+    const struct spec_policy *p = v->p;
+    struct spec_arena        *a = v->arena;
+    if (!listed(p->bridges.list, p->bridges.n, b->name))
+        violate(v, "bridges", b->at, b->name, spec_arena_printf(a, "there may be no bridge '%s'", b->name));
+    for (size_t i = 0; i < b->n_addresses; i++) {
+        struct spec_addr net;
+        char             text[SPEC_ADDR_TEXT];
+        spec_addr_network(&b->addresses[i].addr, &net);
+        spec_addr_format(&net, true, text);
+        if (!subnet_allowed(p, &net))
+            violate(v, "subnets", b->addresses[i].at, spec_arena_strdup(a, text),
+                    spec_arena_printf(a, "bridge '%s' may not have the subnet %s", b->name, text));
+    }
+    const char *uplink = b->nat.uplink == SPEC_UPLINK_LINK ? b->nat.interface : b->nat.uplink == SPEC_UPLINK_AUTO ? "auto" : NULL;
+    if (uplink && !listed(p->nat.list, p->nat.n, uplink))
+        violate(v, "nat", b->nat.interface_at, uplink, spec_arena_printf(a, "bridge '%s' may not have NAT by way of '%s'", b->name, uplink));
+    if (b->nat.open && !p->open_inbound)
+        violate(v, "open_inbound", b->nat.inbound_at, "true", spec_arena_printf(a, "bridge '%s' may not be open from outside", b->name));
+}
+
+static void audit_nspawn(struct audit *v, const struct spec_container *c)
+{
+    static const char *const users[] = {[SPEC_USERS_AUTO] = "auto", [SPEC_USERS_NONE] = "none", [SPEC_USERS_IDENTITY] = "identity"};
+    const struct spec_policy *p = v->p;
+    struct spec_arena        *a = v->arena;
+    bool                      host = c->nspawn.root == SPEC_ROOT_HOST;
+    const char               *root = host ? "host" : plain_path(v, c->nspawn.path.text);
+    if (!listed(p->roots.list, p->roots.n, root))
+        violate(v, "roots", host ? c->at : c->nspawn.path.at, root, spec_arena_printf(a, "container '%s' may not have the root '%s'", c->name, root));
+    for (size_t i = 0; i < c->nspawn.n_binds; i++) {
+        const struct spec_bind *b = &c->nspawn.binds[i];
+        const char             *path = plain_path(v, b->host);
+        if (!bind_allowed(p, path, b->read_only))
+            violate(v, "binds", b->at, spec_arena_printf(a, "%s%s", path, b->read_only ? ":ro" : ""),
+                    spec_arena_printf(a, "container '%s' may not bind '%s'%s", c->name, path, b->read_only ? "" : " for writing"));
+    }
+    const char *mode = users[c->nspawn.users];
+    if (!listed(p->private_users.list, p->private_users.n, mode))
+        violate(v, "private_users", c->nspawn.users_at, mode, spec_arena_printf(a, "container '%s' may not have private_users: %s", c->name, mode));
+    for (unsigned k = 0; k < 64; k++)
+        if (c->nspawn.capabilities & ~p->capabilities & UINT64_C(1) << k)
+            violate(v, "capabilities", c->nspawn.capabilities_at, spec_capability_name(k),
+                    spec_arena_printf(a, "container '%s' may not have the capability %s", c->name, spec_capability_name(k)));
+    if (c->nspawn.network_admin && !p->network_admin)
+        violate(v, "network_admin", c->nspawn.network_admin_at, "true",
+                spec_arena_printf(a, "container '%s' may not change its own network", c->name));
+}
+
+static void audit_nixos(struct audit *v, const struct spec_container *c)
+{
+    const struct spec_policy *p = v->p;
+    struct spec_arena        *a = v->arena;
+    const char               *flake = c->nixos.flake.text, *system = c->nixos.system.text, *config = c->nixos.config.text;
+    if (flake && !listed(p->flakes.list, p->flakes.n, flake))
+        violate(v, "flakes", c->nixos.flake.at, flake, spec_arena_printf(a, "container '%s' may not come from the flake '%s'", c->name, flake));
+    if (system && !listed(p->systems.list, p->systems.n, system))
+        violate(v, "systems", c->nixos.system.at, system, spec_arena_printf(a, "container '%s' may not have the system '%s'", c->name, system));
+    if (config && !listed(p->configs.list, p->configs.n, plain_path(v, config)))
+        violate(v, "configs", c->nixos.config.at, plain_path(v, config),
+                spec_arena_printf(a, "container '%s' may not have the configuration '%s'", c->name, config));
+}
+
+static void audit_container(struct audit *v, const struct spec_container *c, enum spec_runtime automatic)
+{
+    static const char *const names[] = {[SPEC_RT_NIXOS] = "nixos", [SPEC_RT_NSPAWN] = "nspawn", [SPEC_RT_NETNS] = "netns"};
+    const struct spec_policy *p = v->p;
+    struct spec_arena        *a = v->arena;
+    enum spec_runtime         runtime = c->runtime == SPEC_RT_AUTO ? automatic : c->runtime;
+    if (!listed(p->containers.list, p->containers.n, c->name))
+        violate(v, "containers", c->at, c->name, spec_arena_printf(a, "there may be no container '%s'", c->name));
+    if (runtime != SPEC_RT_AUTO && !listed(p->runtimes.list, p->runtimes.n, names[runtime]))
+        violate(v, "runtimes", c->runtime_at.line ? c->runtime_at : c->at, names[runtime],
+                spec_arena_printf(a, "container '%s' may not have runtime %s", c->name, names[runtime]));
+    for (size_t i = 0; i < c->n_ports; i++) {
+        const struct spec_port *port = &c->ports[i];
+        const char             *proto = port->proto == SPEC_UDP ? "udp" : "tcp";
+        char                    text[32];
+        if (port->count > 1)
+            snprintf(text, sizeof text, "%u-%u/%s", port->host, port->host + port->count - 1u, proto);
+        else
+            snprintf(text, sizeof text, "%u/%s", port->host, proto);
+        if (!ports_allowed(p, port))
+            violate(v, "ports", port->at, spec_arena_strdup(a, text), spec_arena_printf(a, "container '%s' may not take port %s of the host", c->name, text));
+    }
+    if (runtime == SPEC_RT_NSPAWN || c->nspawn.given)
+        audit_nspawn(v, c);
+    if (c->nixos.given)
+        audit_nixos(v, c);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct spec_violation *x = a, *y = b;
+    return x->at.byte != y->at.byte ? (x->at.byte < y->at.byte ? -1 : 1) : strcmp(x->value, y->value);
+}
+
+static bool audit_host(struct audit *v, const struct spec_host *host, enum spec_runtime automatic)
+{
+    for (size_t i = 0; i < host->n_bridges; i++)
+        audit_bridge(v, &host->bridges[i]);
+    for (size_t i = 0; i < host->n_containers; i++)
+        audit_container(v, &host->containers[i], automatic);
+    return !v->oom;
+}
+
+int spec_policy_check(struct spec_arena *a, const struct spec_policy *p, const struct spec_host *host, enum spec_runtime automatic,
+                      struct spec_violation **list, size_t *n)
+{
+    struct audit v = {.arena = a, .p = p};
+    if (!audit_host(&v, host, automatic))
+        return -ENOMEM;
+    if (v.n > 1)
+        qsort(v.list, v.n, sizeof *v.list, by_place);
+    *list = v.list;
+    *n = v.n;
+    return 0;
+}
+
+static int by_rule(const void *a, const void *b)
+{
+    const struct spec_violation *x = a, *y = b;
+    int                          r = strcmp(x->rule, y->rule);
+    return r ? r : strcmp(x->value, y->value);
+}
+
+static void put_quoted(FILE *out, const char *value)
+{
+    fputs("    - '", out);
+    for (; *value; value++) {
+        if (*value == '\'')
+            fputc('\'', out);
+        fputc(*value, out);
+    }
+    fputs("'\n", out);
+}
+
+char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host, enum spec_runtime automatic)
+{
+    /* Names of bridges and containers give no rights: a suggestion leaves both to their default, which is any. */
+    struct spec_string  any = {.text = "*"};
+    struct spec_policy  nothing = {.bridges = {&any, 1}, .containers = {&any, 1}};
+    struct audit        v = {.arena = a, .p = &nothing};
+    char               *text = NULL;
+    size_t              size = 0;
+    FILE               *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    bool good = audit_host(&v, host, automatic);
+    if (v.n > 1)
+        qsort(v.list, v.n, sizeof *v.list, by_rule);
+    fputs("version: 1\nallow:\n", out);
+    for (size_t k = 0, i = 0; k < sizeof allow_keys / sizeof *allow_keys; k++) {
+        const char *rule = allow_keys[k].name;
+        size_t      first = i;
+        for (; i < v.n && !strcmp(v.list[i].rule, rule); i++) {
+            if (!strcmp(v.list[i].value, "true") && i == first)
+                fprintf(out, "  %s: true\n", rule);
+            else if (i == first)
+                fprintf(out, "  %s:\n", rule);
+            if (strcmp(v.list[i].value, "true") && (i == first || strcmp(v.list[i].value, v.list[i - 1].value)))
+                put_quoted(out, v.list[i].value);
+        }
+        /* Of these an absent key would allow something. */
+        if (i == first && (!strcmp(rule, "roots") || !strcmp(rule, "private_users") || !strcmp(rule, "runtimes") || !strcmp(rule, "subnets")))
+            fprintf(out, "  %s: []\n", rule);
+    }
+    good &= !fclose(out);
+    char *kept = good ? spec_arena_strdup(a, text) : NULL;
+    free(text);
+    return kept;
+}

@@ -1,0 +1,175 @@
+#!/usr/bin/env bats
+# What a spec that comes through a repository may ask for: the policy that root keeps, at the push and at the apply.
+load ../lab/lib
+
+setup() {
+    need_berth
+    lab_up --inet
+    unset "${!GIT_@}" "${!BERTH_GIT@}"
+    export HOME=$BATS_TEST_TMPDIR/home GIT_AUTHOR_NAME=Ann GIT_AUTHOR_EMAIL=ann@example.org GIT_COMMITTER_NAME=Ann GIT_COMMITTER_EMAIL=ann@example.org
+    mkdir "$HOME"
+    R=$BATS_TEST_TMPDIR/repo
+    git init -q -b main "$R"
+    cd "$R"
+    good >berth.yaml
+    git add . && git commit -qm good
+    host mkdir -p /etc/berth
+}
+teardown() { lab_down; }
+
+good() {
+    cat <<-'END'
+	version: 1
+	hosts:
+	  homelab:
+	    bridge: {name: b0, address: 10.9.0.1/24}
+	    nat: {interface: auto}
+	    containers:
+	      one: {address: 10.9.0.10, runtime: netns, ports: [8080:80]}
+	END
+}
+policy() { host_sh 'cat >/etc/berth/policy.yaml'; }
+commit() { git commit -q --allow-empty -am "${1:-change}"; }
+push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
+
+@test "each thing that a policy does not allow is refused at its place in the spec, by plan and by apply" {
+    policy <<-'END'
+	version: 1
+	allow:
+	  containers: [one, 'web-*']
+	  bridges: ['b?']
+	  runtimes: [netns, nspawn]
+	  binds: [/srv/data/*, '/srv/www:ro', '/srv/all/**']
+	  ports: [1024-9000/tcp, 53/udp]
+	  nat: [auto]
+	END
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    exits 0 berth plan -e --host homelab --git "$R" main:berth.yaml
+    exits 0 berth policy check --host homelab "$R/berth.yaml"
+    local before
+    seen() { host_sh 'ls /run/netns /sys/class/net /etc /srv /var/lib/berth; nft -s list ruleset; cat /etc/hosts'; }
+    before=$(seen)
+    # refused LINE TEXT RULE: the spec on stdin.
+    refused() {
+        cat >berth.yaml
+        commit
+        exits 4 berth apply --host homelab --git "$R" main:berth.yaml
+        assert_match "$stderr" "main:berth.yaml:$1:[0-9]+: .*$2"
+        assert_match "$stderr" "'$3' in /etc/berth/policy.yaml"
+        exits 4 berth plan --host homelab --git "$R" main:berth.yaml
+        exits 4 berth policy check --host homelab "$R/berth.yaml"
+        assert_match "$output" "berth.yaml:$1:"
+    }
+    with() { good; printf '%s\n' "$@"; }
+    with '      evil: {address: 10.9.0.66, runtime: netns}' | refused 8 "container 'evil'" containers
+    good | sed 's/name: b0/name: lan/' | refused 4 "bridge 'lan'" bridges
+    good | sed 's,10.9.0.1/24,203.0.113.129/25,; s/10.9.0.10/203.0.113.140/' | refused 4 '203.0.113.128/25' subnets
+    good | sed 's/interface: auto/interface: eth0/' | refused 5 "by way of 'eth0'" nat
+    good | sed 's/interface: auto/interface: auto, inbound: open/' | refused 5 'open from outside' open_inbound
+    good | sed 's/8080:80/22:22/' | refused 7 'port 22/tcp' ports
+    good | sed 's/8080:80/8999-9001:80-82/' | refused 7 'port 8999-9001/tcp' ports
+    good | sed 's,8080:80,5353:53/udp,' | refused 7 'port 5353/udp' ports
+    with '      web-1: {address: 10.9.0.20, runtime: nixos, nixos: {flake: "github:evil/flake"}}' | refused 8 'runtime nixos' runtimes
+    with '      web-1: {address: 10.9.0.20, runtime: nixos, nixos: {flake: "github:evil/flake"}}' | refused 8 'github:evil/flake' flakes
+    with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {root: /srv/root}}' | refused 8 "root '/srv/root'" roots
+    with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {private_users: none}}' | refused 8 'private_users: none' private_users
+    with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {capabilities: [NET_RAW]}}' | refused 8 'NET_RAW' capabilities
+    with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {network_admin: true, private_users: none}}' | refused 8 'its own network' network_admin
+    # Paths, however they are written.
+    local path
+    for path in /etc:/mnt '//etc:/mnt' '/./etc/:/mnt' /srv/data:/mnt /srv/data/a/b:/mnt /srv/dataset:/mnt /srv/www:/mnt /srv/all:/mnt; do
+        with "      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {binds: ['$path']}}" | refused 8 "may not bind '/" binds
+    done
+    assert_eq "$(seen)" "$before" "nothing that was refused has changed the host"
+    # And what it does allow.
+    with "      web-1: {address: 10.9.0.20, runtime: nspawn, state: stopped, ports: ['53:53/udp'], nspawn: {binds: ['/srv/data/a:/a', '/srv/www:/b:ro', '/srv/all/x/y:/c', '/srv//data/./b/:/d']}}" >berth.yaml
+    exits 0 berth policy check --host homelab "$R/berth.yaml"
+    # A file that root names is root's own choice.
+    with '      evil: {address: 10.9.0.66, runtime: netns}' >berth.yaml
+    exits 0 berth plan --host homelab "$R/berth.yaml"
+}
+
+@test "a push that the policy refuses is refused before anything is applied, and a new installation begins strict" {
+    git clone -q --bare . ../infra.git
+    git remote add origin ../infra.git
+    host rm -f /etc/berth/policy.yaml
+    exits 0 berth hook install --repo "$BATS_TEST_TMPDIR/infra.git" --apply --host homelab
+    assert_match "$output" 'policy +written: /etc/berth/policy.yaml'
+    assert_eq "$(host stat -c '%u %a' /etc/berth/policy.yaml)" '0 644'
+    git commit -q --allow-empty -m again
+    exits 0 push
+    exits 0 host test -e /run/netns/one
+    echo "      evil: {address: 10.9.0.66, runtime: nspawn, nspawn: {binds: ['/etc:/mnt'], command: [/bin/sh, -c, 'echo own >/mnt/own']}}" >>berth.yaml
+    commit
+    exits 1 push
+    assert_match "$stderr" "berth.yaml:8:[0-9]+: .*container 'evil' may not bind '/etc' for writing: 'binds' in /etc/berth/policy.yaml"
+    exits 1 host test -e /etc/own
+    git -C "$R" reset -q --hard HEAD~1
+    sed -i 's/8080:80/22:22/' berth.yaml && commit
+    exits 1 push
+    assert_match "$stderr" 'may not take port 22/tcp'
+    # The owner of the repository moves the branch behind the hook's back: the apply refuses.
+    git -C ../infra.git fetch -q "$R" main:main -f
+    exits 4 berth apply --host homelab --git "$BATS_TEST_TMPDIR/infra.git" main:berth.yaml
+    # Installed again, root's own policy stays.
+    host_sh 'echo "# mine" >>/etc/berth/policy.yaml'
+    exits 0 berth hook install --repo "$BATS_TEST_TMPDIR/infra.git" --apply --host homelab
+    exits 0 host grep -q '^# mine' /etc/berth/policy.yaml
+}
+
+@test "without a policy a repository has all rights, and every run says so" {
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    assert_match "$stderr" 'warning: no policy limits what this repository may ask for'
+    exits 0 berth apply --host homelab "$R/berth.yaml"
+    refute_match "$stderr" 'policy'
+    exits 4 berth policy check --host homelab "$R/berth.yaml"
+    assert_match "$stderr" "there is no policy"
+}
+
+@test "what suggest prints allows the spec it was made from, and nothing beside" {
+    cat >>berth.yaml <<-'END'
+	      two:
+	        address: 10.9.0.20
+	        runtime: nspawn
+	        state: stopped
+	        ports: ['53:53/udp', '9000-9003:90-93']
+	        nspawn: {root: /srv/it's, capabilities: [NET_RAW], private_users: none, binds: ['/srv/data:/data', '/etc/ssl:/ssl:ro']}
+	      three: {address: 10.9.0.30, runtime: nixos, state: stopped, nixos: {flake: 'path:/srv/flake#x'}}
+	END
+    commit
+    host rm -f /etc/berth/policy.yaml
+    exits 0 berth policy suggest --host homelab "$R/berth.yaml"
+    policy <<<"$output"
+    exits 0 berth policy check --host homelab "$R/berth.yaml"
+    sed -i 's,/srv/data:/data,/srv:/data,' berth.yaml
+    exits 4 berth policy check --host homelab "$R/berth.yaml"
+    assert_eq "$(wc -l <<<"$output")" 2
+    # Nothing at all for a spec that asks for nothing.
+    printf 'version: 1\nhosts: {homelab: {bridge: {address: 10.9.0.1/24}}}\n' >small.yaml
+    exits 0 berth policy suggest --host homelab "$R/small.yaml"
+    policy <<<"$output"
+    exits 4 berth policy check --host homelab "$R/berth.yaml"
+}
+
+@test "a policy that others could have written, or that has a fault, allows nothing" {
+    policy <<<'{version: 1, allow: {nat: [auto], ports: [8080]}}'
+    exits 0 berth plan --host homelab --git "$R" main:berth.yaml
+    host chmod 666 /etc/berth/policy.yaml
+    exits 4 berth apply --host homelab --git "$R" main:berth.yaml
+    assert_match "$stderr" "cannot trust '/etc/berth/policy.yaml'"
+    host chmod 644 /etc/berth/policy.yaml
+    host chown 1000 /etc/berth/policy.yaml
+    exits 4 berth apply --host homelab --git "$R" main:berth.yaml
+    host chown 0 /etc/berth/policy.yaml
+    host_sh 'mv /etc/berth/policy.yaml /etc/berth/real; ln -s real /etc/berth/policy.yaml'
+    exits 4 berth apply --host homelab --git "$R" main:berth.yaml
+    host rm /etc/berth/policy.yaml
+    local text
+    for text in '{version: 1, allow: {bind: [/srv]}}' '{version: 1}' '{allow: {}}' '{version: 2, allow: {}}' '{version: 1, allow: {ports: [0-70000]}}' \
+        '{version: 1, allow: {capabilities: [ALL]}}' '{version: 1, allow: {binds: [srv]}}' 'version: 1' ''; do
+        policy <<<"$text"
+        exits 4 berth apply --host homelab --git "$R" main:berth.yaml
+        assert_match "$stderr" 'the policy is not valid: /etc/berth/policy.yaml:'
+    done
+    exits 1 host test -e /run/netns/one
+}

@@ -226,3 +226,8 @@ int rec_runtime_unit(struct rec_run *run, const struct rec_step *s, struct rec_e
 {
     return runtime_of(s)->unit(run, s, err);
 }
+
+bool rec_same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && !strcmp(a, b));
+}

@@ -8,6 +8,8 @@
 extern const struct rec_kind rec_kind_system, rec_kind_bridge, rec_kind_address, rec_kind_nat, rec_kind_sysctl, rec_kind_names,
     rec_kind_netns, rec_kind_port, rec_kind_unit, rec_kind_run;
 
+/* Equal, or both NULL. */
+bool rec_same_text(const char *a, const char *b);
 /* A MAC of our own making: locally administered, the same for the same names for ever, so neighbours never hold a stale one. */
 void rec_derive_mac(const char *host, const char *what, const char *name, uint8_t out[6]);
 /* The same for many names. */

@@ -92,6 +92,15 @@ static bool equal(const struct rec_item *x, const struct rec_item *y, const stru
     return true;
 }
 
+/* Settings of an earlier berth have the values of variables in them, which are not to be shown. */
+static size_t shown_length(const char *line, size_t n)
+{
+    static const char option[] = "--setenv=";
+    const char *p = memmem(line, n, option, sizeof option - 1);
+    const char *value = p ? memchr(p + sizeof option - 1, '=', n - (size_t)(p + sizeof option - 1 - line)) : NULL;
+    return value ? (size_t)(value + 1 - line) : n;
+}
+
 /* Lines of `a` that `b` lacks, up to three, as one text: what a long text's change comes to. */
 static const char *lines_lacking(struct spec_arena *arena, const char *a, const char *b)
 {
@@ -107,7 +116,8 @@ static const char *lines_lacking(struct spec_arena *arena, const char *a, const 
         }
         if (!found && n) {
             if (shown < 3 && len + n + 4 < sizeof out) {
-                len += (size_t)snprintf(out + len, sizeof out - len, "%s%.*s", len ? ", " : "", (int)n, l);
+                size_t k = shown_length(l, n);
+                len += (size_t)snprintf(out + len, sizeof out - len, "%s%.*s%s", len ? ", " : "", (int)k, l, k < n ? "(set)" : "");
                 shown++;
             } else {
                 more++;

@@ -100,6 +100,7 @@ struct rec_names {
 struct rec_unit {
     const char        *text;    /* settings, canonical: what the process is started with */
     const char        *digest;  /* of text */
+    const char        *environment;     /* nspawn: its variables, not to be shown; NULL: none */
     const char        *flake;   /* nixos: the flake that calls the container's attribute `container`, "" where it needs none */
     const char        *foreign; /* have: why it may never be taken over, or NULL */
     const char        *foreign_hint;
@@ -107,6 +108,7 @@ struct rec_unit {
 struct rec_running {
     bool        running;
     const char *digest;         /* of the unit in force */
+    const char *environment;    /* nspawn: digest of the variables in force, not to be shown; NULL: none */
     bool        stale;          /* have: lives in another network namespace than the one that bears its name */
     bool        orphan;         /* have: processes without their nspawn */
     pid_t       leader;         /* have; 0: none */

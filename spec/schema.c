@@ -203,7 +203,7 @@ static const struct spec_key nspawn_keys[] = {
     {"boot", "true or false", "false", "start the root's own init", nspawn_boot},
     {"capabilities", "a list of capabilities", "none", "that its root has in addition", nspawn_capabilities},
     {"command", "a list of words", "a pause process", "what runs in it", nspawn_command},
-    {"environment", "NAME: text pairs", "none", "", nspawn_environment},
+    {"environment", "NAME: text, or NAME: {file: PATH}", "none", "", nspawn_environment},
     {"network_admin", "true or false", "false", "its root may change its own network", nspawn_network_admin},
     {"private_users", "`auto`, `none` or `identity`", "auto", "whose ids its users have on the host", nspawn_private_users},
     {"root", "`host`, a directory, a tar file", "host", "", nspawn_root},

@@ -58,6 +58,7 @@ struct spec_bind {               /* nspawn.binds: HOST[:CONTAINER][:ro] */
 };
 struct spec_env {
     const char     *name, *value;
+    const char     *file;       /* the host's file that holds the value, absolute; NULL: `value` is the value */
     struct spec_loc at;
 };
 struct spec_container {

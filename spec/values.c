@@ -685,6 +685,26 @@ void spec_take_capabilities(struct spec_build *b, const struct spec_node *key, c
     }
 }
 
+/* Text, or {file: PATH}. */
+static bool take_variable(struct spec_build *b, const struct spec_node *v, struct spec_env *out)
+{
+    const struct spec_node *file = v->type == SPEC_MAP && v->n == 1 ? spec_value(v, "file") : NULL;
+    struct spec_string path;
+    *out = (struct spec_env){.value = v->text, .at = v->at};
+    if (v->type != SPEC_SCALAR && !file)
+        return spec_fault(b->c, SPEC_E_TYPE, v->at, "expected text or {file: PATH}, found %s", form(v)), false;
+    if (!file)
+        return true;
+    if (!spec_take_path(b, file, &path, false))
+        return false;
+    if (*path.text != '/')
+        return spec_fault(b->c, SPEC_E_PATH, file->at, "the file of a variable has an absolute path"), false;
+    out->file = path.text;
+    out->value = "";
+    out->at = file->at;
+    return true;
+}
+
 void spec_take_environment(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_env **list,
                            size_t *n)
 {
@@ -698,10 +718,8 @@ void spec_take_environment(struct spec_build *b, const struct spec_node *key, co
         size_t good = strspn(k->text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
         if (!k->len || k->text[good] || (*k->text >= '0' && *k->text <= '9'))
             spec_fault(b->c, SPEC_E_NAME, k->at, "a variable's name takes A-Z, a-z, 0-9 and _, and no digit first");
-        else if (v->values[i]->type != SPEC_SCALAR)
-            spec_scalar(b, v->values[i], "text");
-        else
-            (*list)[(*n)++] = (struct spec_env){k->text, v->values[i]->text, v->values[i]->at};
+        else if (take_variable(b, v->values[i], &(*list)[*n]))
+            (*list)[(*n)++].name = k->text;
     }
     if (*n > 1)
         qsort(*list, *n, sizeof **list, by_name);

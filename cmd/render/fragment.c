@@ -82,7 +82,11 @@ static json_t *nspawn(struct rec_run *run, const struct spec_container *c)
     }
     for (size_t i = 0; i < c->nspawn.n_environment; i++) {
         json_t *map = i ? json_object_get(o, "environment") : json_object();
-        json_object_set_new(map, c->nspawn.environment[i].name, cmd_json_text(c->nspawn.environment[i].value));
+        const struct spec_env *e = &c->nspawn.environment[i];
+        json_t *file = e->file ? json_object() : NULL;
+        if (file)
+            text(file, "file", e->file);
+        json_object_set_new(map, e->name, file ? file : cmd_json_text(e->value));
         if (!i)
             json_object_set_new(o, "environment", map);
     }

@@ -17,7 +17,19 @@ static const struct rec_field fields[] = {
     {"address in force", REC_T_STRING, AT(address), REC_RESTART},
     {"master", REC_T_STRING, AT(master), REC_LIVE},
     {"system in force", REC_T_STRING, AT(system), REC_RELOAD},
+    {"environment in force", REC_T_CUSTOM, 0, REC_RESTART},
 };
+enum { ENVIRONMENT = 7 };
+
+static void compare(struct spec_arena *a, const struct rec_item *want, const struct rec_item *have, rec_differs_fn differs, void *arg)
+{
+    const char *w = want->run.environment, *h = have->run.environment;
+    (void)a;
+    /* What waits for the next start has the same variables: its settings tell. */
+    if (!(want->stated & have->stated & ~have->later & 1u << ENVIRONMENT) || rec_same_text(w, h))
+        return;
+    differs(arg, ENVIRONMENT, h ? "(set)" : NULL, !w ? NULL : h ? "(changed)" : "(set)");
+}
 
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
 {
@@ -136,6 +148,6 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
 }
 
 const struct rec_kind rec_kind_run = {
-    .name = "run", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_run, .apply = apply,
+    .name = "run", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .compare = compare, .want = want, .read = read_run, .apply = apply,
     .partial = true,
 };

@@ -6,7 +6,18 @@
 static const struct rec_field fields[] = {
     {"settings", REC_T_TEXT, offsetof(struct rec_item, unit.text), REC_LIVE},
     {"flake", REC_T_TEXT, offsetof(struct rec_item, unit.flake), REC_LIVE},
+    {"environment", REC_T_CUSTOM, 0, REC_LIVE},
 };
+enum { ENVIRONMENT = 2 };
+
+static void compare(struct spec_arena *a, const struct rec_item *want, const struct rec_item *have, rec_differs_fn differs, void *arg)
+{
+    const char *w = want->unit.environment, *h = have->unit.environment;
+    (void)a;
+    if (!(want->stated & have->stated & 1u << ENVIRONMENT) || rec_same_text(w, h))
+        return;
+    differs(arg, ENVIRONMENT, h ? "(set)" : NULL, !w ? NULL : h ? "(changed)" : "(set)");
+}
 
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
 {
@@ -48,5 +59,5 @@ static bool never(const struct rec_item *w, const struct rec_item *have)
     return have->unit.foreign != NULL;
 }
 
-const struct rec_kind rec_kind_unit = {.name = "unit", .fields = fields, .n_fields = 2, .want = want, .read = read_unit, .conflict = conflict,
+const struct rec_kind rec_kind_unit = {.name = "unit", .fields = fields, .n_fields = 3, .compare = compare, .want = want, .read = read_unit, .conflict = conflict,
                                       .never = never, .apply = apply};

@@ -94,20 +94,25 @@ static const char *escaped(struct spec_arena *a, const char *path)
 }
 
 /* Canonical settings: a line an argument, a line end in one written \n. No first argument begins with #. */
-static const char *lines(const struct nspawn_words *w)
+static const char *lines(const struct nspawn_words *w, const struct spec_container *c, enum nspawn_form form)
 {
     static const char mark[] = "# made by berth: the arguments of systemd-nspawn\n";
     size_t size = sizeof mark + sizeof NSPAWN_INSIDE + (w->netns ? strlen(w->netns) + 1 : 0);
     for (size_t i = 0; i < w->n; i++)
         size += 2 * strlen(w->word[i]) + 1;
+    size_t n_names = form == NSPAWN_FORM_FIRST ? 0 : c->nspawn.n_environment;
+    for (size_t i = 0; i < n_names; i++)
+        size += strlen(c->nspawn.environment[i].name) + 24;
     char *text = spec_arena_alloc(w->a, size), *p = text ? stpcpy(text, mark) : NULL;
     if (p && w->netns)
         p += sprintf(p, NSPAWN_INSIDE "%s\n", w->netns);
+    for (size_t i = 0; p && i < n_names; i++)
+        p += sprintf(p, "# environment: %s\n", c->nspawn.environment[i].name);
     for (size_t i = 0; p && i < w->n; i++) {
-        for (const char *c = w->word[i]; *c; c++) {
-            if (*c == '\n' || *c == '\\')
+        for (const char *ch = w->word[i]; *ch; ch++) {
+            if (*ch == '\n' || *ch == '\\')
                 *p++ = '\\';
-            *p++ = *c == '\n' ? 'n' : *c;
+            *p++ = *ch == '\n' ? 'n' : *ch;
         }
         *p++ = '\n';
     }
@@ -168,7 +173,7 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
         nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=" REC_RUN_DIR "/hosts/%s:/etc/hosts", bridge));
     nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=%s:/etc/resolv.conf", nspawn_path(w->a, c->name, "ns/resolv.conf")));
     binds(c, users, w);
-    for (size_t i = 0; i < c->nspawn.n_environment; i++)
+    for (size_t i = 0; form == NSPAWN_FORM_FIRST && i < c->nspawn.n_environment; i++)
         nspawn_word(w, spec_arena_printf(w->a, "--setenv=%s=%s", c->nspawn.environment[i].name, c->nspawn.environment[i].value));
     if (c->nspawn.boot) {
         nspawn_word(w, "--boot");
@@ -369,6 +374,8 @@ static const char *refuse(struct rec_run *run, const struct spec_container *c)
         return "`root: host` needs a whole /usr, which NixOS does not have; give a directory or a tar as root";
     if (run->facts.systemd && !run->facts.nsenter && c->nspawn.users != SPEC_USERS_NONE)
         return "nsenter is not installed (on Debian: apt-get install util-linux)";
+    if (c->nspawn.n_environment && !run->opt.offline && !access(spec_arena_printf(run->arena, "/etc/systemd/nspawn/%s.nspawn", c->name), F_OK))
+        return "it has an `environment`, and a file /etc/systemd/nspawn/NAME.nspawn of this host would hide that; remove the file";
     struct nspawn_users u;
     bool admin = c->nspawn.capabilities >> CAP_SYS_ADMIN & 1;
     if (c->nspawn.boot && !admin && !relative_to_nothing(run, c) && !nspawn_users_find(run, c, &u) && u.in_force == SPEC_USERS_NONE)
@@ -394,7 +401,8 @@ static struct rec_item *add(struct rec_state *out, enum rec_kind_id kind, const 
     return it;
 }
 
-enum { RUN_RUNNING, RUN_DIGEST, RUN_STALE, RUN_ORPHAN };     /* as in kinds/run.c */
+enum { RUN_RUNNING, RUN_DIGEST, RUN_STALE, RUN_ORPHAN, RUN_ENVIRONMENT = 7 };      /* as in kinds/run.c */
+enum { UNIT_SETTINGS, UNIT_ENVIRONMENT = 2 };                /* as in kinds/unit.c */
 
 static int note_users(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, struct rec_state *out)
 {
@@ -423,7 +431,7 @@ static const char *next_start(struct rec_run *run, const struct rec_item *w, con
     for (enum nspawn_form form = NSPAWN_FORM_FIRST; form < NSPAWN_FORMS; form++) {
         struct nspawn_words words = {.a = run->arena};
         struct nspawn_users u;
-        const char *text = nspawn_users_find(run, c, &u) || nspawn_arguments(run, run->host, c, form, &u, &words) ? NULL : lines(&words);
+        const char *text = nspawn_users_find(run, c, &u) || nspawn_arguments(run, run->host, c, form, &u, &words) ? NULL : lines(&words, c, form);
         if (text && !strcmp(nspawn_digest(run->arena, text), digest))
             return u.in_force == SPEC_USERS_AUTO ? "user namespace" : "fewer capabilities";
     }
@@ -441,12 +449,15 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
         system = add(out, REC_SYSTEM, c);
     if (!unit || !it || (own && !system) || nspawn_users_find(run, c, &u) || nspawn_arguments(run, h, c, NSPAWN_FORM_NOW, &u, &w))
         return rec_fail(err, ENOMEM, "out of memory");
-    const char *text = lines(&w);
+    const char *text = lines(&w, c, NSPAWN_FORM_NOW);
+    int k = nspawn_env_text(run, c, out->arena, &unit->unit.environment, err);
+    if (k)
+        return k;
     unit->unit.digest = text ? nspawn_digest(out->arena, text) : NULL;
     unit->unit.text = run->facts.systemd && unit->unit.digest ? nspawn_unit_text(run, c, &w, unit->unit.digest) : text;
     if (!unit->unit.text || !unit->unit.digest)
         return rec_fail(err, ENOMEM, "out of memory");
-    unit->stated = 1;
+    unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_ENVIRONMENT;
     if (note_users(run, c, &u, out))
         return rec_fail(err, ENOMEM, "out of memory");
     if (system) {
@@ -463,9 +474,10 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     it->run.held = rec_is_held(run, c->name) ? rec_hold_find(out->arena, c->name) : NULL;
     it->run.autostart = c->autostart;
     it->run.digest = unit->unit.digest;
+    it->run.environment = unit->unit.environment ? nspawn_digest(out->arena, unit->unit.environment) : NULL;
     it->stated = 1u << RUN_RUNNING;
     if (it->run.running)
-        it->stated |= 1u << RUN_DIGEST | 1u << RUN_STALE | 1u << RUN_ORPHAN;
+        it->stated |= 1u << RUN_DIGEST | 1u << RUN_STALE | 1u << RUN_ORPHAN | 1u << RUN_ENVIRONMENT;
     return 0;
 }
 
@@ -536,7 +548,12 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
             unit->container = names[i];
             unit->runtime = SPEC_RT_NSPAWN;
             unit->unit.text = text;
-            unit->stated = 1;
+            unit->stated = 1u << UNIT_SETTINGS;
+            char *environment = NULL;
+            int e = rec_file_read(out->arena, nspawn_env_path(out->arena, names[i]), NSPAWN_UNIT_MOST, &environment, &len, NULL);
+            unit->unit.environment = environment;
+            if (!e || e == -ENOENT)
+                unit->stated |= 1u << UNIT_ENVIRONMENT;
         }
         struct nspawn_found f = {0};
         const struct rec_item *w = rec_state_find(wanted, REC_RUN, names[i]);
@@ -562,8 +579,11 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         it->run.running = alive;
         it->run.leader = f.leader;
         it->run.digest = f.leader ? f.digest : NULL;
+        it->run.environment = f.leader ? f.environment : NULL;
+        if (it->run.digest)
+            it->stated |= 1u << RUN_ENVIRONMENT;
         if (w && (it->next_start = next_start(run, w, it->run.digest)))
-            it->later = 1u << RUN_DIGEST;
+            it->later = 1u << RUN_DIGEST | 1u << RUN_ENVIRONMENT;
         it->run.orphan = f.leader && !f.nspawn;
         it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != lives_in || rec_proc_lost_etc(out->arena, f.leader));
         it->run.started_ms = (f.leader ? f.leader_started : f.nspawn_started) * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
@@ -605,6 +625,9 @@ static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error 
         return k;
     if (!s->to)
         nspawn_users_forget(run, name);
+    k = nspawn_env_write(run, name, s->to ? s->to->unit.environment : NULL, err);
+    if (k)
+        return k;
     if (run->facts.systemd)
         return s->to ? nspawn_unit_write(run, name, s->to->unit.text, err) : nspawn_unit_remove(run, name, err);
     const char *path = nspawn_path(run->arena, name, "unit");

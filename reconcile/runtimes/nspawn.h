@@ -28,6 +28,10 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
                      const struct nspawn_users *u, struct nspawn_words *out);
 const char *nspawn_path(struct spec_arena *a, const char *container, const char *file);  /* /run/berth/c/NAME/FILE */
 const char *nspawn_digest(struct spec_arena *a, const char *text);
+/* The variables of a container as a settings file of nspawn's, which root alone can read; NULL: it has none. */
+int nspawn_env_text(struct rec_run *run, const struct spec_container *c, struct spec_arena *a, const char **out, struct rec_error *err);
+const char *nspawn_env_path(struct spec_arena *a, const char *name);
+int nspawn_env_write(struct rec_run *run, const char *name, const char *text, struct rec_error *err);       /* NULL: removed */
 /* Trees below NSPAWN_ROOTS. `own`: the container's root is one of them, wherever it came from. */
 const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c, struct spec_arena *a);
 bool nspawn_root_own(struct rec_run *run, const struct spec_container *c);
@@ -49,6 +53,7 @@ struct nspawn_found {
     pid_t              leader, nspawn;      /* 0: none */
     unsigned long long leader_started, nspawn_started;
     const char        *digest;              /* of the unit it was started with, NULL: not known */
+    const char        *environment;         /* digest of its variables, NULL: none, or not known */
 };
 /* Both: observe one container. */
 int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found *out);

@@ -193,8 +193,10 @@ int nspawn_detached_find(struct rec_run *run, const char *name, struct nspawn_fo
     }
     if (!out->leader)
         search(run, name, out);
-    if (out->nspawn)
+    if (out->nspawn) {
         out->digest = rec_proc_env(run->arena, out->nspawn, "BERTH_UNIT");
+        out->environment = rec_proc_env(run->arena, out->nspawn, "BERTH_ENV");
+    }
     return out->leader ? 0 : -ESRCH;
 }
 
@@ -253,8 +255,11 @@ static char **arguments(struct rec_run *run, const char *text, const char **netn
         return NULL;
     argv[0] = (char *)run->facts.nspawn;
     strsep(&rest, "\n");            /* the first line says whose file it is */
-    if (rest && !strncmp(rest, NSPAWN_INSIDE, sizeof NSPAWN_INSIDE - 1))
-        *netns = strsep(&rest, "\n") + sizeof NSPAWN_INSIDE - 1;
+    while (rest && *rest == '#') {
+        const char *line = strsep(&rest, "\n");
+        if (!strncmp(line, NSPAWN_INSIDE, sizeof NSPAWN_INSIDE - 1))
+            *netns = line + sizeof NSPAWN_INSIDE - 1;
+    }
     for (char *l; (l = strsep(&rest, "\n")) && (rest || *l);) {
         char *to = argv[i++] = l;
         for (; *l; l++)
@@ -345,6 +350,10 @@ static int prepare(struct rec_run *run, struct start *s, struct rec_error *err)
     s->env[1] = "LC_ALL=C";
     s->env[2] = spec_arena_printf(a, "BERTH_UNIT=%s", nspawn_digest(a, text));
     s->env[3] = spec_arena_printf(a, "NOTIFY_SOCKET=%s", s->sock_path);
+    if (!rec_file_read(a, nspawn_path(a, s->name, "env"), 256, &text, &len, NULL)) {
+        text[strcspn(text, "\n")] = 0;
+        s->env[4] = text;
+    }
     if (!s->argv || !s->env[2] || !s->env[3])
         return rec_fail(err, ENOMEM, "out of memory");
     if (s->netns && (s->inside = open(s->netns, O_RDONLY | O_CLOEXEC)) < 0)

@@ -103,11 +103,18 @@ const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c
     for (size_t i = 0; i < w->n; i++)
         size += 4 * strlen(w->word[i]) + 8;
     const char *devices = bound_devices(run, w->a, c);
+    for (size_t i = 0; i < c->nspawn.n_environment; i++)
+        size += strlen(c->nspawn.environment[i].name) + 24;
     size += 4 * (w->netns ? strlen(w->netns) : 0) + (devices ? strlen(devices) : 0);
     char *text = spec_arena_alloc(w->a, size), *p = text;
     if (!text || !devices)
         return NULL;
-    p += sprintf(p, MARK "[Service]\nEnvironment=BERTH_UNIT=%.16s\n%s%sExecStart=\nExecStart=", digest, device_policy, devices);
+    p += sprintf(p, MARK "[Service]\nEnvironment=BERTH_UNIT=%.16s\n", digest);
+    if (c->nspawn.n_environment)
+        p += sprintf(p, "EnvironmentFile=-%s\n", nspawn_path(w->a, c->name, "env"));
+    for (size_t i = 0; i < c->nspawn.n_environment; i++)
+        p += sprintf(p, "# environment: %s\n", c->nspawn.environment[i].name);
+    p += sprintf(p, "%s%sExecStart=\nExecStart=", device_policy, devices);
     if (w->netns) {
         quoted(&p, run->facts.nsenter);
         p = stpcpy(p, " ");
@@ -202,7 +209,7 @@ int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found 
     const char *digest = rec_proc_env(run->arena, nspawn, "BERTH_UNIT");
     if (!digest)
         return -ESRCH;      /* a machine of that name, but not of ours */
-    *out = (struct nspawn_found){leader, nspawn, started, rec_proc_started(nspawn), digest};
+    *out = (struct nspawn_found){leader, nspawn, started, rec_proc_started(nspawn), digest, rec_proc_env(run->arena, nspawn, "BERTH_ENV")};
     return 0;
 }
 

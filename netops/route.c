@@ -3,6 +3,7 @@
 #include "netops/attr.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,7 @@ static size_t family_size(uint8_t family)
     return family == AF_INET ? 4 : family == AF_INET6 ? 16 : 0;
 }
 
-/* The first next hop of a multipath route stands for all. */
+/* The first next hop of a multipath route stands for all; a later one can name one more link. */
 static bool decode_hops(const struct nlattr *nest, size_t size, struct net_route *d)
 {
     const struct rtnexthop *h = mnl_attr_get_payload(nest);
@@ -28,7 +29,17 @@ static bool decode_hops(const struct nlattr *nest, size_t size, struct net_route
     for (a = (const void *)(h + 1); net_attr_ok(a, end); a = mnl_attr_next(a))
         if (mnl_attr_get_type(a) == RTA_GATEWAY)
             d->has_gateway = net_attr_bytes(a, d->gateway, size);
-    return true;
+    for (;;) {
+        size_t step = RTNH_ALIGN(h->rtnh_len);
+        if (left < step + sizeof *h)
+            return true;
+        left -= step;
+        h = (const void *)((const uint8_t *)h + step);
+        if (h->rtnh_len < sizeof *h || h->rtnh_len > left)
+            return false;
+        if (!d->other_oif && h->rtnh_ifindex != d->oif)
+            d->other_oif = h->rtnh_ifindex;
+    }
 }
 
 bool net_route_decode(const struct nlmsghdr *m, struct net_route *out)
@@ -136,6 +147,52 @@ int net_route_dump_tables(struct net_port *p, net_route_fn each, void (*restart)
 {
     struct route_reader r = {.each = each, .restart = restart, .arg = arg, .all = true};
     return dump_table(p, RT_TABLE_UNSPEC, &r, err);
+}
+
+struct rule_reader {
+    int (*each)(void *arg, const struct net_rule *r);
+    void (*restart)(void *arg);
+    void *arg;
+};
+
+static int rule_message(void *arg, const struct nlmsghdr *m)
+{
+    struct rule_reader  *r = arg;
+    const struct nlattr *a;
+    if (m->nlmsg_type != RTM_NEWRULE)
+        return 0;
+    if (!net_message_is(m, RTM_NEWRULE, sizeof(struct fib_rule_hdr)))
+        return -EBADMSG;
+    const struct fib_rule_hdr *h = mnl_nlmsg_get_payload(m);
+    struct net_rule            one = {.family = h->family, .table = h->action == FR_ACT_TO_TBL ? h->table : 0};
+    if (!family_size(h->family))
+        return 0;
+    NET_EACH(a, m, sizeof *h)
+    {
+        if (mnl_attr_get_type(a) == FRA_TABLE && h->action == FR_ACT_TO_TBL)
+            one.table = net_attr_u32(a);
+        if (mnl_attr_get_type(a) == FRA_PRIORITY)
+            one.priority = net_attr_u32(a);
+    }
+    return net_attrs_whole(m, a) ? r->each(r->arg, &one) : -EBADMSG;
+}
+
+static void rule_restart(void *arg)
+{
+    struct rule_reader *r = arg;
+    if (r->restart)
+        r->restart(r->arg);
+}
+
+int net_rule_dump(struct net_port *p, int (*each)(void *arg, const struct net_rule *r), void (*restart)(void *arg), void *arg,
+                  struct net_error *err)
+{
+    struct {
+        struct nlmsghdr     head;
+        struct fib_rule_hdr body;
+    } q = {.head = {.nlmsg_len = sizeof q, .nlmsg_type = RTM_GETRULE}, .body = {.family = AF_UNSPEC}};
+    struct rule_reader r = {each, restart, arg};
+    return net_port_dump(p, &q.head, rule_message, rule_restart, &r, err);
 }
 
 static void describe(const struct nlmsghdr *m, const char *link, char *out, size_t size)

@@ -12,6 +12,7 @@ struct net_route {
     uint8_t  dst[16], gateway[16];
     bool     has_gateway;
     int      oif;                   /* of a multipath route: the first next hop's */
+    int      other_oif;             /* of a multipath route: the first link that is not `oif`; 0: none */
     uint32_t table, metric;
 };
 typedef int (*net_route_fn)(void *arg, const struct net_route *r);
@@ -19,6 +20,13 @@ typedef int (*net_route_fn)(void *arg, const struct net_route *r);
 int  net_route_dump(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg, struct net_error *err);
 /* The same for all tables but `local`: what policy routing and VPNs keep apart, too. */
 int  net_route_dump_tables(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg, struct net_error *err);
+struct net_rule {
+    uint8_t  family;                /* AF_INET, AF_INET6 */
+    uint32_t table, priority;       /* table 0: it leads to none (or, for a VRF, to that of the link) */
+};
+/* Rules of policy routing, both families. linux/fib_rules.h. */
+int  net_rule_dump(struct net_port *p, int (*each)(void *arg, const struct net_rule *r), void (*restart)(void *arg), void *arg,
+                   struct net_error *err);
 bool net_route_decode(const struct nlmsghdr *m, struct net_route *out);
 /* Packets leave by it: a unicast route over another link than lo. `unreachable` and its kin name lo, too. */
 bool net_route_leaves(const struct net_route *r);

@@ -86,6 +86,7 @@ enum { MOST_RA_LINKS = 64 };
 struct uplinks {
     int      oif[2];
     uint32_t metric[2];
+    int      other[2];                  /* another link that is as good */
     int      ra[MOST_RA_LINKS];         /* links with a default route from a router advertisement */
     size_t   n_ra;
 };
@@ -108,6 +109,9 @@ static int take_route(void *arg, const struct net_route *r)
     if (!u->oif[f] || r->metric < u->metric[f]) {
         u->oif[f] = r->oif;
         u->metric[f] = r->metric;
+        u->other[f] = r->other_oif;
+    } else if (r->metric == u->metric[f] && r->oif != u->oif[f]) {
+        u->other[f] = r->oif;
     }
     if (f && r->protocol == RTPROT_RA)
         take_ra(u, r->oif);
@@ -204,7 +208,80 @@ static int read_ra(struct rec_run *run, struct net_batch *b, const struct uplink
     return r ? r : add_recorded_ra(run, err);
 }
 
-static int read_uplinks(struct rec_run *run, bool forwards6, struct rec_error *err)
+enum { MOST_TABLES = 32, MAIN_PRIORITY = 32766 };
+struct policy {
+    struct net_rule rule[MOST_TABLES];
+    size_t          n;
+    struct uplinks *main;
+    int             oif[2];             /* of a default route in one of these tables, another one than the main table's */
+};
+
+static int take_rule(void *arg, const struct net_rule *r)
+{
+    struct policy *p = arg;
+    bool standard = r->table == RT_TABLE_MAIN || r->table == RT_TABLE_LOCAL || r->table == RT_TABLE_DEFAULT || !r->table;
+    /* Behind the main table's rule nothing comes, where that table has a default route. */
+    if (standard || (r->priority > MAIN_PRIORITY && p->main->oif[r->family == AF_INET6]))
+        return 0;
+    if (p->n < MOST_TABLES)
+        p->rule[p->n++] = *r;
+    return 0;
+}
+
+static void forget_rules(void *arg)
+{
+    ((struct policy *)arg)->n = 0;
+}
+
+static int take_policy_route(void *arg, const struct net_route *r)
+{
+    struct policy *p = arg;
+    int f = r->family == AF_INET6;
+    for (size_t i = 0; i < p->n; i++)
+        if (p->rule[i].table == r->table && p->rule[i].family == r->family && !r->prefix && net_route_leaves(r) && r->oif != p->main->oif[f])
+            p->oif[f] = r->oif;
+    return 0;
+}
+
+static void forget_policy_routes(void *arg)
+{
+    struct policy *p = arg;
+    p->oif[0] = p->oif[1] = 0;
+}
+
+/* Default routes in tables that rules lead to before the main one. */
+static int read_policy(struct rec_run *run, struct net_batch *b, struct uplinks *u, struct rec_error *err)
+{
+    struct policy p = {.main = u};
+    struct net_error e;
+    if (net_rule_dump(net_batch_port(b), take_rule, forget_rules, &p, &e))
+        return rec_fail_net(err, &e);
+    if (p.n && net_route_dump_tables(net_batch_port(b), take_policy_route, forget_policy_routes, &p, &e))
+        return rec_fail_net(err, &e);
+    run->facts.policy4 = p.oif[0] != 0;
+    run->facts.policy6 = p.oif[1] != 0;
+    for (int f = 0; f < 2; f++)
+        if (p.oif[f])
+            u->other[f] = p.oif[f];
+    return 0;
+}
+
+static int read_others(struct rec_run *run, struct net_batch *b, struct uplinks *u, struct rec_error *err)
+{
+    int r = read_policy(run, b, u, err);
+    for (int f = 0; !r && f < 2; f++) {
+        char name[16] = "";
+        r = u->other[f] ? link_name(b, u->other[f], name, err) : 0;
+        const char *other = !r && name[0] ? spec_arena_strdup(run->arena, name) : NULL;
+        if (f)
+            run->facts.other6 = other;
+        else
+            run->facts.other4 = other;
+    }
+    return r;
+}
+
+static int read_uplinks(struct rec_run *run, bool forwards6, bool automatic, struct rec_error *err)
 {
     struct net_batch *b;
     struct net_error e;
@@ -214,6 +291,8 @@ static int read_uplinks(struct rec_run *run, bool forwards6, struct rec_error *e
         return r;
     if (net_route_dump(net_batch_port(b), take_route, forget_routes, &u, &e))
         return rec_fail_net(err, &e);
+    if (automatic && (r = read_others(run, b, &u, err)))
+        return r;
     for (int f = 0; f < 2; f++) {
         struct net_link l;
         int k = u.oif[f] ? net_link_get(net_batch_port(b), NULL, u.oif[f], &l, &e) : -ENODEV;
@@ -278,6 +357,59 @@ static int read_shared(struct rec_run *run, const struct spec_host *h, struct re
         if (!f->shared && !(f->shared = spec_arena_alloc(run->arena, h->n_bridges * sizeof *f->shared)))
             return rec_fail(err, ENOMEM, "out of memory");
         f->shared[i] = true;
+    }
+    return 0;
+}
+
+/* Links that `nat` names, and that are not there under that name. */
+static int read_named_uplinks(struct rec_run *run, const struct spec_host *h, struct rec_error *err)
+{
+    struct rec_facts *f = &run->facts;
+    for (size_t i = 0; i < h->n_bridges; i++) {
+        const struct spec_bridge *s = &h->bridges[i];
+        struct net_batch *b;
+        struct net_link l;
+        struct net_error e;
+        if (s->nat.uplink != SPEC_UPLINK_LINK)
+            continue;
+        int r = rec_net(run, &b, err);
+        if (r)
+            return r;
+        r = net_link_get(net_batch_port(b), s->nat.interface, 0, &l, &e);
+        if (r && r != -ENODEV)
+            return rec_fail_net(err, &e);
+        if (!r && !strcmp(l.name, s->nat.interface))
+            continue;
+        const char *why = r ? "does not exist" : spec_arena_printf(run->arena, "is an alternative name of link %s, which nftables does not know",
+                                                                   l.name);
+        if (!f->no_uplink)
+            f->no_uplink = spec_arena_alloc(run->arena, h->n_bridges * sizeof *f->no_uplink);
+        if (!f->no_uplink || !why)
+            return rec_fail(err, ENOMEM, "out of memory");
+        f->no_uplink[i] = why;
+    }
+    return 0;
+}
+
+/* A bridge that is not there yet gets what `default` says. */
+static bool is_disabled(const char *bridge)
+{
+    char key[64], value[64];
+    snprintf(key, sizeof key, "net/ipv6/conf/%s/disable_ipv6", bridge);
+    if (net_sysctl_read(key, value, NULL) && net_sysctl_read("net/ipv6/conf/default/disable_ipv6", value, NULL))
+        return false;
+    return !strcmp(value, "1");
+}
+
+static int read_disabled(struct rec_run *run, const struct spec_host *h, struct rec_error *err)
+{
+    struct rec_facts *f = &run->facts;
+    for (size_t i = 0; f->ipv6 && i < h->n_bridges; i++) {
+        if (!rec_bridge_has(&h->bridges[i], 6) || !is_disabled(h->bridges[i].name))
+            continue;
+        if (!f->no_ipv6 && !(f->no_ipv6 = spec_arena_alloc(run->arena, h->n_bridges * sizeof *f->no_ipv6)))
+            return rec_fail(err, ENOMEM, "out of memory");
+        f->no_ipv6[i] = true;
     }
     return 0;
 }
@@ -368,7 +500,11 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
     int r = rec_facts_host(run, err);
     f->uplink4[0] = f->uplink6[0] = 0;
     f->ra = NULL;
-    f->shared = NULL;
+    f->shared = f->no_ipv6 = NULL;
+    f->no_uplink = NULL;
+    f->other4 = f->other6 = NULL;
+    f->policy4 = f->policy6 = false;
+    f->fixed_sysctls = f->root && net_sysctl_writable("net/ipv4/ip_forward") == -EROFS;
     f->n_ra = f->n_adopted = 0;
     struct rec_records adopted = {0};
     if (!r)
@@ -388,9 +524,15 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
         return r;
     f->nameservers = nameservers;
     bool forwards6 = h && f->ipv6 && rec_host_forwards(h, 6);
-    if (h && (forwards6 || wants_auto(h)) && (r = read_uplinks(run, forwards6, err)))
+    if (h && (forwards6 || wants_auto(h)) && (r = read_uplinks(run, forwards6, wants_auto(h), err)))
         return r;
-    if (h && (r = read_shared(run, h, err)))
+    if (h)
+        r = read_shared(run, h, err);
+    if (h && !r)
+        r = read_named_uplinks(run, h, err);
+    if (h && !r)
+        r = read_disabled(run, h, err);
+    if (r)
         return r;
     f->known = true;
     return 0;

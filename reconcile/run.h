@@ -60,6 +60,11 @@ struct rec_facts {              /* what only the host knows; read once a run, la
     bool        ipv6;           /* the kernel has it */
     struct rec_ra *ra;          /* links whose accept_ra must be 2 while the host forwards IPv6, sorted by name */
     size_t      n_ra;
+    const char *other4, *other6;        /* another link that traffic may leave by although `auto` is uplink4, uplink6; NULL: none */
+    bool        policy4, policy6;       /* it is the one of a policy rule's table, not of the same route */
+    const char **no_uplink;             /* beside the host's bridges: why the link that `nat` names cannot be used; NULL: all can */
+    bool       *no_ipv6;                /* beside the host's bridges: IPv6 is switched off for it; NULL: for none */
+    bool        fixed_sysctls;          /* /proc/sys is mounted read-only */
     bool       *shared;         /* beside the host's bridges: it is used as it is, and traffic of others on it is not filtered; NULL: none is */
     struct rec_record *adopted; /* record.h: what adopted bridges were before */
     size_t      n_adopted;

@@ -26,9 +26,10 @@ static struct rec_item *add(struct rec_state *out, const char *link, const struc
 
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
 {
-    (void)run;
     for (size_t i = 0; i < h->n_bridges; i++)
         for (size_t k = 0; k < h->bridges[i].n_addresses; k++) {
+            if (h->bridges[i].addresses[k].addr.family == 6 && run->facts.no_ipv6 && run->facts.no_ipv6[i])
+                continue;       /* kinds/bridge.c warns */
             struct rec_item *it = add(out, h->bridges[i].name, &h->bridges[i].addresses[k].addr);
             if (!it)
                 return rec_fail(err, ENOMEM, "out of memory");

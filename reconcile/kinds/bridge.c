@@ -40,7 +40,13 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         it->stated = 1u << F_DOOMED | 1u << F_MAC | 1u << F_LOOPBACK | 1u << F_UP | (b->mtu ? 1u << F_MTU : 0) |
                      (run->facts.ipv6 ? 1u << F_ACCEPT_RA : 0);
         it->weak = 1u << F_MAC | 1u << F_ACCEPT_RA | 1u << F_LOOPBACK | 1u << F_LINK_LOCAL;
-        if (run->facts.ipv6 && rec_bridge_has(b, 6)) {
+        bool ipv6 = run->facts.ipv6 && rec_bridge_has(b, 6);
+        if (ipv6 && run->facts.no_ipv6 && run->facts.no_ipv6[i]) {
+            const char *object = spec_arena_printf(out->arena, "bridge %s", b->name);
+            if (!object || rec_state_warn(out, object, "sysctl -w net.ipv6.conf.all.disable_ipv6=0, or take IPv6 out of the spec",
+                                          "IPv6 is disabled for it by sysctl disable_ipv6: it gets no IPv6 address"))
+                return rec_fail(err, ENOMEM, "out of memory");
+        } else if (ipv6) {
             it->bridge.link_local = true;
             it->stated |= 1u << F_LINK_LOCAL;
         }
@@ -60,7 +66,10 @@ static int set(const char *family, const char *link, const char *name, bool on, 
     char key[96];
     struct net_error e;
     snprintf(key, sizeof key, "net/%s/conf/%s/%s", family, link, name);
-    return net_sysctl_write(key, on ? "1" : "0", &e) ? rec_fail_net(err, &e) : 0;
+    int r = net_sysctl_write(key, on ? "1" : "0", &e);
+    if (r == -EROFS)
+        return 0;       /* the plan has warned */
+    return r ? rec_fail_net(err, &e) : 0;
 }
 
 /* A link with an mtu below 1280 has no IPv6 and no such setting; it comes back, with its default, when the mtu grows. */
@@ -119,9 +128,11 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
         const char *other = bridge ? foreign_port(run, l->index) : NULL;
         it->bridge.foreign = ours && other ? spec_arena_printf(out->arena, "%s is a port of it", other) : NULL;
         it->bridge.foreign_port = other != NULL;
+        if (run->facts.fixed_sysctls)
+            it->kept |= 1u << F_ACCEPT_RA | 1u << F_LOOPBACK;
         /* Neighbours and DHCP servers know it by its MAC, and the host may have its routes by router advertisements there. */
         if (other)
-            it->kept = 1u << F_MAC | 1u << F_ACCEPT_RA;
+            it->kept |= 1u << F_MAC | 1u << F_ACCEPT_RA;
         if (w && bridge && !run->opt.adopt && rec_state_note(out, spec_arena_printf(out->arena, "bridge %s", l->name), "used as it is, not created by berth"))
             return rec_fail(err, ENOMEM, "out of memory");
         if (bridge && (other || !ours) && rec_link_share(run->links, l->index))

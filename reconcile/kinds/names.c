@@ -248,7 +248,44 @@ static int as_wanted(const struct rec_item *w, struct rec_state *out, struct rec
     return 0;
 }
 
-static int read_host(const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int compare_container(const void *key, const void *entry)
+{
+    return strcmp(key, ((const struct spec_container *)entry)->name);
+}
+
+/* Line `n` says that `name` is `a`: the resolver takes the first line that it finds. */
+static int check_name(const struct spec_host *h, const struct spec_addr *a, const char *name, unsigned n, struct rec_state *out)
+{
+    const struct spec_container *c = bsearch(name, h->containers, h->n_containers, sizeof *h->containers, compare_container);
+    char text[SPEC_ADDR_TEXT];
+    if (!c || spec_addr_equal(a, &c->address[a->family == 6].addr))
+        return 0;
+    return rec_state_warn(out, HOSTS, "take the name out of that line, or rename the container",
+                          "line %u gives the name '%s' to %s: this host finds that before container %s", n, name,
+                          spec_addr_format(a, false, text), c->name);
+}
+
+/* Lines of others that come before ours and name a container. */
+static int check_earlier(const struct spec_host *h, struct spec_arena *a, const char *text, const char *end, struct rec_state *out)
+{
+    unsigned n = 0;
+    int r = 0;
+    for (const char *line = text; !r && line < end; n++) {
+        size_t len = strcspn(line, "\n"), used = strcspn(line, "#\n");
+        char *copy = spec_arena_strndup(a, line, used), *save = NULL, why[128];
+        struct spec_addr addr;
+        if (!copy)
+            return -ENOMEM;
+        const char *word = strtok_r(copy, " \t\r", &save);
+        if (word && !spec_addr_parse(word, strlen(word), &addr, why))
+            while (!r && (word = strtok_r(NULL, " \t\r", &save)))
+                r = check_name(h, &addr, word, n + 1, out);
+        line += len + (line[len] == '\n');
+    }
+    return r;
+}
+
+static int read_host(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
     char *text;
     const char *start, *end;
@@ -275,6 +312,9 @@ static int read_host(const struct rec_state *wanted, struct rec_state *out, stru
         rec_state_note(out, HOSTS, "it holds a NUL byte and is left alone");
         return as_wanted(w, out, err);
     }
+    bool found = find_block(text, text, &start, &end) > 0;
+    if (w && run->host && check_earlier(run->host, out->arena, text, found ? start : text + len, out))
+        return rec_fail(err, ENOMEM, "out of memory");
     /* More than one block is too many, and differs from what is wanted. */
     struct text t = {.a = out->arena};
     for (const char *at = text; (r = find_block(text, at, &start, &end)) > 0; at = end) {
@@ -398,7 +438,7 @@ static int read_names(struct rec_run *run, const struct rec_state *wanted, struc
     char **list;
     size_t n;
     (void)run;
-    int r = read_host(wanted, out, err);
+    int r = read_host(run, wanted, out, err);
     if (r)
         return r;
     r = rec_dir_list(out->arena, HOSTS_DIR, &list, &n, err);

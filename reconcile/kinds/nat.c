@@ -150,6 +150,28 @@ static int want_sources(struct rec_run *run, const struct spec_host *h, struct s
     return 0;
 }
 
+/* What `nat` cannot do here as it is written. */
+static int warn_of_uplink(struct rec_run *run, const struct spec_host *h, size_t i, struct rec_state *out)
+{
+    const struct rec_facts *f = &run->facts;
+    const struct spec_bridge *b = &h->bridges[i];
+    const char *object = spec_arena_printf(out->arena, "nat of bridge %s", b->name);
+    int r = object ? 0 : -ENOMEM;
+    if (!r && b->nat.uplink == SPEC_UPLINK_LINK && f->no_uplink && f->no_uplink[i])
+        r = rec_state_warn(out, object, "links of this host: ip -br link; `interface: auto` follows the default route",
+                           "link '%s' %s: nothing is masqueraded", b->nat.interface, f->no_uplink[i]);
+    for (int v6 = 0; !r && v6 < 2 && b->nat.uplink == SPEC_UPLINK_AUTO; v6++) {
+        const char *other = v6 ? f->other6 : f->other4, *link = v6 ? f->uplink6 : f->uplink4;
+        bool policy = v6 ? f->policy6 : f->policy4;
+        if (!other || !rec_bridge_has(b, v6 ? 6 : 4))
+            continue;
+        r = rec_state_warn(out, object, "name the link: nat: {interface: LINK}",
+                           "`auto` is link '%s', but %s leads IPv%c out by link '%s', too: that is not masqueraded", link,
+                           policy ? "a policy rule" : "the default route", v6 ? '6' : '4', other);
+    }
+    return r;
+}
+
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
 {
     struct spec_arena *a = out->arena;
@@ -162,6 +184,9 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         }
     if (!n_bridges && !h->n_containers)
         return 0;
+    for (size_t i = 0; i < h->n_bridges; i++)
+        if (warn_of_uplink(run, h, i, out))
+            return rec_fail(err, ENOMEM, "out of memory");
     first = first ? first : &h->bridges[h->containers[0].bridge];
     for (size_t i = 0; i < h->n_containers; i++) {
         n_maps += h->containers[i].n_ports ? want_maps(&h->containers[i], 0, NULL) : 0;

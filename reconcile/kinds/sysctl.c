@@ -70,6 +70,30 @@ static int read_one(struct rec_state *out, const char *key, const struct rec_rec
     return 0;
 }
 
+/* /proc/sys is read-only: nothing is planned, and what differs is told. */
+static int keep_fixed(const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+{
+    size_t differ = 0;
+    char list[400] = "";
+    for (size_t k = 0; k < out->n; k++) {
+        struct rec_item *have = out->items[k];
+        const struct rec_item *w = have->kind == REC_SYSCTL ? rec_state_find(wanted, REC_SYSCTL, have->key) : NULL;
+        size_t len = strlen(list);
+        if (!w)
+            continue;
+        have->kept = 1;
+        if (!strcmp(have->sysctl.value, w->sysctl.value))
+            continue;
+        if (!differ++ || len + strlen(w->key) + 24 < sizeof list)
+            snprintf(list + len, sizeof list - len, "%s%s is %.8s and must be %.8s", len ? ", " : "", w->key, have->sysctl.value,
+                     w->sysctl.value);
+    }
+    const char *hint = "set them where this host is started, or: mount -o remount,rw /proc/sys";
+    int r = differ ? rec_state_warn(out, "/proc/sys", hint, "it is mounted read-only: %s", list)
+                   : rec_state_note(out, "/proc/sys", "it is mounted read-only: kernel settings stay as they are");
+    return r ? rec_fail(err, ENOMEM, "out of memory") : 0;
+}
+
 static bool switch_of(const char *key)
 {
     return !strcmp(key, FORWARD4) || !strcmp(key, FORWARD6) || strstr(key, "/accept_ra");
@@ -86,6 +110,8 @@ static int read_sysctls(struct rec_run *run, const struct rec_state *wanted, str
     for (size_t i = 0; !r && i < wanted->n; i++)
         if (wanted->items[i]->kind == REC_SYSCTL)
             r = read_one(out, wanted->items[i]->key, &rec, err);
+    if (!r && run->facts.fixed_sysctls)
+        return keep_fixed(wanted, out, err);
     for (size_t i = 0; !r && i < rec.n; i++)
         if (switch_of(rec.list[i].name) && !rec_state_find(wanted, REC_SYSCTL, rec.list[i].name))
             r = read_one(out, rec.list[i].name, &rec, err);

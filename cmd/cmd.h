@@ -77,6 +77,9 @@ enum cmd_exit cmd_absent(struct cmd *c, struct rec_error *err);
 /* The name nearest to `name` among the host's containers, or NULL. */
 const char *cmd_nearest_container(const struct cmd *c, const char *name);
 
+/* After an apply by a person: how the state survives a reboot, if the boot unit is not enabled. Said once per host, on a terminal. */
+void cmd_boot_hint(struct cmd *c);
+
 /* From here to cmd_signals_stop_end INT, TERM and HUP raise a flag, and the descriptor that this gives back can be read: what is only being
  * prepared ends. -1: a host is being changed already, or one has come that was not to end it. */
 int  cmd_signals_stop(void);

@@ -155,6 +155,8 @@ int cmd_apply(struct cmd *c)
         code = cmd_converge(c, &v);
     if (code != CMD_OK && c->args.metrics && !v.dry && !v.measured && cmd_metrics_failed(c->args.metrics, &err))
         cmd_tell(c, &err);
+    if (code == CMD_OK && !v.dry)
+        cmd_boot_hint(c);
     return code;
 }
 

@@ -65,3 +65,42 @@ on_fingerprint() { on "$LAB/fingerprint" | grep -v ' /etc/systemd/system'; }
     assert_eq "$(on systemctl --failed --no-legend)" ""
     refute_match "$(on journalctl -b -1 --no-pager -q -u 'berth@*' 2>/dev/null || :)" 'timed out'
 }
+
+# A terminal of the host's own: what berth prints there, stdout and stderr together.
+terminal() { on script -qec "$1" /dev/null </dev/null | tr -d '\r'; }
+
+@test "apply on a terminal says once per host how to keep the state over a reboot; what it says works" {
+    on mkdir -p /srv/net
+    on sh -c 'cat >/srv/net/lab.yaml' <"$REPO/examples/workshop-6.yaml"
+    # Whoever reads no terminal gets no advice, and it is not used up.
+    exits 0 on berth apply /srv/net/lab.yaml
+    refute_match "$output$stderr" 'reboot'
+    refute_match "$(terminal 'berth apply --json /srv/net/lab.yaml')" 'reboot'
+    refute_match "$(terminal 'berth apply --dry-run /srv/net/lab.yaml')" 'reboot'
+    refute_match "$(terminal 'berth apply --quiet /srv/net/lab.yaml')" 'reboot'
+    exits 1 on test -e /var/lib/berth/boot-hint
+
+    local said
+    said=$(terminal 'berth apply /srv/net/lab.yaml')
+    assert_match "$said" 'systemctl enable berth.service'
+    refute_match "$(terminal 'berth apply /srv/net/lab.yaml')" 'reboot' "it is said once"
+    # Its commands as they are pasted; then the reboot.
+    on bash -euc "$(grep '^  [a-z]' <<<"$said" | grep -E '^  (mkdir|systemctl) ')"
+    assert_eq "$(on systemctl is-enabled berth.service)" enabled
+    "$LAB/host" reboot "$NAME" >&2
+    on timeout 60 sh -c 'until [ "$(systemctl show berth.service -p ExecMainExitTimestampMonotonic --value)" != 0 ]; do sleep 0.05; done'
+    exits 0 on berth run -f /srv/net/lab.yaml container1 -- ping -c1 -W2 container2
+
+    # An enabled unit needs no advice; where the environment file names a spec, it is shown and not replaced.
+    on rm /var/lib/berth/boot-hint
+    refute_match "$(terminal 'berth apply /srv/net/lab.yaml')" 'reboot'
+    exits 0 on systemctl disable berth.service
+    said=$(terminal 'berth apply /srv/net/lab.yaml')
+    assert_match "$said" 'cat /etc/berth/berth.env'
+    assert_match "$said" 'systemctl enable berth.service'
+    # The default place needs no environment file.
+    on sh -c 'rm /etc/berth/berth.env /var/lib/berth/boot-hint; mv /srv/net/lab.yaml /etc/berth/berth.yaml'
+    said=$(terminal 'cd / && berth apply')
+    assert_match "$said" 'systemctl enable berth.service'
+    refute_match "$said" 'berth.env'
+}

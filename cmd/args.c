@@ -254,6 +254,39 @@ bool cmd_flag_of(const struct cmd_flag *f, const struct cmd_verb *v)
     return !f->verbs || (v && has_word(f->verbs, v->name));
 }
 
+static const struct cmd_offers flag_offers[] = {
+    {"color", CMD_OFFERS_WORDS, "auto always never"},
+    {"deny", CMD_OFFERS_LIST, "reload restart recreate delete"},
+    {"file", CMD_OFFERS_FILES, NULL},
+    {"git", CMD_OFFERS_FOLDERS, NULL},
+    {"metrics", CMD_OFFERS_FILES, NULL},
+    {"repo", CMD_OFFERS_FOLDERS, NULL},
+    {"write", CMD_OFFERS_FILES, NULL},
+};
+static const struct cmd_offers verb_offers[] = {
+    {"completion", CMD_OFFERS_WORDS, "bash zsh fish"},
+    {"hook", CMD_OFFERS_WORDS, "install uninstall status"},
+};
+
+static const struct cmd_offers *offers_of(const struct cmd_offers *list, size_t n, const char *name)
+{
+    static const struct cmd_offers nothing = {"", CMD_OFFERS_NOTHING, NULL};
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(list[i].name, name))
+            return &list[i];
+    return &nothing;
+}
+
+const struct cmd_offers *cmd_flag_offers(const struct cmd_flag *f)
+{
+    return offers_of(flag_offers, sizeof flag_offers / sizeof *flag_offers, f->name);
+}
+
+const struct cmd_offers *cmd_verb_offers(const struct cmd_verb *v)
+{
+    return offers_of(verb_offers, sizeof verb_offers / sizeof *verb_offers, v->name);
+}
+
 /* Restricted Damerau-Levenshtein distance, cut off at words of 63 characters. */
 static size_t distance(const char *a, const char *b)
 {

@@ -111,6 +111,17 @@ extern const struct cmd_flag cmd_flags[];
 extern const size_t          cmd_n_flags;
 bool cmd_flag_of(const struct cmd_flag *f, const struct cmd_verb *v);
 
+/* What a shell offers for a flag's value, or after a verb. */
+enum cmd_offer { CMD_OFFERS_NOTHING, CMD_OFFERS_WORDS, CMD_OFFERS_LIST, CMD_OFFERS_FILES, CMD_OFFERS_FOLDERS };
+struct cmd_offers {
+    const char    *name;            /* of the flag or the verb */
+    enum cmd_offer offer;           /* LIST: some of the words, with commas between */
+    const char    *words;           /* with blanks between; NULL: none */
+};
+/* Never NULL. */
+const struct cmd_offers *cmd_flag_offers(const struct cmd_flag *f);
+const struct cmd_offers *cmd_verb_offers(const struct cmd_verb *v);
+
 struct cmd_complaint {
     char text[400];                 /* a sentence; raw bytes of the user's may be in it */
     char hint[200];

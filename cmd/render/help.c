@@ -185,19 +185,65 @@ static void verb_words(struct cmd_out *o)
         cmd_printf(o, "%s%s", i ? " " : "", cmd_verbs[i].name);
 }
 
+/* bash: what follows a flag that takes a value. */
+static void bash_values(struct cmd_out *o, const struct cmd_verb *v)
+{
+    cmd_put(o, "            case $prev in\n");
+    for (size_t k = 0; k < cmd_n_flags; k++) {
+        const struct cmd_flag *f = &cmd_flags[k];
+        if (f->hidden || !f->value || !cmd_flag_of(f, v))
+            continue;
+        const struct cmd_offers *offers = cmd_flag_offers(f);
+        cmd_printf(o, "                --%s", f->name);
+        if (f->letter)
+            cmd_printf(o, "|-%c", f->letter);
+        cmd_put(o, ") ");
+        switch (offers->offer) {
+        case CMD_OFFERS_WORDS:
+            cmd_printf(o, "COMPREPLY=($(compgen -W '%s' -- \"$cur\")); ", offers->words);
+            break;
+        case CMD_OFFERS_LIST:
+            cmd_printf(o, "_berth_list %s; ", offers->words);
+            break;
+        case CMD_OFFERS_FILES:
+            cmd_put(o, "_berth_paths -f; ");
+            break;
+        case CMD_OFFERS_FOLDERS:
+            cmd_put(o, "_berth_paths -d; ");
+            break;
+        case CMD_OFFERS_NOTHING:
+            break;
+        }
+        cmd_put(o, "return ;;\n");
+    }
+    cmd_put(o, "            esac\n");
+}
+
 static void bash(struct cmd_out *o)
 {
-    cmd_put(o, "# bash completion for berth\n_berth()\n{\n"
+    cmd_put(o, "# bash completion for berth\n"
+               "_berth_paths()\n{\n"
+               "    compopt -o filenames 2>/dev/null\n"
+               "    mapfile -t COMPREPLY < <(compgen \"$1\" -- \"$cur\")\n"
+               "}\n"
+               "# Words with commas between: those that are not there yet.\n"
+               "_berth_list()\n{\n"
+               "    local before= word\n"
+               "    [[ $cur == *,* ]] && before=${cur%,*},\n"
+               "    compopt -o nospace 2>/dev/null\n"
+               "    for word; do\n"
+               "        [[ ,$before == *,$word,* ]] || COMPREPLY+=($(compgen -W \"$before$word\" -- \"$cur\"))\n"
+               "    done\n"
+               "}\n"
+               "_berth()\n{\n"
                "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb= i\n"
                "    COMPREPLY=()\n"
+               "    # --flag=value comes as three words.\n"
+               "    if [[ $cur == = ]]; then cur=\n"
+               "    elif [[ $prev == = ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi\n"
                "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
                "        [[ ${COMP_WORDS[i]} != -* ]] && { verb=${COMP_WORDS[i]}; break; }\n"
                "    done\n"
-               "    case $prev in\n"
-               "        --file) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
-               "        --color) COMPREPLY=($(compgen -W 'auto always never' -- \"$cur\")); return ;;\n"
-               "        --host|-H|--lock-timeout|--allow-deletes|--lines) return ;;\n"
-               "    esac\n"
                "    case $verb in\n        '') COMPREPLY=($(compgen -W '");
     verb_words(o);
     cmd_put(o, "' -- \"$cur\")) ;;\n");
@@ -205,20 +251,23 @@ static void bash(struct cmd_out *o)
         const struct cmd_verb *v = &cmd_verbs[i];
         cmd_printf(o, "        %s", v->name);
         aliases(o, v, "|", "|", "");
-        cmd_put(o, ")\n            if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W '");
+        cmd_put(o, ")\n");
+        bash_values(o, v);
+        cmd_put(o, "            if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W '");
         for (size_t k = 0, n = 0; k < cmd_n_flags; k++)
             if (!cmd_flags[k].hidden && cmd_flag_of(&cmd_flags[k], v))
                 cmd_printf(o, "%s--%s", n++ ? " " : "", cmd_flags[k].name);
         cmd_put(o, "' -- \"$cur\"))\n");
+        const struct cmd_offers *offers = cmd_verb_offers(v);
         if (takes_names(v))
             cmd_put(o, "            else COMPREPLY=($(compgen -W \"$(berth completion names 2>/dev/null)\" -- \"$cur\")); fi ;;\n");
         else if (v->operands == CMD_TAKES_NAME_FILE)
             cmd_put(o, "            else compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -W \"$(berth completion names 2>/dev/null)\" "
                        "-- \"$cur\") $(compgen -f -- \"$cur\")); fi ;;\n");
         else if (takes_file(v))
-            cmd_put(o, "            else compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$cur\")); fi ;;\n");
-        else if (v->run == cmd_completion)
-            cmd_put(o, "            else COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$cur\")); fi ;;\n");
+            cmd_put(o, "            else _berth_paths -f; fi ;;\n");
+        else if (offers->words)
+            cmd_printf(o, "            elif ((i == COMP_CWORD - 1)); then COMPREPLY=($(compgen -W '%s' -- \"$cur\")); fi ;;\n", offers->words);
         else if (v->run == cmd_help) {
             cmd_put(o, "            else COMPREPLY=($(compgen -W '");
             verb_words(o);
@@ -239,6 +288,29 @@ static void quoted(struct cmd_out *o, const char *text, bool zsh)
             cmd_printf(o, "\\%c", *p);
         else
             cmd_putn(o, p, 1);
+}
+
+/* zsh: ":VALUE:ACTION", the rest of a flag's specification. */
+static void zsh_value(struct cmd_out *o, const struct cmd_flag *f)
+{
+    const struct cmd_offers *offers = cmd_flag_offers(f);
+    cmd_printf(o, ":%s:", f->value);
+    switch (offers->offer) {
+    case CMD_OFFERS_WORDS:
+        cmd_printf(o, "(%s)", offers->words);
+        break;
+    case CMD_OFFERS_LIST:
+        cmd_printf(o, "_values -s , %s %s", f->value, offers->words);
+        break;
+    case CMD_OFFERS_FILES:
+        cmd_put(o, "_files");
+        break;
+    case CMD_OFFERS_FOLDERS:
+        cmd_put(o, "_files -/");
+        break;
+    case CMD_OFFERS_NOTHING:
+        break;
+    }
 }
 
 static void zsh(struct cmd_out *o)
@@ -270,7 +342,7 @@ static void zsh(struct cmd_out *o)
                 quoted(o, f->help, true);
                 cmd_put(o, "]");
                 if (f->value)
-                    cmd_printf(o, ":%s:%s", f->value, f->type == CMD_COLOUR ? "(auto always never)" : !strcmp(f->name, "file") ? "_files" : "");
+                    zsh_value(o, f);
                 cmd_put(o, "'");
             }
         }
@@ -281,8 +353,8 @@ static void zsh(struct cmd_out *o)
             cmd_put(o, " \\\n            '1:container:_berth_names' '2:file:_files'");
         else if (takes_file(v))
             cmd_put(o, " \\\n            '1:file:_files'");
-        else if (v->run == cmd_completion)
-            cmd_put(o, " \\\n            '1:shell:(bash zsh fish)'");
+        else if (cmd_verb_offers(v)->words)
+            cmd_printf(o, " \\\n            '1:word:(%s)'", cmd_verb_offers(v)->words);
         else if (v->run == cmd_help) {
             cmd_put(o, " \\\n            '1:verb:(");
             verb_words(o);
@@ -293,12 +365,32 @@ static void zsh(struct cmd_out *o)
     cmd_put(o, "    esac\n}\n_berth \"$@\"\n");
 }
 
-/* The beginning of a line that counts after this verb, and after its aliases. */
+/* fish: the beginning of a line that counts after this verb; its quote is still open. */
 static void fish_after(struct cmd_out *o, const struct cmd_verb *v)
 {
     cmd_printf(o, "complete -c berth -n '__fish_seen_subcommand_from %s", v->name);
     aliases(o, v, " ", " ", "");
-    cmd_put(o, "'");
+}
+
+static void fish_value(struct cmd_out *o, const struct cmd_offers *offers)
+{
+    switch (offers->offer) {
+    case CMD_OFFERS_WORDS:
+        cmd_printf(o, " -x -a '%s'", offers->words);
+        break;
+    case CMD_OFFERS_LIST:
+        cmd_printf(o, " -x -a '(__fish_append , %s)'", offers->words);
+        break;
+    case CMD_OFFERS_FILES:
+        cmd_put(o, " -r -F");
+        break;
+    case CMD_OFFERS_FOLDERS:
+        cmd_put(o, " -x -a '(__fish_complete_directories)'");
+        break;
+    case CMD_OFFERS_NOTHING:
+        cmd_put(o, " -x");
+        break;
+    }
 }
 
 static void fish(struct cmd_out *o)
@@ -316,28 +408,32 @@ static void fish(struct cmd_out *o)
             if (f->hidden || !cmd_flag_of(f, v))
                 continue;
             fish_after(o, v);
-            cmd_printf(o, " -l %s", f->name);
+            cmd_printf(o, "' -l %s", f->name);
             if (f->letter)
                 cmd_printf(o, " -s %c", f->letter);
             if (f->value)
-                cmd_put(o, f->type == CMD_COLOUR ? " -x -a 'auto always never'" : !strcmp(f->name, "file") ? " -r -F" : " -x");
+                fish_value(o, cmd_flag_offers(f));
             cmd_put(o, " -d '");
             quoted(o, f->help, false);
             cmd_put(o, "'\n");
         }
-        if (takes_names(v))
-            fish_after(o, v), cmd_put(o, " -a '(berth completion names 2>/dev/null)'\n");
-        else if (v->operands == CMD_TAKES_NAME_FILE)
-            fish_after(o, v), cmd_put(o, " -F -a '(berth completion names 2>/dev/null)'\n");
-        else if (takes_file(v))
-            fish_after(o, v), cmd_put(o, " -F\n");
-        else if (v->run == cmd_completion)
-            cmd_put(o, "complete -c berth -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n");
-        else if (v->run == cmd_help) {
-            cmd_put(o, "complete -c berth -n '__fish_seen_subcommand_from help' -a '");
+        const struct cmd_offers *offers = cmd_verb_offers(v);
+        bool names = takes_names(v) || v->operands == CMD_TAKES_NAME_FILE;
+        bool files = takes_file(v) || v->operands == CMD_TAKES_NAME_FILE;
+        if (!names && !files && !offers->words && v->run != cmd_help)
+            continue;
+        fish_after(o, v);
+        if (offers->words)
+            cmd_printf(o, "; and not __fish_seen_subcommand_from %s' -a '%s", offers->words, offers->words);
+        cmd_put(o, files ? "' -F" : "'");
+        if (names)
+            cmd_put(o, " -a '(berth completion names 2>/dev/null)'");
+        if (v->run == cmd_help) {
+            cmd_put(o, " -a '");
             verb_words(o);
-            cmd_put(o, "'\n");
+            cmd_put(o, "'");
         }
+        cmd_put(o, "\n");
     }
 }
 

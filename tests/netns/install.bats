@@ -56,3 +56,16 @@ uninstall() { host cmake --build "$BUILD" --target uninstall; }
     exits 0 host test -L /etc/systemd/system/multi-user.target.wants/berth.service
     exits 1 host test -e /usr/local/bin/berth
 }
+
+@test "zsh and fish find the installed completions by themselves; bash has its file" {
+    exits 0 host cmake --install "$BUILD"
+    exits 0 host test -f /usr/local/share/bash-completion/completions/berth
+    if host sh -c 'command -v zsh' >/dev/null; then
+        exits 0 host zsh -fc 'autoload -Uz compinit; compinit -u -D; print $_comps[berth]'
+        assert_eq "$output" _berth
+    fi
+    if host sh -c 'command -v fish' >/dev/null; then
+        exits 0 host env -u XDG_DATA_DIRS HOME=/root fish -c 'complete -C "berth hook un"'
+        assert_match "$output" '^uninstall'
+    fi
+}

@@ -1,6 +1,7 @@
 /* Before a push is accepted or a commit made: read, plan, give a verdict. Nothing is applied, and nothing written. */
 #include "cmd/hook.h"
 #include "cmd/policy.h"
+#include "cmd/render/grants.h"
 #include "cmd/render/render.h"
 #include "reconcile/apply.h"
 #include "reconcile/connection.h"
@@ -13,7 +14,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-enum { DELETES_ALLOWED = 1000000 };
+enum { DELETES_ALLOWED = 1000000, GRANTS_MOST = 100 /* lines */ };
 
 static size_t lines_of(const struct cmd_out *o)
 {
@@ -59,6 +60,44 @@ struct look {
     bool            here;           /* this host follows the branch */
 };
 
+struct given {
+    struct cmd_out *out;
+    const char     *container;
+    size_t          n;          /* lines */
+};
+
+static void given_line(void *arg, const char *field, const char *value)
+{
+    struct given *g = arg;
+    if (g->n++ >= GRANTS_MOST)
+        return;
+    cmd_put(g->out, "  ");
+    cmd_safe(g->out, g->container);
+    cmd_printf(g->out, ": %s ", field);
+    cmd_safe(g->out, value);
+    cmd_put(g->out, "\n");
+}
+
+/* What a screen has no room for is no reason not to see what containers get of the host. */
+static void tell_grants(struct cmd_out *out, const struct cmd_range *r)
+{
+    struct cmd_out text = {.fd = -1, .utf8 = out->utf8};
+    struct given g = {&text, NULL, 0};
+    for (size_t i = 0; i < r->n; i++)
+        for (size_t k = 0; r->hosts[i].plan && k < r->hosts[i].plan->n; k++) {
+            const struct rec_step *s = r->hosts[i].plan->steps[k];
+            g.container = s->to && s->to->container ? s->to->container : "";
+            cmd_grants(s, given_line, &g);
+        }
+    if (g.n) {
+        cmd_put(out, "What containers are given:\n");
+        cmd_putn(out, text.text, text.n);
+    }
+    if (g.n > GRANTS_MOST)
+        cmd_printf(out, "  … and %zu more lines\n", g.n - GRANTS_MOST);
+    cmd_out_done(&text);
+}
+
 static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one, struct cmd_range *r, uint32_t deny, const char *range)
 {
     struct cmd_out text = {.fd = -1, .utf8 = c->out.utf8};
@@ -75,8 +114,11 @@ static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one,
     }
     enum cmd_exit code = cmd_range_verdict(r);
     cmd_render_range_text(&text, one, r);
-    if (code != CMD_OK || !c->args.quiet)
+    if (code != CMD_OK || !c->args.quiet) {
         screenful(l->out, &text, range, l->most, l->most > 12 ? 5 : l->most / 2);
+        if (lines_of(&text) > l->most)
+            tell_grants(l->out, r);
+    }
     if (*unknown && (code != CMD_OK || !c->args.quiet)) {
         cmd_put(l->out, "berth: `Berth-Allow: ");
         cmd_safe(l->out, unknown);

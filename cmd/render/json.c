@@ -1,5 +1,6 @@
 /* JSON is written in ASCII: a name can hide nothing from a terminal, and no locale has a say. */
 #include "cmd/render/json.h"
+#include "cmd/render/grants.h"
 #include "cmd/git.h"
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,21 @@ json_t *cmd_json_changes(const struct rec_step *s)
     return list;
 }
 
+static void add_grant(void *list, const char *field, const char *value)
+{
+    json_t *j = json_object();
+    json_object_set_new(j, "field", cmd_json_text(field));
+    json_object_set_new(j, "value", cmd_json_text(value));
+    json_array_append_new(list, j);
+}
+
+static json_t *grants_of(const struct rec_step *s)
+{
+    json_t *list = json_array();
+    cmd_grants(s, add_grant, list);
+    return list;
+}
+
 json_t *cmd_json_step(const char *file, const struct rec_step *s)
 {
     const struct rec_item *i = s->to ? s->to : s->from;
@@ -147,6 +163,7 @@ json_t *cmd_json_step(const char *file, const struct rec_step *s)
     json_object_set_new(j, "reason", cmd_json_text(s->reason));
     json_object_set_new(j, "changes", cmd_json_changes(s));
     json_object_set_new(j, "blinks", blinks);
+    json_object_set_new(j, "grants", grants_of(s));
     json_object_set_new(j, "container", cmd_json_text(i->container));
     json_object_set_new(j, "spec", cmd_json_place(file, &s->at));
     json_object_set_new(j, "state", cmd_json_text(state_name(s->state)));

@@ -1,6 +1,7 @@
 /* A plan as a comment on a pull request: the same bytes for the same change, under what a comment may have, and nothing in it that the
  * spec's author could turn into markup. And faults as annotations of a workflow. */
 #include "cmd/range.h"
+#include "cmd/render/grants.h"
 #include "cmd/render/render.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +84,15 @@ static void table_row(struct cmd_out *o, const struct cmd_range_host *h)
     cmd_put(o, h->refusal.code ? " | **refused** |\n" : h->plan->n ? " | ok |\n" : " | no change |\n");
 }
 
+static void grant_row(void *arg, const char *field, const char *value)
+{
+    struct cmd_out *o = arg;
+    cmd_put(o, "<br>");
+    code_text(o, field);
+    cmd_put(o, ": ");
+    code_text(o, value);
+}
+
 static void step_row(struct cmd_out *o, const struct rec_step *s, const char *path)
 {
     cmd_printf(o, "| %s | ", rec_action_sign(s->action));
@@ -105,6 +115,7 @@ static void step_row(struct cmd_out *o, const struct rec_step *s, const char *pa
     }
     if (s->n_differences > 12)
         cmd_printf(o, "<br>and %zu more", s->n_differences - 12);
+    cmd_grants(s, grant_row, o);
     cmd_put(o, " | ");
     if (s->at.line && s->to) {
         char where[1100];

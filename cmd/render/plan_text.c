@@ -1,6 +1,7 @@
 /* A plan for people: one line a step, in the order of apply: sign, object, why, the spec's line. Below it, indented, what changes
  * from what to what, and whom it interrupts. Columns come from the plan itself, within 80. */
 #include "cmd/git.h"
+#include "cmd/render/grants.h"
 #include "cmd/render/render.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +143,36 @@ static void changes(struct cmd_out *o, const struct rec_step *s)
     }
 }
 
+struct grants {
+    struct cmd_out *o;
+    size_t          width;      /* of the fields */
+};
+
+static void grant_width(void *arg, const char *field, const char *value)
+{
+    struct grants *g = arg;
+    (void)value;
+    widen(&g->width, strlen(field), FIELD_MOST);
+}
+
+/* Never cut: what is not read here is not known before it is applied. */
+static void grant_line(void *arg, const char *field, const char *value)
+{
+    struct grants *g = arg;
+    size_t at = 6 + g->width + 2;
+    cmd_pad(g->o, 6);
+    cmd_pad(g->o, at - 6 - cmd_safe(g->o, field));
+    cmd_wrap(g->o, value, at, at, CMD_WIDTH);
+    cmd_put(g->o, "\n");
+}
+
+static void grants(struct cmd_out *o, const struct rec_step *s)
+{
+    struct grants g = {o, 0};
+    cmd_grants(s, grant_width, &g);
+    cmd_grants(s, grant_line, &g);
+}
+
 static bool blinks(const struct rec_step *s)
 {
     /* A container that goes is told of once, not again for its wire. */
@@ -258,6 +289,7 @@ static void steps(struct cmd_out *o, const struct cmd_render_plan *p, const stru
         step_line(o, p, s, &w);
         if (details) {
             changes(o, s);
+            grants(o, s);
             disruption(o, s);
         }
     }

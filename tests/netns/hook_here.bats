@@ -118,3 +118,37 @@ tip() { git -c safe.directory='*' --git-dir="$R" rev-parse main; }
     look 64
     assert_match "$stderr" "BERTH_DENY in /etc/berth/berth.env knows .* not 'all'"
 }
+
+@test "a review, a push and a plan show in full what a container is given: root, command, binds, capabilities, flake" {
+    local words
+    words="$(printf 'a%.0s' {1..300})"
+    cat >>berth.yaml <<END
+      evil: {address: 10.9.0.30, runtime: nspawn, nspawn: {root: /srv/root, command: [sh, -c, "echo 'x' >/mnt/own; $words; last"],
+             binds: ["/etc:/mnt", "/srv/data:/data:ro"], capabilities: [SYS_ADMIN, NET_RAW], private_users: none}}
+      nix: {address: 10.9.0.40, runtime: nixos, nixos: {flake: "github:somebody/flakes#web"}}
+END
+    git commit -qam evil
+    flat() { tr -d ' \n' <<<"$output"; }
+    exits 0 "$BERTH" plan --range HEAD~1..HEAD
+    assert_match "$output" 'root +/srv/root'
+    assert_match "$output" 'bind +/etc:/mnt'
+    assert_match "$output" 'bind +/srv/data:/data:ro'
+    assert_match "$output" 'capabilities +NET_RAW, SYS_ADMIN'
+    assert_match "$output" 'private_users +none'
+    assert_match "$output" 'flake +github:somebody/flakes#web'
+    assert_match "$(flat)" "commandsh-c'echo'\\\\''x'\\\\''>/mnt/own;$words;last'"
+    exits 0 "$BERTH" plan --range HEAD~1..HEAD --markdown
+    assert_match "$output" '<code>bind</code>: <code>/etc&#58;/mnt</code>'
+    assert_match "$output" "$words; last"
+    exits 0 "$BERTH" plan --range HEAD~1..HEAD --json
+    assert_eq "$(json '[.hosts[0].steps[] | select(.object == "unit evil") | .grants[] | .field] | join(" ")')" 'root command bind bind capabilities private_users'
+    # The one who pushes reads it, too; what changes is shown as it will be.
+    exits 0 berth hook install --repo "$R"
+    push 0 main
+    assert_match "$stderr" 'remote: What containers are given:'
+    assert_match "$stderr" 'remote: +evil: bind /etc:/mnt'
+    assert_match "$stderr" "remote: +evil: command sh -c .*$words; last"
+    sed -i 's|/etc:/mnt|/root:/mnt|' berth.yaml && git commit -qam more
+    exits 0 "$BERTH" plan --range HEAD~1..HEAD
+    assert_match "$output" '~ unit evil.*bind +/root:/mnt.*bind +/srv/data'
+}

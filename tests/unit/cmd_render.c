@@ -115,6 +115,7 @@ static const char golden_json[] =
     "      \"container\": \"web\",\n"
     "      \"effect\": \"recreate\",\n"
     "      \"final\": true,\n"
+    "      \"grants\": [],\n"
     "      \"id\": \"run/web\",\n"
     "      \"implied\": false,\n"
     "      \"kind\": \"run\",\n"

@@ -361,6 +361,14 @@ static void audit_nspawn(struct audit *v, const struct spec_container *c)
             violate(v, "binds", b->at, spec_arena_printf(a, "%s%s", path, b->read_only ? ":ro" : ""),
                     spec_arena_printf(a, "container '%s' may not bind '%s'%s", c->name, path, b->read_only ? "" : " for writing"));
     }
+    /* A variable can show any file of root's to the container: its file counts as a bind that is only read. */
+    for (size_t i = 0; i < c->nspawn.n_environment; i++) {
+        const struct spec_env *e = &c->nspawn.environment[i];
+        const char            *path = e->file ? plain_path(v, e->file) : NULL;
+        if (path && !bind_allowed(p, path, true))
+            violate(v, "binds", e->at, spec_arena_printf(a, "%s:ro", path),
+                    spec_arena_printf(a, "container '%s' may not read '%s' for its variable '%s'", c->name, path, e->name));
+    }
     const char *mode = users[c->nspawn.users];
     if (!listed(p->private_users.list, p->private_users.n, mode))
         violate(v, "private_users", c->nspawn.users_at, mode, spec_arena_printf(a, "container '%s' may not have private_users: %s", c->name, mode));

@@ -72,6 +72,7 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     with '      web-1: {address: 10.9.0.20, runtime: nixos, nixos: {flake: "github:evil/flake"}}' | refused 8 'runtime nixos' runtimes
     with '      web-1: {address: 10.9.0.20, runtime: nixos, nixos: {flake: "github:evil/flake"}}' | refused 8 'github:evil/flake' flakes
     with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {root: /srv/root}}' | refused 8 "root '/srv/root'" roots
+    with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {environment: {A: {file: /root/token}}}}' | refused 8 "read '/root/token'" binds
     with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {private_users: none}}' | refused 8 'private_users: none' private_users
     with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {capabilities: [NET_RAW]}}' | refused 8 'NET_RAW' capabilities
     with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {network_admin: true, private_users: none}}' | refused 8 'its own network' network_admin

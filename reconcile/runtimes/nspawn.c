@@ -379,9 +379,9 @@ static const char *refuse(struct rec_run *run, const struct spec_container *c)
     struct nspawn_users u;
     bool admin = c->nspawn.capabilities >> CAP_SYS_ADMIN & 1;
     if (c->nspawn.boot && !admin && !relative_to_nothing(run, c) && !nspawn_users_find(run, c, &u) && u.in_force == SPEC_USERS_NONE)
-        return spec_arena_printf(run->arena, "`boot: true` needs a user namespace, and %s%s; put it on ext4, xfs or btrfs, or write "
-                                                 "private_users: none and capabilities: [SYS_ADMIN]",
-                                 u.cannot, *u.cannot == '/' ? " is on a file system without idmapped mounts" : "");
+        return spec_arena_printf(run->arena, "`boot: true` needs a user namespace, and %s%s%s; use a tree of its own on ext4, xfs or btrfs, "
+                                             "or write private_users: none and capabilities: [SYS_ADMIN]",
+                                 u.path ? u.path : "", u.path ? " " : "", u.cannot);
     if (relative_to_nothing(run, c))
         return run->opt.source ? "its root is a relative path, and a spec out of git has no directory around it: give an absolute path"
                                : "its root is a relative path, and this spec has no directory of its own";
@@ -407,10 +407,9 @@ enum { UNIT_SETTINGS, UNIT_ENVIRONMENT = 2 };                /* as in kinds/unit
 static int note_users(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, struct rec_state *out)
 {
     const char *risk = nspawn_users_risk(out->arena, c, u);
-    if (u->cannot && *u->cannot == '/')
-        return rec_state_warn(out, c->name, "move it to ext4, xfs or btrfs, or accept this: private_users: none",
-                              "'%.180s' is on a file system without idmapped mounts, so it runs as under private_users: none; %s",
-                              u->cannot, risk);
+    if (u->cannot && u->path)
+        return rec_state_warn(out, c->name, "use a tree of its own on ext4, xfs or btrfs, or accept this: private_users: none",
+                              "'%.180s' %s, so it runs as under private_users: none; %s", u->path, u->cannot, risk);
     if (u->cannot)
         return rec_state_warn(out, c->name, NULL, "%s, so it runs as under private_users: none; %s", u->cannot, risk);
     if (risk)
@@ -421,20 +420,29 @@ static int note_users(struct rec_run *run, const struct spec_container *c, const
                        : 0;
 }
 
+static bool runs_with(struct rec_run *run, const struct spec_container *c, enum nspawn_form form, const struct nspawn_users *u,
+                      const char *digest)
+{
+    struct nspawn_words words = {.a = run->arena};
+    const char *text = nspawn_arguments(run, run->host, c, form, u, &words) ? NULL : lines(&words, c, form);
+    return text && !strcmp(nspawn_digest(run->arena, text), digest);
+}
+
 /* What the next start brings to a container that runs with settings of an earlier form; NULL: the spec, or something else, differs. */
 static const char *next_start(struct rec_run *run, const struct rec_item *w, const char *digest)
 {
     const struct spec_container *c = w->spec;
-    bool spelled_out = c && (c->nspawn.users_at.line || c->nspawn.capabilities || c->nspawn.network_admin);
-    if (!c || !run->host || !digest || !w->run.digest || !strcmp(digest, w->run.digest) || spelled_out)
+    struct nspawn_users u, other;
+    if (!c || !run->host || !digest || !w->run.digest || !strcmp(digest, w->run.digest) || nspawn_users_find(run, c, &u))
         return NULL;
-    for (enum nspawn_form form = NSPAWN_FORM_FIRST; form < NSPAWN_FORMS; form++) {
-        struct nspawn_words words = {.a = run->arena};
-        struct nspawn_users u;
-        const char *text = nspawn_users_find(run, c, &u) || nspawn_arguments(run, run->host, c, form, &u, &words) ? NULL : lines(&words, c, form);
-        if (text && !strcmp(nspawn_digest(run->arena, text), digest))
-            return u.in_force == SPEC_USERS_AUTO ? "user namespace" : "fewer capabilities";
-    }
+    const char *brings = u.in_force == SPEC_USERS_AUTO ? "user namespace" : "fewer capabilities";
+    /* A mount came or went below a bind: that alone restarts nobody. */
+    if (!nspawn_users_other(run, c, &u, &other) && runs_with(run, c, NSPAWN_FORM_NOW, &other, digest))
+        return u.in_force == SPEC_USERS_AUTO ? brings : "no user namespace";
+    bool spelled_out = c->nspawn.users_at.line || c->nspawn.capabilities || c->nspawn.network_admin;
+    for (enum nspawn_form form = NSPAWN_FORM_FIRST; !spelled_out && form < NSPAWN_FORMS; form++)
+        if (runs_with(run, c, form, &u, digest))
+            return brings;
     return NULL;
 }
 

@@ -3,6 +3,7 @@
 #include "reconcile/files.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/mount.h>
 #include <sched.h>
@@ -42,6 +43,7 @@ struct rec_nspawn {
         bool  can;
     } seen[DEVICES];
     size_t        n_seen;
+    char         *mounts;                       /* mount points of this host, each with its NUL, then an empty one; NULL: not read yet */
 };
 
 static struct rec_nspawn *memory(struct rec_run *run)
@@ -157,6 +159,58 @@ bool nspawn_can_idmap(struct rec_run *run, const char *path)
         m->seen[m->n_seen++].can = can;
     }
     return can;
+}
+
+/* proc(5), mountinfo: the fifth word, where blanks, line ends and \\ are written as three octal digits. */
+static char *read_mounts(struct rec_run *run)
+{
+    enum { MOST = 64 << 20 };
+    char path[48], *text, *out, *p;
+    size_t len;
+    snprintf(path, sizeof path, "/proc/%d/mountinfo", (int)getpid());
+    if (rec_file_read(run->arena, path, MOST, &text, &len, NULL) || !(out = p = spec_arena_alloc(run->arena, len + 2)))
+        return NULL;
+    for (char *line, *rest = text; (line = strsep(&rest, "\n"));) {
+        for (int word = 0; line && word < 4; word++)
+            if ((line = strchr(line, ' ')))
+                line++;
+        if (!line)
+            continue;
+        for (; *line && *line != ' '; line++) {
+            bool octal = *line == '\\' && line[1] && line[2] && line[3];
+            *p++ = octal ? (char)((line[1] - '0') << 6 | (line[2] - '0') << 3 | (line[3] - '0')) : *line;
+            line += octal ? 3 : 0;
+        }
+        *p++ = 0;
+    }
+    *p = 0;
+    return out;
+}
+
+/* nspawn cannot put an idmapped mount in place of a tree that has mounts below it. */
+static bool has_mounts_below(struct rec_run *run, const char *path)
+{
+    struct rec_nspawn *m = memory(run);
+    char real[PATH_MAX];
+    if (run->opt.offline || !m || !realpath(path, real))
+        return false;
+    if (!m->mounts)
+        m->mounts = read_mounts(run);
+    size_t n = strcmp(real, "/") ? strlen(real) : 0;
+    for (const char *p = m->mounts; p && *p; p += strlen(p) + 1)
+        if (!strncmp(p, real, n) && p[n] == '/' && p[n + 1])
+            return true;
+    return false;
+}
+
+/* The container's root becomes a mount of its own while it starts. */
+static bool holds_root(const char *path, const char *root)
+{
+    char a[PATH_MAX], b[PATH_MAX];
+    if (!root || !realpath(path, a) || !realpath(root, b))
+        return false;
+    size_t n = strcmp(a, "/") ? strlen(a) : 0;
+    return !strncmp(a, b, n) && b[n] == '/';
 }
 
 /* ---- ranges --------------------------------------------------------------- */
@@ -349,14 +403,26 @@ void nspawn_users_forget(struct rec_run *run, const char *name)
 
 /* ---- what is in force ----------------------------------------------------- */
 
-static const char *cannot_idmap(struct rec_run *run, const struct spec_container *c)
+/* Why the container cannot have a user namespace, or NULL; *path: what is in the way, or NULL. */
+static const char *cannot_idmap(struct rec_run *run, const struct spec_container *c, const char **path)
 {
+    static const char type[] = "is on a file system without idmapped mounts", below[] = "has other mounts below it";
     const char *root = c->nspawn.root == SPEC_ROOT_HOST ? NULL : nspawn_root_path(run, c, run->arena);
+    *path = root;
     if (root && !nspawn_can_idmap(run, root))
-        return root;
-    for (size_t i = 0; i < c->nspawn.n_binds; i++)
-        if (!nspawn_can_idmap(run, c->nspawn.binds[i].host))
-            return c->nspawn.binds[i].host;
+        return type;
+    if (root && has_mounts_below(run, root))
+        return below;
+    for (size_t i = 0; i < c->nspawn.n_binds; i++) {
+        *path = c->nspawn.binds[i].host;
+        if (!nspawn_can_idmap(run, *path))
+            return type;
+        if (has_mounts_below(run, *path))
+            return below;
+        if (holds_root(*path, root))
+            return "holds the container's own root";
+    }
+    *path = NULL;
     /* The host's /usr is only read: its files may belong to nobody. This asks whether there are user namespaces at all. */
     if (root || nspawn_can_idmap(run, "/usr") || !run->nspawn || run->nspawn->userns != -1)
         return NULL;
@@ -368,7 +434,7 @@ int nspawn_users_find(struct rec_run *run, const struct spec_container *c, struc
     *out = (struct nspawn_users){.in_force = c->nspawn.users};
     if (c->nspawn.users != SPEC_USERS_AUTO)
         return 0;
-    out->cannot = cannot_idmap(run, c);
+    out->cannot = cannot_idmap(run, c, &out->path);
     int r = out->cannot ? 0 : find_range(run, c->name, &out->first);
     if (r == -ENOMEM)
         return r;
@@ -377,6 +443,14 @@ int nspawn_users_find(struct rec_run *run, const struct spec_container *c, struc
     if (out->cannot)
         out->in_force = SPEC_USERS_NONE;
     return 0;
+}
+
+int nspawn_users_other(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, struct nspawn_users *out)
+{
+    *out = (struct nspawn_users){.in_force = u->in_force == SPEC_USERS_AUTO ? SPEC_USERS_NONE : SPEC_USERS_AUTO};
+    if (c->nspawn.users != SPEC_USERS_AUTO)
+        return -ENOENT;
+    return out->in_force == SPEC_USERS_AUTO ? find_range(run, c->name, &out->first) : 0;
 }
 
 /* ---- capabilities --------------------------------------------------------- */

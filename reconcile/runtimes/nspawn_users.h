@@ -12,9 +12,12 @@
 struct nspawn_users {
     enum spec_users in_force;       /* what the container runs with here */
     uint32_t        first;          /* AUTO: the first host id of its range */
-    const char     *cannot;         /* `auto` is wanted and cannot be had: the path or feature in the way; else NULL */
+    const char     *cannot;         /* `auto` is wanted and cannot be had: why; else NULL */
+    const char     *path;           /* with `cannot`: the root or bind that is in the way, or NULL */
 };
 int nspawn_users_find(struct rec_run *run, const struct spec_container *c, struct nspawn_users *out);
+/* What would be in force if what is in the way of `auto` were not there, or came. -ENOENT: the spec decides. */
+int nspawn_users_other(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, struct nspawn_users *out);
 /* `path` or its nearest existing parent is on a file system with idmapped mounts. */
 bool nspawn_can_idmap(struct rec_run *run, const char *path);
 /* Arguments of nspawn for the capabilities that the container has. */

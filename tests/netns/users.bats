@@ -111,6 +111,31 @@ first_id() { host awk 'NR == 1 {print $2}' "/proc/$(leader "$1")/uid_map"; }
     containers <<<'a: {address: 10.100.0.10, nspawn: {root: /srv/root, command: [/bin/sleep, "9999"], binds: ["/mine:/mine"]}}'
     exits 0 berth plan "$SPEC"
     assert_match "$(tr -s ' \n' ' ' <<<"$output")" "a: '/mine' is on a file system without idmapped mounts"
+    # So can mounts below it, and the container's own root.
+    host_sh 'mkdir -p "/srv/data/sub dir" && mount -t tmpfs tmpfs "/srv/data/sub dir" && echo x >"/srv/data/sub dir/below"'
+    sed -i 's,/mine:/mine,/srv/data:/data,' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    assert_match "$(tr -s ' \n' ' ' <<<"$output")" "a: '/srv/data' has other mounts below it, so it runs as under private_users: none"
+    assert_eq "$(run_in a /bin/cat '/data/sub dir/below')" x
+    # A mount that comes or goes restarts nobody.
+    local before
+    before=$(leader a)
+    host umount '/srv/data/sub dir'
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(leader a)" "$before"
+    assert_match "$output" 'a: next start: user namespace'
+    exits 0 berth restart a -f "$SPEC"
+    [[ $(first_id a) != 0 ]] || fail "nothing is in the way any more"
+    before=$(leader a)
+    host mount -t tmpfs tmpfs '/srv/data/sub dir'
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(leader a)" "$before"
+    assert_match "$output" 'a: next start: no user namespace'
+    host umount '/srv/data/sub dir'
+    sed -i 's,/srv/data:/data,/srv:/data,' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    assert_match "$(tr -s ' \n' ' ' <<<"$output")" "a: '/srv' holds the container's own root"
+    exits 0 berth plan -e "$SPEC"
 }
 
 @test "none, identity, capabilities, network_admin: what is in force, and what the plan says of it" {

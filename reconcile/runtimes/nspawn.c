@@ -372,7 +372,7 @@ static const char *refuse(struct rec_run *run, const struct spec_container *c)
         return "systemd-nspawn is not installed (on Debian: apt-get install systemd-container)";
     if (c->nspawn.root == SPEC_ROOT_HOST && run->facts.nixos)
         return "`root: host` needs a whole /usr, which NixOS does not have; give a directory or a tar as root";
-    if (run->facts.systemd && !run->facts.nsenter && c->nspawn.users != SPEC_USERS_NONE)
+    if (run->facts.systemd && !run->facts.nsenter)
         return "nsenter is not installed (on Debian: apt-get install util-linux)";
     if (c->nspawn.n_environment && !run->opt.offline && !access(spec_arena_printf(run->arena, "/etc/systemd/nspawn/%s.nspawn", c->name), F_OK))
         return "it has an `environment`, and a file /etc/systemd/nspawn/NAME.nspawn of this host would hide that; remove the file";

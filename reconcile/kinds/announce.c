@@ -1,10 +1,11 @@
 /* Neighbours keep an address's old place for up to a minute. Where one has come to another MAC, or a bridge's own addresses have, its
- * new holder says so. A frame that is lost costs that minute and no more, so nothing fails by it. A child does it and is not waited for:
- * the kernel takes some twenty milliseconds to close such a socket. */
+ * new holder says so. A frame that is lost costs that minute and no more, so nothing fails by it. A child does it and is not waited for,
+ * since it enters namespaces. */
 #include "netops/announce.h"
 #include "reconcile/kinds.h"
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@ static bool has_moved(const struct rec_plan *p, const struct rec_step *s)
     return s->changed & (1u << REC_PORT_MAC | 1u << REC_PORT_ADDRESS | 1u << REC_PORT_BRIDGE);
 }
 
-static void of_containers(const struct rec_plan *plan, int dir)
+static void announce_containers(const struct rec_plan *plan, int dir)
 {
     for (size_t i = 0; i < plan->n; i++) {
         const struct rec_step *s = plan->steps[i];
@@ -34,21 +35,31 @@ static void of_containers(const struct rec_plan *plan, int dir)
         if (!has_moved(plan, s) || net_netns_open(dir, s->to->key, &fd, NULL))
             continue;
         int index = s->eth0_index ? s->eth0_index : s->from->port.peer_index;
-        const struct rec_port *p = &s->to->port;
-        const uint8_t *mac = s->to->stated & 1u << REC_PORT_MAC ? p->mac : s->from ? s->from->port.mac : p->mac;
         if (!net_netns_enter(fd, NULL))
-            net_announce(index, mac, p->address, p->n_address, NULL);
+            net_announce(index, NULL);
         close(fd);
     }
 }
 
+/* Of a bridge that was given its MAC. The kernel's own choice is left alone, since announcing would make it permanent. */
+static bool has_given_mac(const char *link)
+{
+    char path[64], text[8] = "";
+    snprintf(path, sizeof path, "/sys/class/net/%s/addr_assign_type", link); /* linux/netdevice.h: NET_ADDR_SET is 3 */
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool given = read(fd, text, sizeof text - 1) > 0 && *text == '3';
+    close(fd);
+    return given;
+}
+
 /* `links` are as they were read after the apply. */
-static void of_bridge(const struct rec_links *links, const char *name)
+static void announce_bridge(const struct rec_links *links, const char *name)
 {
     const struct net_link *l = rec_link_named(links, name);
-    for (size_t i = 0; l && i < links->n_address; i++)
-        if (links->address[i].index == l->index)
-            net_announce(l->index, l->mac, &links->address[i], 1, NULL);
+    if (l && has_given_mac(name))
+        net_announce(l->index, NULL);
 }
 
 static bool bridge_has_moved(const struct rec_plan *p, const struct rec_step *s, bool ports_moved)
@@ -84,8 +95,8 @@ void rec_announce(struct rec_run *run, const struct rec_plan *p)
         dup2(null, fd);
     for (size_t i = 0; i < p->n; i++)
         if (bridge_has_moved(p, p->steps[i], ports_moved))
-            of_bridge(run->links, p->steps[i]->kind == REC_BRIDGE ? p->steps[i]->to->key : p->steps[i]->to->address.link);
+            announce_bridge(run->links, p->steps[i]->kind == REC_BRIDGE ? p->steps[i]->to->key : p->steps[i]->to->address.link);
     if (dir >= 0)
-        of_containers(p, dir);
+        announce_containers(p, dir);
     _exit(0);
 }

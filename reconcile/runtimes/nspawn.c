@@ -331,6 +331,7 @@ int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, 
         {"nsswitch.conf",
          "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n"},
         {"machine-id", id},
+        {"host.conf", "multi on\n"},       /* a name with addresses of both families has both (host.conf(5)) */
     };
     for (size_t i = 0; !r && i < sizeof files / sizeof *files; i++)
         r = files[i][1] ? rec_file_write(spec_arena_printf(a, "%s/%s", etc, files[i][0]), files[i][1], strlen(files[i][1]),

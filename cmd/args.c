@@ -207,6 +207,8 @@ const struct cmd_flag cmd_flags[] = {
     {0, "files", NULL, CMD_SWITCH, AT(files), "destroy", NULL, false, "delete the containers' files too"},
     {0, "at", "COMMIT", CMD_TEXT, AT(at), "apply", NULL, true, "called by a hook: the commit that the revision of SPEC stands for"},
     {0, "boot", NULL, CMD_SWITCH, AT(boot), "apply", NULL, true, "called by the boot unit: `autostart: false` stays stopped"},
+    {0, "boot-wait", "TIME", CMD_TIME, AT(boot_wait_ms), "apply", "BERTH_BOOT_WAIT", true,
+     "with --boot: how long the first run of a boot waits for the uplink (60s)"},
     {0, "no-eval", NULL, CMD_SWITCH, AT(no_eval), "plan apply", "BERTH_NO_EVAL", false,
      "do not ask nix whether a system has changed: what the last apply built will do"},
     {0, "eval", NULL, CMD_SWITCH, AT(eval), "validate", NULL, false, "evaluate the system of each NixOS container, too"},
@@ -671,7 +673,7 @@ static bool takes(const struct cmd_verb *v, const char *flag)
 
 static int parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why)
 {
-    *out = (struct cmd_args){.allow_deletes = -1, .lock_timeout_ms = 30000, .lines = -1, .interval_ms = -1, .count = -1};
+    *out = (struct cmd_args){.allow_deletes = -1, .lock_timeout_ms = 30000, .boot_wait_ms = 60000, .lines = -1, .interval_ms = -1, .count = -1};
     memset(why, 0, sizeof *why);
     int r = is_hook(argc, argv) ? 0 : from_environment(out, env, why), i = 1;
     bool only_operands = false;

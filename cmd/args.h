@@ -34,7 +34,7 @@ struct cmd_args {
     bool           dry, adopt, boot, yes, files, follow, raw;
     bool           man;             /* help --man: the tables as a manual's sections */
     long           allow_deletes;   /* -1: the default bound */
-    long           lock_timeout_ms;
+    long           lock_timeout_ms, boot_wait_ms;
     long           lines;           /* -1: all */
     const char    *write;           /* capture: into this file; NULL: to the terminal */
     long           interval_ms;     /* top; -1: the default */

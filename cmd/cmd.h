@@ -25,7 +25,7 @@ enum cmd_exit {
     CMD_USAGE = 64,
     CMD_BAD_SPEC = 65,
     CMD_UNSUPPORTED = 69,
-    CMD_LOCKED = 75,
+    CMD_LOCKED = 75,        /* also: the boot unit gave up waiting for the uplink */
     CMD_DENIED = 77
 };
 

@@ -2,6 +2,7 @@
  * sent. */
 #include "cmd/cmd.h"
 #include "cmd/range.h"
+#include "cmd/boot.h"
 #include "cmd/converge.h"
 #include "cmd/observe.h"
 #include "cmd/render/render.h"
@@ -152,7 +153,7 @@ int cmd_apply(struct cmd *c)
     struct rec_error err;
     enum cmd_exit code = cmd_load(c, CMD_SPEC_NEEDED, v.format);
     if (code == CMD_OK)
-        code = cmd_converge(c, &v);
+        code = c->args.boot && !v.dry ? cmd_boot_apply(c, &v) : cmd_converge(c, &v);
     if (code != CMD_OK && c->args.metrics && !v.dry && !v.measured && cmd_metrics_failed(c->args.metrics, &err))
         cmd_tell(c, &err);
     if (code == CMD_OK && !v.dry)

@@ -51,7 +51,13 @@ static bool loopback(const struct spec_addr *a)
     return a->family == 4 ? a->bytes[0] == 127 : !memcmp(a->bytes, one, 16);
 }
 
-enum { RESOLV_MOST = 65536 };
+/* 127.0.0.53 and 127.0.0.54: systemd-resolved, which may not have a server yet. */
+static bool stub(const struct spec_addr *a)
+{
+    return a->family == 4 && !a->bytes[1] && !a->bytes[2] && (a->bytes[3] == 53 || a->bytes[3] == 54);
+}
+
+enum { RESOLV_MOST = 16384 };
 
 int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n_out, struct rec_error *err)
 {
@@ -73,8 +79,12 @@ int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n_
             if (sscanf(line, " nameserver %63s", word) != 1)
                 continue;
             struct spec_addr a;
-            if (!spec_addr_parse(word, strlen(word), &a, why) && !loopback(&a))
+            if (spec_addr_parse(word, strlen(word), &a, why))
+                continue;
+            if (!loopback(&a))
                 list[n++] = a;
+            else
+                run->facts.own_resolver |= !stub(&a);
         }
     }
     *out = list;
@@ -520,6 +530,7 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
     const struct spec_host *h = run->host;
     struct spec_addr *nameservers = NULL;
     f->n_nameservers = 0;
+    f->own_resolver = false;
     if (h && !h->nameservers_given && (r = rec_nameservers_read(run, &nameservers, &f->n_nameservers, err)))
         return r;
     f->nameservers = nameservers;

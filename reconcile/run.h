@@ -33,6 +33,7 @@ struct rec_options {
     uint32_t    deny;           /* bit per enum rec_deny: such plans are refused */
     bool        own_connection; /* the operator's own connection may be cut */
     bool        offline;        /* two wishes are compared: nothing of this host is read, not even its memory of what was protected */
+    bool        await_ipv6;     /* no IPv6 forwarding while `auto` finds no IPv6 uplink: a router may still announce itself */
     bool        boot;           /* called by the boot unit: containers with autostart: false stay stopped */
     bool        destroy_files;  /* destroy: container files too */
     long        lock_timeout_ms;
@@ -57,6 +58,7 @@ struct rec_facts {              /* what only the host knows; read once a run, la
     char        uplink4[16], uplink6[16];       /* links of the default routes, "" none */
     const struct spec_addr *nameservers;        /* of resolv.conf without loopback */
     size_t      n_nameservers;
+    bool        own_resolver;   /* resolv.conf names a resolver on loopback that is not systemd-resolved's */
     bool        ipv6;           /* the kernel has it */
     struct rec_ra *ra;          /* links whose accept_ra must be 2 while the host forwards IPv6, sorted by name */
     size_t      n_ra;

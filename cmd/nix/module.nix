@@ -71,7 +71,7 @@ in
       inherit environment;
       startLimitIntervalSec = 0;
       serviceConfig = {
-        Type = "oneshot";
+        Type = "notify";
         ExecStart = "${cfg.package}/bin/berth apply --boot --quiet";
         TimeoutStartSec = "1h";         # a new revision is built first
         UMask = "0022";
@@ -103,7 +103,7 @@ in
     systemd.timers.berth = lib.mkIf (cfg.timer != null) {
       wantedBy = [ "timers.target" ];
       timerConfig = {
-        OnBootSec = cfg.timer;
+        OnBootSec = "90s";
         OnUnitInactiveSec = cfg.timer;
         RandomizedDelaySec = "30s";
       };

@@ -43,11 +43,20 @@ static int want_ra(struct rec_run *run, struct rec_state *out, struct spec_loc a
     return r;
 }
 
+/* NAT by `auto` of a bridge with IPv6 has no link to go out by. */
+static bool awaits_ipv6(const struct rec_run *run, const struct spec_host *h)
+{
+    for (size_t i = 0; i < h->n_bridges; i++)
+        if (h->bridges[i].nat.uplink == SPEC_UPLINK_AUTO && rec_bridge_has(&h->bridges[i], 6) && !run->facts.uplink6[0])
+            return true;
+    return false;
+}
+
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
 {
     const struct spec_bridge *b4 = rec_host_forwards(h, 4), *b6 = rec_host_forwards(h, 6);
     int r = b4 ? add(out, FORWARD4, "1", b4->nat.given ? b4->nat.at : b4->at, err) : 0;
-    if (r || !b6 || !run->facts.ipv6)
+    if (r || !b6 || !run->facts.ipv6 || (run->opt.await_ipv6 && awaits_ipv6(run, h)))
         return r;
     struct spec_loc at = b6->nat.given ? b6->nat.at : b6->at;
     r = add(out, FORWARD6, "1", at, err);

@@ -29,7 +29,7 @@ as_before() {
 tampered() {
     local inject=$1 calls=$2
     shift 2
-    ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0} host timeout -s KILL 30 \
+    ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0} host timeout -s KILL 60 \
         strace -f -qq -e trace="$calls" -e inject="$calls:$inject" -o /dev/null -- "$BERTH" "$@"
 }
 
@@ -185,8 +185,8 @@ undone_while_mended() {
     apart "timeout 20 ip -n $1 -o monitor address | { read -r _; ip -n $1 address flush dev eth0; }" &
     saboteur=$!
     wait_for host ip netns exec "$1" awk "$listens" /proc/net/netlink
-    # Each thread's first look into a namespace comes late, the check's too.
-    run tampered delay_enter=1s:when=1 setns apply "$SPEC"
+    # Each thread's first look into a namespace comes late, the check's too: long enough for the saboteur on a busy machine.
+    run tampered delay_enter=3s:when=1 setns apply "$SPEC"
     wait "$saboteur"
 }
 

@@ -170,7 +170,7 @@ remember() { fingerprint | grep -vE '^file d .* /run/berth *$| /run/berth/lock$'
     host rmdir /var/lib/berth/protected
     exits 0 berth apply "$SPEC"
     assert_eq "$(host cat /var/lib/berth/protected)" db
-    host_sh 'mkdir -p /var/lib/berth/applied'
+    host_sh 'rm -f /var/lib/berth/applied; mkdir /var/lib/berth/applied'
     exits 1 berth apply "$SPEC"
     assert_match "$stderr" /var/lib/berth/applied
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static const char *tcpdump(void)
@@ -43,6 +44,12 @@ int cmd_capture(struct cmd *c)
         rec_fail(&err, EOPNOTSUPP, "cannot capture: tcpdump is not installed");
         rec_hint(&err, "on Debian: apt-get install tcpdump; the link to look at is %s", link);
         return cmd_fail(c, NULL, CMD_UNSUPPORTED, &err);
+    }
+    /* Where the administrator has given tcpdump itself the right, nobody needs to be root. */
+    bool may = !geteuid() || getxattr(program, "security.capability", NULL, 0) > 0;
+    if (!may) {
+        rec_fail(&err, EPERM, "berth capture needs root");
+        return cmd_fail(c, NULL, CMD_DENIED, &err);
     }
     bool file = c->args.write && strcmp(c->args.write, "-");
     char **argv = calloc(c->args.n_names + 8, sizeof *argv);

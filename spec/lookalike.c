@@ -39,7 +39,9 @@ static const struct lookalike table[] = {      /* sorted by code */
 static uint32_t decode(const char *s, size_t n, size_t *bytes)
 {
     const uint8_t *p = (const uint8_t *)s;
-    size_t k = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    size_t k = 1;
+    if (p[0] >= 0xc0)
+        k = (size_t)2 + (p[0] >= 0xe0) + (p[0] >= 0xf0);
     if (k > n)
         k = 1;
     uint32_t v = k == 1 ? p[0] : p[0] & (0x7fu >> k);

@@ -725,9 +725,13 @@ static void list_for_map(struct fix *f, enum place below, const struct spec_node
     }
     if (below != HOSTS && below != CONTAINERS && below != BRIDGES)
         return;
-    const char *example = below == HOSTS ? "{bridge: …}" : below == CONTAINERS ? "10.100.0.10" : "{address: 10.100.0.1/24}";
-    snprintf(hint, sizeof hint, one && one->type == SPEC_MAP && name ? "write `%.60s:` in place of `- name: %.60s`" : "write `%.60s: %s` in place of `- %.60s`",
-             name ? name->text : "NAME", one && one->type == SPEC_MAP && name ? name->text : example, name ? name->text : "NAME");
+    const char *example = below == CONTAINERS ? "10.100.0.10" : "{address: 10.100.0.1/24}", *text = name ? name->text : "NAME";
+    if (below == HOSTS)
+        example = "{bridge: …}";
+    if (one && one->type == SPEC_MAP)
+        snprintf(hint, sizeof hint, "write `%.60s:` in place of `- name: %.60s`", text, text);
+    else
+        snprintf(hint, sizeof hint, "write `%.60s: %s` in place of `- %.60s`", text, example, text);
     expect_pairs(f, k, v, hint, "");
 }
 

@@ -99,7 +99,9 @@ static const char *open_indents(struct spec_ctx *c, struct line of)
         return NULL;
     const char *text = "";
     for (size_t i = n; i-- > 0 && text;) {
-        const char *between = i + 1 == n ? "" : i ? ", " : " or ";
+        const char *between = i ? ", " : " or ";
+        if (i + 1 == n)
+            between = "";
         text = spec_arena_printf(c->arena, "%s%s%zu", text, between, list[i]);
     }
     return text;

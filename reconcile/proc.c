@@ -348,6 +348,24 @@ bool rec_proc_runs(pid_t pid, const char *program)
     return pid > 0 && program && !stat(path, &a) && !stat(program, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
+bool rec_proc_dies_of(pid_t pid, int signal)
+{
+    static const char *const masks[] = {"\nSigBlk:", "\nSigIgn:", "\nSigCgt:"};
+    char path[48], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
+        const char *p = strstr(text, masks[i]);
+        if (!p || strtoull(p + strlen(masks[i]), NULL, 16) >> (signal - 1) & 1)
+            return false;
+    }
+    return true;
+}
+
 bool rec_proc_runs_any(pid_t pid)
 {
     char path[48];

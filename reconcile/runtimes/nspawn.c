@@ -356,7 +356,8 @@ bool nspawn_payload_runs(struct rec_run *run, pid_t leader)
 bool nspawn_ask_payload(struct rec_run *run, pid_t leader)
 {
     pid_t payload = rec_proc_runs(leader, run->facts.nspawn) ? rec_proc_child(leader) : 0;
-    if (!payload)
+    /* A payload without a handler has nothing to do at its end. Its signal would make nspawn fail (255); without it nspawn ends well. */
+    if (!payload || rec_proc_dies_of(payload, SIGTERM))
         return false;
     rec_proc_kill(payload, rec_proc_started(payload), SIGTERM);
     return true;

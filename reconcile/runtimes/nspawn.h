@@ -43,7 +43,8 @@ int  nspawn_roots_purge(struct rec_run *run, struct rec_error *err);
 void nspawn_mount_points(const char *root, const char *const *places, const bool *directory, size_t n);
 /* The host's root needs an /etc of the container's own (facts R1 to R4): made anew before each start. `settings`: the unit's text. */
 int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err);
-/* Under the stub the payload is the leader's child, and gets SIGTERM. false: there is none, an init runs or nothing. */
+/* Under the stub the payload is the leader's child. It gets SIGTERM, if it does anything on that. false: it got none; or an init runs,
+ * or nothing. */
 bool nspawn_payload_runs(struct rec_run *run, pid_t leader);
 bool nspawn_ask_payload(struct rec_run *run, pid_t leader);
 #define NSPAWN_AT_ONCE   8

@@ -28,7 +28,7 @@ static const char template[] =
     "KillMode=mixed\n"
     "Delegate=yes\n"
     "Slice=machine.slice\n"
-    "SuccessExitStatus=133\n"
+    "SuccessExitStatus=133 143\n"
     "RestartForceExitStatus=133\n"
     "TimeoutStartSec=90\n"
     "TimeoutStopSec=15\n"
@@ -257,7 +257,7 @@ void nspawn_unit_stop(struct rec_run *run, const char *const *names, size_t n, s
         if (asked[i] && !nspawn_unit_find(run, names[i], &f) && !rec_proc_wait(f.leader, f.leader_started, waited ? 100 : PAYLOAD_MS))
             waited = 1;         /* one had its time, and so had the others */
     systemctl(run, "stop", names, n, 120000, &status, &e);
-    /* A payload that ended by its signal makes nspawn end with 255; that was asked for, and is no failure to be listed. */
+    /* A payload that catches its signal and then ends by it makes nspawn end with 255; that was asked for, and is no failure to be listed. */
     systemctl(run, "reset-failed", names, n, 10000, &status, NULL);
     for (size_t i = 0; i < n; i++)
         if (!nspawn_unit_find(run, names[i], &f))

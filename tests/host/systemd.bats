@@ -38,6 +38,9 @@ machines() { on machinectl list --no-legend --no-pager | awk '{print $1}' | sort
     assert_match "$output" 'hello b "c" %n \$\$'
     exits 0 b plan -e
     exits 0 b stop container1
+    # An ordinary stop is no failure.
+    refute_match "$(on journalctl -b --no-pager -o cat -u berth@container1)" "[Ff]ailed"
+    assert_eq "$(on systemctl show berth@container1 -p Result --value)" success
     assert_eq "$(machines)" "booted container2 talks"
     exits 0 b plan -e
     exits 0 b start container1

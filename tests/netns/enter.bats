@@ -186,3 +186,32 @@ field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
     assert_eq "$output" $'\033]0;title\a\033[31mred\033[0m\ttab é\rX'
     exits 130 host /srv/terminal -w red -s $'\003' -- "$BERTH" logs -f box
 }
+
+@test "in a user namespace too: the leader's capabilities, a terminal, output by its name, files of the container's root" {
+    helper terminal
+    exits 0 berth destroy --yes "$SPEC"
+    host_sh 'mkdir /srv2 && mount -t tmpfs -o mode=755 tmpfs /srv2 && cp -a /srv/root /srv2/root'
+    sed -i 's|/srv/root|/srv2/root|' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    local theirs
+    theirs=$(host grep CapBnd "/proc/$(leader)/status" | cut -f2)
+    exits 0 berth run box -- sh -c 'cat /proc/self/uid_map /proc/self/status'
+    refute_match "$output" '^ +0 +0 '
+    assert_eq "$(field CapBnd) $(field CapEff) $(field CapPrm) $(field Seccomp) $(field Groups)" "$theirs $theirs $theirs 2 "
+    assert_eq "$(field Uid)" $'0\t0\t0\t0'
+    # By its name, as daemons do it; the pipe belongs to the container's root.
+    exits 0 host_sh '"$1" run box -- sh -c "echo named >/dev/stdout; echo made >/made" | cat' "$BERTH"
+    assert_eq "$output" named
+    assert_eq "$(host stat -c %u /srv2/root/made)" 0
+    exits 0 host /srv/terminal -- "$BERTH" run box -- sh -c 'tty; echo to the terminal >/dev/tty'
+    assert_match "$output" '^/dev/pts/[0-9].*to the terminal'
+}
+
+@test "system calls that reach the host are refused, by each of the machine's ways to call" {
+    helper refused
+    exits 0 berth run box -- /refused
+    assert_eq "$output" ""
+    # The witness of the witness: outside they are not.
+    exits 0 host /srv/refused
+    assert_match "$output" 'keyctl gives [0-9]'
+}

@@ -215,3 +215,14 @@ field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
     exits 0 host /srv/refused
     assert_match "$output" 'keyctl gives [0-9]'
 }
+
+@test "what a container makes of its /dev/ptmx hurts that container's terminals alone" {
+    helper terminal
+    local trick
+    for trick in 'rm -f /dev/ptmx; mkfifo /dev/ptmx' 'rm -f /dev/ptmx; echo x >/dev/ptmx' 'rm -f /dev/ptmx; ln -s null /dev/ptmx' 'rm -f /dev/ptmx'; do
+        exits 0 berth run box -- /bin/busybox sh -c "$(sed 's/\(rm\|mkfifo\|ln\) /busybox \1 /g' <<<"$trick")"
+        exits 126 host /srv/terminal -- "$BERTH" run box -- true
+        assert_match "$output" 'cannot (open|use) /dev/ptmx in the container: '
+        exits 0 berth run box -- true
+    done
+}

@@ -27,11 +27,28 @@ static bool only(void *arg, const struct rec_item *i)
     return false;
 }
 
+enum { SLOW_US = 1000000 };
+
+/* A step that took its time leaves a line behind as soon as it is done. */
+static void slow_step(struct cmd_converge *v, const struct rec_step *s, uint64_t us)
+{
+    struct cmd_out *err = &v->cmd->err;
+    cmd_progress_hide();
+    cmd_printf(err, "  %s %s ", cmd_symbol(err, "✓", "ok"), rec_action_sign(s->action));
+    cmd_safe(err, s->object);
+    cmd_printf(err, "  %llu.%llu s\n", (unsigned long long)(us / SLOW_US), (unsigned long long)(us % SLOW_US / 100000));
+    cmd_out_flush(err);
+}
+
 static void progress(void *arg, const struct rec_step *s, size_t done, size_t total)
 {
     struct cmd_converge *v = arg;
     char text[320];
-    uint64_t now = now_us();
+    uint64_t now = now_us(), took = now - v->seen;
+    bool slow = v->seen && s->state == REC_DONE && took >= SLOW_US;
+    v->seen = now;
+    if (slow)
+        slow_step(v, s, took);
     /* A thousand short steps are not worth a thousand looks at the terminal. */
     if (s->state == REC_DONE && now - v->told < 50000u)
         return;
@@ -159,7 +176,7 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     if (code != CMD_OK)
         return cmd_fail(c, v->format, code, &err);
     struct rec_apply_options o = {.dry = v->dry, .exempt = v->exempt, .verb = v->verb, .confirm = v->confirm ? confirmed : NULL, .arg = v,
-                                  .progress = c->err.terminal && !c->args.quiet ? progress : NULL, .cancelled = cancelled, .only = v->only ? only : NULL};
+                                  .progress = c->err.terminal && !c->args.quiet && !c->args.json ? progress : NULL, .cancelled = cancelled, .only = v->only ? only : NULL};
     cmd_progress_say(c, "reading the host");
     if (!v->dry)
         cmd_signals_hold();

@@ -21,7 +21,7 @@ struct cmd_converge {
     bool        asked;          /* confirm has shown the plan */
     bool        measured;       /* the metrics file was seen to */
     enum rec_outcome outcome;
-    uint64_t    told;           /* when the last step was shown, in microseconds */
+    uint64_t    told, seen;     /* when the last step was shown, and when one began or was done; microseconds */
 };
 enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v);
 /* args.names are held (with `why`) or let go, and those alone converged, in a fresh run. What failed leaves the holds as they were. */

@@ -17,6 +17,10 @@ static const struct refused {
     {ALWAYS, "add_key"},
     {ALWAYS, "keyctl"},
     {ALWAYS, "request_key"},
+    /* As for the container's own processes (--system-call-filter): much of the kernel behind one call. */
+    {ALWAYS, "io_uring_enter"},
+    {ALWAYS, "io_uring_register"},
+    {ALWAYS, "io_uring_setup"},
     /* They reach the whole host. */
     {ALWAYS, "bpf"},
     {ALWAYS, "fanotify_init"},

@@ -26,6 +26,7 @@ int main(void)
     TRY(perf_event_open, 0, 0, -1, -1, 0);
     TRY(open_by_handle_at, -1, 0, 0);
     TRY(fanotify_init, 0xffffffff, 0);
+    TRY(io_uring_setup, 0, 0);
     TRY(quotactl, -1, 0, 0, 0);
 #ifdef __x86_64__
     /* The 32-bit entry: keyctl is number 288 there. The filter must know that architecture as well. */

@@ -110,7 +110,7 @@ static void report(struct cmd *c, const struct cmd_converge *v, const struct rec
     bool good = r->outcome == REC_IN_SYNC || r->outcome == REC_APPLIED;
     struct cmd_render_plan p = {.format = v->format, .host = c->host ? c->host->name : NULL, .file = c->file.name, .path = c->file.path, .git = c->git, .plan = r->plan,
                             .result = r, .resources = resources, .quiet = c->args.quiet, .verbose = c->args.verbose > 0,
-                            .applied = !v->dry && r->outcome != REC_REFUSED};
+                            .applied = !v->dry && (r->outcome != REC_REFUSED || r->report.done)};
     if (v->silent && good)
         return;
     if (c->args.json)

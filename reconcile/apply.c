@@ -7,6 +7,7 @@
 #include "reconcile/guard.h"
 #include "reconcile/kinds.h"
 #include "reconcile/kinds/insides.h"
+#include "reconcile/listeners.h"
 #include "reconcile/logs.h"
 #include "reconcile/overlap.h"
 #include "reconcile/proc.h"
@@ -405,6 +406,8 @@ static size_t files_for(const struct rec_plan *p)
 int rec_converge(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_result *out)
 {
     struct rec_state have;
+    const struct rec_state *kept = NULL;
+    struct rec_error refusal;
     bool locked = run->lock >= 0;
     int r = 0;
     uint64_t start = now_us();
@@ -420,6 +423,18 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
         r = rec_plan(run, &have, want, o->only, o->arg, &out->plan, &out->error);
     if (!r)
         r = rec_overlap_find(run, out->plan, &out->error);
+    if (!r)
+        r = rec_listeners_check(run, &have, want, out->plan, &kept, &refusal, &out->error);
+    if (!r && kept) {       /* all but these port maps is done */
+        const struct rec_plan *whole = out->plan;
+        want = kept;
+        r = rec_plan(run, &have, want, o->only, o->arg, &out->plan, &out->error);
+        if (!r) {
+            out->plan->notes = whole->notes;
+            out->plan->n_notes = whole->n_notes;
+            out->plan->cuts = whole->cuts;
+        }
+    }
     if (!r)
         r = rec_sources_check(run, out->plan, &out->error);
     out->us_read = now_us() - start;
@@ -491,6 +506,10 @@ record:
         conflict_error(out->left->conflicts, &out->error);
         out->outcome = REC_PARTIAL;
         out->aside = true;
+    }
+    if (kept && (out->outcome == REC_APPLIED || out->outcome == REC_IN_SYNC)) {
+        out->outcome = REC_REFUSED;
+        out->error = refusal;
     }
 end:
     rec_proc_files_back();

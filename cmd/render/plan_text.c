@@ -615,7 +615,10 @@ void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const stru
     }
     case REC_REFUSED:
         failures(err, p);
-        cmd_put(err, "Refused; nothing was changed.\n");
+        if (r->report.done)
+            cmd_printf(err, "%s %zu %s; what is named above is refused.\n", verb, r->report.done, r->report.done == 1 ? "step" : "steps");
+        else
+            cmd_put(err, "Refused; nothing was changed.\n");
         return;
     case REC_UNTOUCHED:
         failures(err, p);

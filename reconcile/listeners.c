@@ -1,0 +1,320 @@
+/* A port map is a rule that goes before all sockets: whoever listens on the port hears nothing any more, and nobody is told. */
+#include "reconcile/listeners.h"
+#include "netops/sockdiag.h"
+#include "reconcile/kinds.h"
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MOST_WARNINGS = 8 };
+
+struct user {                           /* a socket on a port of a new map */
+    struct net_socket s;
+    uint32_t          map;              /* index into `added` */
+    pid_t             pid;              /* 0: not known */
+    char              program[32];      /* its comm, without control bytes; "" */
+};
+struct search {
+    const struct net_nft_map *added;
+    size_t                    n;
+    struct user              *users;
+    size_t                    n_users, room;
+    bool                      failed;
+};
+
+static bool same_map(const struct net_nft_map *x, const struct net_nft_map *y)
+{
+    return x->family == y->family && x->proto == y->proto && x->any == y->any && x->port == y->port &&
+           (x->any || !memcmp(x->host, y->host, sizeof x->host));
+}
+
+static int compare_maps(const void *a, const void *b)
+{
+    const struct net_nft_map *x = a, *y = b;
+    return (int)x->port - (int)y->port;
+}
+
+static size_t first_map(const struct net_nft_map *list, size_t n, uint16_t port)
+{
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (list[middle].port < port)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Maps whose key `old` lacks, sorted by service port. A map that only leads elsewhere takes nothing new. */
+static struct net_nft_map *new_maps(struct spec_arena *a, const struct net_nft *want, const struct net_nft *old, size_t *n)
+{
+    struct net_nft_map *out = spec_arena_alloc(a, (want->n_maps + 1) * sizeof *out);
+    struct net_nft_map *had = spec_arena_alloc(a, ((old ? old->n_maps : 0) + 1) * sizeof *had);
+    size_t n_had = old ? old->n_maps : 0;
+    *n = 0;
+    if (!out || !had)
+        return NULL;
+    if (n_had) {
+        memcpy(had, old->maps, n_had * sizeof *had);
+        qsort(had, n_had, sizeof *had, compare_maps);
+    }
+    for (size_t i = 0; i < want->n_maps; i++) {
+        size_t k = first_map(had, n_had, want->maps[i].port);
+        while (k < n_had && had[k].port == want->maps[i].port && !same_map(&had[k], &want->maps[i]))
+            k++;
+        if (k == n_had || had[k].port != want->maps[i].port)
+            out[(*n)++] = want->maps[i];
+    }
+    if (*n)
+        qsort(out, *n, sizeof *out, compare_maps);
+    return out;
+}
+
+static bool takes(const struct net_nft_map *m, const struct net_socket *s)
+{
+    if (m->proto != s->proto || m->port != s->port || (m->family != s->family && !(s->both && m->family == AF_INET)))
+        return false;
+    return m->any || s->any || !memcmp(m->host, s->addr, m->family == AF_INET6 ? 16 : 4);
+}
+
+static int take_user(void *arg, const struct net_socket *s)
+{
+    struct search *f = arg;
+    size_t i = first_map(f->added, f->n, s->port);
+    if (!s->listens && s->proto != IPPROTO_TCP)
+        return 0;
+    while (i < f->n && f->added[i].port == s->port && !takes(&f->added[i], s))
+        i++;
+    if (i == f->n || f->added[i].port != s->port)
+        return 0;
+    if (f->n_users == f->room) {
+        size_t room = f->room ? f->room * 2 : 16;
+        struct user *users = realloc(f->users, room * sizeof *users);
+        if (!users)
+            return -ENOMEM;
+        f->users = users;
+        f->room = room;
+    }
+    f->users[f->n_users++] = (struct user){.s = *s, .map = (uint32_t)i};
+    return 0;
+}
+
+static void forget_users(void *arg)
+{
+    ((struct search *)arg)->n_users = 0;
+}
+
+/* ---- whose sockets they are ---- */
+
+static void read_program(pid_t pid, char out[32])
+{
+    char path[48];
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, out, 31);
+    if (fd >= 0)
+        close(fd);
+    out[n > 0 ? n : 0] = '\0';
+    out[strcspn(out, "\n")] = '\0';
+    for (char *p = out; *p; p++)
+        if (*p < 0x20 || *p == 0x7f)
+            *p = '?';
+}
+
+static void look_at_process(struct search *f, pid_t pid)
+{
+    char path[48], target[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *d = opendir(path);
+    struct dirent *e;
+    while (d && (e = readdir(d))) {
+        unsigned long inode;
+        ssize_t n = readlinkat(dirfd(d), e->d_name, target, sizeof target - 1);
+        if (n <= 0)
+            continue;
+        target[n] = '\0';
+        if (sscanf(target, "socket:[%lu]", &inode) != 1)
+            continue;
+        for (size_t i = 0; i < f->n_users; i++)
+            if (f->users[i].s.inode == inode && inode && !f->users[i].pid) {
+                f->users[i].pid = pid;
+                read_program(pid, f->users[i].program);
+            }
+    }
+    if (d)
+        closedir(d);
+}
+
+static void find_processes(struct search *f)
+{
+    DIR *d = opendir("/proc");
+    struct dirent *e;
+    while (d && (e = readdir(d)))
+        if (e->d_name[0] >= '1' && e->d_name[0] <= '9')
+            look_at_process(f, (pid_t)strtol(e->d_name, NULL, 10));
+    if (d)
+        closedir(d);
+}
+
+/* "sshd", and what newer versions run for each connection: "sshd-session", "sshd-auth". */
+static bool is_sshd(const struct user *u)
+{
+    return !strcmp(u->program, "sshd") || !strncmp(u->program, "sshd-", 5);
+}
+
+/* ---- what is said ---- */
+
+static const char *container_of(const struct rec_run *run, const struct net_nft_map *m)
+{
+    return run->host && m->tag && m->tag <= run->host->n_containers ? run->host->containers[m->tag - 1].name : "a container";
+}
+
+static const char *by_whom(struct spec_arena *a, const struct user *u)
+{
+    return u->pid ? spec_arena_printf(a, "%s (pid %d)", u->program, (int)u->pid) : "a program";
+}
+
+static int warn(struct rec_run *run, struct rec_plan *p, const struct search *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->n_users; i++) {
+        const struct user *u = &f->users[i];
+        bool again = false;
+        for (size_t k = 0; k < i && !again; k++)        /* both families, or several sockets of one program */
+            again = f->users[k].s.listens && f->users[k].pid == u->pid && f->users[k].s.port == u->s.port && f->users[k].s.proto == u->s.proto;
+        if (!u->s.listens || again || n++ >= MOST_WARNINGS)
+            continue;
+        const char *proto = u->s.proto == IPPROTO_TCP ? "tcp" : "udp";
+        const char *object = spec_arena_printf(run->arena, "port %s %u", proto, u->s.port);
+        const char *text = spec_arena_printf(run->arena, "%s listens on it, and container %s takes it: nothing will reach that program on %s",
+                                             by_whom(run->arena, u), container_of(run, &f->added[u->map]), f->added[u->map].any ? "this host" : "that address");
+        const char *hint = spec_arena_printf(run->arena, "to see the program: ss -Hlnp --%s 'sport = :%u'", proto, u->s.port);
+        if (!object || !text || !hint || rec_plan_warn(run, p, object, hint, text))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static void refuse(const struct rec_run *run, const struct user *u, const struct net_nft_map *m, struct rec_error *refusal)
+{
+    char peer[INET6_ADDRSTRLEN] = "";
+    inet_ntop(u->s.family, u->s.peer, peer, sizeof peer);
+    rec_fail(refusal, EPERM, "%s (pid %d) has a connection from %s to port %u here, and container %s takes that port: the next connection would "
+                             "not reach this host", u->program, (int)u->pid, peer, u->s.port, container_of(run, m));
+    if (run->host && m->tag && m->tag <= run->host->n_containers && run->host->containers[m->tag - 1].n_ports)
+        refusal->at = run->host->containers[m->tag - 1].ports[0].at;
+    rec_hint(refusal, "if there is another way in: --allow-own-connection");
+}
+
+/* What is wanted, without the maps that are refused. NULL: out of memory. */
+static const struct rec_state *without(struct rec_run *run, const struct rec_state *want, const struct search *f, const bool *refused)
+{
+    struct rec_state *state = spec_arena_alloc(run->arena, sizeof *state);
+    struct rec_item **items = spec_arena_alloc(run->arena, (want->n + 1) * sizeof *items);
+    struct rec_item *nat = spec_arena_alloc(run->arena, sizeof *nat);
+    struct net_nft *nft = spec_arena_alloc(run->arena, sizeof *nft);
+    if (!state || !items || !nat || !nft)
+        return NULL;
+    *state = *want;
+    state->items = items;
+    for (size_t i = 0; i < want->n; i++) {
+        items[i] = want->items[i];
+        if (items[i]->kind != REC_NAT)
+            continue;
+        *nat = *want->items[i];
+        *nft = *nat->nat.want;
+        struct net_nft_map *maps = spec_arena_alloc(run->arena, (nft->n_maps + 1) * sizeof *maps);
+        if (!maps)
+            return NULL;
+        size_t n = 0;
+        for (size_t k = 0; k < nft->n_maps; k++) {
+            bool keep = true;
+            for (size_t x = 0; x < f->n && keep; x++)
+                keep = !(refused[x] && same_map(&f->added[x], &nft->maps[k]));
+            if (keep)
+                maps[n++] = nft->maps[k];
+        }
+        nft->maps = maps;
+        nft->n_maps = n;
+        nat->nat.want = nft;
+        items[i] = nat;
+    }
+    return state;
+}
+
+static const struct rec_item *new_tables(const struct rec_plan *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->steps[i]->kind == REC_NAT && p->steps[i]->to && p->steps[i]->to->nat.want)
+            return p->steps[i]->to;
+    return NULL;
+}
+
+int rec_listeners_check(struct rec_run *run, const struct rec_state *have, const struct rec_state *want, struct rec_plan *p,
+                        const struct rec_state **kept, struct rec_error *refusal, struct rec_error *err)
+{
+    const struct rec_item *to = new_tables(p), *from = rec_state_find(have, REC_NAT, "berth");
+    struct net_nft_model old;
+    struct net_error e;
+    struct search f = {0};
+    *kept = NULL;
+    if (!to || !to->nat.want->n_maps || run->opt.offline)
+        return 0;
+    bool known = from && from->nat.have && net_nft_model(from->nat.have, &old);
+    f.added = new_maps(run->arena, to->nat.want, known ? &old.nft : NULL, &f.n);
+    if (known)
+        net_nft_model_done(&old);
+    if (!f.added)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (!f.n)
+        return 0;
+    int r = net_sockdiag_dump(IPPROTO_TCP, f.added[0].port, f.added[f.n - 1].port, take_user, forget_users, &f, &e);
+    size_t n_tcp = f.n_users;
+    struct user *tcp = f.users;
+    f.users = NULL;
+    f.n_users = f.room = 0;
+    if (!r)
+        r = net_sockdiag_dump(IPPROTO_UDP, f.added[0].port, f.added[f.n - 1].port, take_user, forget_users, &f, &e);
+    struct user *all = r ? NULL : realloc(tcp, (n_tcp + f.n_users + 1) * sizeof *all);
+    if (!r && !all)
+        r = -ENOMEM;
+    if (r) {
+        free(tcp);
+        free(f.users);
+        return r == -ENOMEM ? rec_fail(err, ENOMEM, "out of memory") : rec_fail_net(err, &e);
+    }
+    if (f.n_users)
+        memcpy(all + n_tcp, f.users, f.n_users * sizeof *all);
+    free(f.users);
+    f.users = all;
+    f.n_users += n_tcp;
+    bool *refused = spec_arena_alloc(run->arena, (f.n + 1) * sizeof *refused);
+    bool some = false;
+    if (f.n_users)
+        find_processes(&f);
+    for (size_t i = 0; refused && i < f.n_users; i++) {
+        const struct user *u = &f.users[i];
+        if (u->s.listens || run->opt.own_connection || !is_sshd(u))
+            continue;
+        for (size_t x = first_map(f.added, f.n, u->s.port); x < f.n && f.added[x].port == u->s.port; x++) {
+            if (!takes(&f.added[x], &u->s))
+                continue;
+            if (!some)
+                refuse(run, u, &f.added[x], refusal);
+            refused[x] = some = true;
+        }
+    }
+    r = refused ? warn(run, p, &f) : -ENOMEM;
+    if (!r && some && !(*kept = without(run, want, &f, refused)))
+        r = -ENOMEM;
+    free(f.users);
+    return r ? rec_fail(err, ENOMEM, "out of memory") : 0;
+}

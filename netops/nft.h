@@ -94,7 +94,4 @@ void net_nft_model_done(struct net_nft_model *m);
  * -ERESTART: somebody committed since `have` was read. */
 int net_nft_apply(struct net_port *nft, const struct net_nft *want, const struct net_nft_have *have, struct net_nft_have **after,
                   struct net_error *err);
-/* What a foreign base chain does to forwarded traffic: each filter chain on hook forward, not ours, with policy drop. */
-int net_nft_foreign_drops(struct net_port *nft, void (*each)(void *arg, const char *family, const char *table, const char *chain),
-                          void *arg, struct net_error *err);
 #endif

@@ -71,6 +71,8 @@ bool rec_route_collides(const struct net_route *r);
 bool rec_port_has(const struct rec_port *p, const struct net_address *a, bool only_ours);
 int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
 int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
+/* kinds/foreign.c: a warning for each filter of another program that drops what a bridge of the spec forwards. */
+int rec_foreign_filters_warn(struct rec_run *run, struct net_port *nft, struct rec_state *out, struct rec_error *err);
 /* kinds/bridge.c: before an undo. */
 void rec_bridges_settle(const struct rec_state *before, const struct rec_state *now);
 /* What was adopted and is no longer wanted goes back to its owner as it was: it is added to what is wanted. */

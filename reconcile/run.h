@@ -92,6 +92,7 @@ struct rec_run {
     struct net_nft_have     *nft_have[16];      /* readings, the latest last; closed with the run */
     size_t                   n_nft_have;
     bool                     nft_lingers;       /* something was deleted by it */
+    bool                     foreign_told;      /* other programs' filters have been looked at */
     const struct net_nft    *nft_equal;         /* the wish that the latest is known to be equal to */
     struct rec_built        *built;     /* beside the host's containers: what rec_build found */
     const struct spec_host  *built_host;

@@ -291,6 +291,10 @@ static int read_nat(struct rec_run *run, const struct rec_state *wanted, struct 
         return r;
     if (still_holds(run, nft, want, &still, &e) || (!still && read_anew(run, nft, want, &e)))
         return rec_fail_net(err, &e);
+    /* Once: what a run reads after its steps is for itself. */
+    if (!run->foreign_told && (r = rec_foreign_filters_warn(run, nft, out, err)))
+        return r;
+    run->foreign_told = true;
     if (net_nft_absent(latest(run)))
         return 0;
     struct rec_item *it = rec_state_add(out, REC_NAT, "berth");

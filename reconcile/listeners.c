@@ -318,3 +318,58 @@ int rec_listeners_check(struct rec_run *run, const struct rec_state *have, const
     free(f.users);
     return r ? rec_fail(err, ENOMEM, "out of memory") : 0;
 }
+
+struct clients {
+    struct search search;
+    bool (*wanted)(void *arg, const struct spec_addr *client);
+    void *arg;
+};
+
+static struct spec_addr peer_of(const struct net_socket *s)
+{
+    struct spec_addr a = {.family = s->family == AF_INET6 ? 6 : 4, .prefix = s->family == AF_INET6 ? 128 : 32};
+    memcpy(a.bytes, s->peer, a.family == 6 ? 16 : 4);
+    return a;
+}
+
+static int take_client(void *arg, const struct net_socket *s)
+{
+    struct clients *c = arg;
+    struct search *f = &c->search;
+    struct spec_addr peer = peer_of(s);
+    if (s->listens || !c->wanted(c->arg, &peer))
+        return 0;
+    struct user *users = realloc(f->users, (f->n_users + 1) * sizeof *users);
+    if (!users)
+        return -ENOMEM;
+    f->users = users;
+    users[f->n_users++] = (struct user){.s = *s};
+    return 0;
+}
+
+static void forget_clients(void *arg)
+{
+    ((struct clients *)arg)->search.n_users = 0;
+}
+
+int rec_sshd_clients(struct rec_run *run, bool (*wanted)(void *arg, const struct spec_addr *client), void *arg, struct spec_addr **out,
+                     size_t *n, struct rec_error *err)
+{
+    struct clients c = {.wanted = wanted, .arg = arg};
+    struct net_error e;
+    *n = 0;
+    *out = NULL;
+    int r = net_sockdiag_dump(IPPROTO_TCP, 1, 65535, take_client, forget_clients, &c, &e);
+    if (r)
+        rec_fail_net(err, &e);
+    if (!r && c.search.n_users) {
+        find_processes(&c.search);
+        *out = spec_arena_alloc(run->arena, c.search.n_users * sizeof **out);
+        r = *out ? 0 : rec_fail(err, ENOMEM, "out of memory");
+    }
+    for (size_t i = 0; !r && i < c.search.n_users; i++)
+        if (is_sshd(&c.search.users[i]))
+            (*out)[(*n)++] = peer_of(&c.search.users[i].s);
+    free(c.search.users);
+    return r;
+}

@@ -9,4 +9,8 @@
  * what is wanted without them, and *refusal says which; else *kept is NULL. Both live in the run's arena. */
 int rec_listeners_check(struct rec_run *run, const struct rec_state *have, const struct rec_state *want, struct rec_plan *p,
                         const struct rec_state **kept, struct rec_error *refusal, struct rec_error *err);
+
+/* Clients that sshd has a connection with, of those for which `wanted` says true: in a timer or a hook the environment names none. */
+int rec_sshd_clients(struct rec_run *run, bool (*wanted)(void *arg, const struct spec_addr *client), void *arg, struct spec_addr **out,
+                     size_t *n, struct rec_error *err);
 #endif

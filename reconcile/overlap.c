@@ -2,6 +2,7 @@
 #include "reconcile/overlap.h"
 #include "reconcile/connection.h"
 #include "reconcile/kinds.h"
+#include "reconcile/listeners.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -157,6 +158,28 @@ static int check_client(const struct look *k, const struct rec_connection *c)
                                     covers(k, "client", &c->client), link_of(k, now)));
 }
 
+static bool is_taken_over(void *arg, const struct spec_addr *client)
+{
+    const struct net_route *now;
+    return takes_over(arg, client, &now);
+}
+
+/* Where the environment names no client: a timer, a hook. */
+static int check_sshd(struct look *k, struct rec_error *err)
+{
+    struct spec_addr *clients;
+    size_t n;
+    int r = rec_sshd_clients(k->run, is_taken_over, k, &clients, &n, err);
+    for (size_t i = 0; !r && i < n; i++) {
+        const struct net_route *now;
+        if (takes_over(k, &clients[i], &now) &&
+            cut(k, spec_arena_printf(k->run->arena, "%s, which sshd has a connection with by %s: that connection would end",
+                                     covers(k, "client", &clients[i]), link_of(k, now))))
+            r = rec_fail(err, ENOMEM, "out of memory");
+    }
+    return r;
+}
+
 static int check_gateways(const struct look *k)
 {
     int r = 0;
@@ -287,7 +310,9 @@ int rec_overlap_find(struct rec_run *run, struct rec_plan *p, struct rec_error *
         if (!r)
             r = check_nameservers(&k, host, n_host);
         if (r)
-            rec_fail(err, ENOMEM, "out of memory");
+            return rec_fail(err, ENOMEM, "out of memory");
+        if (!connected && run->facts.root)
+            r = check_sshd(&k, err);
     }
     return r;
 }

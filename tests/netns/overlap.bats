@@ -92,6 +92,22 @@ warnings() { json '[.notes[] | select(.warning) | .text] | join("\n")'; }
     assert_match "$stderr" 'address 10.8.0.9/30 of bridge b0 is client 10.8.0.9'
 }
 
+@test "a connection of sshd is seen where the environment names none" {
+    inet ip addr add 10.8.0.9/32 dev lo
+    bridge 10.8.0.1/24
+    # What has that name is sshd; the client speaks from 10.8.0.9.
+    host_sh 'cp "$(command -v socat)" /run/sshd'
+    host_sh 'exec /run/sshd TCP-LISTEN:2222,reuseaddr,fork EXEC:cat' >/dev/null 2>&1 3>&- {LAB_LIFE}>&- &
+    wait_for listening host tcp 2222
+    exits 0 berth plan "$SPEC"
+    inet socat -u TCP:203.0.113.2:2222,bind=10.8.0.9 - >/dev/null 2>&1 3>&- {LAB_LIFE}>&- &
+    wait_for host_sh 'ss -Htn state established "( sport = :2222 )" | grep -q .'
+    exits 4 host env -i "$BERTH" apply --quiet "$SPEC"
+    assert_match "$stderr" 'covers client 10.8.0.9, which sshd has a connection with by eth0'
+    untouched
+    exits 0 host env -i "$BERTH" apply --quiet --allow-own-connection "$SPEC"
+}
+
 @test "a client that is on the bridge is still guarded from destroy" {
     bridge 10.8.0.1/24
     exits 0 berth apply "$SPEC"

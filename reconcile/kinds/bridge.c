@@ -79,13 +79,16 @@ static int set_accept_ra(const char *link, bool on, struct rec_error *err)
     return r == -ENOENT ? 0 : r;
 }
 
-/* The name of a port that neither berth nor a container of berth's has brought, or NULL. */
-static const char *foreign_port(struct rec_run *run, int bridge)
+/* The name of a port that neither berth nor a container of berth's has brought, or NULL. A container that this run adopts is berth's:
+ * otherwise the bridge would keep its MAC before the apply, and differ from what is wanted after it. */
+static const char *foreign_port(struct rec_run *run, const struct rec_state *wanted, int bridge)
 {
     const char *name = NULL;
     for (size_t i = 0; i < run->links->n; i++) {
         const struct net_link *l = &run->links->link[i];
-        if (l->master == bridge && !rec_group_ours(l->group) && !(!strncmp(l->name, "vb-", 3) && nixos_ours(run, l->name + 3)))
+        if (l->master != bridge || rec_group_ours(l->group))
+            continue;
+        if (strncmp(l->name, "vb-", 3) || !nixos_ours_after(run, wanted, l->name + 3))
             name = l->name;
     }
     return name;
@@ -125,7 +128,7 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
             it->bridge.accept_ra = run->facts.ipv6 && setting("ipv6", l->name, "accept_ra");
             it->bridge.loopback = setting("ipv4", l->name, "route_localnet");
         }
-        const char *other = bridge ? foreign_port(run, l->index) : NULL;
+        const char *other = bridge ? foreign_port(run, wanted, l->index) : NULL;
         it->bridge.foreign = ours && other ? spec_arena_printf(out->arena, "%s is a port of it", other) : NULL;
         it->bridge.foreign_port = other != NULL;
         if (run->facts.fixed_sysctls)

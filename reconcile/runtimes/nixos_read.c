@@ -43,6 +43,17 @@ bool nixos_ours(struct rec_run *run, const char *name)
     return !nixos_look_at(run, run->arena, name, &s, NULL) && s.ours;
 }
 
+bool nixos_ours_after(struct rec_run *run, const struct rec_state *wanted, const char *name)
+{
+    struct nixos_seen s;
+    if (nixos_look_at(run, run->arena, name, &s, NULL))
+        return false;
+    if (s.ours)
+        return true;
+    const struct rec_item *unit = rec_state_find(wanted, REC_UNIT, name);
+    return run->opt.adopt && unit && unit->runtime == SPEC_RT_NIXOS && s.text && !s.odd;
+}
+
 /* In a thread that enters a namespace and ends there. */
 struct look {
     int               fd;

@@ -171,10 +171,12 @@ S=/srv/flake/berth.json
         printf "PRIVATE_NETWORK=yes\nHOST_BRIDGE=br-containers\nLOCAL_ADDRESS=10.100.0.20/24\n" >/etc/nixos-containers/container2.conf
         nix build -o /tmp/two ".#nixosConfigurations.\"container2\".config.system.build.toplevel" && nix-env -p /nix/var/nix/profiles/per-container/container2/system --set $(readlink /tmp/two)
         systemctl start container@container2' >&2
-    local first second
-    first=$(leader container1) second=$(leader container2)
+    local first second mac
+    mac() { on cat /sys/class/net/br-containers/address; }
+    first=$(leader container1) second=$(leader container2) mac=$(mac)
     exits 4 on berth apply $S
     assert_match "$output$stderr" 'unit container1'
+    assert_eq "$(mac)" "$mac"
     exits 0 on berth plan --adopt $S
     assert_match "$output" 'run container2 .*restart|run container2 +(address|settings) in force differ'
     refute_match "$output" 'run container1 .*restart'
@@ -192,6 +194,8 @@ S=/srv/flake/berth.json
     assert_eq "$(on readlink /etc/nixos-containers/declared.conf)" /opt/declared.conf
     exits 0 on berth destroy --yes
     exits 0 on test -L /etc/nixos-containers/declared.conf
+    # The bridge is its owner's again.
+    assert_eq "$(mac)" "$mac"
 }
 
 @test "whose a container is stands in its conf, never in a record of ours" {

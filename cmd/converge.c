@@ -2,6 +2,7 @@
 #include "cmd/converge.h"
 #include "cmd/policy.h"
 #include "reconcile/files.h"
+#include "reconcile/record.h"
 #include "cmd/observe.h"
 #include "cmd/progress.h"
 #include "cmd/range.h"
@@ -106,8 +107,6 @@ static void timings(struct cmd *c, const struct rec_result *r)
                (double)r->us_apply / 1000, (double)r->us_check / 1000);
 }
 
-#define WARNED_FILE REC_RUN_DIR "/warned"
-
 /* A quiet run that changes nothing is a timer's: it gives warnings when they are new, not every five minutes. The file holds those that
  * were given last; where it is lost they are given once more. */
 static void warn_quietly(struct cmd *c, const struct rec_plan *plan, bool idle)
@@ -117,10 +116,12 @@ static void warn_quietly(struct cmd *c, const struct rec_plan *plan, bool idle)
     char *last = NULL;
     size_t len = 0;
     cmd_render_warnings(&text, plan);
-    bool known = a && !rec_file_read(a, WARNED_FILE, SPEC_BYTES, &last, &len, NULL);
+    bool known = a && !rec_file_read(a, REC_WARNED, SPEC_BYTES, &last, &len, NULL);
     bool same = known ? len == text.n && !memcmp(last, text.text ? text.text : "", len) : !text.n;
-    if (!same)
-        rec_file_write(WARNED_FILE, text.text ? text.text : "", text.n, 0600, NULL);
+    if (!same && text.n)
+        rec_file_write(REC_WARNED, text.text, text.n, 0600, NULL);
+    else if (!same)
+        unlink(REC_WARNED);
     if (!same || !idle)
         cmd_putn(&c->err, text.text ? text.text : "", text.n);
     spec_arena_free(a);
@@ -140,7 +141,10 @@ static void report(struct cmd *c, const struct cmd_converge *v, const struct rec
     else if (r->plan && (v->dry || r->plan->n || r->plan->n_conflicts || r->plan->n_notes) && !(p.quiet && p.applied))
         if (!v->asked || (r->outcome != REC_REFUSED && !good))     /* a plan that was asked about has been seen */
             cmd_render_plan_text(&c->out, &p);
-    if (c->args.quiet && !c->args.json && r->plan && v->dry)
+    /* A destroy remembers no warnings: nothing of berth's is to stay. */
+    if (v->nothing && !v->dry && good)
+        unlink(REC_WARNED);
+    if (c->args.quiet && !c->args.json && r->plan && (v->dry || v->nothing))
         cmd_render_warnings(&c->err, r->plan);
     else if (c->args.quiet && !c->args.json && r->plan)
         warn_quietly(c, r->plan, r->outcome == REC_IN_SYNC);

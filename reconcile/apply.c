@@ -189,7 +189,7 @@ static void drop_empty(void)
 /* Files that a killed run was about to put in place. Whatever writes such a file again removes its own; after a destroy nothing does. */
 static void drop_unfinished(struct spec_arena *a)
 {
-    static const char *const files[] = {"/etc/hosts", REC_RUN_DIR "/sysctl", REC_STATE_DIR "/protected", REC_STATE_DIR "/applied"};
+    static const char *const files[] = {"/etc/hosts", REC_RUN_DIR "/sysctl", REC_WARNED, REC_STATE_DIR "/protected", REC_STATE_DIR "/applied"};
     static const char *const dirs[] = {"/etc/netns", REC_RUN_DIR "/held"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         rec_file_unfinished(files[i]);

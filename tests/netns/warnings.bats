@@ -101,3 +101,25 @@ quiet() { exits 0 berth plan --json "$SPEC"; assert_eq "$(json '[.notes[] | sele
     host_sh 'sed -i "/192.0.2.9/d" /etc/hosts; echo "192.0.2.9 web" >>/etc/hosts'
     quiet
 }
+
+@test "a quiet run gives a warning once, and again when it is new; destroy forgets it" {
+    small eno1
+    exits 0 berth apply --quiet "$SPEC"
+    assert_match "$stderr" "link 'eno1' does not exist"
+    exits 0 berth apply --quiet "$SPEC"
+    assert_eq "$output$stderr" ''
+    host ip link property add dev eth0 altname eno1
+    exits 0 berth apply --quiet "$SPEC"
+    assert_match "$stderr" "'eno1' is an alternative name of link eth0"
+    # The cause goes away and comes back.
+    host_sh 'ip link property del dev eth0 altname eno1; ip link set eth1 down; ip link set eth1 name eno1 up'
+    exits 0 berth apply --quiet "$SPEC"
+    refute_match "$stderr" eno1
+    exits 1 host test -e /run/berth/warned
+    host_sh 'ip link set eno1 down; ip link set eno1 name eth1 up'
+    exits 0 berth apply --quiet "$SPEC"
+    assert_match "$stderr" "link 'eno1' does not exist"
+    exits 0 host test -e /run/berth/warned
+    exits 0 berth destroy --quiet --yes "$SPEC"
+    exits 1 host test -e /run/berth/warned
+}

@@ -86,18 +86,19 @@ static void check_binds(struct faults *f, const struct spec_container *c)
     }
 }
 
+/* A system that is named by its path may come out of a cache of nix's: rec_build has asked, except for plan --no-eval. */
 static void check_nixos(struct faults *f, const struct spec_container *c)
 {
     struct stat st;
-    const struct spec_string *s = c->nixos.system.text ? &c->nixos.system : &c->nixos.config;
+    const struct spec_string *s = &c->nixos.config;
     const char *path = s->text;
     if (!path || f->run->opt.source)
         return;
     if (*path != '/')
         path = spec_arena_printf(f->run->arena, "%s/%s", f->run->opt.spec_dir ? f->run->opt.spec_dir : ".", path);
     if (path && stat(path, &st))
-        add_fault(f, &s->at, spec_arena_printf(f->run->arena, "build it, or change the `nixos` map of %s", c->name),
-                  "cannot start container '%s': its %s '%s' is not there", c->name, c->nixos.system.text ? "system" : "configuration", path);
+        add_fault(f, &s->at, spec_arena_printf(f->run->arena, "put it there, or change the `nixos` map of %s", c->name),
+                  "cannot start container '%s': its configuration '%s' is not there", c->name, path);
 }
 
 int rec_sources_check(struct rec_run *run, const struct rec_plan *p, struct rec_error *err)

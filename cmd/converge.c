@@ -40,6 +40,7 @@ static void slow_step(struct cmd_converge *v, const struct rec_step *s, uint64_t
     cmd_safe(err, s->object);
     cmd_printf(err, "  %llu.%llu s\n", (unsigned long long)(us / SLOW_US), (unsigned long long)(us % SLOW_US / 100000));
     cmd_out_flush(err);
+    cmd_progress_show();
 }
 
 static void progress(void *arg, const struct rec_step *s, size_t done, size_t total)
@@ -72,6 +73,7 @@ static void building(void *arg, const char *container, const char *doing, size_t
     else
         cmd_printf(err, "%s %s\n", doing, container);
     cmd_out_flush(err);
+    cmd_progress_show();
     if (done)
         snprintf(text, sizeof text, "building, %zu of %zu done", done, total);
     else

@@ -16,7 +16,7 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t  wake;
     pthread_t       thread;
-    bool            runs, over, shown;
+    bool            runs, over, shown, held;     /* held: something else is being printed */
     char            line[LINE_MOST];
     struct timespec began;      /* what the line says */
 } progress = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -63,7 +63,8 @@ static void *write_lines(void *arg)
     pthread_mutex_lock(&progress.lock);
     wait_ms(SILENT_MS);
     while (!progress.over) {
-        draw();
+        if (!progress.held)
+            draw();
         wait_ms(AGAIN_MS);
     }
     pthread_mutex_unlock(&progress.lock);
@@ -112,6 +113,14 @@ void cmd_progress_hide(void)
 {
     pthread_mutex_lock(&progress.lock);
     erase();
+    progress.held = true;
+    pthread_mutex_unlock(&progress.lock);
+}
+
+void cmd_progress_show(void)
+{
+    pthread_mutex_lock(&progress.lock);
+    progress.held = false;
     pthread_mutex_unlock(&progress.lock);
 }
 

@@ -7,7 +7,8 @@
 
 /* What goes on now; the first call begins the second of silence. `text` is escaped here. */
 void cmd_progress_say(struct cmd *c, const char *text);
-/* Before anything else is printed: the line goes. It comes back by itself, unless it is at an end. */
+/* Before anything else is printed: the line goes. After it is printed: the line may come back. */
 void cmd_progress_hide(void);
+void cmd_progress_show(void);
 void cmd_progress_end(void);
 #endif

@@ -683,7 +683,8 @@ from_configuration() {
     # The first one waits until the last one is being built: were they built four by four, for ever.
     on sed -i 's|^          b=/bin/busybox|&\n          if [ $name = container6 ]; then : >/run/last; fi\n          if [ $name = container1 ]; then n=0; until [ -e /run/last ]; do $b sleep 0.1; n=$((n+1)); [ $n -lt 300 ]; done; fi|' /srv/flake/flake.nix
     exits 0 on script -qec "berth apply $S" /dev/null
-    output=$(tr -d '\r' <<<"$output")
+    # What stays on the terminal: the line of progress is erased before another one is printed.
+    output=$(tr -d '\r' <<<"$output" | sed 's/.*\x1b\[K//')
     assert_eq "$(grep -c '^building container[1-6]$' <<<"$output")" 6
     assert_eq "$(sed -n 's/^built \([1-6]\) of 6: container[1-6]$/\1/p' <<<"$output" | xargs)" '1 2 3 4 5 6'
     assert_match "$output" $'building container6\n.*built [1-6] of 6: container1\n'

@@ -1,7 +1,7 @@
 if(NOT TARGET PkgConfig::CMOCKA)
     pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 endif()
-foreach(name IN ITEMS args output plain owned_dir spec_file git render)
+foreach(name IN ITEMS args output plain progress owned_dir spec_file git render)
     add_executable(test_cmd_${name} ${CMAKE_CURRENT_LIST_DIR}/cmd_${name}.c)
     target_link_libraries(test_cmd_${name} PRIVATE berth::cmd PkgConfig::CMOCKA)
     add_test(NAME unit.cmd_${name} COMMAND test_cmd_${name})

@@ -1,5 +1,6 @@
 /* Filters of other programs that stand in the way of our bridges: named, and left alone. */
 #include "netops/nft_foreign.h"
+#include "netops/xt_legacy.h"
 #include "reconcile/kinds.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -49,18 +50,29 @@ struct way {
     bool        asked, mapped;
 };
 
-static int warn_bridge(struct rec_run *run, struct net_nft_foreign *f, const struct spec_host *h, const struct spec_bridge *b, int family,
-                       struct net_nft_drop *told, struct rec_state *out, struct net_error *e)
+enum { WAYS = 4 };
+
+/* The ways by which packets of one bridge are forwarded. */
+static void list_ways(const struct rec_run *run, const struct spec_host *h, const struct spec_bridge *b, int family, struct way out[WAYS])
 {
-    const struct spec_cidr *own = spec_bridge_address(b, family);
     const char *uplink = b->nat.uplink == SPEC_UPLINK_LINK ? b->nat.interface : family == 6 ? run->facts.uplink6 : run->facts.uplink4;
-    const struct way ways[] = {
+    const struct way ways[WAYS] = {
         {b->name, uplink, "what its containers send to the outside", b->nat.uplink != SPEC_UPLINK_NONE && *uplink, false},
         {uplink, b->name, "what comes in by its port maps", rec_bridge_has_ports(h, b) && *uplink, true},
         {uplink, b->name, "what comes in from outside", b->nat.open && *uplink, false},
         {b->name, b->name, "what its containers send to each other", containers_on(h, b) > 1 && sees_bridged(family), false},
     };
-    for (size_t i = 0; own && i < sizeof ways / sizeof *ways; i++) {
+    memcpy(out, ways, sizeof ways);
+}
+
+static int warn_bridge(struct rec_run *run, struct net_nft_foreign *f, const struct spec_host *h, const struct spec_bridge *b, int family,
+                       struct net_nft_drop *told, struct rec_state *out, struct net_error *e)
+{
+    const struct spec_cidr *own = spec_bridge_address(b, family);
+    struct way ways[WAYS];
+
+    list_ways(run, h, b, family, ways);
+    for (size_t i = 0; own && i < WAYS; i++) {
         struct net_nft_packet p = {.family = family == 6 ? AF_INET6 : AF_INET, .iif = ways[i].iif, .oif = ways[i].oif, .mapped = ways[i].mapped,
                                    .src = ways[i].iif == b->name ? own->addr.bytes : NULL};
         struct net_nft_drop d;
@@ -79,6 +91,61 @@ static int warn_bridge(struct rec_run *run, struct net_nft_foreign *f, const str
     return 0;
 }
 
+static int warn_legacy(struct rec_state *out, const char *bridge, int family, const struct net_xt_drop *d, const char *what)
+{
+    const char *program = family == 6 ? "ip6tables-legacy" : "iptables-legacy", *into = d->has_user ? "DOCKER-USER" : "FORWARD";
+    char rule[32] = "the policy", hint[256];
+
+    if (d->rule)
+        snprintf(rule, sizeof rule, "rule %u", d->rule);
+    snprintf(hint, sizeof hint, "%s -I %s -i %s -j ACCEPT && %s -I %s -o %s -j ACCEPT", program, into, bridge, program, into, bridge);
+    return rec_state_warn(out, bridge, hint, "%s of chain '%s' in table 'filter' of %s, which is not berth's, drops %s", rule, d->chain, program,
+                          what);
+}
+
+/* As warn_bridge: one warning for each chain of a bridge. */
+static int warn_bridge_legacy(struct rec_run *run, const struct net_xt_legacy *t, const struct spec_host *h, const struct spec_bridge *b, int family,
+                              struct rec_state *out)
+{
+    const struct spec_cidr *own = spec_bridge_address(b, family);
+    struct net_xt_drop told = {0};
+    struct way ways[WAYS];
+
+    list_ways(run, h, b, family, ways);
+    for (size_t i = 0; own && i < WAYS; i++) {
+        const uint8_t *src = ways[i].iif == b->name ? own->addr.bytes : NULL, *dst = ways[i].oif == b->name ? own->addr.bytes : NULL;
+        struct net_xt_packet p = {.iif = ways[i].iif, .oif = ways[i].oif, .src = src, .dst = dst, .src_prefix = own->addr.prefix,
+                                  .dst_prefix = own->addr.prefix, .mapped = ways[i].mapped};
+        struct net_xt_drop d;
+        if (!ways[i].asked || !net_xt_legacy_drops(t, &p, &d) || !strcmp(told.chain, d.chain))
+            continue;
+        told = d;
+        if (warn_legacy(out, b->name, family, &d, ways[i].what))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+/* A table that cannot be read does not stop the run. A warning says that it was not checked. */
+static int warn_legacy_tables(struct rec_run *run, struct rec_state *out)
+{
+    const struct spec_host *h = run->host;
+    int r = 0;
+
+    for (int family = 4; !r && family <= 6; family += 2) {
+        scoped(net_xt_legacy_freep) struct net_xt_legacy *t = NULL;
+        struct net_error e = {0};
+        char text[384];
+        if (net_xt_legacy_read(family == 6 ? AF_INET6 : AF_INET, &t, &e)) {
+            net_error_format(&e, text, sizeof text);
+            r = rec_state_warn(out, "/proc/net", family == 6 ? "ip6tables-legacy -S FORWARD" : "iptables-legacy -S FORWARD", "%s", text);
+        }
+        for (size_t i = 0; !r && t && i < h->n_bridges; i++)
+            r = warn_bridge_legacy(run, t, h, &h->bridges[i], family, out);
+    }
+    return r;
+}
+
 int rec_foreign_filters_warn(struct rec_run *run, struct net_port *nft, struct rec_state *out, struct rec_error *err)
 {
     scoped(net_nft_foreign_freep) struct net_nft_foreign *f = NULL;
@@ -87,6 +154,8 @@ int rec_foreign_filters_warn(struct rec_run *run, struct net_port *nft, struct r
 
     if (!h || !h->n_containers)
         return 0;
+    if (warn_legacy_tables(run, out))
+        return rec_fail(err, ENOMEM, "out of memory");
     int r = net_nft_foreign_read(nft, &f, &e);
     if (!r && net_nft_foreign_none(f))
         return 0;

@@ -130,16 +130,19 @@ static int read_sysctls(struct rec_run *run, const struct rec_state *wanted, str
 struct recorder {
     struct rec_run     *run;
     struct rec_records *rec;
-    size_t              room;
     const char         *family;
-    int                 error;
+    struct net_error    error;      /* of a value that could not be read */
 };
 
-static int record(struct recorder *k, const char *name)
+/* A setting that does not exist needs no record. Any other error must stop the step: destroy could not give the value back. */
+static int record_one(struct recorder *k, const char *name)
 {
     char value[64];
-    if (rec_record_find(k->rec, name) || net_sysctl_read(name, value, NULL))
+    if (rec_record_find(k->rec, name))
         return 0;
+    int r = net_sysctl_read(name, value, &k->error);
+    if (r)
+        return r == -ENOENT ? 0 : r;
     struct spec_arena *a = k->run->arena;
     struct rec_record *list =
         spec_arena_grow(a, k->rec->list, k->rec->n * sizeof *list, (k->rec->n + 1) * sizeof *list);
@@ -158,23 +161,27 @@ static int record_link(void *arg, const char *link)
     if (l && rec_group_ours(l->group))
         return 0;       /* ours: it goes before the way back is needed */
     snprintf(name, sizeof name, "net/%s/conf/%s/forwarding", k->family, link);
-    return record(k, name);
+    return record_one(k, name);
 }
 
 /* Everything that setting `key` will change. */
 static int record_all(struct rec_run *run, struct rec_records *rec, const char *key, struct rec_error *err)
 {
     struct recorder k = {.run = run, .rec = rec};
-    int r = record(&k, key), family = 0;
+    int r = record_one(&k, key), family = 0;
     if (!strcmp(key, FORWARD4))
         family = AF_INET;
     if (!strcmp(key, FORWARD6))
         family = AF_INET6;
     k.family = family == AF_INET6 ? "ipv6" : "ipv4";
-    struct net_error e;
-    if (!r && family && net_sysctl_links(family, record_link, &k, &e))
-        return rec_fail_net(err, &e);
-    return r ? rec_fail(err, ENOMEM, "out of memory") : 0;
+    struct net_error e = {0};
+    if (!r && family)
+        r = net_sysctl_links(family, record_link, &k, &e);
+    if (r == -ENOMEM)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (r)
+        return rec_fail_net(err, k.error.code && k.error.code != ENOENT ? &k.error : &e);
+    return 0;
 }
 
 static int write_value(const char *key, const char *value, struct rec_error *err)
@@ -207,7 +214,9 @@ static int give_back(struct rec_records *rec, const char *key, struct rec_error 
         const char *name = rec->list[i].name;
         char now[64];
         /* conf/all is the switch itself; a link that has gone meanwhile has nothing to get back. */
-        if (comes_with(name, key) && strcmp(name, key) && !strstr(name, "/conf/all/") && !net_sysctl_read(name, now, NULL))
+        if (!comes_with(name, key) || !strcmp(name, key) || strstr(name, "/conf/all/"))
+            continue;
+        if (net_sysctl_read(name, now, NULL) != -ENOENT)
             r = write_value(name, rec->list[i].value, err);
     }
     for (size_t i = 0; !r && i < rec->n; i++)

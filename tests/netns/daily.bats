@@ -91,6 +91,7 @@ talker() {
 	talk: {address: 10.100.0.20, nspawn: {root: /srv/root, command: [/bin/sh, -c, 'i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo line $i; done; exec sleep 9999']}}
 	END
     exits 0 berth apply "$SPEC"
+    wait_for host grep -qx 'line 20' /run/berth/c/talk/log
 }
 LOG=/run/berth/c/talk/log
 

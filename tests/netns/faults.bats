@@ -144,11 +144,31 @@ refused() {
 
 @test "settings that cannot be written: named, and nothing is left behind" {
     fingerprint >"$BATS_TEST_TMPDIR/before"
-    host_sh 'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys'
+    # One setting alone: apply cannot see this before it writes. A whole /proc/sys that is read-only is only a warning (warnings.bats).
+    local file=/proc/sys/net/ipv6/conf/all/forwarding
+    host_sh "mount --bind $file $file && mount -o remount,bind,ro $file"
     exits 5 berth apply "$SPEC"
-    assert_match "$stderr" 'ip_forward|br0'
-    host umount /proc/sys
+    assert_match "$stderr" 'ipv6.conf.all.forwarding.*ead-only'
+    host umount "$file"
     as_before
+}
+
+@test "settings whose values cannot be read: nothing is set that destroy could not give back" {
+    fingerprint >"$BATS_TEST_TMPDIR/before"
+    local n seen=0
+    # The reads just before the record is written: of the switches and of each link.
+    ordinals openat2 apply "$SPEC" >/dev/null
+    exits 0 berth destroy --yes "$SPEC"
+    for n in $(host_sh "grep -E '^[0-9]+ +openat2\(' /run/calls | grep -nE 'proc/sys/net/(ipv4/ip_forward|ipv./conf(/[^/]*/forwarding)?)\"' | cut -d: -f1"); do
+        status=0
+        tampered "error=EIO:when=$n" openat2 apply "$SPEC" >/dev/null 2>"$BATS_TEST_TMPDIR/err" || status=$?
+        judge $status "openat2 number $n says EIO"
+        exits 0 berth apply "$SPEC"
+        exits 0 berth destroy --yes "$SPEC"
+        as_before || fail "after openat2 number $n"
+        seen=$((seen + 1))
+    done
+    ((seen >= 10)) || fail "apply reads only $seen settings: this test has lost its object"
 }
 
 @test "no room for a single file: named, and the host as it was" {

@@ -69,7 +69,9 @@ static enum cmd_exit converge(struct cmd *c, struct cmd_converge *v, bool await_
     if (code != CMD_OK)
         return cmd_fail(c, v->format, code, &err);
     c->run->opt.await_ipv6 = await_ipv6;
-    return cmd_converge(c, v);
+    code = cmd_converge(c, v);
+    /* Containers that do not start keep no other one from its uplink. cmd_boot_apply ends with CMD_PARTIAL for them. */
+    return code == CMD_PARTIAL && v->alone ? CMD_OK : code;
 }
 
 /* `text` lives until the next call. */
@@ -126,12 +128,12 @@ static enum cmd_exit wait_for_uplink(struct cmd *c, struct cmd_converge *v, stru
     return p->route6 ? converge(c, v, false) : CMD_OK;
 }
 
-static enum cmd_exit end(struct cmd *c, const struct rec_pending *p, const char *text, long waited_ms)
+static enum cmd_exit end(struct cmd *c, const struct cmd_converge *v, const struct rec_pending *p, const char *text, long waited_ms)
 {
     char status[400];
     if (!p->needed) {
         notify("READY=1");      /* of two states in one message systemd takes one */
-        notify("STOPPING=1\nSTATUS=In sync with the spec");
+        notify(v->alone ? "STOPPING=1\nSTATUS=Applied, but not every container runs" : "STOPPING=1\nSTATUS=In sync with the spec");
         return CMD_OK;
     }
     snprintf(status, sizeof status, "STATUS=Pending: %s", text);
@@ -167,7 +169,7 @@ enum cmd_exit cmd_boot_apply(struct cmd *c, struct cmd_converge *v)
         waited = c->args.boot_wait_ms;
     }
     if (code == CMD_OK)
-        code = end(c, &p, text, waited);
+        code = end(c, v, &p, text, waited);
     rec_uplink_watch_close(w);
-    return code;
+    return (code == CMD_OK || code == CMD_LOCKED) && v->alone ? CMD_PARTIAL : code;
 }

@@ -215,6 +215,7 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
         rec_run_unlock(c->run);
     cmd_progress_end();
     v->outcome = result.outcome;
+    v->alone = result.alone;
     v->pending = v->dry && result.plan && (result.plan->n || result.plan->unknown || result.plan->n_not_known);
     report(c, v, &result, count_wanted(v, &want));
     if (!v->dry)

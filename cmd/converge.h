@@ -21,6 +21,7 @@ struct cmd_converge {
     bool        asked;          /* confirm has shown the plan */
     bool        measured;       /* the metrics file was seen to */
     enum rec_outcome outcome;
+    bool        alone;          /* partial: some containers do not run, and all else is done */
     uint64_t    told, seen;     /* when the last step was shown, and when one began or was done; microseconds */
 };
 enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v);

@@ -359,6 +359,57 @@ static size_t first_interruption(const struct rec_plan *p)
     return first;
 }
 
+/* The plan changes this container itself, and does not only start it. Names of its bridge do not count. */
+static bool changes_container(const struct rec_plan *p, const struct rec_step *run_step)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct rec_step *s = p->steps[i];
+        const char *container = (s->to ? s->to : s->from)->container;
+        if (s != run_step && s->kind != REC_NAMES && container && !strcmp(container, run_step->to->container))
+            return true;
+    }
+    return false;
+}
+
+/* Undoing the plan cannot help a container whose start fails although the plan did not change it: its own files are the cause. It fails
+ * alone. In the first run of a boot everything is made anew, and an undo would only take the other containers down. */
+static bool fails_alone(const struct rec_run *run, const struct rec_apply_options *o, const struct rec_plan *p, const struct rec_step *s)
+{
+    if (o->only || !s || s->kind != REC_RUN || !s->to || !s->to->run.running)
+        return false;
+    return (run->opt.boot && run->first) || !changes_container(p, s);
+}
+
+static bool all_fail_alone(const struct rec_run *run, const struct rec_apply_options *o, const struct rec_result *out)
+{
+    for (size_t i = 0; i < out->report.n_failures; i++)
+        if (!fails_alone(run, o, out->plan, out->report.failures[i].step))
+            return false;
+    return true;
+}
+
+/* `left` is a step that the check found after the apply. True if only its container fails; the failure is reported once. */
+static bool excuse(const struct rec_run *run, const struct rec_apply_options *o, const struct rec_step *left, struct rec_result *out)
+{
+    struct rec_error e;
+
+    if (left->kind != REC_RUN || !left->to)
+        return false;
+    for (size_t i = 0; i < out->plan->n; i++) {
+        struct rec_step *s = out->plan->steps[i];
+        if (s->kind != REC_RUN || !s->to || strcmp(s->to->key, left->to->key) || !fails_alone(run, o, out->plan, s))
+            continue;
+        if (s->state != REC_FAILED) {
+            rec_fail(&e, EIO, "container '%s' does not run after its start: %s", left->to->container, left->reason);
+            e.at = s->at;
+            rec_hint(&e, "why it ended: berth logs %s", left->to->container);
+            rec_report_failed(&out->report, s, &e);
+        }
+        return true;
+    }
+    return false;
+}
+
 /* Nothing may be left but steps that are still to come, and what is left of our own making is no longer a failure of reading but of the
  * apply. */
 static bool holds(struct rec_run *run, const struct rec_state *want, const struct rec_state *before, const struct rec_apply_options *o,
@@ -373,9 +424,10 @@ static bool holds(struct rec_run *run, const struct rec_state *want, const struc
     }
     const struct rec_step *s = NULL;
     for (size_t i = 0; i < left->n && !s; i++)
-        s = rec_step_rank(left->steps[i]) >= to_come ? NULL : left->steps[i];
+        if (rec_step_rank(left->steps[i]) < to_come && !excuse(run, o, left->steps[i], out))
+            s = left->steps[i];
     const struct rec_conflict *c = in_the_way(left, o);
-    out->left = left->n_conflicts ? left : NULL;
+    out->left = left->n_conflicts || out->report.n_failures ? left : NULL;
     if (!s && !c)
         return true;
     rec_fail(&e, EIO, "%s is not as wanted after the apply: %s", s ? s->object : c->object, s ? s->reason : c->text);
@@ -464,7 +516,7 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     size_t last = first_interruption(out->plan);
     apply_steps(run, out->plan, 0, last, &out->report);
     /* No process is ended for a network that does not hold. */
-    bool good = !out->report.n_failures;
+    bool good = all_fail_alone(run, o, out);
     if (good && last < out->plan->n) {
         good = holds(run, want, &have, o, rec_step_rank(out->plan->steps[last]), out);
         if (good)
@@ -472,7 +524,7 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     }
     out->us_apply = now_us() - start;
     start = now_us();
-    good = good && !out->report.n_failures && holds(run, want, &have, o, INT_MAX, out);
+    good = good && all_fail_alone(run, o, out) && holds(run, want, &have, o, INT_MAX, out);
     out->us_check = now_us() - start;
     if (good)
         rec_announce(run, out->plan);
@@ -501,6 +553,11 @@ record:
     if (!o->dry && !want->n && !o->only) {
         drop_unfinished(run->arena);
         drop_empty();
+    }
+    if (out->outcome == REC_APPLIED && out->report.n_failures) {
+        out->error = out->report.failures[0].error;
+        out->outcome = REC_PARTIAL;
+        out->alone = true;
     }
     if (out->outcome == REC_APPLIED && out->left) {
         conflict_error(out->left->conflicts, &out->error);

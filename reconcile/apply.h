@@ -40,6 +40,7 @@ struct rec_result {
     struct rec_plan  *plan;             /* what was to be done; NULL: not that far */
     struct rec_plan  *left;             /* what differs at the end; NULL: nothing, or not read */
     bool              aside;            /* REC_PARTIAL: all but the conflicts in `left` is done, and not undone */
+    bool              alone;            /* REC_PARTIAL: all is done but the starts in `report.failures`, and not undone */
     struct rec_report report;
     struct rec_error  error;            /* of anything but REC_IN_SYNC and REC_APPLIED: the cause */
     uint64_t          us_read, us_apply, us_check;

@@ -639,6 +639,11 @@ void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const stru
             cmd_printf(err, "%s %zu %s; what is named above is left.\n", verb, r->report.done, r->report.done == 1 ? "step" : "steps");
             return;
         }
+        if (r->alone) {
+            cmd_printf(err, "%s %zu %s; what is named above does not run, and nothing was undone.\n", verb, r->report.done,
+                       r->report.done == 1 ? "step" : "steps");
+            return;
+        }
         cmd_put(err, "Failed, and not all of it could be undone. ");
         what_is_left(err, p);
         next(err, p, "see what differs from the spec");

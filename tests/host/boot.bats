@@ -113,3 +113,26 @@ until_here() {
         read -rt 0.1 <> <(:) || true
     done
 }
+
+@test "a container that broke its own /etc fails alone at boot, and the others get their uplink" {
+    on sh -c 'echo "nameserver 198.51.100.1" >/etc/resolv.conf
+        mkdir -p /srv/bad/usr/bin /srv/bad/usr/lib /srv/bad/etc; cp /bin/busybox /srv/bad/usr/bin/
+        for l in sh sleep rm umount mkdir; do ln -sf busybox /srv/bad/usr/bin/$l; done; ln -s usr/bin /srv/bad/bin
+        echo "      bad: {address: 10.100.0.30, nspawn: {private_users: none, capabilities: [SYS_ADMIN], root: /srv/bad, command: [/bin/sleep, 9999]}}" >>/etc/berth/berth.yaml'
+    exits 0 on systemctl start berth.service
+    exits 0 b run bad -- /bin/sh -c 'umount /etc/hosts /etc/resolv.conf; rm -rf /etc; echo x >/etc'
+    assert_eq "$(on cat /srv/bad/etc)" x
+    "$LAB/host" reboot "$NAME" >&2
+    until_here status_says 'Waiting for an IPv4 default route'
+    assert_eq "$(on systemctl is-active berth@web)" active
+    uplinked
+    until_here failed
+    assert_eq "$(property ExecMainStatus)" 6
+    assert_match "$(on journalctl -q -u berth.service -o cat)" "cannot start container 'bad'"
+    exits 0 reaches web
+    exits 0 reaches db
+    # Later runs name it again.
+    exits 6 b apply
+    assert_match "$stderr" "cannot start container 'bad'"
+    exits 0 reaches web
+}

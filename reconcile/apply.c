@@ -441,18 +441,21 @@ static bool holds(struct rec_run *run, const struct rec_state *want, const struc
     return false;
 }
 
-/* Descriptors that the steps of a plan, their undo and the check can have open at once (pipeline.c, nspawn_detached.c). */
-static size_t files_for(const struct rec_plan *p)
+/* Descriptors that the steps of a plan, their undo and the check need at least, and can use (pipeline.c, nspawn_detached.c). Removal
+ * needs those of its undo, which makes the links again. */
+static int allow_files(const struct rec_plan *p, struct rec_error *err)
 {
-    enum { FILES = 40, MOST_LINKS = 100, PER_LINK = 2, MOST_STARTS = 16, PER_START = 3 };
+    enum { MOST_STARTS = 16, PER_START = 3 };
     size_t links = 0, starts = 0;
     for (size_t i = 0; i < p->n; i++) {
         links += p->steps[i]->kind == REC_NETNS || p->steps[i]->kind == REC_PORT;
         starts += p->steps[i]->kind == REC_RUN;
     }
-    links = links < MOST_LINKS ? links : MOST_LINKS;
     starts = starts < MOST_STARTS ? starts : MOST_STARTS;
-    return FILES + links * PER_LINK + starts * PER_START;
+    size_t least = links < REC_LINKS_LEAST ? links : REC_LINKS_LEAST;
+    size_t most = links < REC_LINKS_MOST ? links : REC_LINKS_MOST;
+    size_t others = REC_FILES + starts * PER_START;
+    return rec_proc_files(others + least * REC_LINK_FILES, others + most * REC_LINK_FILES, err);
 }
 
 int rec_converge(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_result *out)
@@ -507,7 +510,7 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
         out->outcome = REC_UNTOUCHED;
         goto end;
     }
-    r = rec_proc_files(files_for(out->plan), &out->error);
+    r = allow_files(out->plan, &out->error);
     if (r) {
         out->outcome = outcome_of(-r);
         goto end;

@@ -69,6 +69,9 @@ int rec_runtime_unit(struct rec_run *run, const struct rec_step *s, struct rec_e
 /* A default route that one of ours cannot be added beside: of the metric that ours has (IPv6: what the kernel makes of none). */
 bool rec_route_collides(const struct net_route *r);
 bool rec_port_has(const struct rec_port *p, const struct net_address *a, bool only_ours);
+/* Descriptors that an apply has open: REC_FILES for itself, REC_LINK_FILES for each namespace that is being made. It makes
+ * REC_LINKS_MOST of these at once, and fewer, down to REC_LINKS_LEAST, where its limit is low. */
+enum { REC_FILES = 40, REC_LINK_FILES = 2, REC_LINKS_LEAST = 4, REC_LINKS_MOST = 100 };
 int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
 int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
 /* kinds/foreign.c: a warning for each filter of another program that drops what a bridge of the spec forwards. */

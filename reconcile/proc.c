@@ -29,20 +29,26 @@ enum { MOST_ENV = 8, STOP_MS = 5000 };
 static struct rlimit files_before;
 static bool files_raised;
 
-int rec_proc_files(size_t need, struct rec_error *err)
+int rec_proc_files(size_t need, size_t useful, struct rec_error *err)
 {
     struct rlimit now, more;
-    if (getrlimit(RLIMIT_NOFILE, &now) || now.rlim_cur >= need)
+    if (getrlimit(RLIMIT_NOFILE, &now) || now.rlim_cur >= useful)
         return 0;
-    more = (struct rlimit){.rlim_cur = need, .rlim_max = now.rlim_max};
-    if (now.rlim_max < need || setrlimit(RLIMIT_NOFILE, &more)) {
-        rec_fail(err, EMFILE, "cannot begin: this process may open %llu files, and %zu may be needed", (unsigned long long)now.rlim_max, need);
+    more = (struct rlimit){.rlim_cur = useful, .rlim_max = now.rlim_max};
+    if (more.rlim_cur > now.rlim_max)
+        more.rlim_cur = now.rlim_max;
+    bool raised = more.rlim_cur > now.rlim_cur && !setrlimit(RLIMIT_NOFILE, &more);
+    rlim_t limit = raised ? more.rlim_cur : now.rlim_cur;
+    if (limit < need) {
+        if (raised)
+            setrlimit(RLIMIT_NOFILE, &now);
+        rec_fail(err, EMFILE, "cannot begin: this process may open %llu files, and %zu may be needed", (unsigned long long)limit, need);
         rec_hint(err, "ulimit -n 1024");
         return -EMFILE;
     }
-    if (!files_raised)
+    if (raised && !files_raised)
         files_before = now;
-    files_raised = true;
+    files_raised |= raised;
     return 0;
 }
 

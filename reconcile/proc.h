@@ -10,9 +10,9 @@
 
 #define REC_PROC_PATH "/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin"
 
-/* This process may have `need` files open: where its limit is lower it is raised, until rec_proc_files_back; every helper begins with the
- * limit that was there. -EMFILE: the hard limit is too low. */
-int  rec_proc_files(size_t need, struct rec_error *err);
+/* Raise this process's limit of open files to `useful`, or as far as the hard limit allows, until rec_proc_files_back. Every helper
+ * begins with the limit that was there. -EMFILE: the limit stays below `need`, and nothing was changed. */
+int  rec_proc_files(size_t need, size_t useful, struct rec_error *err);
 void rec_proc_files_back(void);
 /* Exit status in *status (128+n: killed by n); its output, both streams, at most 64 KiB, in *output (may be NULL). -ETIMEDOUT: its
  * process group was killed. */

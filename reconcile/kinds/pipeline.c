@@ -14,7 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { RING = 64, HOST_BATCH = 16, FEW = 4, MOST_NAMELESS = 16, SPARE = 4 * RING };
+enum { RING = 64, HOST_BATCH = 16, FEW = REC_LINKS_LEAST, MOST_NAMELESS = 16, SPARE = 4 * RING };
 enum { MOST_INDEX = 1 << 30, MOST_CLASHES = 8 };
 
 struct job {
@@ -37,6 +37,7 @@ struct ring {
     pthread_cond_t  moved;
     struct job     *jobs;
     size_t          n, made, taken, named;
+    size_t          most_open;      /* jobs that may have their descriptors open at once; FEW or more */
     int             dir;
 };
 
@@ -72,7 +73,9 @@ static void *maker(void *arg)
     struct ring *r = arg;
     pthread_mutex_lock(&r->lock);
     while (r->made < r->n || (r->n > FEW && r->named < r->n)) {
-        bool can_make = r->made < r->n && r->made - r->taken < RING, can_name = r->n > FEW && r->named < r->taken;
+        bool has_room = r->made - r->taken < RING && r->made - r->named < r->most_open;
+        bool can_make = r->made < r->n && has_room;
+        bool can_name = r->n > FEW && r->named < r->taken;
         if (!can_make && !can_name) {
             pthread_cond_wait(&r->moved, &r->lock);
             continue;
@@ -482,10 +485,21 @@ static void run_jobs(struct group *g, struct ring *r)
     }
 }
 
+/* How many jobs may be open at once under this process's limit. rec_proc_files has made sure of FEW. */
+static size_t most_open(void)
+{
+    struct rlimit limit;
+    size_t most = REC_LINKS_MOST;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= REC_FILES + REC_LINKS_MOST * REC_LINK_FILES)
+        return most;
+    most = limit.rlim_cur > REC_FILES ? (size_t)(limit.rlim_cur - REC_FILES) / REC_LINK_FILES : 0;
+    return most > FEW ? most : FEW;
+}
+
 int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
     struct group g = {.run = run, .steps = steps, .n = n, .report = report, .outcomes = {steps, n, report}};
-    struct ring r = {.lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
+    struct ring r = {.lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER, .most_open = most_open()};
     struct rec_error e;
     struct net_error ne;
     size_t before = report->n_failures, inner = 0;

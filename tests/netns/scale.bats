@@ -63,8 +63,26 @@ rules() { host nft -j list ruleset | jq '[.nftables[] | select(.rule)] | length'
     exits 0 berth destroy --yes "$SPEC"
 
     many 120
-    ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0} exits 5 host_sh "ulimit -Sn 150; exec \"\$@\"" \
-        strace -f -qq -e trace=mount -e inject=mount:error=ENOMEM:when=100 -o /dev/null -- "$BERTH" apply "$SPEC"
+    for limit in "-Sn 150" "-n 64" "-n 48"; do
+        ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0} exits 5 host_sh "ulimit $limit; exec \"\$@\"" \
+            strace -f -qq -e trace=mount -e inject=mount:error=ENOMEM:when=100 -o /dev/null -- "$BERTH" apply "$SPEC"
+        same_facts "$BATS_TEST_TMPDIR/before"
+    done
+
+    # What can be made in small parts needs no more descriptors; below that it is refused before the first change.
+    exits 1 host_sh "ulimit -n 44; exec \"\$@\"" "$BERTH" apply "$SPEC"
+    assert_match "$stderr" 'may open 44 files, and 48 may be needed'
+    same_facts "$BATS_TEST_TMPDIR/before"
+    exits 0 host_sh "ulimit -n 48; exec \"\$@\"" "$BERTH" apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    # A removal that fails makes again what it had removed, with as few.
+    host_sh 'mount --bind /etc/hosts /etc/hosts; mount -o remount,bind,ro /etc/hosts'
+    status=0
+    host_sh 'ulimit -n 48; exec "$@"' "$BERTH" destroy --yes "$SPEC" >/dev/null 2>"$BATS_TEST_TMPDIR/err" || status=$?
+    host umount /etc/hosts
+    assert_eq "$status" 5 "$(<"$BATS_TEST_TMPDIR/err")"
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
     same_facts "$BATS_TEST_TMPDIR/before"
 }
 

@@ -263,6 +263,11 @@ static int make(struct backup *b, struct rec_error *err)
         cmd_progress_say(c, "packing the files");
         r = write_archive(b, err);
     }
+    if (!r && !rec_cgroup_was_still(&b->frozen)) {
+        r = rec_fail(err, EBUSY, "container '%s' did not stand still while it was copied: another command stopped, started or thawed it",
+                     b->container->name);
+        rec_hint(err, "run the backup again");
+    }
     let_go(b);
     if (!r && b->temporary[0]) {
         cmd_progress_say(c, "reading the backup back");
@@ -307,7 +312,7 @@ static void tell(struct backup *b)
 int cmd_backup(struct cmd *c)
 {
     struct rec_error err = {0};
-    struct backup b = {.cmd = c, .lock = -1, .head = -1, .tree = -1, .closure = -1, .file = -1, .frozen.hold = -1};
+    struct backup b = {.cmd = c, .lock = -1, .head = -1, .tree = -1, .closure = -1, .file = -1, .frozen = {.hold = -1, .events = -1}};
     bool piped = !strcmp(c->args.names[1], "-");
     enum cmd_exit code = cmd_load(c, CMD_SPEC_NEEDED, FORMAT);
     if (code != CMD_OK)

@@ -25,7 +25,7 @@ struct restore {
     int                          fd, staging, closure;
     char                        *said;          /* berth.json, not yet checked */
     struct cmd_archive_verdict   verdict;
-    uint64_t                     room;          /* bytes that are free where the tree goes */
+    uint64_t                     room;          /* bytes that are free where its files go */
     json_t                      *head;
     json_t                      *ports_left;    /* that the printed lines leave to the original */
     char                        *name;
@@ -189,8 +189,10 @@ static int locate(struct restore *r, struct rec_error *err)
         if (!strcmp(c->host->containers[i].name, r->name))
             r->container = &c->host->containers[i];
     int k = rec_root_of(c->run, r->name, r->runtime, r->container, &r->root, err);
-    uint64_t tree = room_at(r->root.path ? r->root.path : REC_STATE_DIR), closure = room_at("/var/tmp");
-    r->room = tree > closure ? tree : closure;
+    r->room = room_at(r->root.path ? r->root.path : REC_STATE_DIR);
+    /* A closure goes into a file of its own before nix takes it; together they may need both. */
+    if (r->runtime == SPEC_RT_NIXOS)
+        r->room += room_at("/var/tmp");
     return k;
 }
 

@@ -62,7 +62,7 @@ int rec_root_of(struct rec_run *run, const char *name, enum spec_runtime runtime
 int rec_root_freeze(struct rec_run *run, const char *name, struct rec_frozen *f, struct rec_error *err)
 {
     struct rec_leader leader;
-    *f = (struct rec_frozen){.hold = -1};
+    *f = (struct rec_frozen){.hold = -1, .events = -1};
     int r = rec_leader_find(run, name, &leader, err);
     if (r)
         return r == -ESRCH ? 0 : r;

@@ -214,7 +214,7 @@ static int await_frozen(int dir)
 int rec_cgroup_freeze(const char *dir, struct rec_frozen *out, struct rec_error *err)
 {
     int hold[2], fd = open_dir(dir), r = fd < 0 ? -errno : 0;
-    *out = (struct rec_frozen){.hold = -1};
+    *out = (struct rec_frozen){.hold = -1, .events = -1};
     if (!r && pipe2(hold, O_CLOEXEC))
         r = -errno;
     if (r) {
@@ -230,6 +230,10 @@ int rec_cgroup_freeze(const char *dir, struct rec_frozen *out, struct rec_error 
     r = out->guard < 0 ? -errno : put(fd, "1");
     if (!r)
         r = await_frozen(fd);
+    /* What was read of it before counts as known: only a change from now on can be polled. */
+    char text[256];
+    if (!r && ((out->events = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC)) < 0 || pread(out->events, text, sizeof text, 0) < 0))
+        r = -errno;
     close(fd);
     if (!r)
         return 0;
@@ -238,8 +242,20 @@ int rec_cgroup_freeze(const char *dir, struct rec_frozen *out, struct rec_error 
                         : rec_fail(err, -r, "cannot freeze '%s': %s", dir, strerror(-r));
 }
 
+bool rec_cgroup_was_still(const struct rec_frozen *f)
+{
+    struct pollfd p = {.fd = f->events, .events = POLLPRI};
+    char text[256] = "";
+    if (f->guard <= 0)
+        return true;
+    return !poll(&p, 1, 0) && pread(f->events, text, sizeof text - 1, 0) > 0 && strstr(text, "frozen 1") && strstr(text, "populated 1");
+}
+
 void rec_cgroup_thaw(struct rec_frozen *f)
 {
+    if (f->guard > 0 && f->events >= 0)
+        close(f->events);
+    f->events = -1;
     if (f->hold >= 0)
         close(f->hold);
     f->hold = -1;

@@ -279,7 +279,6 @@ plain() {
     host_sh 'dd if=/dev/zero of=/srv/root/data/bomb bs=1M count=64 status=none; mkdir /small; mount -t tmpfs -o size=16m tmpfs /small'
     exits 0 berth backup web "$B" -q -f "$SPEC"
     (($(stat -c %s "$B") < 8000000))
-    host_sh 'mount -t tmpfs -o size=16m tmpfs /var/tmp'
     sed -i 's,^      other:.*,&\n      big: {address: 10.100.0.30\, runtime: nspawn\, state: stopped\, nspawn: {root: /small/root}},' "$SPEC"
     exits 1 berth restore "$B" --name big -f "$SPEC"
     assert_match "$stderr" 'its files hold more than the [0-9]+ MiB that are free'
@@ -311,4 +310,19 @@ plain() {
         kill -TERM $!; wait $!; exit 0' "$BERTH" "$SPEC" "$B"
     assert_eq "$(host_sh 'ls -A /var/lib/berth/roots | grep berth-new || :')" ""
     exits 0 berth status -e "$SPEC"
+}
+
+@test "a backup that another command disturbs fails, and is not kept" {
+    plain
+    local what
+    for what in restart backup; do
+        apart 'cd "$3"; rm -f pipe; mkfifo pipe; "$1" backup web - -f "$2" >pipe 2>said & exec 9<pipe; head -c 1000 <&9 >/dev/null
+            until grep -qs "frozen 1" /sys/fs/cgroup/{,unified/}berth/web/cgroup.events; do sleep 0.02; done
+            case $4 in
+            restart) "$1" restart web -f "$2" >/dev/null 2>&1 ;;
+            backup) "$1" backup web /tmp/second -q -f "$2" --force || exit 2 ;;
+            esac
+            cat <&9 >/dev/null; wait $!; [ $? = 1 ] || exit 3; cat said' "$BERTH" "$SPEC" "$BATS_TEST_TMPDIR" "$what" >"$BATS_TEST_TMPDIR/out"
+        assert_match "$(<"$BATS_TEST_TMPDIR/out")" "container 'web' did not stand still while it was copied"
+    done
 }

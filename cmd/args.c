@@ -90,11 +90,11 @@ const struct cmd_verb cmd_verbs[] = {
      "with --apply post-merge, post-checkout and post-rewrite. A hook that was there runs first. uninstall puts everything back. A commit with a line "
      "`Berth-Allow: delete` lets through what --deny or the guard of deletions would refuse.",
      "berth hook install --repo /srv/git/infra.git --apply --deny delete", CMD_ANYBODY},
-    {"policy", cmd_policy, CMD_TAKES_WORDS, "check|suggest [SPEC]", "what a pushed spec may ask for on this host",
+    {"policy", cmd_policy, CMD_TAKES_WORDS, "check|suggest|write [SPEC]", "what a pushed spec may ask for on this host",
      "/etc/berth/policy.yaml belongs to root and limits what a spec that comes through a repository may ask for: roots, binds, capabilities, "
      "flakes, ports, subnets, NAT. pre-receive and apply refuse what it does not allow. check explains what of SPEC it refuses, suggest "
-     "prints a policy that allows just what SPEC asks for.",
-     "berth policy suggest main:berth.yaml >/etc/berth/policy.yaml", CMD_ANYBODY},
+     "prints a policy that allows just what SPEC asks for, write puts it into its place if there is none.",
+     "berth policy write --git /srv/git/infra.git main:berth.yaml", CMD_ANYBODY},
     {"version", cmd_version, CMD_TAKES_NOTHING, "", "print the version", "", "berth version --json", CMD_ANYBODY},
     {"completion", cmd_completion, CMD_TAKES_WORD, "bash|zsh|fish", "print a completion script for a shell",
      "Completes verbs, flags, and the names of containers in the spec.", "source <(berth completion bash)", CMD_ANYBODY},

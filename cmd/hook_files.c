@@ -469,7 +469,7 @@ static enum cmd_exit install_all(struct cmd *c, const struct cmd_git_about *a, c
     close_places(&p);
     /* A host that follows a repository already keeps the rights that it gave; a new one begins with few. */
     char followed[1100];
-    if (code == CMD_OK && listens && !cmd_hook_env("BERTH_GIT", followed, sizeof followed))
+    if (code == CMD_OK && c->args.apply && !geteuid() && !cmd_hook_env("BERTH_GIT", followed, sizeof followed))
         code = write_policy(c);
     return code == CMD_OK && listens ? cmd_hook_listen(c, a, r, branch) : code;
 }

@@ -1,11 +1,15 @@
 /* Reading the policy, and holding a spec against it. What the words mean stands in spec/policy.c. */
 #include "cmd/policy.h"
+#include "cmd/git.h"
+#include "reconcile/files.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { POLICY_BYTES = 1 << 20 };
@@ -15,13 +19,15 @@ static const char strict[] =
     "# `berth policy check SPEC` explains, `berth policy suggest SPEC` prints what a spec needs; see POLICY in berth(1).\n"
     "version: 1\n"
     "allow:\n"
-    "  runtimes: [nspawn, netns, nixos]\n"
+    "  # A NixOS container has no user namespace: whoever chooses its system has root of the host in reach. Add nixos here,\n"
+    "  # and flakes, for example './**', if those who push may have that.\n"
+    "  runtimes: [nspawn, netns]\n"
     "  roots: [host]                     # directories and archives by name: /srv/roots/*\n"
     "  binds: []                         # for example /srv/data/*, or /srv/www:ro\n"
     "  capabilities: []\n"
     "  private_users: [auto]\n"
     "  network_admin: false\n"
-    "  flakes: [., './*', './**']        # those of the repository itself\n"
+    "  flakes: []\n"
     "  systems: []\n"
     "  configs: []\n"
     "  ports: [1024-65535]\n"
@@ -88,6 +94,43 @@ static int automatic_runtime(enum spec_runtime *out, struct rec_error *err)
     return r;
 }
 
+/* Does the path lead through a symbolic link? Others than root may make links, so a pattern says nothing of what such a path is. */
+static bool through_link(const char *path)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+    int             fd = *path == '/' ? (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how) : -2;
+    if (fd >= 0)
+        close(fd);
+    return fd == -1 && errno == ELOOP;
+}
+
+static void add_link(struct spec_arena *a, struct cmd_policy_verdict *v, const char *rule, struct spec_loc at, const char *container, const char *path)
+{
+    struct spec_violation *list = spec_arena_alloc(a, (v->n + 1) * sizeof *list);
+    if (!list)
+        return;
+    if (v->n)
+        memcpy(list, v->list, v->n * sizeof *list);
+    list[v->n++] = (struct spec_violation){
+        .at = at, .rule = rule, .value = path,
+        .text = spec_arena_printf(a, "container '%s' may not use '%s', a path through a symbolic link", container, path)};
+    v->list = list;
+}
+
+static void check_links(struct spec_arena *a, const struct spec_host *host, struct cmd_policy_verdict *v)
+{
+    for (size_t i = 0; i < host->n_containers; i++) {
+        const struct spec_container *c = &host->containers[i];
+        if (c->nspawn.given && c->nspawn.root != SPEC_ROOT_HOST && through_link(c->nspawn.path.text))
+            add_link(a, v, "roots", c->nspawn.path.at, c->name, c->nspawn.path.text);
+        for (size_t k = 0; k < c->nspawn.n_binds; k++)
+            if (through_link(c->nspawn.binds[k].host))
+                add_link(a, v, "binds", c->nspawn.binds[k].at, c->name, c->nspawn.binds[k].host);
+        if (c->nixos.config.text && through_link(c->nixos.config.text))
+            add_link(a, v, "configs", c->nixos.config.at, c->name, c->nixos.config.text);
+    }
+}
+
 int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host, struct cmd_policy_verdict *out, struct rec_error *err)
 {
     struct spec_policy *p;
@@ -116,6 +159,8 @@ int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host, struct 
         r = automatic_runtime(&automatic, err);
     if (!r && spec_policy_check(a, p, host, automatic, &out->list, &out->n))
         r = rec_fail(err, ENOMEM, "out of memory");
+    if (!r)
+        check_links(a, host, out);
     /* The policy's own words are no longer needed. */
     free(text);
     return r;
@@ -128,12 +173,31 @@ void cmd_policy_error(const struct spec_violation *v, struct rec_error *out)
     out->at = v->at;
 }
 
+/* The same spec again, for a command line. */
+static void put_spec_words(struct cmd_out *o, const struct cmd *c)
+{
+    if (c->git && *c->git->repo) {
+        cmd_put(o, " --git ");
+        cmd_safe(o, c->git->repo);
+    }
+    if (c->args.git_owner) {
+        cmd_put(o, " --git-owner ");
+        cmd_safe(o, c->args.git_owner);
+    }
+    if (c->args.host) {
+        cmd_put(o, " --host ");
+        cmd_safe(o, c->args.host);
+    }
+    cmd_put(o, " ");
+    cmd_safe(o, c->file.name);
+}
+
 void cmd_policy_warn(struct cmd *c)
 {
     cmd_put(&c->err, "berth: warning: no policy limits what this repository may ask for on this host\n"
-                     "  to write one that allows what the spec asks for now: berth policy suggest ");
-    cmd_safe(&c->err, c->file.name);
-    cmd_put(&c->err, " > " CMD_POLICY_FILE "\n");
+                     "  to allow what the spec asks for now, and no more: berth policy write");
+    put_spec_words(&c->err, c);
+    cmd_put(&c->err, "\n");
 }
 
 enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format)
@@ -153,34 +217,26 @@ enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format)
     if (!v.n)
         return CMD_OK;
     cmd_policy_error(&v.list[v.n - 1], &err);
-    rec_hint(&err, "nothing was changed; to see all that this spec needs: berth policy suggest %.200s", c->file.name);
+    rec_hint(&err, "nothing was changed; root decides in '%s' what a pushed spec may ask for", CMD_POLICY_FILE);
     return cmd_fail(c, format, CMD_REFUSED, &err);
+}
+
+/* -EEXIST: there is one. Nobody ever sees half of it. */
+static int write_policy(const char *text, struct rec_error *err)
+{
+    if (mkdir("/etc/berth", 0755) && errno != EEXIST)
+        return rec_fail(err, errno, "cannot make '/etc/berth': %s", strerror(errno));
+    struct stat st;
+    if (!lstat(CMD_POLICY_FILE, &st))
+        return rec_fail(err, EEXIST, "there is a policy already: '%s'", CMD_POLICY_FILE);
+    return rec_file_write(CMD_POLICY_FILE, text, strlen(text), 0644, err);
 }
 
 int cmd_policy_write_strict(bool *made, struct rec_error *err)
 {
-    *made = false;
-    if (mkdir("/etc/berth", 0755) && errno != EEXIST)
-        return rec_fail(err, errno, "cannot make '/etc/berth': %s", strerror(errno));
-    int fd = open(CMD_POLICY_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0 && errno == EEXIST)
-        return 0;
-    if (fd < 0)
-        return rec_fail(err, errno, "cannot write '%s': %s", CMD_POLICY_FILE, strerror(errno));
-    int r = 0;
-    for (size_t n = 0; !r && n < sizeof strict - 1;) {
-        ssize_t k = write(fd, strict + n, sizeof strict - 1 - n);
-        if (k < 0 && errno != EINTR)
-            r = rec_fail(err, errno, "cannot write '%s': %s", CMD_POLICY_FILE, strerror(errno));
-        n += k > 0 ? (size_t)k : 0;
-    }
-    if (!r && fsync(fd))
-        r = rec_fail(err, errno, "cannot write '%s': %s", CMD_POLICY_FILE, strerror(errno));
-    close(fd);
-    if (r)
-        unlink(CMD_POLICY_FILE);
+    int r = write_policy(strict, err);
     *made = !r;
-    return r;
+    return r == -EEXIST ? 0 : r;
 }
 
 static int policy_check(struct cmd *c)
@@ -191,7 +247,7 @@ static int policy_check(struct cmd *c)
         return cmd_fail(c, "berth.policy", CMD_REFUSED, &err);
     if (v.absent) {
         rec_fail(&err, ENOENT, "there is no policy: '%s'", CMD_POLICY_FILE);
-        rec_hint(&err, "write one that allows what this spec asks for: berth policy suggest %.200s > %s", c->file.name, CMD_POLICY_FILE);
+        rec_hint(&err, "to write one that allows what this spec asks for: berth policy write %.200s", c->file.name);
         return cmd_fail(c, "berth.policy", CMD_REFUSED, &err);
     }
     for (size_t i = 0; i < v.n; i++) {
@@ -207,7 +263,8 @@ static int policy_check(struct cmd *c)
     return v.n ? CMD_REFUSED : CMD_OK;
 }
 
-static int policy_suggest(struct cmd *c)
+/* A policy for this spec: to standard output, or into its place. */
+static int policy_suggest(struct cmd *c, bool write)
 {
     enum spec_runtime automatic;
     struct rec_error  err = {0};
@@ -218,23 +275,40 @@ static int policy_suggest(struct cmd *c)
         rec_fail(&err, ENOMEM, "out of memory");
         return cmd_fail(c, "berth.policy", CMD_FAILED, &err);
     }
-    cmd_put(&c->out, text);
+    if (!write) {
+        cmd_put(&c->out, text);
+        return CMD_OK;
+    }
+    if (write_policy(text, &err)) {
+        if (err.code == EEXIST)
+            rec_hint(&err, "to see what the spec needs: berth policy suggest %.200s", c->file.name);
+        return cmd_fail(c, "berth.policy", err.code == EEXIST ? CMD_REFUSED : cmd_exit_of_errno(err.code), &err);
+    }
+    if (!c->args.quiet)
+        cmd_put(&c->out, "Written: " CMD_POLICY_FILE "\n");
     return CMD_OK;
 }
 
 int cmd_policy(struct cmd *c)
 {
+    static const char *const words[] = {"check", "suggest", "write"};
     const char      *word = c->args.names[0];
-    bool             check = !strcmp(word, "check");
     struct rec_error err = {0};
-    if ((!check && strcmp(word, "suggest")) || c->args.n_names > 2) {
-        rec_fail(&err, EINVAL, c->args.n_names > 2 ? "berth policy %s takes one spec" : "berth policy knows check and suggest, not '%.64s'", word);
+    size_t           k = 0;
+    while (k < 3 && strcmp(word, words[k]))
+        k++;
+    if (k == 3 || c->args.n_names > 2) {
+        rec_fail(&err, EINVAL, k < 3 ? "berth policy %s takes one spec" : "berth policy knows check, suggest and write, not '%.64s'", word);
         return cmd_fail(c, "berth.policy", CMD_USAGE, &err);
+    }
+    if (k == 2 && geteuid()) {
+        rec_fail(&err, EPERM, "berth policy write needs root");
+        return cmd_fail(c, "berth.policy", CMD_DENIED, &err);
     }
     if (c->args.n_names > 1)
         c->args.spec = c->args.names[1];
     enum cmd_exit code = cmd_load(c, CMD_SPEC_NEEDED, "berth.policy");
     if (code != CMD_OK)
         return code;
-    return check ? policy_check(c) : policy_suggest(c);
+    return k ? policy_suggest(c, k == 2) : policy_check(c);
 }

@@ -462,9 +462,11 @@ static void put_quoted(FILE *out, const char *value)
 {
     fputs("    - '", out);
     for (; *value; value++) {
-        if (*value == '\'')
-            fputc('\'', out);
-        fputc(*value, out);
+        /* A character of a pattern stands for itself in brackets. */
+        if (strchr("*?[", *value))
+            fprintf(out, "[%c]", *value);
+        else
+            fprintf(out, *value == '\'' ? "''" : "%c", *value);
     }
     fputs("'\n", out);
 }

@@ -85,6 +85,12 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     # And what it does allow.
     with "      web-1: {address: 10.9.0.20, runtime: nspawn, state: stopped, ports: ['53:53/udp'], nspawn: {binds: ['/srv/data/a:/a', '/srv/www:/b:ro', '/srv/all/x/y:/c', '/srv//data/./b/:/d']}}" >berth.yaml
     exits 0 berth policy check --host homelab "$R/berth.yaml"
+    # A container that can write to /srv/data/a makes a link there; a pattern says nothing of where it leads.
+    host_sh 'mkdir -p /srv/data/a /srv/roots; ln -s /etc /srv/data/link; ln -s / /srv/data/up; ln -s /srv /srv/all'
+    for path in /srv/data/link:/mnt /srv/all/x:/mnt; do
+        with "      web-1: {address: 10.9.0.20, runtime: nspawn, state: stopped, nspawn: {binds: ['$path']}}" | refused 8 "through a symbolic link" binds
+    done
+    host rm /srv/all
     # A file that root names is root's own choice.
     with '      evil: {address: 10.9.0.66, runtime: netns}' >berth.yaml
     exits 0 berth plan --host homelab "$R/berth.yaml"
@@ -125,6 +131,19 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     refute_match "$stderr" 'policy'
     exits 4 berth policy check --host homelab "$R/berth.yaml"
     assert_match "$stderr" "there is no policy"
+    # The command of the warning works as it stands, and is not needed twice.
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    local line
+    line=$(grep -o 'berth policy write.*' <<<"$stderr")
+    exits 0 host sh -c "cd /root && $BERTH ${line#berth }"
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    refute_match "$stderr" 'policy'
+    exits 4 host sh -c "cd /root && $BERTH ${line#berth }"
+    assert_match "$stderr" 'there is a policy already'
+    # One that cannot be made leaves nothing.
+    host rm /etc/berth/policy.yaml
+    exits 65 berth policy write --host homelab /dev/null
+    exits 1 host test -e /etc/berth/policy.yaml
 }
 
 @test "what suggest prints allows the spec it was made from, and nothing beside" {
@@ -145,6 +164,13 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     sed -i 's,/srv/data:/data,/srv:/data,' berth.yaml
     exits 4 berth policy check --host homelab "$R/berth.yaml"
     assert_eq "$(wc -l <<<"$output")" 2
+    # A path that looks like a pattern allows that path alone.
+    sed -i 's,/srv:/data,/srv/*:/data,' berth.yaml
+    exits 0 berth policy suggest --host homelab "$R/berth.yaml"
+    policy <<<"$output"
+    exits 0 berth policy check --host homelab "$R/berth.yaml"
+    sed -i 's,/srv/\*:/data,/srv/x:/data,' berth.yaml
+    exits 4 berth policy check --host homelab "$R/berth.yaml"
     # Nothing at all for a spec that asks for nothing.
     printf 'version: 1\nhosts: {homelab: {bridge: {address: 10.9.0.1/24}}}\n' >small.yaml
     exits 0 berth policy suggest --host homelab "$R/small.yaml"

@@ -330,6 +330,13 @@ static int not_known(struct planner *p, const struct rec_item *to)
     return 0;
 }
 
+/* The kernel removes an address with its link. Such an address cannot be given back. */
+static bool ends_with_link(const struct planner *p, const struct rec_item *address)
+{
+    const struct rec_item *bridge = rec_state_find(p->from, REC_BRIDGE, address->address.link);
+    return bridge && bridge->ours && !rec_state_find(p->to, REC_BRIDGE, bridge->key);
+}
+
 static int pair(struct planner *p, const struct rec_item *from, const struct rec_item *to)
 {
     const struct rec_kind *k = rec_kinds[(to ? to : from)->kind];
@@ -342,6 +349,8 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
             return 0;       /* undo does not bring a half of something back */
         to = NULL;
     }
+    if (to && to->kind == REC_ADDRESS && to->back && from && ends_with_link(p, from))
+        to = NULL;
     if (!to) {
         if (!from->ours)
             return 0;

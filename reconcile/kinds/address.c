@@ -82,7 +82,8 @@ static const char *record_name(struct spec_arena *a, const struct rec_item *i)
     return spec_arena_printf(a, "address/%s/%s", i->address.link, spec_addr_format(&i->address.text, true, text));
 }
 
-/* Before the steps are done: whose the addresses were that are taken over. After: those that were given back are forgotten. */
+/* Before the steps are done: whose the addresses were that are taken over. After: the record drops what was
+ * given back or removed. */
 static int remember_owners(struct rec_run *run, struct rec_step *const *steps, size_t n, bool done, struct rec_error *err)
 {
     struct rec_records rec = {0};
@@ -91,12 +92,13 @@ static int remember_owners(struct rec_run *run, struct rec_step *const *steps, s
     for (size_t i = 0; !r && i < n; i++) {
         const struct rec_step *s = steps[i];
         bool taken = s->from && s->to && !s->from->ours && s->to->ours, given = s->from && s->to && s->from->ours && !s->to->ours;
-        if (done ? !given || s->state != REC_DONE : !taken)
+        bool gone = given || s->action == REC_REMOVE;
+        if (done ? !gone || s->state != REC_DONE : !taken)
             continue;
         if (!read && (r = rec_adopted_read(run, &rec, err)))
             break;
         read = true;
-        const char *name = record_name(run->arena, done ? s->to : s->from);
+        const char *name = record_name(run->arena, done && given ? s->to : s->from);
         if (!name)
             return rec_fail(err, ENOMEM, "out of memory");
         changed |= rec_record_drop(&rec, name);

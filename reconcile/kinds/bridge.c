@@ -214,11 +214,15 @@ static int remember_bridges(struct rec_run *run, struct rec_step *const *steps, 
         const struct rec_step *s = steps[i];
         bool adopts = s->action == REC_ADOPT && !s->unmark;
         const char *prefix = spec_arena_printf(run->arena, "bridge/%s/", s->to->key);
-        if (!prefix)
+        const char *addresses = spec_arena_printf(run->arena, "address/%s/", s->to->key);
+        if (!prefix || !addresses)
             return rec_fail(err, ENOMEM, "out of memory");
         bool gone = done ? s->unmark && s->state != REC_FAILED : adopts || s->action == REC_CREATE;
         if (gone)
             changed |= rec_record_drop(&rec, prefix);
+        /* The adopted link was deleted, and its addresses with it. berth owns the new link alone. */
+        if (!done && s->action == REC_CREATE)
+            changed |= rec_record_drop(&rec, addresses);
         size_t before = rec.n;
         const char *group = spec_arena_printf(run->arena, "%sgroup", prefix);
         if (!done && adopts)

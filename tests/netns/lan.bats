@@ -168,3 +168,40 @@ END
     exits 0 berth plan --json "$SPEC"
     assert_eq "$(json '.notes | length')" 0
 }
+
+# An adopted bridge that its owner deletes and that berth makes again is berth's alone.
+@test "an adopted bridge that its owner deleted is made again, and destroy removes it" {
+    facts >"$BATS_TEST_TMPDIR/before"
+    host_sh 'ip link add br7 type bridge; ip link set br7 up; ip addr add 10.7.0.1/24 dev br7; ip addr add fd07::1/64 dev br7 nodad'
+    spec <<'END'
+version: 1
+hosts:
+  localhost:
+    bridge: {name: br7, address: [10.7.0.1/24, "fd07::1/64"]}
+    containers:
+      web: {address: [10.7.0.10, "fd07::10"], runtime: netns}
+END
+    exits 0 berth apply --adopt "$SPEC"
+    host ip link del br7
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    spec other.yaml <<<'{version: 1, hosts: {localhost: {bridge: {name: br8, address: 10.8.0.1/24}, containers: {}}}}'
+    exits 0 berth apply --allow-deletes 9 "$SPEC"
+    exits 1 host ip link show br7
+    exits 0 berth destroy --yes "$SPEC"
+    exits 1 host test -e /run/berth/adopted
+    facts | diff "$BATS_TEST_TMPDIR/before" - >&2 || fail "the host is not what it was"
+}
+
+@test "an address that was adopted on a bridge of berth's goes with the bridge" {
+    facts >"$BATS_TEST_TMPDIR/before"
+    spec <<<'{version: 1, hosts: {localhost: {bridge: {name: b0, address: 10.9.0.1/24}, containers: {}}}}'
+    exits 0 berth apply "$SPEC"
+    host_sh 'ip addr del 10.9.0.1/24 dev b0; ip addr add 10.9.0.1/24 dev b0'
+    exits 0 berth apply --adopt "$SPEC"
+    host test -e /run/berth/adopted
+    exits 0 berth destroy --yes "$SPEC"
+    exits 1 host ip link show b0
+    exits 1 host test -e /run/berth/adopted
+    facts | diff "$BATS_TEST_TMPDIR/before" - >&2 || fail "the host is not what it was"
+}

@@ -385,8 +385,29 @@ int rec_tree_exchange(const char *a, const char *b, struct rec_error *err)
     return r;
 }
 
+/* A removal holds two descriptors a level. What lies deeper than DEEPEST is moved to the top, which is then read again. */
+enum { DEEPEST = 12, MOVES_MOST = 1000000 };
+struct removal {
+    int      top;
+    dev_t    dev;
+    unsigned moved;
+};
+
+static int move_up(struct removal *w, int dir, const char *name)
+{
+    char to[48];
+    while (w->moved < MOVES_MOST) {
+        snprintf(to, sizeof to, ".berth-deep-%u", w->moved++);
+        if (!renameat2(dir, name, w->top, to, RENAME_NOREPLACE))
+            return 0;
+        if (errno != EEXIST)
+            return -errno;
+    }
+    return -ENAMETOOLONG;
+}
+
 /* What is on another device, or is a mount, is not ours to delete. */
-static int remove_inside(int dir, dev_t dev, unsigned depth)
+static int remove_inside(struct removal *w, int dir, unsigned depth)
 {
     int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -411,13 +432,13 @@ static int remove_inside(int dir, dev_t dev, unsigned depth)
         scoped_fd sub = (int)syscall(SYS_openat2, dir, e->d_name, &how, sizeof how);
         if (sub < 0 || fstat(sub, &st))
             r = -errno;
-        else if (st.st_dev != dev)
+        else if (st.st_dev != w->dev)
             r = -EXDEV;
-        else if (depth > 2000)
-            r = -ENAMETOOLONG;
+        else if (depth >= DEEPEST)
+            r = move_up(w, dir, e->d_name);
         else
-            r = remove_inside(sub, dev, depth + 1);
-        if (!r && unlinkat(dir, e->d_name, AT_REMOVEDIR))
+            r = remove_inside(w, sub, depth + 1);
+        if (!r && depth < DEEPEST && unlinkat(dir, e->d_name, AT_REMOVEDIR))
             r = -errno;
     }
     closedir(d);
@@ -434,7 +455,12 @@ int rec_tree_remove(const char *path, struct rec_error *err)
     scoped_fd dir = open_beneath(up, name, O_RDONLY | O_DIRECTORY, 0);
     if (dir < 0)
         return dir == -ENOENT ? 0 : fail(err, -dir, "remove", path);
-    int r = fstat(dir, &st) ? -errno : remove_inside(dir, st.st_dev, 0);
+    int r = fstat(dir, &st) ? -errno : 0;
+    struct removal w = {.top = dir, .dev = st.st_dev};
+    for (unsigned before = 0, again = 1; !r && again; before = w.moved) {
+        r = remove_inside(&w, dir, 0);
+        again = w.moved != before;
+    }
     if (!r && unlinkat(up, name, AT_REMOVEDIR))
         r = -errno;
     return r ? fail(err, -r, "remove", path) : 0;

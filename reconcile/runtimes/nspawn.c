@@ -295,7 +295,7 @@ static int give_tree(struct spec_arena *a, const char *dir, uint32_t owner, stru
     return r;
 }
 
-int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err)
+static int furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
     if (find_argument(settings, "--private-users="))
@@ -342,6 +342,13 @@ int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, 
     uint32_t first = range_of(settings);
     bool idmap = strstr(settings, spec_arena_printf(a, "%s:idmap", bind)) != NULL;
     return r || !first || idmap ? r : give_tree(a, etc, first, err);
+}
+
+int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err)
+{
+    struct rec_error e = {0};
+    int r = furnish(run, name, settings, &e);
+    return r ? rec_fail(err, e.code, "cannot start container '%s': %.1000s", name, e.text) : 0;
 }
 
 /* Past nspawn's own stages, and no zombie: the command itself. Its death is looked for last, so that none slips through between; and

@@ -77,3 +77,25 @@ mends() { host_sh 'rm -f /srv/bad/etc; mkdir /srv/bad/etc; touch /srv/bad/etc/os
     exits 5 berth apply "$SPEC"
     others
 }
+
+@test "a container fills its own /etc with a very deep tree and odd files: a start replaces it, destroy removes it" {
+    spec <<-'END'
+	version: 1
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    containers:
+	      bad: {address: 10.100.0.10, runtime: nspawn, nspawn: {command: [sleep, "9999"]}}
+	      good: {address: 10.100.0.20, runtime: netns}
+	END
+    exits 0 berth apply "$SPEC"
+    local turn
+    for turn in 1 2; do
+        exits 0 berth run -f "$SPEC" bad -- sh -c 'cd /etc && for top in a b; do perl -e "mkdir q(.berth-deep-0); for (1..5000) { mkdir qq(d) x 200 or die; chdir qq(d) x 200 or die }" || exit 1
+            mkdir $top || exit 1; cd $top; done; rm -f /etc/passwd; mkdir /etc/passwd; chmod 0 /etc/passwd; mkdir /etc/.group.berth-new'
+        [[ $turn == 2 ]] || exits 0 berth restart -f "$SPEC" bad
+    done
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth destroy --yes
+    assert_eq "$(host_sh 'ls -A /run/berth/c 2>/dev/null || :')" ""
+}

@@ -119,10 +119,12 @@ static const char *lines(const struct nspawn_words *w, const struct spec_contain
     return text;
 }
 
-static void binds(const struct spec_container *c, bool idmap, struct nspawn_words *w)
+/* `u`: NULL for a form without user namespaces. */
+static void binds(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, struct nspawn_words *w)
 {
     for (size_t i = 0; i < c->nspawn.n_binds; i++) {
         const struct spec_bind *b = &c->nspawn.binds[i];
+        bool idmap = u && nspawn_users_maps_bind(run, c, u, b->host);
         nspawn_word(w, spec_arena_printf(w->a, "--bind%s=%s:%s%s", b->read_only ? "-ro" : "", escaped(w->a, b->host),
                                          escaped(w->a, b->container), idmap ? ":idmap" : ""));
     }
@@ -172,7 +174,7 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
     if (h->names)
         nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=" REC_RUN_DIR "/hosts/%s:/etc/hosts", bridge));
     nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=%s:/etc/resolv.conf", nspawn_path(w->a, c->name, "ns/resolv.conf")));
-    binds(c, users, w);
+    binds(run, c, users ? u : NULL, w);
     for (size_t i = 0; form == NSPAWN_FORM_FIRST && i < c->nspawn.n_environment; i++)
         nspawn_word(w, spec_arena_printf(w->a, "--setenv=%s=%s", c->nspawn.environment[i].name, c->nspawn.environment[i].value));
     if (c->nspawn.boot) {

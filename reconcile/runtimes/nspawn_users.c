@@ -203,14 +203,30 @@ static bool has_mounts_below(struct rec_run *run, const char *path)
     return false;
 }
 
+/* `path` is `dir` or is below it. Without symbolic links; a path that is not there yet is compared as it is written. */
+static bool is_within(const char *path, const char *dir)
+{
+    char a[PATH_MAX], b[PATH_MAX];
+    bool both = realpath(path, a) && realpath(dir, b);
+    const char *p = both ? a : path, *d = both ? b : dir;
+    size_t n = strlen(d);
+    while (n && d[n - 1] == '/')
+        n--;
+    return !strncmp(p, d, n) && (!p[n] || p[n] == '/');
+}
+
 /* The container's root becomes a mount of its own while it starts. */
 static bool holds_root(const char *path, const char *root)
 {
-    char a[PATH_MAX], b[PATH_MAX];
-    if (!root || !realpath(path, a) || !realpath(root, b))
+    return root && is_within(root, path) && !is_within(path, root);
+}
+
+bool nspawn_users_maps_bind(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, const char *host)
+{
+    if (u->in_force != SPEC_USERS_AUTO)
         return false;
-    size_t n = strcmp(a, "/") ? strlen(a) : 0;
-    return !strncmp(a, b, n) && b[n] == '/';
+    const char *root = c->nspawn.root == SPEC_ROOT_HOST ? NULL : nspawn_root_path(run, c, run->arena);
+    return !root || !is_within(host, root);
 }
 
 /* ---- ranges --------------------------------------------------------------- */

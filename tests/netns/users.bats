@@ -76,6 +76,19 @@ first_id() { host awk 'NR == 1 {print $2}' "/proc/$(leader "$1")/uid_map"; }
     assert_eq "$(host sh -c 'find /srv/root -uid +65535 -o -gid +65535')" ""
 }
 
+@test "auto: a bind from inside the container's own root works, and keeps its owners" {
+    host_sh 'mkdir -p /srv/root/data/sub && cp -p /srv/data/of-* /srv/root/data/ && ln -s /srv/root/data/sub /srv/link'
+    containers <<<'a: {address: 10.100.0.10, nspawn: {root: /srv/root, command: [/bin/sleep, "9999"], binds: ["/srv/root/data:/seen", "/srv/link:/linked:ro", "/srv/root:/all", "/srv/data:/out"]}}'
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    [[ $(first_id a) != 0 ]] || fail "no user namespace"
+    exits 0 run_in a /bin/sh -c 'cat /seen/of-root /all/data/of-user; stat -c %u:%g /seen/of-root /seen/of-user /all/data/of-user /out/of-user; touch /seen/sub/new; ls /linked'
+    assert_eq "$(xargs <<<"$output")" "mine yours 0:0 1000:1000 1000:1000 1000:1000 new"
+    assert_eq "$(host stat -c %u:%g /srv/root/data/sub/new)" 0:0
+    exits 1 run_in a /bin/touch /linked/no
+    exits 0 berth restart a -f "$SPEC"
+}
+
 @test "auto: the network is complete, port 80 and ping work, the container cannot change it" {
     containers <<-'END'
 	a: {address: 10.100.0.10, runtime: nspawn}

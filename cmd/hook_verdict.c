@@ -131,9 +131,10 @@ static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one,
 /* Hooks that apply a branch do so on this host. What the apply after the push would refuse here is refused before it: the plan of the pushed
  * spec against the host, with its guards, and nothing is changed. The guard of deletions has had its say. Without root berth does not see
  * all of the host, so what only looks like a conflict is left to the apply. */
-static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struct cmd *one, const struct cmd_range *r)
+static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struct cmd *one, const struct cmd_range *r, bool refuses_none)
 {
-    struct rec_options o = {.spec_name = one->file.name, .source = &r->sources[1], .allow_deletes = DELETES_ALLOWED};
+    struct rec_options o = {.spec_name = one->file.name, .source = &r->sources[1], .allow_deletes = DELETES_ALLOWED,
+                            .refuse_no_userns = refuses_none};
     struct rec_apply_options dry = {.dry = true};
     struct rec_error err = {0}, ignored;
     struct rec_result result = {.outcome = REC_IN_SYNC};
@@ -166,7 +167,7 @@ static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struc
 }
 
 /* What the policy of this host says of its part of the spec. */
-static enum cmd_exit judge_policy(struct cmd *c, const struct look *l, struct cmd *one)
+static enum cmd_exit judge_policy(struct cmd *c, const struct look *l, struct cmd *one, bool *refuses_none)
 {
     struct cmd_policy_verdict v;
     struct rec_error err = {0};
@@ -178,6 +179,7 @@ static enum cmd_exit judge_policy(struct cmd *c, const struct look *l, struct cm
         cmd_render_error(l->out, one->file.name, &err);
         return CMD_REFUSED;
     }
+    *refuses_none = v.refuses_none;
     if (v.absent && l->here)
         cmd_put(l->out, "berth: warning: no policy limits what this repository may ask for; root can write " CMD_POLICY_FILE "\n");
     for (size_t i = 0; i < v.n; i++) {
@@ -211,11 +213,12 @@ static enum cmd_exit look_at(struct cmd *c, const struct look *l)
     to.since = new ? old ? old : "" : NULL;
     enum cmd_exit code = cmd_range_read(&one, old ? &from : NULL, &to, 0, &r, &err);
     if (code == CMD_OK) {
+        bool refuses_none = false;
         code = judge(c, l, &one, &r, deny, range);
-        enum cmd_exit policy = l->branch ? judge_policy(c, l, &one) : CMD_OK;
+        enum cmd_exit policy = l->branch ? judge_policy(c, l, &one, &refuses_none) : CMD_OK;
         code = code == CMD_OK ? policy : code;
         if (code == CMD_OK && l->here)
-            code = judge_here(c, l, &one, &r);
+            code = judge_here(c, l, &one, &r, refuses_none);
     } else if (one.diags.errors) {
         char *faults = spec_diags_format(one.arena, &one.diags, one.file.name, one.file.text, one.file.len, false);
         cmd_put(&text, faults ? faults : "berth: out of memory\n");

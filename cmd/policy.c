@@ -161,6 +161,8 @@ int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host, struct 
         r = rec_fail(err, ENOMEM, "out of memory");
     if (!r)
         check_links(a, host, out);
+    if (!r)
+        out->refuses_none = !spec_policy_allows_users(p, SPEC_USERS_NONE);
     /* The policy's own words are no longer needed. */
     free(text);
     return r;
@@ -204,12 +206,14 @@ enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format)
 {
     struct cmd_policy_verdict v;
     struct rec_error          err = {0};
-    if (!c->git || !c->host)
+    if (!c->git || !c->host || !c->run)
         return CMD_OK;
     if (cmd_policy_judge(c->arena, c->host, &v, &err))
         return cmd_fail(c, format, CMD_REFUSED, &err);
     if (v.absent && !c->args.quiet)
         cmd_policy_warn(c);
+    /* On this host `auto` may come to `none`: the plan tells. */
+    c->run->opt.refuse_no_userns = v.refuses_none;
     for (size_t i = 0; i + 1 < v.n; i++) {
         cmd_policy_error(&v.list[i], &err);
         cmd_tell(c, &err);

@@ -11,6 +11,7 @@
 /* What the policy says of one host of a spec. */
 struct cmd_policy_verdict {
     bool                   absent;      /* there is no policy */
+    bool                   refuses_none;        /* it does not allow private_users: none */
     struct spec_violation *list;        /* in the arena of the call */
     size_t                 n;
 };

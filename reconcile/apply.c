@@ -319,7 +319,7 @@ static int conflict_error(const struct rec_conflict *c, struct rec_error *err)
     return -EEXIST;
 }
 
-static bool refused(struct rec_run *run, const struct rec_apply_options *o, struct rec_result *out)
+static bool refused(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_result *out)
 {
     const struct rec_plan *p = out->plan;
     const struct rec_conflict *c = p->n ? in_the_way(p, o) : p->conflicts;
@@ -329,6 +329,8 @@ static bool refused(struct rec_run *run, const struct rec_apply_options *o, stru
         return true;
     }
     int r = o->exempt ? rec_guard_protected(run, p, &out->error) : rec_guard(run, p, &out->error);
+    if (!r)
+        r = rec_guard_users(run, want, &out->error);
     if (!r)
         r = rec_connection_guard(run, p, &out->error);
     if (!r && p->cuts) {
@@ -499,7 +501,7 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     }
     if (o->planned)
         o->planned(o->arg, out->plan);
-    if (refused(run, o, out))
+    if (refused(run, want, o, out))
         goto end;
     if (!out->plan->n || o->dry) {
         out->outcome = REC_IN_SYNC;

@@ -31,6 +31,7 @@ struct rec_options {
     bool        adopt;
     long        allow_deletes;  /* -1: the default bound */
     uint32_t    deny;           /* bit per enum rec_deny: such plans are refused */
+    bool        refuse_no_userns;       /* with `source`: private_users: auto that would run as `none` here is refused */
     bool        own_connection; /* the operator's own connection may be cut */
     bool        offline;        /* two wishes are compared: nothing of this host is read, not even its memory of what was protected */
     bool        await_ipv6;     /* no IPv6 forwarding while `auto` finds no IPv6 uplink: a router may still announce itself */

@@ -107,6 +107,8 @@ struct rec_unit {
 };
 struct rec_running {
     bool        running;
+    enum spec_users users;      /* want, nspawn: the mode that will be in force on this host */
+    const char *no_userns;      /* want, nspawn: why `auto` will run as `none`, with the path that is in the way; NULL: it will not */
     const char *digest;         /* of the unit in force */
     const char *environment;    /* nspawn: digest of the variables in force, not to be shown; NULL: none */
     bool        stale;          /* have: lives in another network namespace than the one that bears its name */

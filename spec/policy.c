@@ -288,6 +288,13 @@ static bool listed(const struct spec_string *list, size_t n, const char *text)
     return false;
 }
 
+static const char *const users_names[] = {[SPEC_USERS_AUTO] = "auto", [SPEC_USERS_NONE] = "none", [SPEC_USERS_IDENTITY] = "identity"};
+
+bool spec_policy_allows_users(const struct spec_policy *p, enum spec_users mode)
+{
+    return listed(p->private_users.list, p->private_users.n, users_names[mode]);
+}
+
 static bool bind_allowed(const struct spec_policy *p, const char *path, bool read_only)
 {
     for (size_t i = 0; i < p->binds.n; i++) {
@@ -347,7 +354,6 @@ static void audit_bridge(struct audit *v, const struct spec_bridge *b)
 
 static void audit_nspawn(struct audit *v, const struct spec_container *c)
 {
-    static const char *const users[] = {[SPEC_USERS_AUTO] = "auto", [SPEC_USERS_NONE] = "none", [SPEC_USERS_IDENTITY] = "identity"};
     const struct spec_policy *p = v->p;
     struct spec_arena        *a = v->arena;
     bool                      host = c->nspawn.root == SPEC_ROOT_HOST;
@@ -369,8 +375,8 @@ static void audit_nspawn(struct audit *v, const struct spec_container *c)
             violate(v, "binds", e->at, spec_arena_printf(a, "%s:ro", path),
                     spec_arena_printf(a, "container '%s' may not read '%s' for its variable '%s'", c->name, path, e->name));
     }
-    const char *mode = users[c->nspawn.users];
-    if (!listed(p->private_users.list, p->private_users.n, mode))
+    const char *mode = users_names[c->nspawn.users];
+    if (!spec_policy_allows_users(p, c->nspawn.users))
         violate(v, "private_users", c->nspawn.users_at, mode, spec_arena_printf(a, "container '%s' may not have private_users: %s", c->name, mode));
     for (unsigned k = 0; k < 64; k++)
         if (c->nspawn.capabilities & ~p->capabilities & UINT64_C(1) << k)

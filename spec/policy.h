@@ -38,6 +38,8 @@ struct spec_violation {
  * 0 with *list, *n; -ENOMEM. */
 int spec_policy_check(struct spec_arena *a, const struct spec_policy *p, const struct spec_host *host, enum spec_runtime automatic,
                       struct spec_violation **list, size_t *n);
+/* Whether the policy's private_users has that mode. */
+bool spec_policy_allows_users(const struct spec_policy *p, enum spec_users mode);
 /* The text of a policy that allows just what `host` asks for; NULL: out of memory. */
 char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host, enum spec_runtime automatic);
 #endif

@@ -492,6 +492,11 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     it->run.running = c->state == SPEC_RUNNING && !rec_is_held(run, c->name);
     it->run.held = rec_is_held(run, c->name) ? rec_hold_find(out->arena, c->name) : NULL;
     it->run.autostart = c->autostart;
+    it->run.users = u.in_force;
+    if (u.cannot)
+        it->run.no_userns = u.path ? spec_arena_printf(out->arena, "'%.180s' %s", u.path, u.cannot) : u.cannot;
+    if (u.cannot && !it->run.no_userns)
+        return rec_fail(err, ENOMEM, "out of memory");
     it->run.digest = unit->unit.digest;
     it->run.environment = unit->unit.environment ? nspawn_digest(out->arena, unit->unit.environment) : NULL;
     it->stated = 1u << RUN_RUNNING;

@@ -200,3 +200,38 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     done
     exits 1 host test -e /run/netns/one
 }
+
+@test "a policy without none refuses a container that could have no user namespace on this host" {
+    command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
+    # The host's own root is an overlay, which cannot map ids. The tmpfs can.
+    host_sh 'mkdir -p /srv && mount -t tmpfs -o mode=755 tmpfs /srv && mkdir -p /srv/data /mine/data'
+    policy <<<'{version: 1, allow: {nat: [auto], ports: [8080], runtimes: [netns, nspawn], binds: [/mine/data, /srv/data]}}'
+    with_bind() {
+        good >berth.yaml
+        echo "      two: {address: 10.9.0.20, runtime: nspawn, nspawn: {binds: ['$1:/data']}}" >>berth.yaml
+        commit
+    }
+    with_bind /mine/data
+    local verb
+    for verb in plan apply; do
+        exits 4 berth "$verb" --host homelab --git "$R" main:berth.yaml
+        assert_match "$stderr" "main:berth.yaml:8:[0-9]+: container 'two' would run without a user namespace: '/mine/data' is on a file system without idmapped mounts"
+    done
+    exits 1 host test -e /run/netns/two
+    # A spec of root's own is no matter of the policy.
+    exits 0 berth plan --host homelab "$R/berth.yaml"
+    # With the tmpfs there is a user namespace, and none that is allowed is allowed.
+    with_bind /srv/data
+    exits 0 berth plan --host homelab --git "$R" main:berth.yaml
+    with_bind /mine/data
+    policy <<<'{version: 1, allow: {nat: [auto], ports: [8080], runtimes: [netns, nspawn], binds: [/mine/data], private_users: [auto, none]}}'
+    exits 0 berth plan --host homelab --git "$R" main:berth.yaml
+    # The push is refused for it, too.
+    policy <<<'{version: 1, allow: {nat: [auto], ports: [8080], runtimes: [netns, nspawn], binds: [/mine/data]}}'
+    git clone -q --bare "$R" "$BATS_TEST_TMPDIR/infra.git"
+    git remote add origin "$BATS_TEST_TMPDIR/infra.git"
+    exits 0 berth hook install --repo "$BATS_TEST_TMPDIR/infra.git" --apply --host homelab
+    commit again
+    exits 1 push
+    assert_match "$output$stderr" "container 'two' would run without a user namespace"
+}

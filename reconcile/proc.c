@@ -354,6 +354,29 @@ bool rec_proc_runs(pid_t pid, const char *program)
     return pid > 0 && program && !stat(path, &a) && !stat(program, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
+/* A set of signals from the process's status; `name`: "\nSigCgt:". false: no such process. */
+static bool read_signals(pid_t pid, const char *name, unsigned long long *out)
+{
+    char path[48], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    const char *p = strstr(text, name);
+    if (p)
+        *out = strtoull(p + strlen(name), NULL, 16);
+    return p != NULL;
+}
+
+bool rec_proc_has_pending(pid_t pid, int signal)
+{
+    unsigned long long own = 0, shared = 0;
+    bool known = read_signals(pid, "\nSigPnd:", &own) && read_signals(pid, "\nShdPnd:", &shared);
+    return known && (own | shared) >> (signal - 1) & 1;
+}
+
 bool rec_proc_dies_of(pid_t pid, int signal)
 {
     static const char *const masks[] = {"\nSigBlk:", "\nSigIgn:", "\nSigCgt:"};

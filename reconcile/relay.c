@@ -2,6 +2,7 @@
  * pipe that holds one buffer, and taken from its source when the command has emptied that one. */
 #include "reconcile/relay.h"
 #include "reconcile/enter/call.h"
+#include "reconcile/proc.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
@@ -16,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -23,6 +25,7 @@ enum {
     DRAIN_MS = 200,             /* a process that stays behind may hold the pty: its silence ends the wait for more */
     PTY_MOST = 131072,          /* a pty holds less */
     AGAIN_MS = 200,             /* a terminal that is another program's now: look again */
+    FROZEN_MS = 1000,           /* berth-enter takes a signal at once; one that it has not taken by then finds it frozen */
 };
 
 enum input_kind { INPUT_NONE, INPUT_TERMINAL, INPUT_FILE, INPUT_PIPE, INPUT_SOCKET, INPUT_OTHER };
@@ -57,6 +60,9 @@ struct relay {
     pid_t                   pid;
     bool                    raw_now, ended;
     bool                    asked;      /* to end, by a signal: nothing is waited for that does not come at once */
+    int                     sent;       /* the latest such signal that went to berth-enter; 0: none, or it was taken */
+    long                    sent_ms;    /* when */
+    int                     killed_for; /* berth-enter did not take this signal, and was killed; 0: it was not */
 };
 
 static bool same_description(int a, int b)
@@ -353,6 +359,26 @@ static void take_size(const struct relay *r)
         ioctl(r->master, TIOCSWINSZ, &w);
 }
 
+static long now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* A frozen container has frozen berth-enter too, so no signal gets to the command. A command that takes its time to end is not meant:
+ * berth-enter has taken the signal then. */
+static void end_frozen(struct relay *r)
+{
+    if (!r->sent || r->ended || now_ms() - r->sent_ms < FROZEN_MS)
+        return;
+    if (rec_proc_has_pending(r->pid, r->sent)) {
+        r->killed_for = r->sent;
+        kill(r->pid, SIGKILL);
+    }
+    r->sent = 0;
+}
+
 static void handle_signal(struct relay *r)
 {
     struct signalfd_siginfo s;
@@ -384,6 +410,10 @@ static void handle_signal(struct relay *r)
         break;
     }
     send_signal(r, (int)s.ssi_signo, keyboard);
+    if (s.ssi_signo == SIGTERM || s.ssi_signo == SIGHUP || s.ssi_signo == SIGINT || s.ssi_signo == SIGQUIT) {
+        r->sent_ms = r->sent ? r->sent_ms : now_ms();
+        r->sent = (int)s.ssi_signo;
+    }
 }
 
 /* ---- the loop ---- */
@@ -438,7 +468,14 @@ static int prepare(const struct relay *r, struct pollfd p[POLLS])
         if (r->ended && o->is_pty && o->from >= 0 && !o->n)
             wait = DRAIN_MS;
     }
-    return r->ended && r->asked ? DRAIN_MS : wait;
+    if (r->ended)
+        return r->asked ? DRAIN_MS : wait;
+    if (r->sent) {
+        long left = r->sent_ms + FROZEN_MS - now_ms();
+        left = left > 0 ? left : 0;
+        wait = wait < 0 || wait > left ? (int)left : wait;
+    }
+    return wait;
 }
 
 static void handle_input(struct relay *r, const struct pollfd p[POLLS])
@@ -517,6 +554,7 @@ static void loop(struct relay *r)
             return;
         if (p[POLL_SIGNALS].revents)
             handle_signal(r);
+        end_frozen(r);
         handle_output(r, p);
         if (!r->ended)
             handle_input(r, p);
@@ -550,5 +588,5 @@ int rec_relay_run(const struct rec_relay *look, const int *ends, size_t n, int s
         close(r.pidfd);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    return status;
+    return r.killed_for && WIFSIGNALED(status) ? r.killed_for : status;     /* as if that signal had ended it */
 }

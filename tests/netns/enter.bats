@@ -173,6 +173,14 @@ field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
     host_sh 'echo 1 >"$1"' "$cgroup"
     exits 143 host_sh 'timeout -s KILL 20 "$1" run box -- true & p=$!; sleep 0.3; pkill -TERM -P $p -x berth; wait $p' "$BERTH"
     host_sh 'echo 0 >"$1"' "$cgroup"
+    # Frozen after the command has started.
+    exits 143 host_sh 'timeout -s KILL 20 "$1" run box -- sleep 7778 & p=$!
+        until pgrep -f "^sleep 7778" >/dev/null; do read -rt 0.05 <>/srv/full2 || :; done
+        echo 1 >"$2"; pkill -TERM -P $p -x berth; wait $p' "$BERTH" "$cgroup"
+    host_sh 'echo 0 >"$1"' "$cgroup"
+    # A command that ends in its own time has that time.
+    exits 7 host_sh '"$1" run box -- sh -c "trap \"sleep 2; exit 7\" TERM; echo ready; while :; do sleep 0.1; done" >/srv/ready & p=$!
+        until grep -q ready /srv/ready 2>/dev/null; do read -rt 0.05 <>/srv/full2 || :; done; kill -TERM $p; wait $p' "$BERTH"
 }
 
 @test "logs on a terminal leave control sequences out; --raw and a pipe do not" {

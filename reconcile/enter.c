@@ -5,6 +5,7 @@
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
 #include "reconcile/relay.h"
+#include "reconcile/runtimes/nspawn.h"
 #include "reconcile/sealed.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -48,12 +49,14 @@ static const char *field(const char *text, const char *name)
 }
 
 /* From its status. A container that starts just now has no system call filter yet, nor its last capabilities: wait for that. */
-static int read_limits(struct rec_run *run, const struct rec_leader *l, struct enter_call *call, struct rec_error *err)
+static int read_limits(struct rec_run *run, const char *container, const struct rec_leader *l, struct enter_call *call, struct rec_error *err)
 {
     const char *path = spec_arena_printf(run->arena, "/proc/%d/status", (int)l->pid), *bound, *filter, *privs;
     for (int waited = 0;; waited += FILTER_AGAIN_MS) {
         char *text;
         size_t len;
+        /* Asked before the status is read: what is read of a container whose command runs is final. */
+        bool final = waited >= FILTER_WAIT_MS && nspawn_payload_runs(run, l->pid);
         int r = rec_file_read(run->arena, path, STATUS_MOST, &text, &len, err);
         if (r)
             return r;
@@ -62,8 +65,15 @@ static int read_limits(struct rec_run *run, const struct rec_leader *l, struct e
         privs = field(text, "\nNoNewPrivs:");
         if (!bound)
             return rec_fail(err, EIO, "cannot read the capabilities of the container's first process: '%s' does not name them", path);
-        if (!filter || *filter != '0' || waited >= FILTER_WAIT_MS)
+        if (!filter || *filter != '0' || final)
             break;
+        /* This is a stage of nspawn's own, whose capabilities may be all of the host's. */
+        if (waited >= FILTER_WAIT_MS) {
+            rec_fail(err, ETIMEDOUT, "cannot enter container '%s': its first process has no system call filter after %d s", container,
+                     FILTER_WAIT_MS / 1000);
+            rec_hint(err, "it may still be starting; what it says: berth logs %s", container);
+            return -ETIMEDOUT;
+        }
         struct pollfd end = {l->pidfd, POLLIN, 0};
         if (poll(&end, 1, FILTER_AGAIN_MS) > 0)
             break;
@@ -223,7 +233,7 @@ static int enter(struct rec_run *run, const struct rec_enter *e, const struct re
     scoped(closep) int copy = -1;
     scoped(closep) int cgroup = -1;
     if (l->pid) {
-        r = read_limits(run, l, &call, err);
+        r = read_limits(run, e->container, l, &call, err);
         if (r)
             return r;
         copy = rec_sealed_copy(e->program, err);

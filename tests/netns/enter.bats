@@ -234,3 +234,16 @@ field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
         exits 0 berth run box -- true
     done
 }
+
+@test "a container that is still being started is not entered with the capabilities of that stage" {
+    command -v strace >/dev/null || skip "strace is not installed"
+    exits 0 berth stop box -f "$SPEC"
+    # nspawn waits before its system call filter, much longer than berth waits for it.
+    host_sh 'setsid strace -f -qq -o /dev/null -e trace=seccomp -e inject=seccomp:delay_enter=60s "$1" start box -f "$2" >/dev/null 2>&1 3>&- &' "$BERTH" "$SPEC"
+    wait_for first_process
+    exits 1 host timeout 60 "$BERTH" run box -- /bin/sh -c "echo >/entered"
+    assert_match "$stderr" "cannot enter container 'box': its first process has no system call filter"
+    exits 1 host test -e /srv/root/entered
+    host pkill -KILL strace
+}
+first_process() { host_sh 'for p in $(cat $(find /sys/fs/cgroup -path "*berth/box*" -name cgroup.procs)); do grep -qE "^NSpid:.*[[:space:]]1$" /proc/$p/status && exit 0; done; exit 1'; }

@@ -346,6 +346,19 @@ pid_t rec_proc_inside(pid_t pid)
     return last && last > p ? (pid_t)strtol(last, NULL, 10) : 0;     /* one number a level */
 }
 
+bool rec_proc_waits(pid_t pid)
+{
+    char path[48], text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    const char *p = strrchr(text, ')');
+    return p && !strncmp(p, ") S", 3);
+}
+
 bool rec_proc_runs(pid_t pid, const char *program)
 {
     char path[48];

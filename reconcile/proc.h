@@ -42,6 +42,7 @@ pid_t rec_proc_inside(pid_t pid);      /* its number in its own pid namespace, 0
 bool rec_proc_runs(pid_t pid, const char *program);                     /* its executable is that very file */
 bool rec_proc_dies_of(pid_t pid, int signal);       /* it neither catches, blocks nor ignores the signal (proc(5), SigCgt) */
 bool rec_proc_has_pending(pid_t pid, int signal);   /* the signal was sent to it and not yet taken (proc(5), SigPnd, ShdPnd) */
+bool rec_proc_waits(pid_t pid);         /* for an event: it neither runs nor wants a processor (state S) */
 bool rec_proc_runs_any(pid_t pid);      /* false: no program any more: a zombie, or about to be one */
 const char *rec_proc_boot(void);                                        /* this boot's id: start times count from it */
 /* Every process in that network namespace that is in another pid namespace than ours: a container's, not a guest's of `ip netns exec`. */

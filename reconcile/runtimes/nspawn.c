@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 void nspawn_word(struct nspawn_words *w, const char *word)
@@ -360,6 +361,29 @@ bool nspawn_payload_runs(struct rec_run *run, pid_t leader)
     pid_t payload = rec_proc_runs(leader, run->facts.nspawn) ? rec_proc_child(leader) : leader;
     return payload > 0 && !rec_proc_runs(payload, run->facts.nspawn) && rec_proc_runs_any(payload) &&
            rec_proc_started(payload);
+}
+
+long nspawn_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+bool nspawn_payload_stays(struct rec_run *run, pid_t leader, long since)
+{
+    enum { STAYS_MS = 300, BUSY_MS = 1500, AGAIN_MS = 10 };
+    for (;;) {
+        pid_t payload = rec_proc_runs(leader, run->facts.nspawn) ? rec_proc_child(leader) : leader;
+        unsigned long long started = rec_proc_started(payload);
+        if (!started || !nspawn_payload_runs(run, leader))
+            return false;
+        long most = rec_proc_waits(payload) ? STAYS_MS : BUSY_MS, left = since + most - nspawn_now_ms();
+        if (left <= 0)
+            return true;
+        /* It is looked at again now and then: what waits may be busy later. */
+        rec_proc_wait(payload, started, most == STAYS_MS ? (int)left : AGAIN_MS);
+    }
 }
 
 bool nspawn_ask_payload(struct rec_run *run, pid_t leader)

@@ -45,6 +45,10 @@ void nspawn_mount_points(const char *root, const char *const *places, const bool
 int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err);
 /* Under the stub the payload is the leader's child. It gets SIGTERM, if it does anything on that. false: it got none; or an init runs,
  * or nothing. */
+/* A command that ends at once is no running container. This waits until the command has ended, or has run for a while; a command that
+ * has had no processor meanwhile gets more time. false: it has ended. `since`: when it was first seen to run (CLOCK_MONOTONIC, ms). */
+bool nspawn_payload_stays(struct rec_run *run, pid_t leader, long since);
+long nspawn_now_ms(void);
 bool nspawn_payload_runs(struct rec_run *run, pid_t leader);
 bool nspawn_ask_payload(struct rec_run *run, pid_t leader);
 #define NSPAWN_AT_ONCE   8

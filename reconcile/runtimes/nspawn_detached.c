@@ -21,22 +21,14 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CGROUP2_MAGIC 0x63677270
 enum { START_MS = 90000, SETTLE_MS = 5000, PAYLOAD_MS = 10000, STUB_MS = 3000, INIT_MS = 15000, KILLED_MS = 5000, LOG_MOST = 16 << 20 };
 
-static long now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int left_until(long deadline)
 {
-    long left = deadline - now_ms();
+    long left = deadline - nspawn_now_ms();
     return left > 0 ? (int)left : 0;
 }
 
@@ -209,10 +201,11 @@ struct start {
     off_t              log_from;        /* where this life's output begins */
     pid_t              nspawn, leader;
     unsigned long long started;
-    bool               ready, over;
+    bool               ready, over, waits_forever;      /* waits_forever: `sleep infinity`, which cannot end at once */
 };
 
-static void launch(const struct start *s, int report)
+/* It stays a child of berth's as long as berth lives, so that its exit status can be told. */
+static void launch(const struct start *s)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -220,12 +213,6 @@ static void launch(const struct start *s, int report)
     for (int i = 1; i < NSIG; i++)
         signal(i, SIG_DFL);
     setsid();
-    pid_t pid = fork();
-    if (pid) {
-        if (write(report, &pid, sizeof pid) != sizeof pid)
-            _exit(1);
-        _exit(pid < 0);
-    }
     int null = open("/dev/null", O_RDONLY);
     if (s->inside >= 0 && setns(s->inside, CLONE_NEWNET)) {
         dprintf(s->log, "cannot enter network namespace '%s': %s\n", s->netns, strerror(errno));
@@ -346,6 +333,10 @@ static int prepare(struct rec_run *run, struct start *s, struct rec_error *err)
         put(s->cgroup, "cgroup.kill", "1");
     s->sock_path = nspawn_path(a, s->name, "notify");
     s->argv = arguments(run, text, &s->netns);
+    size_t words = 0;
+    while (s->argv && s->argv[words])
+        words++;
+    s->waits_forever = words > 2 && !strcmp(s->argv[words - 1], "infinity") && !strcmp(s->argv[words - 2], "sleep");
     s->env[0] = "PATH=" REC_PROC_PATH;
     s->env[1] = "LC_ALL=C";
     s->env[2] = spec_arena_printf(a, "BERTH_UNIT=%s", nspawn_digest(a, text));
@@ -366,22 +357,13 @@ static int prepare(struct rec_run *run, struct start *s, struct rec_error *err)
 
 static int begin(struct rec_run *run, struct start *s, struct rec_error *err)
 {
-    int pipe[2], r = prepare(run, s, err);
+    int r = prepare(run, s, err);
     if (r)
         return r;
-    if (pipe2(pipe, O_CLOEXEC))
-        return rec_fail(err, errno, "cannot start container '%s': %s", s->name, strerror(errno));
-    pid_t middle = fork();
-    if (!middle)
-        launch(s, pipe[1]);
-    close(pipe[1]);
-    ssize_t n = -1;
-    while (middle > 0 && (n = read(pipe[0], &s->nspawn, sizeof s->nspawn)) < 0 && errno == EINTR)
-        ;
-    while (middle > 0 && waitpid(middle, NULL, 0) < 0 && errno == EINTR)
-        ;
-    close(pipe[0]);
-    if (n != sizeof s->nspawn || s->nspawn <= 0)
+    s->nspawn = fork();
+    if (!s->nspawn)
+        launch(s);
+    if (s->nspawn < 0)
         return rec_fail(err, EAGAIN, "cannot start container '%s': no process could be made", s->name);
     s->started = rec_proc_started(s->nspawn);
     s->pidfd = (int)syscall(SYS_pidfd_open, s->nspawn, 0);
@@ -407,7 +389,7 @@ static void hear(struct start *s)
 static void await(struct start *s, size_t n)
 {
     struct pollfd p[2 * NSPAWN_AT_ONCE];
-    long deadline = now_ms() + START_MS;
+    long deadline = nspawn_now_ms() + START_MS;
     for (;;) {
         size_t open = 0;
         for (size_t i = 0; i < n; i++) {
@@ -435,7 +417,7 @@ static void await(struct start *s, size_t n)
 /* READY is said before the payload's program is there: whether that could be run shows a moment later. */
 static void settle(struct rec_run *run, struct start *s, size_t n)
 {
-    long deadline = now_ms() + SETTLE_MS;
+    long deadline = nspawn_now_ms() + SETTLE_MS;
     for (size_t i = 0; i < n; i++)
         while (s[i].ready && !s[i].over) {
             struct pollfd p = {s[i].pidfd, POLLIN, 0};
@@ -444,6 +426,23 @@ static void settle(struct rec_run *run, struct start *s, size_t n)
             if (runs || !left_until(deadline))
                 break;
         }
+    long since = nspawn_now_ms();
+    for (size_t i = 0; i < n; i++) {
+        if (!s[i].ready || s[i].over || s[i].waits_forever || nspawn_payload_stays(run, s[i].leader, since))
+            continue;
+        struct pollfd p = {s[i].pidfd, POLLIN, 0};
+        s[i].over = poll(&p, 1, SETTLE_MS) > 0;
+    }
+}
+
+/* Its own exit status, which is that of the command; -1: not known. */
+static int exit_status(const struct start *s)
+{
+    int status;
+    pid_t k;
+    while ((k = waitpid(s->nspawn, &status, WNOHANG)) < 0 && errno == EINTR)
+        ;
+    return k == s->nspawn && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static int end(struct rec_run *run, struct start *s, struct rec_error *err)
@@ -460,7 +459,7 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
             return 0;
         }
     }
-    bool slow = !s->ready && !s->over;
+    bool slow = !s->ready && !s->over, ran = s->ready && s->over;
     rec_proc_kill(s->nspawn, s->started, SIGKILL);
     if (s->cgroup)
         put(s->cgroup, "cgroup.kill", "1");
@@ -470,7 +469,13 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
         remove_cgroup(a, s->cgroup);
     char late[64];
     snprintf(late, sizeof late, "it was not ready within %d s", START_MS / 1000);
-    rec_said_failure(a, err, slow ? ETIMEDOUT : EIO, s->name, log_tail(run, s), slow ? late : "it said nothing");
+    int status = exit_status(s);
+    if (ran && status >= 0) {
+        snprintf(late, sizeof late, "its command ended, status %d", status);
+        rec_said_failure(a, err, ECHILD, s->name, log_tail(run, s), late);
+    } else {
+        rec_said_failure(a, err, slow ? ETIMEDOUT : EIO, s->name, log_tail(run, s), slow ? late : "it said nothing");
+    }
     rec_log_keep(s->name, s->log_path);
     rec_hint(err, "all it said: berth logs %s", s->name);
     return -err->code;
@@ -521,13 +526,13 @@ void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t 
         nspawn_detached_find(run, names[i], &f[i]);
         stub[i] = nspawn_ask_payload(run, f[i].leader);
     }
-    long deadline = now_ms() + PAYLOAD_MS;
+    long deadline = nspawn_now_ms() + PAYLOAD_MS;
     for (size_t i = 0; f && stub && i < n; i++)
         if (stub[i])
             rec_proc_wait(f[i].leader, f[i].leader_started, left_until(deadline));
     for (size_t i = 0; f && stub && i < n; i++)
         rec_proc_kill(f[i].nspawn, f[i].nspawn_started, SIGTERM);
-    deadline = now_ms();
+    deadline = nspawn_now_ms();
     for (size_t i = 0; f && stub && i < n; i++)
         rec_proc_wait(f[i].nspawn, f[i].nspawn_started, left_until(deadline + (stub[i] || !f[i].leader ? STUB_MS : INIT_MS)));
     for (size_t i = 0; f && stub && i < n; i++) {

@@ -164,6 +164,10 @@ int nspawn_unit_remove(struct rec_run *run, const char *name, struct rec_error *
 {
     char **list;
     size_t n, others = 0;
+    int status;
+    /* A unit whose start failed would be listed as failed for good. */
+    if (run->undoing)
+        systemctl(run, "reset-failed", &name, 1, 10000, &status, NULL);
     int r = rec_tree_remove(spec_arena_printf(run->arena, UNITS "/berth@%s.service.d", name), err);
     if (r || rec_dir_list(run->arena, UNITS, &list, &n, NULL))
         return r;
@@ -217,7 +221,7 @@ void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, 
 {
     int status;
     struct rec_error e = {0};
-    struct timespec since;
+    struct timespec since_real;
     struct nspawn_found f;
     for (size_t i = 0; i < n; i++) {
         char *text;
@@ -225,9 +229,10 @@ void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, 
         if (!rec_file_read(run->arena, nspawn_unit_path(run->arena, names[i]), NSPAWN_UNIT_MOST, &text, &len, &err[i]))
             nspawn_furnish(run, names[i], text, &err[i]);
     }
-    clock_gettime(CLOCK_REALTIME, &since);
+    clock_gettime(CLOCK_REALTIME, &since_real);
     systemctl(run, "reset-failed", names, n, 10000, &status, NULL);     /* those that never ran are no unit of its yet: not an error */
     systemctl(run, "start", names, n, 120000, &status, &e);
+    long since = 0;
     for (size_t i = 0; i < n; i++) {
         if (err[i].code)
             continue;
@@ -235,9 +240,20 @@ void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, 
         bool there = !nspawn_unit_find(run, names[i], &f);
         for (int tries = 0; there && !nspawn_payload_runs(run, f.leader) && tries < 2000; tries++)
             there = !rec_proc_wait(f.leader, f.leader_started, 1);
-        if (there)
+        since = since ? since : nspawn_now_ms();
+        if (there && nspawn_payload_stays(run, f.leader, since))
             continue;
-        rec_said_failure(run->arena, &err[i], EIO, names[i], systemd_said_why(run, "berth", names[i], &since),
+        if (there)
+            rec_proc_wait(f.nspawn, f.nspawn_started, PAYLOAD_MS);
+        /* The unit was started, so its main process did run. */
+        const char *ended = e.code ? "" : systemd_show(run, "berth", names[i], "ExecMainStatus");
+        if (*ended) {
+            rec_said_failure(run->arena, &err[i], ECHILD, names[i], systemd_said_since(run, "berth", names[i], &since_real),
+                             spec_arena_printf(run->arena, "its command ended, status %s", ended));
+            rec_hint(&err[i], "all it said: berth logs %s", names[i]);
+            continue;
+        }
+        rec_said_failure(run->arena, &err[i], EIO, names[i], systemd_said_why(run, "berth", names[i], &since_real),
                          e.code ? e.text : "it ended at once");
         rec_hint(&err[i], "all it said: berth logs %s", names[i]);
     }

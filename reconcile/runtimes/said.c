@@ -71,10 +71,12 @@ void rec_said_failure(struct spec_arena *a, struct rec_error *err, int code, con
 {
     char *lines[LINES_MOST], *copy = spec_arena_strdup(a, said), more[LINES_SHOWN * (LINE_MOST + 2)] = "";
     size_t n = copy ? split(copy, lines) : 0, cause = n ? find_cause(lines, n) : 0, len = 0, shown = 0;
-    bool known = code != ETIMEDOUT && n && rank(lines[cause]);
+    /* The command ran and ended: what it said is no cause, unless it is nspawn that says so. */
+    int least = code == ECHILD ? 3 : 1;
+    bool known = code != ETIMEDOUT && n && rank(lines[cause]) >= least;
     size_t first = n > LINES_SHOWN + 1 ? n - LINES_SHOWN - 1 : 0;
     for (size_t i = first; i < n && shown < LINES_SHOWN; i++) {
-        if ((known && i == cause) || (known && !rank(lines[i])))
+        if ((known && i == cause) || ((known || code == ECHILD) && !rank(lines[i])))
             continue;
         len += (size_t)snprintf(more + len, sizeof more - len, "\n%.*s", LINE_MOST, lines[i]);
         shown++;

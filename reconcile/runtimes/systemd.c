@@ -78,7 +78,12 @@ const char *systemd_said_why(struct rec_run *run, const char *template, const ch
 
 const char *systemd_state(struct rec_run *run, const char *template, const char *name)
 {
-    const char *argv[] = {run->facts.systemctl, "show", "-P", "ActiveState", "--", systemd_unit(run->arena, template, name), NULL};
+    return systemd_show(run, template, name, "ActiveState");
+}
+
+const char *systemd_show(struct rec_run *run, const char *template, const char *name, const char *property)
+{
+    const char *argv[] = {run->facts.systemctl, "show", "-P", property, "--", systemd_unit(run->arena, template, name), NULL};
     char *output;
     int status;
     if (!argv[0] || rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)

@@ -18,6 +18,8 @@ const char *systemd_said_since(struct rec_run *run, const char *template, const 
 const char *systemd_said_why(struct rec_run *run, const char *template, const char *name, const struct timespec *since);
 /* Its ActiveState: "active", "activating", "failed", …; "" where it cannot be known. */
 const char *systemd_state(struct rec_run *run, const char *template, const char *name);
+/* One property of its unit; "" where it cannot be known. */
+const char *systemd_show(struct rec_run *run, const char *template, const char *name, const char *property);
 /* machined forgets the machine of that name; whoever still runs in it ends. */
 void systemd_machine_end(struct rec_run *run, const char *name);
 /* The leader that systemd-machined knows by that name, 0: none. */

@@ -197,8 +197,22 @@ static int wait_status(pid_t pid)
     return status;
 }
 
+static bool send_variables(int sock, const char *variables, size_t len)
+{
+    for (size_t n = 0; n < len;) {
+        size_t part = len - n < ENTER_ENV_PART ? len - n : ENTER_ENV_PART;
+        ssize_t k = send(sock, variables + n, part, MSG_NOSIGNAL);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return false;
+        n += (size_t)k;
+    }
+    return true;
+}
+
 static int attend(const struct rec_enter *e, const struct enter_call *call, const struct rec_relay *relay, const struct rec_leader *l, int cgroup,
-                  int copy, int signals, int *status, struct rec_error *err)
+                  const char *variables, int copy, int signals, int *status, struct rec_error *err)
 {
     int ends[ENTER_ENDS_MOST], pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
@@ -213,7 +227,7 @@ static int attend(const struct rec_enter *e, const struct enter_call *call, cons
         return rec_fail(err, code, "cannot start a process: %s", strerror(code));
     size_t n = 0;
     int by = 0;
-    if (send(ours, call, sizeof *call, MSG_NOSIGNAL) == sizeof *call)
+    if (send(ours, call, sizeof *call, MSG_NOSIGNAL) == sizeof *call && send_variables(ours, variables, call->env_bytes))
         n = receive_ends(ours, signals, pid, ends, &by);
     int st = n ? rec_relay_run(relay, ends, n, signals, pid) : wait_status(pid);
     *status = WIFEXITED(st) ? WEXITSTATUS(st) : 128 + (by ? by : WTERMSIG(st));
@@ -232,7 +246,15 @@ static int enter(struct rec_run *run, const struct rec_enter *e, const struct re
     call.leader = l->pid != 0;
     scoped(closep) int copy = -1;
     scoped(closep) int cgroup = -1;
+    char *variables = "";
+    size_t len = 0;
     if (l->pid) {
+        r = nspawn_env_read(run, e->container, &variables, &len, err);
+        if (r)
+            return r;
+        if (len > ENTER_ENV_MOST)
+            return rec_fail(err, E2BIG, "cannot enter container '%s': its variables are larger than %d bytes", e->container, ENTER_ENV_MOST);
+        call.env_bytes = (uint32_t)len;
         r = read_limits(run, e->container, l, &call, err);
         if (r)
             return r;
@@ -252,7 +274,7 @@ static int enter(struct rec_run *run, const struct rec_enter *e, const struct re
     if (signals < 0)
         r = rec_fail(err, errno, "cannot watch for signals: %s", strerror(errno));
     else
-        r = attend(e, &call, &relay, l, cgroup, copy, signals, status, err);
+        r = attend(e, &call, &relay, l, cgroup, variables, copy, signals, status, err);
     sigprocmask(SIG_SETMASK, &before, NULL);
     return r;
 }

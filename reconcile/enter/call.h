@@ -3,6 +3,7 @@
  * Channel  a SOCK_SEQPACKET socket at ENTER_SOCKET. berth sends one struct enter_call. berth-enter answers with one byte and, by
  *          SCM_RIGHTS, the outer ends: first the pty's master if any standard descriptor is a terminal; then for each of the others,
  *          in the order 0, 1, 2, the outer end of a pipe (2 has none if `joined`). berth-enter closes the socket before the command's process exists.
+ * Variables each NAME=VALUE with its NUL. They never stand in arguments, which everybody on the host can read.
  * Command  argv[1] is the container's name, the rest the command. Without a command: a login shell. */
 #ifndef RECONCILE_ENTER_CALL_H
 #define RECONCILE_ENTER_CALL_H
@@ -16,6 +17,8 @@ enum {
     ENTER_NAMESPACE = 4,        /* the leader's pidfd; of a namespace alone: its network namespace */
     ENTER_CGROUP = 5,           /* cgroup.procs of the leader's cgroup, or not open */
     ENTER_ENDS_MOST = 4,
+    ENTER_ENV_PART = 32768,
+    ENTER_ENV_MOST = 4 << 20,
 };
 
 struct enter_call {
@@ -30,6 +33,7 @@ struct enter_call {
     struct termios modes;       /* of the operator's terminal */
     struct winsize size;
     char           term[64];    /* TERM: letters, digits and -+._ */
+    uint32_t       env_bytes;   /* of the container's variables, which follow in messages of at most ENTER_ENV_PART bytes */
 };
 
 /* Where the command has been started, signals for it go to berth-enter. With this value (sigqueue(3)) the whole group of the command

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -246,13 +247,67 @@ static void become_shell(const char *container, char *const *env)
     _exit(ABSENT);
 }
 
-static void become_command(const struct enter_call *call, const char *container, char *const *argv)
+/* The container's variables, as berth sends them. */
+static char *receive_variables(const struct enter_call *call)
+{
+    size_t n = 0;
+    char *text = call->env_bytes <= ENTER_ENV_MOST ? malloc(call->env_bytes + 1) : NULL;
+    if (!text) {
+        errno = ENOMEM;
+        complain("take the container's variables");
+    }
+    while (n < call->env_bytes) {
+        ssize_t k = recv(ENTER_SOCKET, text + n, call->env_bytes - n, 0);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            complain("take the container's variables");
+        n += (size_t)k;
+    }
+    text[n] = 0;
+    return text;
+}
+
+/* The terminal is the operator's, so TERM is too. */
+static bool is_variable_of_ours(const char *variable)
+{
+    return !strncmp(variable, "TERM=", 5) || !strncmp(variable, "container=", 10);
+}
+
+/* The container's variables, and those of `usual` that it does not set. */
+static char **make_environment(char *variables, size_t len, char *const *usual)
+{
+    size_t n = 0, most = 1;
+    for (size_t i = 0; i < len; i++)
+        most += !variables[i];
+    for (char *const *u = usual; *u; u++)
+        most++;
+    char **env = calloc(most, sizeof *env);
+    if (!env)
+        _exit(FAILED);
+    for (char *p = variables; p < variables + len; p += strlen(p) + 1)
+        if (!is_variable_of_ours(p))
+            env[n++] = p;
+    size_t set = n;
+    for (char *const *u = usual; *u; u++) {
+        size_t name = strcspn(*u, "=") + 1;
+        bool found = false;
+        for (size_t i = 0; i < set && !found; i++)
+            found = !strncmp(env[i], *u, name);
+        if (!found)
+            env[n++] = *u;
+    }
+    return env;
+}
+
+static void become_command(const struct enter_call *call, const char *container, char *const *argv, char *variables)
 {
     char term[sizeof call->term + 8];
     snprintf(term, sizeof term, "TERM=%.63s", call->term);
-    char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin",
+    char *usual[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin",
                    "HOME=/root", "USER=root", "LOGNAME=root", "LANG=C.UTF-8", term,
                    call->leader ? "container=systemd-nspawn" : NULL, NULL};
+    char **env = make_environment(variables, call->env_bytes, usual);
     environ = env;      /* execvpe looks for the program by this PATH */
     if (!*argv)
         become_shell(container, env);
@@ -303,6 +358,9 @@ int main(int argc, char **argv)
         dprintf(2, "berth-enter: berth starts this program, see berth run and berth login\n");
         return 64;
     }
+    /* Before the memory holds anything of the container's. */
+    prctl(PR_SET_DUMPABLE, 0);
+    char *variables = receive_variables(&call);
     prctl(PR_SET_NAME, "berth-enter");      /* else the number of a descriptor */
     setsid();
     die_with_berth();
@@ -320,7 +378,7 @@ int main(int argc, char **argv)
         setsid();
         take_terminal(&call);
         clear_signals();
-        become_command(&call, argv[1], argv + 2);
+        become_command(&call, argv[1], argv + 2, variables);
     }
     command = pid;
     pass_signals_on();

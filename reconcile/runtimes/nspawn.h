@@ -31,6 +31,8 @@ const char *nspawn_digest(struct spec_arena *a, const char *text);
 /* The variables of a container as a settings file of nspawn's, which root alone can read; NULL: it has none. */
 int nspawn_env_text(struct rec_run *run, const struct spec_container *c, struct spec_arena *a, const char **out, struct rec_error *err);
 const char *nspawn_env_path(struct spec_arena *a, const char *name);
+/* The variables of a container as nspawn_env_write left them: each NAME=VALUE with its NUL, in the run's arena. None: 0 bytes. */
+int nspawn_env_read(struct rec_run *run, const char *name, char **out, size_t *out_len, struct rec_error *err);
 int nspawn_env_write(struct rec_run *run, const char *name, const char *text, struct rec_error *err);       /* NULL: removed */
 /* Trees below NSPAWN_ROOTS. `own`: the container's root is one of them, wherever it came from. */
 const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c, struct spec_arena *a);

@@ -91,6 +91,37 @@ int nspawn_env_text(struct rec_run *run, const struct spec_container *c, struct 
     return 0;
 }
 
+int nspawn_env_read(struct rec_run *run, const char *name, char **out, size_t *out_len, struct rec_error *err)
+{
+    enum { SETTINGS_MOST = 8 << 20 };
+    static const char mark[] = "# made by berth\n", begins[] = "\nEnvironment='", quote[] = "'\"'\"'";
+    char *text;
+    size_t len;
+    *out = "";
+    *out_len = 0;
+    int r = rec_file_read(run->arena, nspawn_env_path(run->arena, name), SETTINGS_MOST, &text, &len, err);
+    if (r == -ENOENT)
+        return 0;
+    if (r || strncmp(text, mark, sizeof mark - 1))
+        return r;
+    char *to = *out = spec_arena_alloc(run->arena, len + 1);
+    if (!to)
+        return rec_fail(err, ENOMEM, "out of memory");
+    for (const char *p = text; (p = strstr(p, begins));) {
+        p += sizeof begins - 1;
+        while (*p) {
+            bool escaped = !strncmp(p, quote, sizeof quote - 1);
+            if (*p == '\'' && !escaped)
+                break;
+            *to++ = *p;
+            p += escaped ? sizeof quote - 1 : 1;
+        }
+        *to++ = 0;
+    }
+    *out_len = (size_t)(to - *out);
+    return 0;
+}
+
 int nspawn_env_write(struct rec_run *run, const char *name, const char *text, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;

@@ -59,6 +59,17 @@ field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
     assert_eq "$(echo 'cat /proc/$$/status; ls /proc/$$/fd; true' | host "$BERTH" login box | grep -E '^(CapEff|Seccomp:|[0-9])' | xargs)" "CapEff: $theirs Seccomp: 2 0 1 2"
 }
 
+@test "the command has the container's variables, which no argument shows" {
+    host_sh 'mkdir -p /srv/keys && printf "%s\n" "s3 cret" >/srv/keys/token && chmod 600 /srv/keys/token'
+    sed -i "s,command: .*9999.\],& \, environment: {TZ: UTC\, QUOTED: \"a 'b' \\\\\"c\\\\\" %n\"\, HOME: /tmp\, TOKEN: {file: /srv/keys/token}}," "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 0 host env OPERATORS_SECRET=x "$BERTH" run box -- sh -c 'echo "$TZ|$QUOTED|$HOME|$TOKEN|$USER|$OPERATORS_SECRET"'
+    assert_eq "$output" "UTC|a 'b' \"c\" %n|/tmp|s3 cret|root|"
+    assert_eq "$(echo 'echo $TZ $TOKEN' | host "$BERTH" login box)" "UTC s3 cret"
+    exits 0 host_sh '"$1" run box -- sleep 7779 & p=$!; until pgrep -f "^sleep 7779" >/dev/null; do read -rt 0.05 <>/srv/full2 || :; done
+        ! grep -al "s3 [c]ret" /proc/[0-9]*/cmdline; r=$?; pkill -f "^sleep 7779"; wait $p; exit $r' "$BERTH"
+}
+
 @test "a tracer inside catches no process that may do more than its container, nor anything of the operator's" {
     helper tracer
     local theirs i

@@ -9,7 +9,7 @@ setup() {
     T=$BATS_TEST_TMPDIR
     export HOME=$T/home GIT_AUTHOR_NAME=Ann GIT_AUTHOR_EMAIL=ann@example.org GIT_COMMITTER_NAME=Ann GIT_COMMITTER_EMAIL=ann@example.org
     mkdir "$HOME"
-    chmod 755 "$T" "$BATS_RUN_TMPDIR" "$BATS_SUITE_TMPDIR" 2>/dev/null || true
+    for_others
     git init -q -b main "$T/w"
     cd "$T/w"
     base >berth.yaml

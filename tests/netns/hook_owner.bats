@@ -5,13 +5,14 @@ load ../lab/lib
 
 setup() {
     need_berth
+    : "${SWAPPER:=${BERTH%/cmd/berth}/tests/swapper}"
     lab_up
     unset "${!GIT_@}" "${!BERTH_GIT@}"
     T=$BATS_TEST_TMPDIR
     export HOME=$T/home GIT_AUTHOR_NAME=Ann GIT_AUTHOR_EMAIL=ann@example.org GIT_COMMITTER_NAME=Ann GIT_COMMITTER_EMAIL=ann@example.org
     export GIT_CONFIG_SYSTEM=/dev/null
     mkdir "$HOME" "$T/srv" "$T/victim"
-    chmod 755 "$T" "$BATS_RUN_TMPDIR" "$BATS_SUITE_TMPDIR" 2>/dev/null || true
+    for_others
     printf 'secret\n' >"$T/victim/file" && chmod 600 "$T/victim/file"
     git init -q --bare -b main "$T/srv/infra.git"
     rm -f "$T/srv/infra.git/hooks/"*
@@ -123,7 +124,7 @@ victims() { find "$T/victim" -printf '%p %U:%G %m %n %s %i %T@ %C@ %l\n' | sort;
 
 # BERTH_SWAPS: how many times each of install and uninstall runs.
 @test "an owner who swaps directories and files for links while root installs gains nothing" {
-    local swapper=${SWAPPER:-${BERTH%/cmd/berth}/tests/swapper} was i done=0 refused=0 count
+    local swapper=$SWAPPER was i done=0 refused=0 count
     [[ -x $swapper ]] || skip "no swapper beside $BERTH"
     mkdir -p "$T/victim/hooks/before-berth" "$T/victim/before-berth"
     printf '#!/bin/sh\n' | tee "$T/victim/pre-receive" "$T/victim/hooks/pre-receive" >"$T/victim/berth-look"

@@ -8,7 +8,7 @@ setup() {
     unset SUDO_UID
     D=$BATS_TEST_TMPDIR/dir
     mkdir "$D"
-    chmod 755 "$BATS_TEST_TMPDIR" "$BATS_RUN_TMPDIR" "$BATS_SUITE_TMPDIR" 2>/dev/null || true
+    for_others
     printf 'version: 1\nhosts:\n  localhost:\n    bridge: {name: b0, address: 10.9.0.1/24}\n    containers:\n      one: {address: 10.9.0.10, runtime: netns}\n' >"$D/berth.yaml"
 }
 teardown() { lab_down; }

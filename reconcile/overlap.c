@@ -240,13 +240,15 @@ static bool is_container(const struct rec_run *run, const struct spec_addr *a)
     return false;
 }
 
-static int check_nameserver(const struct look *k, const struct spec_addr *a)
+/* `own`: this host asks the nameserver itself. */
+static int check_nameserver(const struct look *k, const struct spec_addr *a, bool own)
 {
     const struct net_route *now;
     if (!takes_over(k, a, &now) || is_container(k->run, a))
         return 0;
-    if (spec_addr_equal(a, &k->addr) && !now->prefix)
-        return 0;       /* a resolver on the bridge itself: that address was nowhere before */
+    /* The spec may give containers a resolver on the bridge itself. Then no link had that address before. */
+    if (!own && spec_addr_equal(a, &k->addr) && !now->prefix)
+        return 0;
     return warn(k, spec_arena_printf(k->run->arena, "%s, which is reached by %s: it would no longer answer", covers(k, "nameserver", a),
                                      link_of(k, now)));
 }
@@ -257,13 +259,13 @@ static int check_nameservers(const struct look *k, const struct spec_addr *host,
     const struct spec_host *h = k->run->host;
     int r = 0;
     for (size_t i = 0; !r && i < n_host; i++)
-        r = check_nameserver(k, &host[i]);
+        r = check_nameserver(k, &host[i], true);
     for (size_t i = 0; !r && h && h->nameservers_given && i < h->n_nameservers; i++) {
         bool known = false;
         for (size_t j = 0; j < n_host; j++)
             known |= spec_addr_equal(&host[j], &h->nameservers[i].addr);
         if (!known)
-            r = check_nameserver(k, &h->nameservers[i].addr);
+            r = check_nameserver(k, &h->nameservers[i].addr, false);
     }
     return r;
 }

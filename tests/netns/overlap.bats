@@ -149,6 +149,29 @@ END
     assert_eq "$(json '.notes | length')" 0
 }
 
+@test "a bridge with the address of the nameserver that this host asks is warned of" {
+    host_sh 'echo nameserver 198.51.100.1 >/etc/resolv.conf'
+    spec <<'END'
+version: 1
+hosts:
+  localhost:
+    bridge: {name: b0, address: 198.51.100.1/24}
+    containers: {}
+END
+    exits 0 berth plan --json "$SPEC"
+    assert_match "$(warnings)" 'address 198.51.100.1/24 of bridge b0 is nameserver 198.51.100.1, which is reached by eth0: it would no longer answer'
+    exits 0 berth apply -q "$SPEC"
+    assert_match "$stderr" 'warning: bridge b0: .*is nameserver 198.51.100.1'
+    exits 0 berth plan -e --json "$SPEC"
+    assert_eq "$(json '.notes | length')" 0
+    # Only containers ask a resolver that the spec names: it may be on the bridge.
+    exits 0 berth destroy --yes "$SPEC"
+    host_sh 'echo nameserver 203.0.113.1 >/etc/resolv.conf'
+    bridge 198.51.100.1/24
+    exits 0 berth plan --json "$SPEC"
+    assert_eq "$(json '[.notes[] | select(.warning)] | length')" 0
+}
+
 @test "no warning without a cause, nor for a bridge that the LAN is on" {
     bridge 10.100.0.1/24 fd00:100::1/64
     exits 0 berth plan --json "$SPEC"

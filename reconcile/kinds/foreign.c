@@ -146,6 +146,14 @@ static int warn_legacy_tables(struct rec_run *run, struct rec_state *out)
     return r;
 }
 
+/* These filters only cause warnings, so an error in reading them does not stop the run. */
+static int warn_not_checked(struct rec_state *out, const struct net_error *e)
+{
+    char text[384];
+    net_error_format(e, text, sizeof text);
+    return rec_state_warn(out, "nft", "nft list ruleset", "filters of other programs were not checked: %s", text);
+}
+
 int rec_foreign_filters_warn(struct rec_run *run, struct net_port *nft, struct rec_state *out, struct rec_error *err)
 {
     scoped(net_nft_foreign_freep) struct net_nft_foreign *f = NULL;
@@ -164,7 +172,7 @@ int rec_foreign_filters_warn(struct rec_run *run, struct net_port *nft, struct r
         for (int family = 4; !r && family <= 6; family += 2)
             r = warn_bridge(run, f, h, &h->bridges[i], family, &told, out, &e);
     }
-    if (r == -ENOMEM)
-        return rec_fail(err, ENOMEM, "out of memory");
-    return r ? rec_fail_net(err, &e) : 0;
+    if (r && r != -ENOMEM)
+        r = warn_not_checked(out, &e);
+    return r ? rec_fail(err, ENOMEM, "out of memory") : 0;
 }

@@ -490,6 +490,7 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
             out->plan->notes = whole->notes;
             out->plan->n_notes = whole->n_notes;
             out->plan->cuts = whole->cuts;
+            out->plan->n_pending = whole->n_pending;
         }
     }
     if (!r)

@@ -16,7 +16,6 @@ enum { MOST_WARNINGS = 8 };
 
 struct user {                           /* a socket on a port of a new map */
     struct net_socket s;
-    uint32_t          map;              /* index into `added` */
     pid_t             pid;              /* 0: not known */
     char              program[32];      /* its comm, without control bytes; "" */
 };
@@ -103,7 +102,7 @@ static int take_user(void *arg, const struct net_socket *s)
         f->users = users;
         f->room = room;
     }
-    f->users[f->n_users++] = (struct user){.s = *s, .map = (uint32_t)i};
+    f->users[f->n_users++] = (struct user){.s = *s};
     return 0;
 }
 
@@ -182,7 +181,35 @@ static const char *by_whom(struct spec_arena *a, const struct user *u)
     return u->pid ? spec_arena_printf(a, "%s (pid %d)", u->program, (int)u->pid) : "a program";
 }
 
-static int warn(struct rec_run *run, struct rec_plan *p, const struct search *f)
+/* The first map that takes the socket's port and is not refused, or NULL. */
+static const struct net_nft_map *taking_map(const struct search *f, const bool *refused, const struct net_socket *s)
+{
+    for (size_t x = first_map(f->added, f->n, s->port); x < f->n && f->added[x].port == s->port; x++)
+        if (!refused[x] && takes(&f->added[x], s))
+            return &f->added[x];
+    return NULL;
+}
+
+/* A refused map is not set, but it stays wanted: each port is named. */
+static int warn_pending(struct rec_run *run, struct rec_plan *p, const struct search *f, const bool *refused)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        const struct net_nft_map *m = &f->added[i];
+        bool again = false;
+        for (size_t k = first_map(f->added, f->n, m->port); k < i && !again; k++)        /* both families, or several addresses */
+            again = refused[k] && f->added[k].proto == m->proto;
+        if (!refused[i] || again)
+            continue;
+        const char *object = spec_arena_printf(run->arena, "port %s %u", m->proto == IPPROTO_TCP ? "tcp" : "udp", m->port);
+        const char *text = spec_arena_printf(run->arena, "the port map to container %s is pending: sshd has a connection on that port",
+                                             container_of(run, m));
+        if (!object || !text || (p->n_pending++ < MOST_WARNINGS && rec_plan_warn(run, p, object, NULL, text)))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int warn(struct rec_run *run, struct rec_plan *p, const struct search *f, const bool *refused)
 {
     size_t n = 0;
     for (size_t i = 0; i < f->n_users; i++) {
@@ -190,17 +217,35 @@ static int warn(struct rec_run *run, struct rec_plan *p, const struct search *f)
         bool again = false;
         for (size_t k = 0; k < i && !again; k++)        /* both families, or several sockets of one program */
             again = f->users[k].s.listens && f->users[k].pid == u->pid && f->users[k].s.port == u->s.port && f->users[k].s.proto == u->s.proto;
-        if (!u->s.listens || again || n++ >= MOST_WARNINGS)
+        const struct net_nft_map *m = taking_map(f, refused, &u->s);
+        if (!u->s.listens || again || !m || n++ >= MOST_WARNINGS)
             continue;
         const char *proto = u->s.proto == IPPROTO_TCP ? "tcp" : "udp";
         const char *object = spec_arena_printf(run->arena, "port %s %u", proto, u->s.port);
         const char *text = spec_arena_printf(run->arena, "%s listens on it, and container %s takes it: nothing will reach that program on %s",
-                                             by_whom(run->arena, u), container_of(run, &f->added[u->map]), f->added[u->map].any ? "this host" : "that address");
+                                             by_whom(run->arena, u), container_of(run, m), m->any ? "this host" : "that address");
         const char *hint = spec_arena_printf(run->arena, "to see the program: ss -Hlnp --%s 'sport = :%u'", proto, u->s.port);
         if (!object || !text || !hint || rec_plan_warn(run, p, object, hint, text))
             return -ENOMEM;
     }
     return 0;
+}
+
+/* The entry of the spec that the map comes from, or NULL. */
+static const struct spec_port *spec_port_of(const struct rec_run *run, const struct net_nft_map *m)
+{
+    if (!run->host || !m->tag || m->tag > run->host->n_containers)
+        return NULL;
+    const struct spec_container *c = &run->host->containers[m->tag - 1];
+    for (size_t i = 0; i < c->n_ports; i++) {
+        const struct spec_port *p = &c->ports[i];
+        int family = p->address.family == 6 ? AF_INET6 : AF_INET;
+        bool in_range = m->port >= p->host && m->port - p->host < p->count;
+        bool same_address = spec_port_any(p) == m->any && (m->any || !memcmp(p->address.bytes, m->host, m->family == AF_INET6 ? 16 : 4));
+        if (in_range && (int)p->proto == m->proto && same_address && (!p->address.family || family == m->family))
+            return p;
+    }
+    return NULL;
 }
 
 static void refuse(const struct rec_run *run, const struct user *u, const struct net_nft_map *m, struct rec_error *refusal)
@@ -209,8 +254,9 @@ static void refuse(const struct rec_run *run, const struct user *u, const struct
     inet_ntop(u->s.family, u->s.peer, peer, sizeof peer);
     rec_fail(refusal, EPERM, "%s (pid %d) has a connection from %s to port %u here, and container %s takes that port: the next connection would "
                              "not reach this host", u->program, (int)u->pid, peer, u->s.port, container_of(run, m));
-    if (run->host && m->tag && m->tag <= run->host->n_containers && run->host->containers[m->tag - 1].n_ports)
-        refusal->at = run->host->containers[m->tag - 1].ports[0].at;
+    const struct spec_port *port = spec_port_of(run, m);
+    if (port)
+        refusal->at = port->at;
     rec_hint(refusal, "if there is another way in: --allow-own-connection");
 }
 
@@ -312,7 +358,9 @@ int rec_listeners_check(struct rec_run *run, const struct rec_state *have, const
             refused[x] = some = true;
         }
     }
-    r = refused ? warn(run, p, &f) : -ENOMEM;
+    r = refused ? warn(run, p, &f, refused) : -ENOMEM;
+    if (!r && some)
+        r = warn_pending(run, p, &f, refused);
     if (!r && some && !(*kept = without(run, want, &f, refused)))
         r = -ENOMEM;
     free(f.users);

@@ -50,6 +50,7 @@ struct rec_plan {
     const struct rec_item **not_known;  /* wanted, in sync as far as it is known: their `unknown` says what is not */
     size_t               n_not_known;
     const struct rec_error *cuts;       /* refused unless --allow-own-connection: a new subnet takes over a way (overlap.h); or NULL */
+    size_t               n_pending;     /* port maps that are wanted, and refused for now: one for each port (listeners.h) */
     const struct rec_item **later;      /* had: differs only because berth changed; its `next_start` says what that brings */
     size_t               n_later;
     const char          *protects;      /* a protected object that would go, or NULL */

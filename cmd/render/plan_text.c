@@ -472,6 +472,10 @@ static void in_sync(struct cmd_out *o, const struct cmd_render_plan *p)
                    p->plan->n_not_known == 1 ? "system is" : "systems are");
         return;
     }
+    if (p->plan && p->plan->n_pending) {
+        cmd_printf(o, "Nothing can be done now; %zu port %s pending\n", p->plan->n_pending, p->plan->n_pending == 1 ? "map is" : "maps are");
+        return;
+    }
     cmd_style(o, CMD_GREEN);
     if (p->resources)
         cmd_printf(o, "Nothing to do: %zu %s in sync", p->resources, p->resources == 1 ? "resource is" : "resources are");

@@ -59,6 +59,12 @@ pid_of() { host pgrep -x "$1" | head -n1; }
     wait_for grep -q one "$BATS_TEST_TMPDIR/out"
     maps "8080:80, 2220-2225:2220-2225"
     exits 4 berth plan "$SPEC"
+    # The place is the second map's own, not the first's.
+    local before
+    before=$(grep -o '.*8080:80, ' "$SPEC")
+    assert_match "$stderr" "berth.yaml:7:$((${#before} + 1)): sshd"
+    assert_match "$output" "port tcp 2222: *the port map to container web is pending"
+    refute_match "$output$stderr" "nothing will reach that program"
     assert_match "$stderr" "sshd \(pid [0-9]+\) has a connection from 203.0.113.1 to port 2222 here, and container web takes that port"
     assert_match "$stderr" "--allow-own-connection"
     exits 4 berth apply "$SPEC"
@@ -72,6 +78,10 @@ pid_of() { host pgrep -x "$1" | head -n1; }
     wait_for grep -q two "$BATS_TEST_TMPDIR/out"
     exits 4 berth apply "$SPEC"                         # again, as a timer would
     assert_match "$stderr" "Refused; nothing was changed"
+    exits 4 berth plan "$SPEC"
+    assert_match "$output" "Nothing can be done now; 1 port map is pending"
+    refute_match "$output" "in sync"
+    refute_match "$output$stderr" "nothing will reach that program"
     exits 0 berth apply --allow-own-connection "$SPEC"
     host nft get element inet berth any4 '{ tcp . 2222 }'
     exits 0 berth apply "$SPEC"                         # no new map any more

@@ -189,7 +189,8 @@ static void drop_empty(void)
 /* Files that a killed run was about to put in place. Whatever writes such a file again removes its own; after a destroy nothing does. */
 static void drop_unfinished(struct spec_arena *a)
 {
-    static const char *const files[] = {"/etc/hosts", REC_RUN_DIR "/sysctl", REC_WARNED, REC_STATE_DIR "/protected", REC_STATE_DIR "/applied"};
+    static const char *const files[] = {"/etc/hosts", REC_RUN_DIR "/sysctl", REC_WARNED, REC_STATE_DIR "/protected", REC_STATE_DIR "/applied",
+                                        REC_ADOPTED, REC_STATE_DIR "/ids"};
     static const char *const dirs[] = {"/etc/netns", REC_RUN_DIR "/held"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         rec_file_unfinished(files[i]);
@@ -556,8 +557,12 @@ record:
             rec_logs_forget(run->arena);
         drop_empty();
     }
-    if (!o->dry && !want->n && !o->only) {
+    if (!o->dry && !o->only && (!run->host || !want->n)) {
         drop_unfinished(run->arena);
+        unlink(REC_WARNED);
+        /* What is there was given back. A record of another boot is void. */
+        if (out->outcome == REC_APPLIED || out->outcome == REC_IN_SYNC)
+            unlink(REC_ADOPTED);
         drop_empty();
     }
     if (out->outcome == REC_APPLIED && out->report.n_failures) {

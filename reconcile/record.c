@@ -1,6 +1,7 @@
 /* Records are hints for the way back, never truth about the kernel. */
 #include "reconcile/record.h"
 #include "reconcile/files.h"
+#include "reconcile/proc.h"
 #include "reconcile/runtime.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -8,8 +9,8 @@
 #include <time.h>
 
 #define SYSCTL_FILE    REC_RUN_DIR "/sysctl"
-#define ADOPTED_FILE   REC_RUN_DIR "/adopted"
 #define PROTECTED_FILE REC_STATE_DIR "/protected"
+#define BOOT_LINE      "boot"                  /* first line of REC_ADOPTED: the boot that the other lines are of */
 #define APPLIED_FILE   REC_STATE_DIR "/applied"
 
 /* The lines of `text`, which is cut up. */
@@ -62,7 +63,7 @@ static int read_pairs(struct rec_run *run, const char *path, struct rec_records 
     return 0;
 }
 
-static int write_pairs(struct rec_run *run, const char *path, const struct rec_records *r, struct rec_error *err)
+static int write_pairs(struct rec_run *run, const char *dir, const char *path, const struct rec_records *r, struct rec_error *err)
 {
     if (!r->n)
         return rec_file_remove(path, err);
@@ -78,7 +79,7 @@ static int write_pairs(struct rec_run *run, const char *path, const struct rec_r
         p = stpcpy(p, r->list[i].value);
         *p++ = '\n';
     }
-    int rc = rec_dir_make(REC_RUN_DIR, 0700, err);
+    int rc = rec_dir_make(dir, 0700, err);
     return rc ? rc : rec_file_write(path, text, (size_t)(p - text), 0600, err);
 }
 
@@ -89,18 +90,31 @@ int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_er
 
 int rec_records_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err)
 {
-    return write_pairs(run, SYSCTL_FILE, r, err);
+    return write_pairs(run, REC_RUN_DIR, SYSCTL_FILE, r, err);
 }
 
 int rec_adopted_read(struct rec_run *run, struct rec_records *out, struct rec_error *err)
 {
-    int r = read_pairs(run, ADOPTED_FILE, out, err);
-    return r == -EACCES && !run->facts.root ? 0 : r;
+    int r = read_pairs(run, REC_ADOPTED, out, err);
+    if (r || !out->n)
+        return r == -EACCES && !run->facts.root ? 0 : r;
+    if (strcmp(out->list[0].name, BOOT_LINE))
+        return 0;
+    /* A reboot made new links. They have the settings of their owner, and berth has adopted none of them. */
+    out->n = strcmp(out->list[0].value, rec_proc_boot()) ? 0 : out->n - 1;
+    memmove(out->list, out->list + 1, out->n * sizeof *out->list);
+    return 0;
 }
 
 int rec_adopted_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err)
 {
-    return write_pairs(run, ADOPTED_FILE, r, err);
+    struct rec_records all = {0};
+    if (r->n && rec_record_add(run, &all, BOOT_LINE, rec_proc_boot()))
+        return rec_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < r->n; i++)
+        if (rec_record_add(run, &all, r->list[i].name, r->list[i].value))
+            return rec_fail(err, ENOMEM, "out of memory");
+    return write_pairs(run, REC_STATE_DIR, REC_ADOPTED, &all, err);
 }
 
 int rec_record_add(struct rec_run *run, struct rec_records *r, const char *name, const char *value)

@@ -1,7 +1,8 @@
 /* reconcile/record.h — what settings were before berth changed them, so that destroy can give them back.
  * Files    /run/berth/sysctl: "NAME VALUE" a line. As volatile as the settings. Losing it loses the way back, nothing else.
- *          /run/berth/adopted: what a bridge was before --adopt, so that it can be given back: "bridge/LINK/FIELD VALUE" and
- *          "address/LINK/ADDRESS/PREFIX PROTOCOL" a line. If the file is lost, `destroy` removes the bridge.
+ *          /var/lib/berth/adopted: what a bridge was before --adopt, so that it can be given back: "bridge/LINK/FIELD VALUE" and
+ *          "address/LINK/ADDRESS/PREFIX PROTOCOL" a line, after "boot ID". The lines of another boot are void. If the file is lost,
+ *          `destroy` removes the bridge.
  *          /run/berth/warned: the warnings that a quiet run gave last (cmd/converge.c).
  *          /var/lib/berth/protected: a container's name a line: it had `protect: true` when it was last applied.
  *          /var/lib/berth/applied: "FIELD VALUE" a line: the spec that was last applied: its file, or its commit and when that was. */
@@ -9,6 +10,7 @@
 #define RECONCILE_RECORD_H
 #include "reconcile/run.h"
 
+#define REC_ADOPTED "/var/lib/berth/adopted"
 #define REC_WARNED REC_RUN_DIR "/warned"
 
 struct rec_record {

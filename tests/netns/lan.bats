@@ -189,7 +189,7 @@ END
     exits 0 berth apply --allow-deletes 9 "$SPEC"
     exits 1 host ip link show br7
     exits 0 berth destroy --yes "$SPEC"
-    exits 1 host test -e /run/berth/adopted
+    exits 1 host test -e /var/lib/berth/adopted
     facts | diff "$BATS_TEST_TMPDIR/before" - >&2 || fail "the host is not what it was"
 }
 
@@ -199,9 +199,40 @@ END
     exits 0 berth apply "$SPEC"
     host_sh 'ip addr del 10.9.0.1/24 dev b0; ip addr add 10.9.0.1/24 dev b0'
     exits 0 berth apply --adopt "$SPEC"
-    host test -e /run/berth/adopted
+    host test -e /var/lib/berth/adopted
     exits 0 berth destroy --yes "$SPEC"
     exits 1 host ip link show b0
-    exits 1 host test -e /run/berth/adopted
+    exits 1 host test -e /var/lib/berth/adopted
     facts | diff "$BATS_TEST_TMPDIR/before" - >&2 || fail "the host is not what it was"
+}
+
+files() { host_sh 'find /run/berth /var/lib/berth -mindepth 1 2>/dev/null | grep -v "/lock$" | sort'; }
+
+@test "destroy gives an adopted bridge back after /run/berth was deleted; a record of another boot is void" {
+    host_sh 'ip link add br7 type bridge; ip link set br7 up; ip addr add 10.7.0.1/24 dev br7'
+    spec <<<'{version: 1, hosts: {localhost: {bridge: {name: br7, address: 10.7.0.1/24}, containers: {}}}}'
+    files >"$BATS_TEST_TMPDIR/before"
+    exits 0 berth apply --adopt "$SPEC"
+    assert_eq "$(host head -n1 /var/lib/berth/adopted)" "boot $(cat /proc/sys/kernel/random/boot_id)"
+    host rm -rf /run/berth
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    assert_eq "$(host ip -j addr show br7 | jq -r '.[0] | "\(.group) \(.addr_info[0] | "\(.local) \(.protocol)")"')" "default 10.7.0.1 null"
+    files | diff "$BATS_TEST_TMPDIR/before" - >&2 || fail "files stay"
+    # Another boot: the bridge is not the one that was adopted.
+    exits 0 berth apply --adopt "$SPEC"
+    host sed -i 's/^boot .*/boot 00000000-0000-0000-0000-000000000000/' /var/lib/berth/adopted
+    exits 0 berth destroy --yes "$SPEC"
+    exits 1 host ip link show br7
+    exits 1 host test -e /var/lib/berth/adopted
+}
+
+@test "destroy of an adopted bridge leaves no file of warnings and no unfinished file" {
+    host_sh 'ip link add br7 type bridge; ip link set br7 up; ip addr add 10.7.0.1/24 dev br7'
+    spec <<<'{version: 1, hosts: {localhost: {bridge: {name: br7, address: 10.7.0.1/24}, nat: {interface: eno9}, containers: {}}}}'
+    files >"$BATS_TEST_TMPDIR/before"
+    exits 0 berth apply --adopt -q "$SPEC"
+    host_sh 'test -e /run/berth/warned; touch /run/berth/.warned.berth-new /var/lib/berth/.adopted.berth-new /var/lib/berth/.ids.berth-new'
+    exits 0 berth destroy --yes -q "$SPEC"
+    files | diff "$BATS_TEST_TMPDIR/before" - >&2 || fail "files stay"
 }

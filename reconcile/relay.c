@@ -491,7 +491,9 @@ static void handle_input(struct relay *r, const struct pollfd p[POLLS])
         else
             input_settle(r);
     }
-    if (in->to >= 0 && p[POLL_SOURCE].revents) {
+    /* The terminal may have become another program's since `prepare`. */
+    bool theirs = in->kind == INPUT_TERMINAL && !may_read_terminal(r);
+    if (in->to >= 0 && p[POLL_SOURCE].revents && !theirs) {
         if (in->kind == INPUT_PIPE || in->kind == INPUT_SOCKET)
             input_lend(r);
         else

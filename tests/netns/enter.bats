@@ -165,6 +165,8 @@ field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
     refute_match "$output" '\\r +\\r'
     # A pager beside it has the keyboard: line mode is off, so nothing is taken from it.
     exits 0 host /srv/terminal -w up -s 'q' -w 'key q' -- bash -c "'$BERTH' run box -- sh -c 'echo up; while [ ! -e /stop ]; do sleep 0.1; done' | { read l; stty -icanon </dev/tty; echo \$l; read -rn1 k </dev/tty; echo key \$k; touch /srv/root/stop; }"
+    # Nor while that program is busy and does not read.
+    exits 0 host /srv/terminal -w up -s 'q' -w 'key q' -- bash -c "'$BERTH' run box -- sh -c 'echo up; while [ ! -e /stop2 ]; do sleep 0.1; done' | { read l; stty -icanon </dev/tty; echo \$l; sleep 0.5; read -rn1 k </dev/tty; echo key \$k; touch /srv/root/stop2; }"
 }
 
 @test "a job in the background leaves the keyboard alone; Ctrl-Z stops the command with berth, fg goes on" {

@@ -95,3 +95,26 @@ machines() { on machinectl list --no-legend --no-pager | awk '{print $1}' | sort
     exits 0 b start container2
     assert_eq "$(machines)" "booted container1 container2 talks"
 }
+
+@test "a command that ends at once fails the apply each time, and leaves no failed unit behind" {
+    b_spec() {
+        on sh -c 'cat >/etc/berth/berth.yaml' <<-END
+		version: 1
+		hosts:
+		  localhost:
+		    bridge: {name: br-containers, address: 10.100.0.1/24}
+		    containers:
+		      web: {address: 10.100.0.10, nspawn: {command: [sh, -c, '$1']}}
+		END
+    }
+    local ends
+    for ends in 0 7 0; do
+        b_spec "echo hello; echo bye; exit $ends"
+        exits 5 b apply
+        assert_match "$stderr" "cannot start container 'web': its command ended, status $ends"$'\n *. hello\n *. bye(\n|$)'
+        assert_eq "$(on systemctl list-units --all --plain --no-legend 'berth@*' | xargs)" ""
+    done
+    b_spec 'echo up; exec sleep 9999'
+    exits 0 b apply
+    exits 0 b plan -e
+}

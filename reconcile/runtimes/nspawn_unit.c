@@ -143,9 +143,26 @@ bool nspawn_unit_template(struct rec_run *run)
     return !rec_file_read(run->arena, UNITS "/berth@.service", 65536, &now, &len, NULL) && !strcmp(now, template);
 }
 
+/* A unit that failed and whose files berth has removed would be listed as failed for good. */
+static void forget_failures(struct rec_run *run)
+{
+    const char *list[] = {run->facts.systemctl, "list-units", "--all", "--state=not-found", "--plain", "--no-legend", "berth@*.service", NULL};
+    char *output, *save = NULL;
+    int status;
+    if (!list[0] || rec_proc_run(run->arena, list, 10000, &status, &output, NULL) || status)
+        return;
+    for (char *line = strtok_r(output, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        line[strcspn(line, " ")] = 0;
+        const char *reset[] = {run->facts.systemctl, "reset-failed", "--", line, NULL};
+        rec_proc_run(run->arena, reset, 10000, &status, NULL, NULL);
+    }
+}
+
 int nspawn_unit_reload(struct rec_run *run, struct rec_error *err)
 {
     int status, r = systemctl(run, "daemon-reload", NULL, 0, 60000, &status, err);
+    if (!r && !status)
+        forget_failures(run);
     return r ? r : status ? -EIO : 0;
 }
 
@@ -164,10 +181,6 @@ int nspawn_unit_remove(struct rec_run *run, const char *name, struct rec_error *
 {
     char **list;
     size_t n, others = 0;
-    int status;
-    /* A unit whose start failed would be listed as failed for good. */
-    if (run->undoing)
-        systemctl(run, "reset-failed", &name, 1, 10000, &status, NULL);
     int r = rec_tree_remove(spec_arena_printf(run->arena, UNITS "/berth@%s.service.d", name), err);
     if (r || rec_dir_list(run->arena, UNITS, &list, &n, NULL))
         return r;

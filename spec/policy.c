@@ -227,7 +227,8 @@ struct audit {
     const struct spec_policy *p;
     struct spec_violation    *list;
     size_t                    n, room;
-    bool                      oom;
+    bool                      oom, suggests;
+    struct spec_seen          writable;         /* roots and binds that containers of the host can write */
 };
 
 static void violate(struct audit *v, const char *rule, struct spec_loc at, const char *value, const char *text)
@@ -352,18 +353,50 @@ static void audit_bridge(struct audit *v, const struct spec_bridge *b)
         violate(v, "open_inbound", b->nat.inbound_at, "true", spec_arena_printf(a, "bridge '%s' may not be open from outside", b->name));
 }
 
+/* Strictly below what a container can write, a source may be a link to anywhere at the next start. */
+static bool below_writable(struct audit *v, const char *path)
+{
+    for (size_t n = strlen(path); v->writable.n && n > 1; n--)
+        if (path[n] == '/' && spec_seen_find(&v->writable, path, n))
+            return true;
+    return false;
+}
+
+static void find_writable(struct audit *v, const struct spec_host *host)
+{
+    struct spec_loc nowhere = {0};
+    for (size_t i = 0; i < host->n_containers; i++) {
+        const struct spec_container *c = &host->containers[i];
+        if (c->nspawn.root == SPEC_ROOT_DIR && c->nspawn.path.text) {
+            const char *root = plain_path(v, c->nspawn.path.text);
+            spec_seen_put(&v->writable, root, strlen(root), nowhere, &v->oom);
+        }
+        for (size_t k = 0; k < c->nspawn.n_binds; k++) {
+            const char *path = plain_path(v, c->nspawn.binds[k].host);
+            if (!c->nspawn.binds[k].read_only)
+                spec_seen_put(&v->writable, path, strlen(path), nowhere, &v->oom);
+        }
+    }
+}
+
 static void audit_nspawn(struct audit *v, const struct spec_container *c)
 {
     const struct spec_policy *p = v->p;
     struct spec_arena        *a = v->arena;
     bool                      host = c->nspawn.root == SPEC_ROOT_HOST;
     const char               *root = host ? "host" : plain_path(v, c->nspawn.path.text);
-    if (!listed(p->roots.list, p->roots.n, root))
+    if (!host && !v->suggests && below_writable(v, root))
+        violate(v, "roots", c->nspawn.path.at, root,
+                spec_arena_printf(a, "container '%s' may not have the root '%s', which lies in a directory that a container can write", c->name, root));
+    else if (!listed(p->roots.list, p->roots.n, root))
         violate(v, "roots", host ? c->at : c->nspawn.path.at, root, spec_arena_printf(a, "container '%s' may not have the root '%s'", c->name, root));
     for (size_t i = 0; i < c->nspawn.n_binds; i++) {
         const struct spec_bind *b = &c->nspawn.binds[i];
         const char             *path = plain_path(v, b->host);
-        if (!bind_allowed(p, path, b->read_only))
+        if (!v->suggests && below_writable(v, path))
+            violate(v, "binds", b->at, path,
+                    spec_arena_printf(a, "container '%s' may not bind '%s', which lies in a directory that a container can write", c->name, path));
+        else if (!bind_allowed(p, path, b->read_only))
             violate(v, "binds", b->at, spec_arena_printf(a, "%s%s", path, b->read_only ? ":ro" : ""),
                     spec_arena_printf(a, "container '%s' may not bind '%s'%s", c->name, path, b->read_only ? "" : " for writing"));
     }
@@ -387,12 +420,21 @@ static void audit_nspawn(struct audit *v, const struct spec_container *c)
                 spec_arena_printf(a, "container '%s' may not change its own network", c->name));
 }
 
+/* A query can name another server or revision (`?host=`, `?url=`), so only a pattern with a query allows one. */
+static bool flake_allowed(const struct spec_policy *p, const char *flake)
+{
+    for (size_t i = 0; i < p->flakes.n; i++)
+        if (matches(p->flakes.list[i].text, flake) && (!strchr(flake, '?') || strchr(p->flakes.list[i].text, '?')))
+            return true;
+    return false;
+}
+
 static void audit_nixos(struct audit *v, const struct spec_container *c)
 {
     const struct spec_policy *p = v->p;
     struct spec_arena        *a = v->arena;
     const char               *flake = c->nixos.flake.text, *system = c->nixos.system.text, *config = c->nixos.config.text;
-    if (flake && !listed(p->flakes.list, p->flakes.n, flake))
+    if (flake && !flake_allowed(p, flake))
         violate(v, "flakes", c->nixos.flake.at, flake, spec_arena_printf(a, "container '%s' may not come from the flake '%s'", c->name, flake));
     if (system && !listed(p->systems.list, p->systems.n, system))
         violate(v, "systems", c->nixos.system.at, system, spec_arena_printf(a, "container '%s' may not have the system '%s'", c->name, system));
@@ -437,6 +479,8 @@ static int by_place(const void *a, const void *b)
 
 static bool audit_host(struct audit *v, const struct spec_host *host, enum spec_runtime automatic)
 {
+    v->writable.arena = v->arena;
+    find_writable(v, host);
     for (size_t i = 0; i < host->n_bridges; i++)
         audit_bridge(v, &host->bridges[i]);
     for (size_t i = 0; i < host->n_containers; i++)
@@ -482,7 +526,7 @@ char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host, en
     /* Names of bridges and containers give no rights: a suggestion leaves both to their default, which is any. */
     struct spec_string  any = {.text = "*"};
     struct spec_policy  nothing = {.bridges = {&any, 1}, .containers = {&any, 1}};
-    struct audit        v = {.arena = a, .p = &nothing};
+    struct audit        v = {.arena = a, .p = &nothing, .suggests = true};
     char               *text = NULL;
     size_t              size = 0;
     FILE               *out = open_memstream(&text, &size);

@@ -85,6 +85,11 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     # And what it does allow.
     with "      web-1: {address: 10.9.0.20, runtime: nspawn, state: stopped, ports: ['53:53/udp'], nspawn: {binds: ['/srv/data/a:/a', '/srv/www:/b:ro', '/srv/all/x/y:/c', '/srv//data/./b/:/d']}}" >berth.yaml
     exits 0 berth policy check --host homelab "$R/berth.yaml"
+    # A source below what another container can write, and a flake that names another server.
+    with '      web-1: {address: 10.9.0.20, runtime: nspawn, state: stopped, nspawn: {binds: ["/srv/all/a:/a"]}}' \
+        '      web-2: {address: 10.9.0.21, runtime: nspawn, state: stopped, nspawn: {binds: ["/srv/all/a/logs:/b:ro"]}}' | refused 9 'a directory that a container can write' binds
+    exits 0 berth validate "$R/berth.yaml"
+    assert_match "$stderr" "'/srv/all/a/logs' of container 'web-2' lies in a directory that a container can write"
     # A container that can write to /srv/data/a makes a link there; a pattern says nothing of where it leads.
     host_sh 'mkdir -p /srv/data/a /srv/roots; ln -s /etc /srv/data/link; ln -s / /srv/data/up; ln -s /srv /srv/all'
     for path in /srv/data/link:/mnt /srv/all/x:/mnt; do
@@ -161,15 +166,15 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     exits 0 berth policy suggest --host homelab "$R/berth.yaml"
     policy <<<"$output"
     exits 0 berth policy check --host homelab "$R/berth.yaml"
-    sed -i 's,/srv/data:/data,/srv:/data,' berth.yaml
+    sed -i 's,/srv/data:/data,/opt:/data,' berth.yaml
     exits 4 berth policy check --host homelab "$R/berth.yaml"
     assert_eq "$(wc -l <<<"$output")" 2
     # A path that looks like a pattern allows that path alone.
-    sed -i 's,/srv:/data,/srv/*:/data,' berth.yaml
+    sed -i 's,/opt:/data,/opt/*:/data,' berth.yaml
     exits 0 berth policy suggest --host homelab "$R/berth.yaml"
     policy <<<"$output"
     exits 0 berth policy check --host homelab "$R/berth.yaml"
-    sed -i 's,/srv/\*:/data,/srv/x:/data,' berth.yaml
+    sed -i 's,/opt/\*:/data,/opt/x:/data,' berth.yaml
     exits 4 berth policy check --host homelab "$R/berth.yaml"
     # Nothing at all for a spec that asks for nothing.
     printf 'version: 1\nhosts: {homelab: {bridge: {address: 10.9.0.1/24}}}\n' >small.yaml

@@ -169,18 +169,22 @@ N
     pings "inside web" 10.100.0.20
 }
 
-# The request that lists the chains is refused: the warning says that nothing was checked, and the run goes on.
-@test "filters that cannot be read are a warning, not a failure" {
-    local shim=${BERTH%/cmd/berth}/tests/libnlfault.so log=$BATS_TEST_TMPDIR/log at
-    if [[ ! -e $shim || -n ${BERTH_SANITIZED-} ]]; then skip "a library cannot be loaded first"; fi
-    exits 0 berth apply "$SPEC"
-    exits 0 host env LD_PRELOAD="$shim" NLFAULT_LOG="$log" "$BERTH" plan "$SPEC"
-    # The last list of chains (protocol 12, type 2564) is for the filters of others.
+# not_checked VERB: the last list of chains (protocol 12, type 2564) is for the filters of others; it is refused. The number of that
+# request is not the same in every run.
+not_checked() {
+    local log=$BATS_TEST_TMPDIR/log at
+    rm -f "$log"
+    host env LD_PRELOAD="$SHIM" NLFAULT_LOG="$log" "$BERTH" "$1" "$SPEC" || return 1
     at=$(awk '$2 == 12 && $3 == 2564 { n = $1 } END { print n }' "$log")
+    output=$(host env LD_PRELOAD="$SHIM" NLFAULT_AT="$at" NLFAULT_ERRNO=22 "$BERTH" "$1" "$SPEC" 2>&1) || return 1
+    tr -s ' \n' ' ' <<<"$output" | grep -q 'filters of other programs were not checked: cannot '
+}
+
+@test "filters that cannot be read are a warning, not a failure" {
+    SHIM=${BERTH%/cmd/berth}/tests/libnlfault.so
+    if [[ ! -e $SHIM || -n ${BERTH_SANITIZED-} ]]; then skip "a library cannot be loaded first"; fi
+    exits 0 berth apply "$SPEC"
     local verb
-    for verb in plan status apply; do
-        exits 0 host env LD_PRELOAD="$shim" NLFAULT_AT="$at" NLFAULT_ERRNO=22 "$BERTH" "$verb" "$SPEC"
-        assert_match "$(said)" 'filters of other programs were not checked: cannot (read|list)' "$verb"
-    done
+    for verb in plan status apply; do wait_for not_checked "$verb"; done
     silent
 }

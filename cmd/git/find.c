@@ -11,7 +11,7 @@
 
 enum { MOST_TEXT = 65536 };
 
-static const char no_repository_hint[] = "name one with --git DIR; a file whose name has a colon in it is written ./NAME";
+static const char no_repository_hint[] = "name one with --git DIR (hooks: --repo DIR); a file whose name has a colon in it is written ./NAME";
 
 static void path_of(int fd, char out[PATH_MAX])
 {

@@ -13,6 +13,8 @@ BERTH=$(readlink -f "${BERTH:-$REPO/build/dev/cmd/berth}")
 export BERTH REPO LAB
 export LC_ALL=C NO_COLOR=1
 unset BERTH_SPEC BERTH_HOST
+# script(1) starts this.
+if [[ -z ${SHELL-} ]]; then export SHELL=/bin/sh; fi
 WAIT_SECONDS=${WAIT_SECONDS:-20}
 if [[ -n ${BERTH_SANITIZED-} ]]; then
     export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1:exitcode=99

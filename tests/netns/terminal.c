@@ -76,6 +76,9 @@ int main(int argc, char **argv)
         ioctl(slave, TIOCSCTTY, 0);
         for (int i = 0; i < 3; i++)
             dup2(slave, i);
+        /* A shell starts its background jobs with these ignored, and a program on a terminal expects them to work. */
+        signal(SIGINT, SIG_DFL);
+        signal(SIGQUIT, SIG_DFL);
         execvp(argv[first + 1], argv + first + 1);
         _exit(97);
     }

@@ -558,70 +558,31 @@ static void check_placed(struct spec_ctx *c, const struct spec_doc *doc)
                            doc->hosts[i].containers[j].name);
 }
 
-/* "/srv//a/./b/" is "/srv/a/b"; ".." was refused before. NULL: out of memory, which is noted. */
-static const char *plain_path(struct check *k, const char *path)
-{
-    char *out = spec_arena_strdup(k->c->arena, path);
-    char *to = out;
-    k->c->oom |= !out;
-    for (const char *from = out; out && *from;) {
-        bool slash = *from == '/';
-        if (slash && (from[1] == '/' || (from[1] == '.' && (from[2] == '/' || !from[2])))) {
-            from += from[1] == '/' ? 1 : 2;
-            continue;
-        }
-        if (slash && !from[1] && to > out)
-            break;
-        *to++ = *from++;
-    }
-    if (out)
-        *to = 0;
-    return out;
-}
-
 static void warn_below(struct check *k, const struct spec_seen *writable, const struct spec_container *c, const char *what, const char *path,
                        struct spec_loc at)
 {
-    const char *plain = writable->n ? plain_path(k, path) : NULL;
-    for (size_t n = plain ? strlen(plain) : 0; n > 1; n--) {
-        const struct spec_loc *above = plain[n] == '/' ? spec_seen_find(writable, plain, n) : NULL;
-        if (!above)
-            continue;
-        struct spec_diag *d = spec_warning(k->c, SPEC_E_PATH, at, "the %s '%.200s' of container '%.80s' lies in a directory that a container can write",
-                                           what, plain, c->name);
-        spec_hint(k->c, d, "its root can put a link there that leads to any directory of this host; use a directory beside it");
-        spec_note(k->c, d, *above, "this makes the directory writable");
+    const char            *plain = writable->n ? spec_plain_copy(k->c->arena, path) : NULL;
+    const struct spec_loc *above = plain ? spec_writable_above(writable, plain) : NULL;
+    if (!above)
         return;
-    }
+    struct spec_diag *d = spec_warning(k->c, SPEC_E_PATH, at, "the %s '%.200s' of container '%.80s' lies in a directory that a container can write",
+                                       what, plain, c->name);
+    spec_hint(k->c, d, "its root can put a link there that leads to any directory of this host; use a directory beside it");
+    spec_note(k->c, d, *above, "this makes the directory writable");
 }
 
-static void put_path(struct check *k, struct spec_seen *set, const char *path, struct spec_loc at)
-{
-    const char *plain = plain_path(k, path);
-    if (plain)
-        spec_seen_put(set, plain, strlen(plain), at, &k->c->oom);
-}
-
-/* A container that can write above a source can replace the source by a symbolic link, and the next start follows it. A root in another
- * root is an error of its own. */
+/* A root in another root is an error already. */
 static void check_sources(struct check *k)
 {
-    struct spec_seen binds = {.arena = k->c->arena}, roots = {.arena = k->c->arena};
-    for (size_t i = 0; i < k->h->n_containers; i++) {
-        const struct spec_container *c = &k->h->containers[i];
-        if (c->nspawn.root == SPEC_ROOT_DIR && c->nspawn.path.text)
-            put_path(k, &roots, c->nspawn.path.text, c->nspawn.path.at);
-        for (size_t b = 0; b < c->nspawn.n_binds; b++)
-            if (!c->nspawn.binds[b].read_only)
-                put_path(k, &binds, c->nspawn.binds[b].host, c->nspawn.binds[b].at);
-    }
+    struct spec_writable writable;
+    k->c->oom |= !spec_writable_find(k->c->arena, k->h, &writable);
     for (size_t i = 0; i < k->h->n_containers && !k->c->oom; i++) {
         const struct spec_container *c = &k->h->containers[i];
         if (c->nspawn.root != SPEC_ROOT_HOST && c->nspawn.path.text)
-            warn_below(k, &binds, c, "root", c->nspawn.path.text, c->nspawn.path.at);
+            warn_below(k, &writable.binds, c, "root", c->nspawn.path.text, c->nspawn.path.at);
         for (size_t b = 0; b < c->nspawn.n_binds; b++) {
-            warn_below(k, &roots, c, "bind", c->nspawn.binds[b].host, c->nspawn.binds[b].at);
-            warn_below(k, &binds, c, "bind", c->nspawn.binds[b].host, c->nspawn.binds[b].at);
+            warn_below(k, &writable.roots, c, "bind", c->nspawn.binds[b].host, c->nspawn.binds[b].at);
+            warn_below(k, &writable.binds, c, "bind", c->nspawn.binds[b].host, c->nspawn.binds[b].at);
         }
     }
 }

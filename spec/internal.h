@@ -47,6 +47,19 @@ struct spec_ctx {
     bool                oom;
 };
 
+/* host_paths.c. "/srv//a/./b/" is "/srv/a/b"; a relative path stays relative. `out` has room for the path and two bytes more. Returns `out`. */
+const char *spec_plain_path(const char *path, char *out);
+/* The same in the arena; NULL: out of memory. */
+const char *spec_plain_copy(struct spec_arena *a, const char *path);
+/* The directories of the host that its containers can write: their roots, and sources of writable binds. Plain paths. */
+struct spec_writable {
+    struct spec_seen roots, binds;
+};
+bool spec_writable_find(struct spec_arena *a, const struct spec_host *h, struct spec_writable *out);     /* false: out of memory */
+/* A directory of the set that the plain path lies strictly below: where the spec names it, or NULL. Its container can replace what is
+ * below by a symbolic link, and the next start follows that. */
+const struct spec_loc *spec_writable_above(const struct spec_seen *set, const char *plain);
+
 /* One fault. The text is formatted into the arena. */
 struct spec_diag *spec_fault(struct spec_ctx *c, enum spec_code code, struct spec_loc at, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

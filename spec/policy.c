@@ -228,7 +228,7 @@ struct audit {
     struct spec_violation    *list;
     size_t                    n, room;
     bool                      oom, suggests;
-    struct spec_seen          writable;         /* roots and binds that containers of the host can write */
+    struct spec_writable      writable;
 };
 
 static void violate(struct audit *v, const char *rule, struct spec_loc at, const char *value, const char *text)
@@ -250,27 +250,11 @@ static void violate(struct audit *v, const char *rule, struct spec_loc at, const
     v->list[v->n++] = (struct spec_violation){at, rule, text, value};
 }
 
-/* "/srv//a/./b/" is "/srv/a/b". Paths with ".." are refused by the spec's own reader. */
 static const char *plain_path(struct audit *v, const char *path)
 {
-    char *out = spec_arena_strdup(v->arena, path);
-    char *to = out;
-    if (!out) {
-        v->oom = true;
-        return path;
-    }
-    for (const char *from = out; *from;) {
-        bool slash = *from == '/';
-        if (slash && (from[1] == '/' || (from[1] == '.' && (from[2] == '/' || !from[2])))) {
-            from += from[1] == '/' ? 1 : 2;
-            continue;
-        }
-        if (slash && !from[1] && to > out)
-            break;
-        *to++ = *from++;
-    }
-    *to = 0;
-    return *out ? out : "/";
+    const char *plain = spec_plain_copy(v->arena, path);
+    v->oom |= !plain;
+    return plain ? plain : path;
 }
 
 static bool matches(const char *pattern, const char *text)
@@ -353,30 +337,9 @@ static void audit_bridge(struct audit *v, const struct spec_bridge *b)
         violate(v, "open_inbound", b->nat.inbound_at, "true", spec_arena_printf(a, "bridge '%s' may not be open from outside", b->name));
 }
 
-/* Strictly below what a container can write, a source may be a link to anywhere at the next start. */
-static bool below_writable(struct audit *v, const char *path)
+static bool below_writable(const struct audit *v, const char *path)
 {
-    for (size_t n = strlen(path); v->writable.n && n > 1; n--)
-        if (path[n] == '/' && spec_seen_find(&v->writable, path, n))
-            return true;
-    return false;
-}
-
-static void find_writable(struct audit *v, const struct spec_host *host)
-{
-    struct spec_loc nowhere = {0};
-    for (size_t i = 0; i < host->n_containers; i++) {
-        const struct spec_container *c = &host->containers[i];
-        if (c->nspawn.root == SPEC_ROOT_DIR && c->nspawn.path.text) {
-            const char *root = plain_path(v, c->nspawn.path.text);
-            spec_seen_put(&v->writable, root, strlen(root), nowhere, &v->oom);
-        }
-        for (size_t k = 0; k < c->nspawn.n_binds; k++) {
-            const char *path = plain_path(v, c->nspawn.binds[k].host);
-            if (!c->nspawn.binds[k].read_only)
-                spec_seen_put(&v->writable, path, strlen(path), nowhere, &v->oom);
-        }
-    }
+    return spec_writable_above(&v->writable.roots, path) || spec_writable_above(&v->writable.binds, path);
 }
 
 static void audit_nspawn(struct audit *v, const struct spec_container *c)
@@ -479,8 +442,7 @@ static int by_place(const void *a, const void *b)
 
 static bool audit_host(struct audit *v, const struct spec_host *host, enum spec_runtime automatic)
 {
-    v->writable.arena = v->arena;
-    find_writable(v, host);
+    v->oom |= !spec_writable_find(v->arena, host, &v->writable);
     for (size_t i = 0; i < host->n_bridges; i++)
         audit_bridge(v, &host->bridges[i]);
     for (size_t i = 0; i < host->n_containers; i++)
@@ -508,17 +470,57 @@ static int by_rule(const void *a, const void *b)
     return r ? r : strcmp(x->value, y->value);
 }
 
-static void put_quoted(FILE *out, const char *value)
+/* The lines of a text, joined at the end. */
+struct lines {
+    struct spec_arena *arena;
+    const char       **list;
+    size_t             n, room, bytes;
+    bool               oom;
+};
+
+static void add_line(struct lines *l, const char *line)
 {
-    fputs("    - '", out);
-    for (; *value; value++) {
-        /* A character of a pattern stands for itself in brackets. */
-        if (strchr("*?[", *value))
-            fprintf(out, "[%c]", *value);
-        else
-            fprintf(out, *value == '\'' ? "''" : "%c", *value);
+    if (line && l->n < l->room) {
+        l->list[l->n++] = line;
+        l->bytes += strlen(line);
+    } else {
+        l->oom = true;
     }
-    fputs("'\n", out);
+}
+
+static char *join_lines(const struct lines *l)
+{
+    char *out = l->oom ? NULL : spec_arena_alloc(l->arena, l->bytes + 1);
+    char *to = out;
+    for (size_t i = 0; out && i < l->n; i++)
+        to = stpcpy(to, l->list[i]);
+    return out;
+}
+
+/* "    - 'VALUE'". A character of a pattern stands for itself in brackets; a quote is doubled. */
+static const char *value_line(struct spec_arena *a, const char *value)
+{
+    char *out = spec_arena_alloc(a, 3 * strlen(value) + sizeof "    - ''\n");
+    char *to = out ? stpcpy(out, "    - '") : NULL;
+    for (; out && *value; value++) {
+        bool pattern = strchr("*?[", *value);
+        if (pattern)
+            *to++ = '[';
+        if (*value == '\'')
+            *to++ = '\'';
+        *to++ = *value;
+        if (pattern)
+            *to++ = ']';
+    }
+    if (out)
+        strcpy(to, "'\n");
+    return out;
+}
+
+/* Of these an absent key would allow something. */
+static bool must_be_named(const char *rule)
+{
+    return !strcmp(rule, "roots") || !strcmp(rule, "private_users") || !strcmp(rule, "runtimes") || !strcmp(rule, "subnets");
 }
 
 char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host, enum spec_runtime automatic)
@@ -527,32 +529,29 @@ char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host, en
     struct spec_string  any = {.text = "*"};
     struct spec_policy  nothing = {.bridges = {&any, 1}, .containers = {&any, 1}};
     struct audit        v = {.arena = a, .p = &nothing, .suggests = true};
-    char               *text = NULL;
-    size_t              size = 0;
-    FILE               *out = open_memstream(&text, &size);
-    if (!out)
+    const size_t        n_keys = sizeof allow_keys / sizeof *allow_keys;
+    if (!audit_host(&v, host, automatic))
         return NULL;
-    bool good = audit_host(&v, host, automatic);
     if (v.n > 1)
         qsort(v.list, v.n, sizeof *v.list, by_rule);
-    fputs("version: 1\nallow:\n", out);
-    for (size_t k = 0, i = 0; k < sizeof allow_keys / sizeof *allow_keys; k++) {
-        const char *rule = allow_keys[k].name;
+    struct lines l = {.arena = a, .room = v.n + n_keys + 1};
+    l.list = spec_arena_alloc(a, l.room * sizeof *l.list);
+    if (!l.list)
+        return NULL;
+    add_line(&l, "version: 1\nallow:\n");
+    for (size_t k = 0, i = 0; k < n_keys; k++) {
+        const char *rule = allow_keys[k].name, *last = NULL;
         size_t      first = i;
+        bool        flag = i < v.n && !strcmp(v.list[i].value, "true");
+        if (i < v.n && !strcmp(v.list[i].rule, rule))
+            add_line(&l, spec_arena_printf(a, "  %s:%s\n", rule, flag ? " true" : ""));
         for (; i < v.n && !strcmp(v.list[i].rule, rule); i++) {
-            if (!strcmp(v.list[i].value, "true") && i == first)
-                fprintf(out, "  %s: true\n", rule);
-            else if (i == first)
-                fprintf(out, "  %s:\n", rule);
-            if (strcmp(v.list[i].value, "true") && (i == first || strcmp(v.list[i].value, v.list[i - 1].value)))
-                put_quoted(out, v.list[i].value);
+            if (!flag && (!last || strcmp(last, v.list[i].value)))
+                add_line(&l, value_line(a, v.list[i].value));
+            last = v.list[i].value;
         }
-        /* Of these an absent key would allow something. */
-        if (i == first && (!strcmp(rule, "roots") || !strcmp(rule, "private_users") || !strcmp(rule, "runtimes") || !strcmp(rule, "subnets")))
-            fprintf(out, "  %s: []\n", rule);
+        if (i == first && must_be_named(rule))
+            add_line(&l, spec_arena_printf(a, "  %s: []\n", rule));
     }
-    good &= !fclose(out);
-    char *kept = good ? spec_arena_strdup(a, text) : NULL;
-    free(text);
-    return kept;
+    return join_lines(&l);
 }

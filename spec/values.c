@@ -310,31 +310,13 @@ static const char *path_fault(const char *s, bool relative)
     return NULL;
 }
 
-/* Without doubled slashes and "." parts. Cut to the room, which is longer than any directory below. */
-static void plain_path(const char *path, char *out, size_t room)
-{
-    size_t n = 0;
-    while (*path) {
-        path += strspn(path, "/");
-        size_t len = strcspn(path, "/");
-        bool dot = len == 1 && *path == '.';
-        if (len && !dot && n + len + 2 < room) {
-            out[n++] = '/';
-            memcpy(out + n, path, len);
-            n += len;
-        }
-        path += len;
-    }
-    out[n] = 0;
-}
-
 bool spec_system_directory(const char *path)
 {
     static const char *const whole[] = {"/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/usr/local", "/var", "/var/cache",
                                         "/var/lib", "/var/lock", "/var/log", "/var/run", "/var/spool", "/var/tmp"};
     static const char *const below[] = {"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/proc", "/sbin", "/sys", "/usr"};
     char plain[SPEC_TEXT + 2];
-    plain_path(path, plain, sizeof plain);
+    spec_plain_path(path, plain);
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
         if (!strcmp(plain, whole[i]))
             return true;

@@ -459,6 +459,20 @@ static int from_environment(struct cmd_args *a, char *const *env, struct cmd_com
     return 0;
 }
 
+int cmd_args_fill(struct cmd_args *a, const char *env, const char *value, struct cmd_complaint *why)
+{
+    for (size_t i = 0; i < cmd_n_flags; i++) {
+        const struct cmd_flag *f = &cmd_flags[i];
+        if (!f->env || strcmp(f->env, env) || !cmd_flag_of(f, a->verb))
+            continue;
+        bool given = f->type == CMD_TEXT && *(const char **)((char *)a + f->offset);
+        if (given || !*value || (!f->value && !truth(value)))
+            return 0;
+        return set(a, f, env, value, why);
+    }
+    return 0;
+}
+
 /* A flag of other verbs is no typing error. */
 static const struct cmd_flag *flag_of_others(const char *name)
 {

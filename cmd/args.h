@@ -129,6 +129,8 @@ struct cmd_complaint {
 /* 0, or -EINVAL with *why. *out is filled as far as it got; its verb, colour and json, which counts wherever it stands, are for the
  * complaint's form. json is false for a verb that knows no --json, whatever BERTH_JSON says. */
 int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why);
+/* Sets the flag that has the variable `env`, if the verb takes it and no value is there. 0, or -EINVAL with *why. */
+int cmd_args_fill(struct cmd_args *a, const char *env, const char *value, struct cmd_complaint *why);
 /* "30s", "500ms", "2m", "1h", "30": milliseconds; -1: not a time. */
 long cmd_time_parse(const char *text);
 

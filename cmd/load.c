@@ -1,10 +1,12 @@
 /* What most verbs begin with: find the spec, read it, tell what is wrong with it, choose the host, open the run. */
 #include "cmd/cmd.h"
 #include "cmd/git.h"
+#include "cmd/hook.h"
 #include "cmd/range.h"
 #include "cmd/render/render.h"
 #include "reconcile/record.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,19 +260,115 @@ static enum cmd_exit read_spec(struct cmd *c, const char *name, bool here, size_
     return code;
 }
 
+/* The last apply on this host, in words, and what names its spec on a command line. false: it is not known, or too long. */
+static bool last_apply(char *said, size_t size, char *words, size_t room)
+{
+    struct rec_options o = {.spec_name = "", .allow_deletes = -1};
+    struct rec_run *run = NULL;
+    struct rec_applied last = {0};
+    struct rec_error ignored;
+    char rev[1400];
+    size_t n = 0;
+    if (!rec_open(&run, &o, &ignored) && rec_applied_read(run, &last, &ignored))
+        last = (struct rec_applied){0};
+    bool known = last.file || (last.commit && last.repo && last.path);
+    if (last.file) {
+        snprintf(said, size, "%.400s", last.file);
+        n = put_word(words, room, n, "-f");
+        n = put_word(words, room, n, last.file);
+    } else if (known) {
+        const char *ref = last.ref && *last.ref ? last.ref : last.commit;
+        snprintf(said, size, "%.200s in %.200s", last.path, last.repo);
+        snprintf(rev, sizeof rev, "%.200s:%.1000s", ref + (strncmp(ref, "refs/heads/", 11) ? 0 : 11), last.path);
+        n = put_word(words, room, n, "--git");
+        n = put_word(words, room, n, last.repo);
+        n = n < room ? put_word(words, room, n, "-f") : n;
+        n = n < room ? put_word(words, room, n, rev) : n;
+    }
+    rec_close(run);
+    return known && n < room;
+}
+
+/* The words of this call with those of `more`, which come last. After `--` a flag would be no flag: they follow the verb then. false: it is
+ * too long. */
+static bool repeat_with(const struct cmd *c, const char *more, char *out, size_t room)
+{
+    bool early = false;
+    size_t n = put_word(out, room, 0, "berth");
+    for (char **p = c->argv ? c->argv + 1 : NULL; p && *p; p++)
+        early |= !strcmp(*p, "--");
+    for (char **p = c->argv ? c->argv + 1 : NULL; p && *p && n < room; p++) {
+        n = put_word(out, room, n, *p);
+        if (early && c->args.verb && cmd_verb_find(*p) == c->args.verb && n < room) {
+            n += (size_t)snprintf(out + n, room - n, " %s", more);
+            early = false;
+            more = "";
+        }
+    }
+    if (*more && n < room)
+        n += (size_t)snprintf(out + n, room - n, " %s", more);
+    return n < room;
+}
+
+static enum cmd_exit no_spec(struct cmd *c, struct rec_error *err)
+{
+    static const char text[] = "there is no spec here: neither ./berth.yaml nor /etc/berth/berth.yaml, and BERTH_SPEC is not set";
+    const struct cmd_verb *v = c->args.verb;
+    char said[450], more[500], line[560];
+    bool known = c->argv && last_apply(said, sizeof said, more, sizeof more);
+    if (known && repeat_with(c, more, line, sizeof line)) {
+        rec_fail(err, ENOENT, "%s", text);
+        rec_hint(err, "the last apply here came from %s:\n%s", said, line);
+        return CMD_USAGE;
+    }
+    rec_fail(err, ENOENT, "%s", text);
+    rec_hint(err, "name one: berth %s %s; `berth init` writes one that fits this host", v ? v->name : "plan",
+             v && v->operands != CMD_TAKES_SPEC ? "-f FILE …" : "FILE");
+    return CMD_USAGE;
+}
+
+/* The spec that root's environment file names: what the units of this host apply. The variables that say how to read it become flags of
+ * this call, unless they are given. *name NULL: the file names none. */
+static enum cmd_exit follow_units(struct cmd *c, const char **name, struct rec_error *err)
+{
+    static const char *const taken[] = {"BERTH_GIT", "BERTH_GIT_OWNER", "BERTH_HOST", "BERTH_DENY", "BERTH_HUGE"};
+    static char spec[PATH_MAX];
+    char value[PATH_MAX];
+    struct cmd_complaint why = {"out of memory", ""};
+    bool other_git = c->args.git != NULL;
+    *name = NULL;
+    if (geteuid() || !cmd_hook_env("BERTH_SPEC", value, sizeof value) || !*value)
+        return CMD_OK;
+    /* A relative path counts from where the units run. */
+    bool relative = *value != '/' && cmd_git_split(value) < 0;
+    int n = snprintf(spec, sizeof spec, "%s%s", relative ? "/etc/berth/" : "", value);
+    if (n < 0 || (size_t)n >= sizeof spec) {
+        rec_fail(err, ENAMETOOLONG, "cannot use BERTH_SPEC of " CMD_ENV_FILE ": %s", strerror(ENAMETOOLONG));
+        return CMD_USAGE;
+    }
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+        bool about_git = !strncmp(taken[i], "BERTH_GIT", 9);
+        if ((about_git && other_git) || !cmd_hook_env(taken[i], value, sizeof value))
+            continue;
+        /* The environment keeps the value for as long as the flag is used. */
+        if (setenv(taken[i], value, 0) || cmd_args_fill(&c->args, taken[i], getenv(taken[i]), &why)) {
+            rec_fail(err, EINVAL, "cannot use %s of " CMD_ENV_FILE ": %s", taken[i], why.text);
+            return CMD_USAGE;
+        }
+    }
+    *name = spec;
+    return CMD_OK;
+}
+
 enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error *err)
 {
     const char *env = getenv("BERTH_SPEC"), *name = cmd_spec_find(c->args.spec, env);
     bool here = name && !c->args.spec && name != env && !strcmp(name, CMD_SPEC_HERE);
-    if (!name && need == CMD_SPEC_IF_FOUND)
-        return CMD_OK;
-    if (!name) {
-        rec_fail(err, ENOENT, "there is no spec here: neither ./berth.yaml nor /etc/berth/berth.yaml, and BERTH_SPEC is not set");
-        const struct cmd_verb *v = c->args.verb;
-        rec_hint(err, "name one: berth %s %s; `berth init` writes one that fits this host", v ? v->name : "plan",
-                 v && v->operands != CMD_TAKES_SPEC ? "-f FILE …" : "FILE");
-        return CMD_USAGE;
-    }
+    enum cmd_exit found = name ? CMD_OK : follow_units(c, &name, err);
+    if (found != CMD_OK || (!name && need == CMD_SPEC_IF_FOUND))
+        return found;
+    if (!name)
+        return no_spec(c, err);
     struct spec_limits limits = {c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
     enum cmd_exit code = read_spec(c, name, here, limits.bytes, err);
     if (code != CMD_OK)

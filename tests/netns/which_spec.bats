@@ -102,3 +102,53 @@ spec_at() {
     exits 0 berth destroy --yes -q
     exits 1 host test -e /var/lib/berth
 }
+
+@test "on a host that follows a repository root's verbs take the spec that the units apply" {
+    host_sh 'cd /srv/a && git init -q -b main && git config user.name A && git config user.email a@example.org'
+    spec_at /srv/a/berth.yaml web
+    host_sh 'cd /srv/a && sed -i s/localhost/here/ berth.yaml && git add . && git commit -qm first && git clone -q --bare . /srv/r.git'
+    host_sh 'chown -R 65534:65534 /srv/r.git'
+    exits 0 berth hook install --repo /srv/r.git --git-owner 65534 --host here --apply --deny delete
+    exits 0 host_sh 'cd / && "$1" apply' "$BERTH"
+    assert_match "$stderr" 'spec: berth.yaml in /srv/r.git/?, commit [0-9a-f]+ \(main\)'
+    host test -e /run/netns/web
+    exits 0 host_sh 'cd / && "$1" stop web && "$1" list --json' "$BERTH"
+    exits 1 host test -e /run/netns/web
+    exits 0 host_sh 'cd / && "$1" start web' "$BERTH"
+    exits 0 host_sh 'cd / && "$1" list --json' "$BERTH"
+    assert_eq "$(json '"\(.host) \(.containers[0].name) \(.containers[0].sync)"')" 'here web in sync'
+    exits 0 host_sh 'cd / && "$1" status -e' "$BERTH"
+    # What root's file denies holds here as it does for the units; another spec is the operator's choice.
+    host_sh 'cd /srv/a && sed -i "/web:/s/web/db/" berth.yaml && git commit -qam second'
+    host_sh 'git --git-dir=/srv/r.git -c safe.directory="*" fetch -q /srv/a +main:main'
+    exits 4 host_sh 'cd / && "$1" apply' "$BERTH"
+    assert_match "$stderr" 'denied'
+    exits 0 host_sh 'cd /srv/a && "$1" apply --host here' "$BERTH"
+    # A value that cannot be used is named with its file.
+    host_sh 'sed -i s/BERTH_SPEC=.*/BERTH_SPEC=nosuch.yaml/ /etc/berth/berth.env'
+    exits 65 host_sh 'cd / && "$1" apply' "$BERTH"
+    assert_match "$stderr" '/etc/berth/nosuch.yaml'
+    # Only root's verbs read it, and only root names the spec of the last apply.
+    exits 64 host_sh 'cd / && setpriv --reuid 65534 --regid 65534 --clear-groups "$1" plan' "$BERTH"
+    assert_match "$stderr" 'there is no spec here'
+}
+
+@test "where no spec is found, the one of the last apply is named with the command line for it" {
+    spec_at '/srv/x y.yaml' web
+    exits 64 host_sh 'cd / && "$1" restart web' "$BERTH"
+    assert_match "$stderr" 'there is no spec here.*berth init'
+    exits 0 berth apply '/srv/x y.yaml'
+    local words
+    for words in "stop web" "start -- web" plan; do
+        exits 64 host_sh 'cd / && "$@"' "$BERTH" $words
+        assert_match "$stderr" 'the last apply here came from /srv/x y.yaml:'
+        exits 0 host_sh "cd / && $(sed -n '/came from/{n;s/^ *//;p}' <<<"$stderr" | sed "s#^berth#$BERTH#")"
+    done
+    # Out of git: the branch, so that the next commit is applied as well.
+    host_sh 'cd /srv/a && git init -q -b main && git config user.name A && git config user.email a@example.org'
+    spec_at /srv/a/berth.yaml web
+    host_sh 'cd /srv/a && git add . && git commit -qm first'
+    exits 0 berth apply --git /srv/a main:berth.yaml
+    exits 64 host_sh 'cd / && "$1" apply -q' "$BERTH"
+    assert_match "$stderr" 'berth apply -q --git /srv/a/? -f main:berth.yaml'
+}

@@ -168,7 +168,8 @@ static int read_archive(const char *const *argv, int file, int dir, int closure,
     return r;
 }
 
-int cmd_archive_verify(int file, uint64_t most, struct cmd_archive_verdict *out, struct rec_error *err)
+int cmd_archive_verify(int file, uint64_t most, struct cmd_archive_verdict *out,
+                       struct rec_error *err)
 {
     char path[1200], bytes[24];
     const char *argv[] = {cmd_archive_program(path), "verify", bytes, NULL};
@@ -176,10 +177,12 @@ int cmd_archive_verify(int file, uint64_t most, struct cmd_archive_verdict *out,
     return read_archive(argv, file, -1, -1, out, err);
 }
 
-int cmd_archive_extract(int file, int dir, int closure, uint64_t most, struct cmd_archive_verdict *out, struct rec_error *err)
+int cmd_archive_extract(int file, int dir, int closure, uint64_t most,
+                        struct cmd_archive_verdict *out, struct rec_error *err)
 {
     char path[1200], bytes[24];
-    const char *argv[] = {cmd_archive_program(path), "extract", bytes, closure < 0 ? NULL : "closure", NULL};
+    const char *argv[] = {cmd_archive_program(path), "extract", bytes,
+                          closure < 0 ? NULL : "closure", NULL};
     snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)most);
     return read_archive(argv, file, dir, closure, out, err);
 }
@@ -189,7 +192,9 @@ int cmd_archive_head(int file, char **out, struct rec_error *err)
     char path[1200];
     const char *argv[] = {cmd_archive_program(path), "head", NULL};
     struct cmd_archive_call c = {.argv = argv, .fds = {file, -1, -1, -1, -1, -1}};
-    int r = lseek(file, 0, SEEK_SET) < 0 ? rec_fail(err, errno, "a backup is read twice, and cannot come through a pipe") : 0;
+    int r = lseek(file, 0, SEEK_SET) < 0
+                ? rec_fail(err, errno, "a backup is read twice, and cannot come through a pipe")
+                : 0;
     if (!r)
         r = cmd_archive_call(&c, err);
     free(c.said);

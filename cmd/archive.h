@@ -15,8 +15,8 @@ struct cmd_archive_call {
     size_t             len;
     char              *said;                /* out: what it printed on stderr, to be freed */
 };
-/* 0; or -errno with *err: its own sentence, where it had one. -ECANCELED: the descriptor of cmd_archive_until became readable, and the
- * program was ended. */
+/* 0; or -errno with *err: its own sentence, where it had one. -ECANCELED: the descriptor of
+ * cmd_archive_until became readable, and the program was ended. */
 int cmd_archive_call(struct cmd_archive_call *c, struct rec_error *err);
 /* Calls from now on end as soon as `fd` can be read; -1: they end by themselves. */
 void cmd_archive_until(int fd);
@@ -32,8 +32,10 @@ struct cmd_archive_verdict {
     char    *text;                          /* to be freed */
 };
 /* `most`: bytes of content that there is room for; an archive with more is refused. */
-int cmd_archive_verify(int file, uint64_t most, struct cmd_archive_verdict *out, struct rec_error *err);
-int cmd_archive_extract(int file, int dir, int closure, uint64_t most, struct cmd_archive_verdict *out, struct rec_error *err);
+int cmd_archive_verify(int file, uint64_t most, struct cmd_archive_verdict *out,
+                       struct rec_error *err);
+int cmd_archive_extract(int file, int dir, int closure, uint64_t most,
+                        struct cmd_archive_verdict *out, struct rec_error *err);
 /* berth.json of an archive that was not checked yet; *out is to be freed. */
 int cmd_archive_head(int file, char **out, struct rec_error *err);
 #endif

@@ -13,92 +13,119 @@
 
 const struct cmd_verb cmd_verbs[] = {
     {"init", cmd_init, CMD_TAKES_ANY_FILE, "[FILE]", "write a first spec that fits this host",
-     "Looks at the addresses, routes, resolver and programs of this host, and writes a commented spec into FILE, else into ./berth.yaml: a "
-     "private network that is free here, NAT by the default route's link, the runtime that this host has, and two containers. Never "
-     "overwrites a file, and changes nothing else. FILE may be -: standard output. Needs no root.",
+     "Looks at the addresses, routes, resolver and programs of this host, and writes a commented "
+     "spec into FILE, else into ./berth.yaml: a private network that is free here, NAT by the "
+     "default route's link, the runtime that this host has, and two containers. Never overwrites a "
+     "file, and changes nothing else. FILE may be -: standard output. Needs no root.",
      "berth init && berth plan", CMD_ANYBODY},
     {"validate", cmd_validate, CMD_TAKES_SPEC, "[SPEC]", "check a spec, offline",
-     "Reads the spec and tells everything that is wrong with it, each fault with its line, a caret and a hint. Needs neither root nor "
-     "the host that the spec describes.",
+     "Reads the spec and tells everything that is wrong with it, each fault with its line, a caret "
+     "and a hint. Needs neither root nor the host that the spec describes.",
      "berth validate berth.yaml", CMD_ANYBODY},
     {"plan", cmd_plan, CMD_TAKES_SPEC, "[SPEC]", "show the steps that apply would take",
-     "Reads the host, works out what differs from the spec, and prints the steps in the order of apply: what, from what to what, why, "
-     "and what they interrupt. Changes nothing.",
+     "Reads the host, works out what differs from the spec, and prints the steps in the order of "
+     "apply: what, from what to what, why, and what they interrupt. Changes nothing.",
      "berth plan -e || echo 'something is pending'", CMD_ANYBODY},
     {"apply", cmd_apply, CMD_TAKES_SPEC, "[SPEC]", "make this host what the spec says",
-     "Plans, applies the plan, and reads the host again: only an empty second plan is success. What fails is undone. "
-     "A container that the plan only starts fails alone: nothing is undone, the error names it, and the exit status is 6. In the first "
-     "run of a boot that holds for every container. Once the host "
-     "holds what the spec says, apply changes nothing.",
+     "Plans, applies the plan, and reads the host again: only an empty second plan is success. "
+     "What fails is undone. A container that the plan only starts fails alone: nothing is undone, "
+     "the error names it, and the exit status is 6. In the first run of a boot that holds for "
+     "every container. Once the host holds what the spec says, apply changes nothing.",
      "berth apply berth.yaml", CMD_ROOT_TO_CHANGE},
     {"status", cmd_status, CMD_TAKES_SPEC, "[SPEC]", "show each resource: in sync, or how not",
-     "Lists all that the spec asks for with its state, and what berth made that the spec no longer asks for. Without a spec: all that "
-     "berth made on this host.",
+     "Lists all that the spec asks for with its state, and what berth made that the spec no longer "
+     "asks for. Without a spec: all that berth made on this host.",
      "berth status", CMD_ANYBODY},
     {"destroy", cmd_destroy, CMD_TAKES_SPEC, "[SPEC]", "remove what berth made",
-     "Stops the containers and removes every network object of berth's; settings get back the values they had before. Asks first on a "
-     "terminal. Files of containers stay, unless --files is given. What is not berth's stays in any case.",
+     "Stops the containers and removes every network object of berth's; settings get back the "
+     "values they had before. Asks first on a terminal. Files of containers stay, unless --files "
+     "is given. What is not berth's stays in any case.",
      "berth destroy --yes", CMD_ROOT_TO_CHANGE},
     {"list", cmd_list, CMD_TAKES_ANY_NAMES, "[NAME...]", "show the containers",
-     "One line for each container: its runtime, state, address, root, how long it has been running, and whether it is in sync. Without a "
-     "spec: all containers that berth made on this host.",
+     "One line for each container: its runtime, state, address, root, how long it has been "
+     "running, and whether it is in sync. Without a spec: all containers that berth made on this "
+     "host.",
      "berth list", CMD_ROOT},
     {"start", cmd_start, CMD_TAKES_NAMES, "NAME...", "start containers that were stopped",
-     "Ends the hold that stop put on them, and converges these containers and nothing else.", "berth start web", CMD_ROOT},
+     "Ends the hold that stop put on them, and converges these containers and nothing else.",
+     "berth start web", CMD_ROOT},
     {"stop", cmd_stop, CMD_TAKES_NAMES, "NAME...", "stop containers until start or a reboot",
-     "Stops them and holds them: apply leaves them stopped until `berth start`, or until the host boots again.", "berth stop web db",
-     CMD_ROOT},
+     "Stops them and holds them: apply leaves them stopped until `berth start`, or until the host "
+     "boots again.",
+     "berth stop web db", CMD_ROOT},
     {"restart", cmd_restart, CMD_TAKES_NAMES, "NAME...", "stop and start the containers' processes",
-     "A container with the runtime netns is a network namespace alone and has no process to restart.", "berth restart web", CMD_ROOT},
-    {"update", cmd_update, CMD_TAKES_ANY_NAMES, "NAME...|--all", "build NixOS containers anew and switch them",
-     "Asks nix again for the systems of these containers, and takes the lightest way to each that has changed: a new system alone is "
-     "switched to inside, without a restart.",
+     "A container with the runtime netns is a network namespace alone and has no process to "
+     "restart.",
+     "berth restart web", CMD_ROOT},
+    {"update", cmd_update, CMD_TAKES_ANY_NAMES, "NAME...|--all",
+     "build NixOS containers anew and switch them",
+     "Asks nix again for the systems of these containers, and takes the lightest way to each that "
+     "has changed: a new system alone is switched to inside, without a restart.",
      "berth update web", CMD_ROOT},
-    {"run", cmd_run, CMD_TAKES_COMMAND, "NAME [--] CMD [ARG...]", "run a command inside a container",
-     "The exit status is the command's: 126 when it cannot be executed, 127 when it is not found, 128+n when signal n killed it. "
-     "The command has the container's capabilities and environment,"
-     " and none of your descriptors: berth relays its input and output. A terminal becomes a terminal of the container's.",
+    {"run", cmd_run, CMD_TAKES_COMMAND, "NAME [--] CMD [ARG...]",
+     "run a command inside a container",
+     "The exit status is the command's: 126 when it cannot be executed, 127 when it is not found, "
+     "128+n when signal n killed it. The command has the container's capabilities and environment,"
+     " and none of your descriptors: berth relays its input and output. A terminal becomes a "
+     "terminal of the container's.",
      "berth run container1 -- ping -c1 container2", CMD_ROOT},
-    {"login", cmd_login, CMD_TAKES_NAME, "NAME", "open a root shell inside a container", "Ends with the shell; no password is asked.",
-     "berth login container1", CMD_ROOT},
+    {"login", cmd_login, CMD_TAKES_NAME, "NAME", "open a root shell inside a container",
+     "Ends with the shell; no password is asked.", "berth login container1", CMD_ROOT},
     {"logs", cmd_logs, CMD_TAKES_NAME, "NAME", "show what a container's process printed",
-     "From the journal where systemd is PID 1, else from its log file. Of a container whose first start failed, what it said then. "
-     "On a terminal, control sequences are left out.",
+     "From the journal where systemd is PID 1, else from its log file. Of a container whose first "
+     "start failed, what it said then. On a terminal, control sequences are left out.",
      "berth logs -f web", CMD_ROOT},
     {"top", cmd_top, CMD_TAKES_ANY_NAMES, "[NAME...]", "show what the containers use",
-     "CPU and memory out of their cgroups, tasks, and the bytes that went over their links, as the container sees them: RX is what it "
-     "received. Rates come from two readings. On a terminal until q or Ctrl-C, else once. Where the kernel counts no memory for a cgroup, "
-     "the resident memory of its processes is added up, and shared pages count more than once.",
+     "CPU and memory out of their cgroups, tasks, and the bytes that went over their links, as the "
+     "container sees them: RX is what it received. Rates come from two readings. On a terminal "
+     "until q or Ctrl-C, else once. Where the kernel counts no memory for a cgroup, the resident "
+     "memory of its processes is added up, and shared pages count more than once.",
      "berth top -i 2s", CMD_ROOT},
-    {"capture", cmd_capture, CMD_TAKES_NAME_WORDS, "NAME [--] [FILTER...]", "show the packets of a container",
-     "Runs tcpdump on the host's end of the container's link; what follows -- goes to tcpdump, a filter or its flags. The exit status is "
-     "tcpdump's, 69 where it is not installed.",
+    {"capture", cmd_capture, CMD_TAKES_NAME_WORDS, "NAME [--] [FILTER...]",
+     "show the packets of a container",
+     "Runs tcpdump on the host's end of the container's link; what follows -- goes to tcpdump, a "
+     "filter or its flags. The exit status is tcpdump's, 69 where it is not installed.",
      "berth capture web -w web.pcap -- tcp port 80", CMD_ANYBODY},
-    {"backup", cmd_backup, CMD_TAKES_NAME_FILE, "NAME FILE", "write a container, with its files, into one file",
-     "A tar, compressed by zstd, of the container's root and what the spec says of it, with checksums of everything; of a NixOS container "
-     "its conf and its system's store path too, and with --closure the system itself. A container that runs stands still meanwhile. What "
-     "was written is read back and checked before the file gets its name. FILE may be -: standard output.",
+    {"backup", cmd_backup, CMD_TAKES_NAME_FILE, "NAME FILE",
+     "write a container, with its files, into one file",
+     "A tar, compressed by zstd, of the container's root and what the spec says of it, with "
+     "checksums of everything; of a NixOS container its conf and its system's store path too, and "
+     "with --closure the system itself. A container that runs stands still meanwhile. What was "
+     "written is read back and checked before the file gets its name. FILE may be -: standard "
+     "output.",
      "berth backup web web.tar.zst", CMD_ROOT},
-    {"restore", cmd_restore, CMD_TAKES_FILE, "FILE", "put back what backup wrote, here or on another host",
-     "Checks all of FILE first, unpacks it beside the root's place, checks it again there, and then puts it into place in one step. A "
-     "container that runs is stopped for that and started again; one that does not start gets its old root back. Where the spec has no such "
-     "container, the lines for it are printed.",
+    {"restore", cmd_restore, CMD_TAKES_FILE, "FILE",
+     "put back what backup wrote, here or on another host",
+     "Checks all of FILE first, unpacks it beside the root's place, checks it again there, and "
+     "then puts it into place in one step. A container that runs is stopped for that and started "
+     "again; one that does not start gets its old root back. Where the spec has no such container, "
+     "the lines for it are printed.",
      "berth restore web.tar.zst --name web2 --address 10.100.0.50", CMD_ROOT},
-    {"hook", cmd_hook, CMD_TAKES_WORDS, "install|uninstall|status|EVENT", "have git validate, plan and apply the spec",
-     "install writes small hooks into the repository around, or that of --repo: in a bare one pre-receive, which refuses bad specs and "
-     "denied disruptions, and post-receive, which with --apply applies the branch's new tip; in a work tree pre-commit and pre-push, and "
-     "with --apply post-merge, post-checkout and post-rewrite. A hook that was there runs first. uninstall puts everything back. A commit with a line "
-     "`Berth-Allow: delete` lets through what --deny or the guard of deletions would refuse.",
+    {"hook", cmd_hook, CMD_TAKES_WORDS, "install|uninstall|status|EVENT",
+     "have git validate, plan and apply the spec",
+     "install writes small hooks into the repository around, or that of --repo: in a bare one "
+     "pre-receive, which refuses bad specs and denied disruptions, and post-receive, which with "
+     "--apply applies the branch's new tip; in a work tree pre-commit and pre-push, and with "
+     "--apply post-merge, post-checkout and post-rewrite. A hook that was there runs first. "
+     "uninstall puts everything back. A commit with a line `Berth-Allow: delete` lets through what "
+     "--deny or the guard of deletions would refuse.",
      "berth hook install --repo /srv/git/infra.git --apply --deny delete", CMD_ANYBODY},
-    {"policy", cmd_policy, CMD_TAKES_WORDS, "check|suggest|write [SPEC]", "what a pushed spec may ask for on this host",
-     "/etc/berth/policy.yaml belongs to root and limits what a spec that comes through a repository may ask for: roots, binds, capabilities, "
-     "flakes, ports, subnets, NAT. pre-receive and apply refuse what it does not allow. check explains what of SPEC it refuses, suggest "
-     "prints a policy that allows just what SPEC asks for, write puts it into its place if there is none.",
+    {"policy", cmd_policy, CMD_TAKES_WORDS, "check|suggest|write [SPEC]",
+     "what a pushed spec may ask for on this host",
+     "/etc/berth/policy.yaml belongs to root and limits what a spec that comes through a "
+     "repository may ask for: roots, binds, capabilities, flakes, ports, subnets, NAT. pre-receive "
+     "and apply refuse what it does not allow. check explains what of SPEC it refuses, suggest "
+     "prints a policy that allows just what SPEC asks for, write puts it into its place if there "
+     "is none.",
      "berth policy write --git /srv/git/infra.git main:berth.yaml", CMD_ANYBODY},
-    {"version", cmd_version, CMD_TAKES_NOTHING, "", "print the version", "", "berth version --json", CMD_ANYBODY},
-    {"completion", cmd_completion, CMD_TAKES_WORD, "bash|zsh|fish", "print a completion script for a shell",
-     "Completes verbs, flags, and the names of containers in the spec.", "source <(berth completion bash)", CMD_ANYBODY},
-    {"help", cmd_help, CMD_TAKES_WORD, "[VERB]", "explain berth, or one verb", "", "berth help apply", CMD_ANYBODY},
+    {"version", cmd_version, CMD_TAKES_NOTHING, "", "print the version", "", "berth version --json",
+     CMD_ANYBODY},
+    {"completion", cmd_completion, CMD_TAKES_WORD, "bash|zsh|fish",
+     "print a completion script for a shell",
+     "Completes verbs, flags, and the names of containers in the spec.",
+     "source <(berth completion bash)", CMD_ANYBODY},
+    {"help", cmd_help, CMD_TAKES_WORD, "[VERB]", "explain berth, or one verb", "",
+     "berth help apply", CMD_ANYBODY},
 };
 const size_t cmd_n_verbs = sizeof cmd_verbs / sizeof *cmd_verbs;
 
@@ -123,14 +150,17 @@ const struct cmd_word cmd_words[] = {
     {"delete", NULL, "take the container out of the spec, then: berth apply"},
     {"deploy", NULL, "that is: berth apply"},
     {"disable", NULL, "write `autostart: false` into the spec, then: berth apply"},
-    {"down", NULL, "to remove all that berth made: berth destroy; to stop a container: berth stop NAME"},
+    {"down", NULL,
+     "to remove all that berth made: berth destroy; to stop a container: berth stop NAME"},
     {"enable", NULL, "write `autostart: true` into the spec, then: berth apply"},
     {"enter", NULL, "for a shell inside: berth login NAME"},
     {"export", NULL, "to write a container into a file: berth backup NAME FILE"},
-    {"history", NULL, "the spec's history is git's: git log; an older one is planned by: berth plan REV:berth.yaml"},
+    {"history", NULL,
+     "the spec's history is git's: git log; an older one is planned by: berth plan REV:berth.yaml"},
     {"import", NULL, "to put back what backup wrote: berth restore FILE"},
     {"info", NULL, "for the state of this host: berth status; for the program: berth version"},
-    {"inspect", NULL, "for the state of each resource: berth status; of the containers: berth list --json"},
+    {"inspect", NULL,
+     "for the state of each resource: berth status; of the containers: berth list --json"},
     {"kill", NULL, "to stop a container: berth stop NAME"},
     {"lint", NULL, "to check the spec: berth validate"},
     {"log", NULL, "for the output of a container: berth logs NAME"},
@@ -172,64 +202,99 @@ static const struct cmd_word *find_word(const char *word)
 }
 
 #define AT(member) offsetof(struct cmd_args, member)
-#define WITH_SPEC  "validate plan apply status destroy list start stop restart update run login backup restore completion policy"
+#define WITH_SPEC                                                                                  \
+    "validate plan apply status destroy list start stop restart update run login backup restore "  \
+    "completion policy"
 const struct cmd_flag cmd_flags[] = {
     /* letter, name, value, type, where, verbs, environment, hidden, help */
-    {'f', "file", "SPEC", CMD_TEXT, AT(spec), WITH_SPEC, NULL, false, "the spec file; - is standard input"},
-    {0, "git", "DIR", CMD_TEXT, AT(git), WITH_SPEC, "BERTH_GIT", false, "the repository of REV:path (the one around)"},
+    {'f', "file", "SPEC", CMD_TEXT, AT(spec), WITH_SPEC, NULL, false,
+     "the spec file; - is standard input"},
+    {0, "git", "DIR", CMD_TEXT, AT(git), WITH_SPEC, "BERTH_GIT", false,
+     "the repository of REV:path (the one around)"},
     {0, "git-owner", "USER", CMD_TEXT, AT(git_owner), WITH_SPEC " hook", "BERTH_GIT_OWNER", false,
      "who may own that repository, beside you and root"},
     {0, "repo", "DIR", CMD_TEXT, AT(git), "hook", NULL, false, "the repository (the one around)"},
-    {0, "spec", "PATH", CMD_TEXT, AT(spec), "hook", NULL, false, "the spec in the repository (berth.yaml)"},
-    {0, "branch", "NAME", CMD_TEXT, AT(branch), "hook", NULL, false, "the branch that is applied (what HEAD names)"},
-    {0, "apply", NULL, CMD_SWITCH, AT(apply), "hook", NULL, false, "apply what is pushed, merged or checked out"},
-    {0, "before", "FILE", CMD_TEXT, AT(before), "hook", NULL, true, "the hook that was there, which runs first"},
-    {0, "only", "DIR", CMD_TEXT, AT(only), "hook", NULL, true, "called by git: the repository that the hook was installed for"},
+    {0, "spec", "PATH", CMD_TEXT, AT(spec), "hook", NULL, false,
+     "the spec in the repository (berth.yaml)"},
+    {0, "branch", "NAME", CMD_TEXT, AT(branch), "hook", NULL, false,
+     "the branch that is applied (what HEAD names)"},
+    {0, "apply", NULL, CMD_SWITCH, AT(apply), "hook", NULL, false,
+     "apply what is pushed, merged or checked out"},
+    {0, "before", "FILE", CMD_TEXT, AT(before), "hook", NULL, true,
+     "the hook that was there, which runs first"},
+    {0, "only", "DIR", CMD_TEXT, AT(only), "hook", NULL, true,
+     "called by git: the repository that the hook was installed for"},
     {0, "range", "A..B", CMD_TEXT, AT(range), "plan", NULL, false,
      "what the change of SPEC from revision A to B would do; offline, A taken as applied"},
-    {0, "markdown", NULL, CMD_SWITCH, AT(markdown), "plan", NULL, false, "with --range: as a comment for a pull request"},
-    {0, "github", NULL, CMD_SWITCH, AT(github), "plan validate", NULL, false, "print faults as annotations of a workflow"},
+    {0, "markdown", NULL, CMD_SWITCH, AT(markdown), "plan", NULL, false,
+     "with --range: as a comment for a pull request"},
+    {0, "github", NULL, CMD_SWITCH, AT(github), "plan validate", NULL, false,
+     "print faults as annotations of a workflow"},
     {0, "deny", "LIST", CMD_TEXT, AT(deny), "plan apply hook", "BERTH_DENY", false,
      "refuse plans that do any of these: reload, restart, recreate, delete"},
-    {'H', "host", "NAME", CMD_TEXT, AT(host), WITH_SPEC " logs hook", "BERTH_HOST", false, "which host of the spec this machine is"},
-    {'e', "exit-code", NULL, CMD_SWITCH, AT(exit_code), "plan status", NULL, false, "exit 2 when something differs"},
-    {'n', "dry-run", NULL, CMD_SWITCH, AT(dry), "apply destroy", NULL, false, "show the plan, change nothing"},
-    {'n', "lines", "LINES", CMD_NUMBER, AT(lines), "logs", NULL, false, "only the last LINES lines"},
-    {'w', "write", "FILE", CMD_TEXT, AT(write), "capture", NULL, false, "write the packets into FILE, for tcpdump -r and its kin"},
-    {'i', "interval", "TIME", CMD_TIME, AT(interval_ms), "top", NULL, false, "between two readings (1s)"},
+    {'H', "host", "NAME", CMD_TEXT, AT(host), WITH_SPEC " logs hook", "BERTH_HOST", false,
+     "which host of the spec this machine is"},
+    {'e', "exit-code", NULL, CMD_SWITCH, AT(exit_code), "plan status", NULL, false,
+     "exit 2 when something differs"},
+    {'n', "dry-run", NULL, CMD_SWITCH, AT(dry), "apply destroy", NULL, false,
+     "show the plan, change nothing"},
+    {'n', "lines", "LINES", CMD_NUMBER, AT(lines), "logs", NULL, false,
+     "only the last LINES lines"},
+    {'w', "write", "FILE", CMD_TEXT, AT(write), "capture", NULL, false,
+     "write the packets into FILE, for tcpdump -r and its kin"},
+    {'i', "interval", "TIME", CMD_TIME, AT(interval_ms), "top", NULL, false,
+     "between two readings (1s)"},
     {'n', "count", "N", CMD_NUMBER, AT(count), "top", NULL, false, "so many times, then end"},
     {'f', "follow", NULL, CMD_SWITCH, AT(follow), "logs", NULL, false, "go on until interrupted"},
-    {0, "raw", NULL, CMD_SWITCH, AT(raw), "logs", NULL, false, "on a terminal too, print control sequences as they are"},
-    {0, "adopt", NULL, CMD_SWITCH, AT(adopt), "plan apply", NULL, false, "take over what is in the way and not berth's; destroy gives bridges back"},
+    {0, "raw", NULL, CMD_SWITCH, AT(raw), "logs", NULL, false,
+     "on a terminal too, print control sequences as they are"},
+    {0, "adopt", NULL, CMD_SWITCH, AT(adopt), "plan apply", NULL, false,
+     "take over what is in the way and not berth's; destroy gives bridges back"},
     {0, "allow-deletes", "N", CMD_NUMBER, AT(allow_deletes), "plan apply", NULL, false,
      "let a plan delete up to N containers and bridges"},
-    {0, "allow-own-connection", NULL, CMD_SWITCH, AT(own_connection), "plan apply destroy start stop restart update", NULL, false,
+    {0, "allow-own-connection", NULL, CMD_SWITCH, AT(own_connection),
+     "plan apply destroy start stop restart update", NULL, false,
      "let a plan cut your connection, or take over this host's gateway"},
     {'y', "yes", NULL, CMD_SWITCH, AT(yes), "destroy", NULL, false, "do not ask"},
-    {0, "files", NULL, CMD_SWITCH, AT(files), "destroy", NULL, false, "delete the containers' files too"},
-    {0, "at", "COMMIT", CMD_TEXT, AT(at), "apply", NULL, true, "called by a hook: the commit that the revision of SPEC stands for"},
-    {0, "boot", NULL, CMD_SWITCH, AT(boot), "apply", NULL, true, "called by the boot unit: `autostart: false` stays stopped"},
+    {0, "files", NULL, CMD_SWITCH, AT(files), "destroy", NULL, false,
+     "delete the containers' files too"},
+    {0, "at", "COMMIT", CMD_TEXT, AT(at), "apply", NULL, true,
+     "called by a hook: the commit that the revision of SPEC stands for"},
+    {0, "boot", NULL, CMD_SWITCH, AT(boot), "apply", NULL, true,
+     "called by the boot unit: `autostart: false` stays stopped"},
     {0, "boot-wait", "TIME", CMD_TIME, AT(boot_wait_ms), "apply", "BERTH_BOOT_WAIT", true,
      "with --boot: how long the first run of a boot waits for the uplink (60s)"},
     {0, "no-eval", NULL, CMD_SWITCH, AT(no_eval), "plan apply", "BERTH_NO_EVAL", false,
      "do not ask nix whether a system has changed: what the last apply built will do"},
-    {0, "eval", NULL, CMD_SWITCH, AT(eval), "validate", NULL, false, "evaluate the system of each NixOS container, too"},
-    {0, "all", NULL, CMD_SWITCH, AT(all), "update", NULL, false, "every NixOS container of the spec"},
-    {0, "closure", NULL, CMD_SWITCH, AT(closure), "backup", NULL, false, "put the NixOS system in, too, with all it needs"},
-    {0, "force", NULL, CMD_SWITCH, AT(force), "backup restore", NULL, false, "replace the file, or the root, that is there"},
-    {0, "name", "NAME", CMD_TEXT, AT(name), "restore", NULL, false, "restore it as the container of that name"},
-    {0, "address", "ADDRESS", CMD_TEXT, AT(address), "restore", NULL, false, "in the lines for the spec: its address here"},
+    {0, "eval", NULL, CMD_SWITCH, AT(eval), "validate", NULL, false,
+     "evaluate the system of each NixOS container, too"},
+    {0, "all", NULL, CMD_SWITCH, AT(all), "update", NULL, false,
+     "every NixOS container of the spec"},
+    {0, "closure", NULL, CMD_SWITCH, AT(closure), "backup", NULL, false,
+     "put the NixOS system in, too, with all it needs"},
+    {0, "force", NULL, CMD_SWITCH, AT(force), "backup restore", NULL, false,
+     "replace the file, or the root, that is there"},
+    {0, "name", "NAME", CMD_TEXT, AT(name), "restore", NULL, false,
+     "restore it as the container of that name"},
+    {0, "address", "ADDRESS", CMD_TEXT, AT(address), "restore", NULL, false,
+     "in the lines for the spec: its address here"},
     {0, "metrics", "FILE", CMD_TEXT, AT(metrics), "apply", "BERTH_METRICS", false,
      "keep FILE up to date for node_exporter's textfile collector"},
-    {0, "lock-timeout", "TIME", CMD_TIME, AT(lock_timeout_ms), "apply destroy start stop restart update backup restore", "BERTH_LOCK_TIMEOUT", false,
+    {0, "lock-timeout", "TIME", CMD_TIME, AT(lock_timeout_ms),
+     "apply destroy start stop restart update backup restore", "BERTH_LOCK_TIMEOUT", false,
      "how long to wait for another berth (30s)"},
-    {0, "huge", NULL, CMD_SWITCH, AT(huge), WITH_SPEC, "BERTH_HUGE", false, "allow specs of up to 64 MiB (4 MiB)"},
-    {0, "json", NULL, CMD_SWITCH, AT(json), "init validate plan apply status destroy list start stop restart update top backup restore hook version",
-     "BERTH_JSON", false,
-     "print the result as JSON"},
-    {0, "man", NULL, CMD_SWITCH, AT(man), "help", NULL, true, "print the verbs and flags as a manual's sections"},
-    {0, "color", "WHEN", CMD_COLOUR, AT(color), NULL, "BERTH_COLOR", false, "auto, always or never"},
-    {'q', "quiet", NULL, CMD_SWITCH, AT(quiet), NULL, "BERTH_QUIET", false, "say only what failed, and warnings"},
+    {0, "huge", NULL, CMD_SWITCH, AT(huge), WITH_SPEC, "BERTH_HUGE", false,
+     "allow specs of up to 64 MiB (4 MiB)"},
+    {0, "json", NULL, CMD_SWITCH, AT(json),
+     "init validate plan apply status destroy list start stop restart update top backup restore "
+     "hook version",
+     "BERTH_JSON", false, "print the result as JSON"},
+    {0, "man", NULL, CMD_SWITCH, AT(man), "help", NULL, true,
+     "print the verbs and flags as a manual's sections"},
+    {0, "color", "WHEN", CMD_COLOUR, AT(color), NULL, "BERTH_COLOR", false,
+     "auto, always or never"},
+    {'q', "quiet", NULL, CMD_SWITCH, AT(quiet), NULL, "BERTH_QUIET", false,
+     "say only what failed, and warnings"},
     {'v', "verbose", NULL, CMD_COUNT, AT(verbose), NULL, "BERTH_VERBOSE", false, "say more"},
     {'h', "help", NULL, CMD_SWITCH, AT(help), NULL, NULL, false, "explain the verb"},
 };
@@ -315,7 +380,8 @@ static size_t distance(const char *a, const char *b)
     return row[n % 3][m];
 }
 
-/* How many typing errors a word may have: one, and two in a longer one. More would suggest a name that means something else. */
+/* How many typing errors a word may have: one, and two in a longer one. More would suggest a name
+ * that means something else. */
 static size_t errors_allowed(size_t len)
 {
     if (len < 3)
@@ -514,7 +580,8 @@ static int unknown_flag(const struct cmd_args *a, const char *word, size_t len, 
     bool is_long = name[0] == '-' && name[1] == '-';
     const char *meant = is_long ? flag_meant(name + 2) : NULL;
     const struct cmd_flag *other = is_long && a->verb ? flag_of_others(name + 2) : NULL;
-    const char *near = is_long && !meant && !other ? cmd_nearest(name + 2, flag_name, (void *)a->verb) : NULL;
+    const char *near =
+        is_long && !meant && !other ? cmd_nearest(name + 2, flag_name, (void *)a->verb) : NULL;
     if (meant)
         snprintf(why->hint, sizeof why->hint, "%s", meant);
     else if (other)
@@ -689,7 +756,12 @@ static bool takes(const struct cmd_verb *v, const char *flag)
 
 static int parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why)
 {
-    *out = (struct cmd_args){.allow_deletes = -1, .lock_timeout_ms = 30000, .boot_wait_ms = 60000, .lines = -1, .interval_ms = -1, .count = -1};
+    *out = (struct cmd_args){.allow_deletes = -1,
+                             .lock_timeout_ms = 30000,
+                             .boot_wait_ms = 60000,
+                             .lines = -1,
+                             .interval_ms = -1,
+                             .count = -1};
     memset(why, 0, sizeof *why);
     int r = is_hook(argc, argv) ? 0 : from_environment(out, env, why), i = 1;
     bool only_operands = false;

@@ -64,7 +64,8 @@ enum cmd_operands {
 };
 
 enum cmd_rights {
-    CMD_ANYBODY,                    /* what needs root is named as not known, or refused by who is asked */
+    /* what needs root is named as not known, or refused by who is asked */
+    CMD_ANYBODY,
     CMD_ROOT,
     CMD_ROOT_TO_CHANGE              /* with --dry-run it is for anybody */
 };
@@ -112,7 +113,13 @@ extern const size_t          cmd_n_flags;
 bool cmd_flag_of(const struct cmd_flag *f, const struct cmd_verb *v);
 
 /* What a shell offers for a flag's value, or after a verb. */
-enum cmd_offer { CMD_OFFERS_NOTHING, CMD_OFFERS_WORDS, CMD_OFFERS_LIST, CMD_OFFERS_FILES, CMD_OFFERS_FOLDERS };
+enum cmd_offer {
+    CMD_OFFERS_NOTHING,
+    CMD_OFFERS_WORDS,
+    CMD_OFFERS_LIST,
+    CMD_OFFERS_FILES,
+    CMD_OFFERS_FOLDERS
+};
 struct cmd_offers {
     const char    *name;            /* of the flag or the verb */
     enum cmd_offer offer;           /* LIST: some of the words, with commas between */
@@ -129,12 +136,14 @@ struct cmd_complaint {
 /* 0, or -EINVAL with *why. *out is filled as far as it got; its verb, colour and json, which counts wherever it stands, are for the
  * complaint's form. json is false for a verb that knows no --json, whatever BERTH_JSON says. */
 int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why);
-/* Sets the flag that has the variable `env`, if the verb takes it and no value is there. 0, or -EINVAL with *why. */
-int cmd_args_fill(struct cmd_args *a, const char *env, const char *value, struct cmd_complaint *why);
+/* Sets the flag that has the variable `env`, if the verb takes it and no value is there. 0, or
+ * -EINVAL with *why. */
+int cmd_args_fill(struct cmd_args *a, const char *env, const char *value,
+                  struct cmd_complaint *why);
 /* "30s", "500ms", "2m", "1h", "30": milliseconds; -1: not a time. */
 long cmd_time_parse(const char *text);
 
-/* The name that `word` is a typing error of, or that it alone begins: one of those that `next` gives (until NULL). NULL: none is near
- * enough. */
+/* The name that `word` is a typing error of, or that it alone begins: one of those that `next`
+ * gives (until NULL). NULL: none is near enough. */
 const char *cmd_nearest(const char *word, const char *(*next)(void *arg, size_t i), void *arg);
 #endif

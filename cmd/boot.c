@@ -1,4 +1,5 @@
-/* The unit is of type notify: `systemctl start berth` returns when the first apply is done, and the wait for the uplink delays nobody. */
+/* The unit is of type notify: `systemctl start berth` returns when the first apply is done, and the
+ * wait for the uplink delays nobody. */
 #include "cmd/boot.h"
 #include "reconcile/uplink.h"
 #include <stddef.h>
@@ -70,12 +71,14 @@ static enum cmd_exit converge(struct cmd *c, struct cmd_converge *v, bool await_
         return cmd_fail(c, v->format, code, &err);
     c->run->opt.await_ipv6 = await_ipv6;
     code = cmd_converge(c, v);
-    /* Containers that do not start keep no other one from its uplink. cmd_boot_apply ends with CMD_PARTIAL for them. */
+    /* Containers that do not start keep no other one from its uplink. cmd_boot_apply ends with
+     * CMD_PARTIAL for them. */
     return code == CMD_PARTIAL && v->alone ? CMD_OK : code;
 }
 
 /* `text` lives until the next call. */
-static enum cmd_exit look(struct cmd *c, struct cmd_converge *v, struct rec_pending *p, char text[256])
+static enum cmd_exit look(struct cmd *c, struct cmd_converge *v, struct rec_pending *p,
+                          char text[256])
 {
     struct rec_error err;
     enum cmd_exit code = open_anew(c, &err);
@@ -94,7 +97,9 @@ static bool same(const struct rec_pending *a, const struct rec_pending *b)
 }
 
 /* Until nothing is missing, or the time is over. */
-static enum cmd_exit wait_for_uplink(struct cmd *c, struct cmd_converge *v, struct rec_uplink_watch *w, struct rec_pending *p, char text[256])
+static enum cmd_exit wait_for_uplink(struct cmd *c, struct cmd_converge *v,
+                                     struct rec_uplink_watch *w, struct rec_pending *p,
+                                     char text[256])
 {
     struct rec_pending now;
     struct rec_error err;
@@ -128,23 +133,30 @@ static enum cmd_exit wait_for_uplink(struct cmd *c, struct cmd_converge *v, stru
     return p->route6 ? converge(c, v, false) : CMD_OK;
 }
 
-static enum cmd_exit end(struct cmd *c, const struct cmd_converge *v, const struct rec_pending *p, const char *text, long waited_ms)
+static enum cmd_exit end(struct cmd *c, const struct cmd_converge *v, const struct rec_pending *p,
+                         const char *text, long waited_ms)
 {
     char status[400];
     if (!p->needed) {
         notify("READY=1");      /* of two states in one message systemd takes one */
-        notify(v->alone ? "STOPPING=1\nSTATUS=Applied, but not every container runs" : "STOPPING=1\nSTATUS=In sync with the spec");
+        notify(v->alone ? "STOPPING=1\nSTATUS=Applied, but not every container runs"
+                        : "STOPPING=1\nSTATUS=In sync with the spec");
         return CMD_OK;
     }
     snprintf(status, sizeof status, "STATUS=Pending: %s", text);
     notify(status);
     if (waited_ms)
-        cmd_printf(&c->err, "berth: gave up after %ld s; all else is applied, and this is pending: %s\n", waited_ms / 1000, text);
+        cmd_printf(&c->err,
+                   "berth: gave up after %ld s; all else is applied, and this is pending: %s\n",
+                   waited_ms / 1000, text);
     else
         cmd_printf(&c->err, "berth: all else is applied, and this is pending: %s\n", text);
-    cmd_put(&c->err, "  once the host has it: systemctl restart berth (berth.timer tries again by itself)\n");
+    cmd_put(
+        &c->err,
+        "  once the host has it: systemctl restart berth (berth.timer tries again by itself)\n");
     if (p->resolver)
-        cmd_put(&c->err, "  containers need no resolver of the host where the spec has `nameservers: [ADDRESS]`\n");
+        cmd_put(&c->err, "  containers need no resolver of the host where the spec has "
+                         "`nameservers: [ADDRESS]`\n");
     return CMD_LOCKED;
 }
 
@@ -155,14 +167,17 @@ enum cmd_exit cmd_boot_apply(struct cmd *c, struct cmd_converge *v)
     struct rec_error err;
     char text[256] = "";
     long waited = 0;
-    /* Nobody has taken the lock since the host booted: this is the first run. It listens before it reads, so that it misses no change. */
-    bool waits = c->args.boot_wait_ms > 0 && access(REC_RUN_DIR "/lock", F_OK) && !rec_uplink_watch_open(&w, &err);
+    /* Nobody has taken the lock since the host booted: this is the first run. It listens before it
+     * reads, so that it misses no change. */
+    bool waits = c->args.boot_wait_ms > 0 && access(REC_RUN_DIR "/lock", F_OK) &&
+                 !rec_uplink_watch_open(&w, &err);
     enum cmd_exit code = converge(c, v, waits);
     cmd_signals_release();
     if (code == CMD_OK)
         code = look(c, v, &p, text);
     if (code == CMD_OK && waits && rec_pending_any(&p)) {
-        cmd_printf(&c->err, "berth: applied; now waiting up to %ld s for %s\n", c->args.boot_wait_ms / 1000, text);
+        cmd_printf(&c->err, "berth: applied; now waiting up to %ld s for %s\n",
+                   c->args.boot_wait_ms / 1000, text);
         cmd_out_flush(&c->err);
         notify("READY=1");
         code = wait_for_uplink(c, v, w, &p, text);

@@ -1,5 +1,5 @@
-/* What berth makes is gone after a reboot, unless the boot unit applies the spec again. A person who applies a spec by hand reads
- * once per host how to enable it.
+/* What berth makes is gone after a reboot, unless the boot unit applies the spec again. A person
+ * who applies a spec by hand reads once per host how to enable it.
  * File     /var/lib/berth/boot-hint: empty; the hint was printed on this host.
  * Source   systemd.unit(5): an enabled unit has a link in a .wants or .requires directory. */
 #include "cmd/cmd.h"
@@ -13,8 +13,9 @@
 #define TOLD REC_STATE_DIR "/boot-hint"
 
 /* The directories of systemd's units that an administrator, a package or an installation fills. */
-static const char *const unit_dirs[] = {"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
-                                        "/usr/lib/systemd/system", "/lib/systemd/system"};
+static const char *const unit_dirs[] = {"/etc/systemd/system", "/run/systemd/system",
+                                        "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
+                                        "/lib/systemd/system"};
 
 static bool matches(const char *pattern)
 {
@@ -53,7 +54,8 @@ static bool unit_installed(void)
 /* A word that neither a shell nor systemd's environment file reads as anything else. */
 static bool plain_word(const char *word)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=@%+,-";
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=@%+,-";
     return *word && !word[strspn(word, plain)];
 }
 
@@ -87,7 +89,8 @@ static bool env_words(const struct cmd *c, const char *spec, char *out, size_t r
             continue;
         if (!plain_word(vars[i].value))
             return false;
-        n += (size_t)snprintf(out + n, room - n, "%s%s=%s", n ? " " : "", vars[i].name, vars[i].value);
+        n += (size_t)snprintf(out + n, room - n, "%s%s=%s", n ? " " : "", vars[i].name,
+                              vars[i].value);
         if (n >= room)
             return false;
     }
@@ -104,8 +107,10 @@ static void put_commands(struct cmd *c)
     if (!access("/etc/berth/berth.env", F_OK))
         cmd_put(o, "  cat /etc/berth/berth.env    # it names the spec that is applied at boot\n");
     else if (!*spec)
-        cmd_put(o, "  cp FILE /etc/berth/berth.yaml    # FILE: the spec that was read from standard input\n");
-    else if (env_words(c, spec, words, sizeof words) && strcmp(words, "BERTH_SPEC=/etc/berth/berth.yaml"))
+        cmd_put(o, "  cp FILE /etc/berth/berth.yaml    # FILE: the spec that was read from "
+                   "standard input\n");
+    else if (env_words(c, spec, words, sizeof words) &&
+             strcmp(words, "BERTH_SPEC=/etc/berth/berth.yaml"))
         cmd_printf(o, "  mkdir -p /etc/berth && printf '%%s\\n' %s >/etc/berth/berth.env\n", words);
     else if (strcmp(spec, "/etc/berth/berth.yaml"))
         cmd_put(o, "  name the spec in /etc/berth/berth.env: BERTH_SPEC=\"PATH\"\n");
@@ -115,14 +120,17 @@ static void put_commands(struct cmd *c)
 void cmd_boot_hint(struct cmd *c)
 {
     struct cmd_out *o = &c->err;
-    bool person = o->terminal && !c->args.quiet && !c->args.json && !c->args.boot && !c->args.at && !geteuid();
+    bool person = o->terminal && !c->args.quiet && !c->args.json && !c->args.boot && !c->args.at &&
+                  !geteuid();
     if (!person || access("/run/systemd/system", F_OK) || !access(TOLD, F_OK) || unit_enabled())
         return;
     cmd_out_flush(&c->out);
-    cmd_put(o, "After a reboot nothing of this is there: " UNIT " applies the spec at boot, and it is not enabled.\n");
+    cmd_put(o, "After a reboot nothing of this is there: " UNIT
+               " applies the spec at boot, and it is not enabled.\n");
     cmd_put(o, "To enable it (berth says this once per host):\n");
     if (!access("/etc/NIXOS", F_OK))
-        cmd_put(o, "  set services.berth.enable = true in the configuration of this host\n  nixos-rebuild switch\n");
+        cmd_put(o, "  set services.berth.enable = true in the configuration of this host\n  "
+                   "nixos-rebuild switch\n");
     else
         put_commands(c);
     /* If the note cannot be written, the next apply says this again. */

@@ -66,7 +66,8 @@ void cmd_tell(struct cmd *c, const struct rec_error *e);
 /* The same, with --github an annotation, and with --json an envelope that holds nothing else. `format` NULL: "berth.VERB". Gives back
  * `code`. */
 enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, const struct rec_error *e);
-/* Which spec this is, and which one was applied last if that is another one: a line each on stderr, once. c->run is open. */
+/* Which spec this is, and which one was applied last if that is another one: a line each on stderr,
+ * once. c->run is open. */
 void cmd_name_spec(struct cmd *c);
 /* Does the caller lack the rights of this verb? Then it is told, with the command line for sudo. */
 bool cmd_lacks_root(struct cmd *c);
@@ -77,7 +78,8 @@ enum cmd_exit cmd_absent(struct cmd *c, struct rec_error *err);
 /* The name nearest to `name` among the host's containers, or NULL. */
 const char *cmd_nearest_container(const struct cmd *c, const char *name);
 
-/* After an apply by a person: how the state survives a reboot, if the boot unit is not enabled. Said once per host, on a terminal. */
+/* After an apply by a person: how the state survives a reboot, if the boot unit is not enabled.
+ * Said once per host, on a terminal. */
 void cmd_boot_hint(struct cmd *c);
 
 /* From here to cmd_signals_stop_end INT, TERM and HUP raise a flag, and the descriptor that this gives back can be read: what is only being

@@ -30,7 +30,7 @@ struct backup {
     bool                         ran;           /* and was frozen */
     int                          lock, head, tree, closure, file;
     bool                         nameless;      /* the file has no name yet */
-    char                         temporary[4200];       /* its name until it is proven; "": it has the user's */
+    char temporary[4200]; /* its name until it is proven; "": it has the user's */
     struct timespec              began;
     long                         still_ms;
     struct cmd_archive_verdict   verdict;
@@ -61,10 +61,14 @@ static int say(struct backup *b, struct rec_error *err)
     if (gmtime_r(&now, &tm))
         strftime(made, sizeof made, "%Y-%m-%dT%H:%M:%SZ", &tm);
     const char *conf = b->system ? rec_conf_of(c->run, b->container->name) : NULL;
-    json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "format", FORMAT, "version", 2, "berth", BERTH_VERSION, "name",
-                          b->container->name, "host", c->host->name, "runtime", rec_runtime(rec_runtime_of(c->run, b->container))->name, "made", made,
-                          "spec", cmd_fragment(c->run, b->container), "system", b->system ? json_string(b->system) : json_null(), "conf",
-                          conf ? cmd_json_text(conf) : json_null(), "commit", c->git ? json_string(c->git->commit) : json_null());
+    json_t *o =
+        json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "format", FORMAT,
+                  "version", 2, "berth", BERTH_VERSION, "name", b->container->name, "host",
+                  c->host->name, "runtime", rec_runtime(rec_runtime_of(c->run, b->container))->name,
+                  "made", made, "spec", cmd_fragment(c->run, b->container), "system",
+                  b->system ? json_string(b->system) : json_null(), "conf",
+                  conf ? cmd_json_text(conf) : json_null(), "commit",
+                  c->git ? json_string(c->git->commit) : json_null());
     char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_ENSURE_ASCII) : NULL;
     json_decref(o);
     if (!text)
@@ -115,8 +119,9 @@ static void directory_of(const char *name, char *out, size_t size)
     snprintf(out, size, "%.*s", slash ? (int)(slash - name + 1) : 1, slash ? name : ".");
 }
 
-/* A file without a name, in the directory where it gets one: whatever ends berth, nothing is left. Where the file system has no such
- * files, a file with another name, which only SIGKILL or a power cut leaves. */
+/* A file without a name, in the directory where it gets one: whatever ends berth, nothing is left.
+ * Where the file system has no such files, a file with another name, which only SIGKILL or a power
+ * cut leaves. */
 static int open_file(struct backup *b, struct rec_error *err)
 {
     const char *name = b->cmd->args.names[1], *slash = strrchr(name, '/');
@@ -254,7 +259,8 @@ static int make(struct backup *b, struct rec_error *err)
         b->tree = open(b->root.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         r = b->tree < 0 ? rec_fail(err, errno, "cannot read '%s': %s", b->root.path, strerror(errno)) : hold_still(b, err);
     }
-    /* What the container is made of is open, and it stands still: other work need not wait for the copying. */
+    /* What the container is made of is open, and it stands still: other work need not wait for the
+     * copying. */
     if (b->lock >= 0) {
         close(b->lock);
         b->lock = -1;
@@ -264,7 +270,9 @@ static int make(struct backup *b, struct rec_error *err)
         r = write_archive(b, err);
     }
     if (!r && !rec_cgroup_was_still(&b->frozen)) {
-        r = rec_fail(err, EBUSY, "container '%s' did not stand still while it was copied: another command stopped, started or thawed it",
+        r = rec_fail(err, EBUSY,
+                     "container '%s' did not stand still while it was copied: another command "
+                     "stopped, started or thawed it",
                      b->container->name);
         rec_hint(err, "run the backup again");
     }
@@ -312,7 +320,13 @@ static void tell(struct backup *b)
 int cmd_backup(struct cmd *c)
 {
     struct rec_error err = {0};
-    struct backup b = {.cmd = c, .lock = -1, .head = -1, .tree = -1, .closure = -1, .file = -1, .frozen = {.hold = -1, .events = -1}};
+    struct backup b = {.cmd = c,
+                       .lock = -1,
+                       .head = -1,
+                       .tree = -1,
+                       .closure = -1,
+                       .file = -1,
+                       .frozen = {.hold = -1, .events = -1}};
     bool piped = !strcmp(c->args.names[1], "-");
     enum cmd_exit code = cmd_load(c, CMD_SPEC_NEEDED, FORMAT);
     if (code != CMD_OK)

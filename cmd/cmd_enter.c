@@ -60,7 +60,8 @@ static int enter(struct cmd *c, char *const *argv)
     enum cmd_exit code = cmd_open(c, &err);
     if (code != CMD_OK)
         return cmd_fail(c, NULL, code, &err);
-    struct rec_enter e = {.container = c->args.names[0], .argv = argv, .program = enter_program(program)};
+    struct rec_enter e = {
+        .container = c->args.names[0], .argv = argv, .program = enter_program(program)};
     int r = rec_enter(c->run, &e, &status, &err);
     return r ? (int)failed(c, r, &err) : status;
 }

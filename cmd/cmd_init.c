@@ -1,4 +1,5 @@
-/* init: a first spec, written for the host that it is on. What it says is read back by the spec's own reader before it is written. */
+/* init: a first spec, written for the host that it is on. What it says is read back by the spec's
+ * own reader before it is written. */
 #include "cmd/cmd.h"
 #include "cmd/render/json.h"
 #include "cmd/render/render.h"
@@ -11,7 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The host's name as a spec takes it: up to the first dot, in lower case. `localhost` fits every host. */
+/* The host's name as a spec takes it: up to the first dot, in lower case. `localhost` fits every
+ * host. */
 static void host_name(const char *hostname, char out[64])
 {
     size_t n = strcspn(hostname, ".");
@@ -28,7 +30,8 @@ static void host_name(const char *hostname, char out[64])
         snprintf(out, 64, "localhost");
 }
 
-static void address_of(const struct rec_survey *s, uint8_t last, bool prefix, char out[SPEC_ADDR_TEXT])
+static void address_of(const struct rec_survey *s, uint8_t last, bool prefix,
+                       char out[SPEC_ADDR_TEXT])
 {
     struct spec_addr a = s->bridge;
     a.bytes[3] = last;
@@ -68,7 +71,8 @@ static void nameserver_line(struct cmd_out *o, const struct rec_survey *s)
     }
     cmd_put(o, "    # nameservers: [");
     for (size_t i = 0; i < s->facts->n_nameservers; i++)
-        cmd_printf(o, "%s%s", i ? ", " : "", spec_addr_format(&s->facts->nameservers[i], false, text));
+        cmd_printf(o, "%s%s", i ? ", " : "",
+                   spec_addr_format(&s->facts->nameservers[i], false, text));
     cmd_put(o, "]");
     comment(o, 44, "left out: the host's own, which are these");
 }
@@ -77,14 +81,18 @@ static void runtime_lines(struct cmd_out *o, const struct rec_survey *s)
 {
     bool nspawn = s->runtime == SPEC_RT_NSPAWN;
     cmd_printf(o, "    runtime: %s", nspawn ? "nspawn" : "netns");
-    comment(o, 44, nspawn ? "systemd-nspawn is installed here" : "a network alone: no process, no files of its own");
+    comment(o, 44,
+            nspawn ? "systemd-nspawn is installed here"
+                   : "a network alone: no process, no files of its own");
     if (!nspawn && !s->nixos)
-        cmd_put(o, "    # For real containers: apt-get install systemd-container, then `runtime: nspawn`.\n");
+        cmd_put(o, "    # For real containers: apt-get install systemd-container, then `runtime: "
+                   "nspawn`.\n");
 }
 
 static void container_lines(struct cmd_out *o, const struct rec_survey *s, const char *host)
 {
-    const char *first = strcmp(host, "web") ? "web" : "site", *second = strcmp(host, "db") ? "db" : "store";
+    const char *first = strcmp(host, "web") ? "web" : "site",
+               *second = strcmp(host, "db") ? "db" : "store";
     char a[SPEC_ADDR_TEXT], line[160];
     address_of(s, 10, false, a);
     cmd_put(o, "    containers:\n");
@@ -98,13 +106,18 @@ static void container_lines(struct cmd_out *o, const struct rec_survey *s, const
     if (s->runtime == SPEC_RT_NSPAWN) {
         cmd_put(o, "        # nspawn:");
         comment(o, 44, "left out: the host's /usr, and no program runs");
-        cmd_put(o, "        #   root: /srv/roots/db.tar\n        #   command: [/usr/bin/program, --flag]\n"
-                   "        #   environment: {TZ: UTC}\n        #   binds: [/srv/data:/data]\n");
+        cmd_put(
+            o,
+            "        #   root: /srv/roots/db.tar\n        #   command: [/usr/bin/program, --flag]\n"
+            "        #   environment: {TZ: UTC}\n        #   binds: [/srv/data:/data]\n");
     }
     if (s->nixos) {
         address_of(s, 30, false, a);
         cmd_put(o, "      # A NixOS container, from a flake:\n      # system:\n");
-        cmd_printf(o, "      #   address: %s\n      #   runtime: nixos\n      #   nixos: {flake: /etc/nixos#system}\n", a);
+        cmd_printf(o,
+                   "      #   address: %s\n      #   runtime: nixos\n      #   nixos: {flake: "
+                   "/etc/nixos#system}\n",
+                   a);
     }
 }
 
@@ -112,14 +125,17 @@ static void write_spec(struct cmd_out *o, const struct rec_survey *s)
 {
     char host[64], a[SPEC_ADDR_TEXT];
     host_name(s->facts->hostname, host);
-    cmd_put(o, "# What runs on this host. `berth plan` shows what would change, `berth apply` makes it so.\n"
+    cmd_put(o, "# What runs on this host. `berth plan` shows what would change, `berth apply` "
+               "makes it so.\n"
                "# All keys: man berth.yaml\n"
                "version: 1\n\n"
                "defaults:\n  container:");
     comment(o, 44, "what all containers share");
     runtime_lines(o, s);
     cmd_printf(o, "\nhosts:\n  %s:", host);
-    comment(o, 44, strcmp(host, "localhost") ? "the name of this host" : "whatever the name of this host is");
+    comment(o, 44,
+            strcmp(host, "localhost") ? "the name of this host"
+                                      : "whatever the name of this host is");
     address_of(s, 1, true, a);
     cmd_printf(o, "    bridge:\n      name: %s\n      address: %s", s->bridge_name, a);
     comment(o, 44, "free here: no route overlaps it");
@@ -134,7 +150,9 @@ static int write_file(const char *name, const char *text, size_t n, struct rec_e
     int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0 && errno == EEXIST) {
         rec_fail(err, EEXIST, "cannot write '%s': it is there already", name);
-        rec_hint(err, "to see what would be in it: berth init -; to write it elsewhere: berth init FILE");
+        rec_hint(
+            err,
+            "to see what would be in it: berth init -; to write it elsewhere: berth init FILE");
         return -EEXIST;
     }
     if (fd < 0)
@@ -168,8 +186,10 @@ static void tell(struct cmd *c, const struct rec_survey *s, const char *name)
     if (c->args.json) {
         json_t *j = cmd_json_envelope("berth.init", NULL, full ? full : name, "written");
         json_object_set_new(j, "bridge", cmd_json_text(a));
-        json_object_set_new(j, "runtime", cmd_json_text(s->runtime == SPEC_RT_NSPAWN ? "nspawn" : "netns"));
-        json_object_set_new(j, "uplink", s->facts->uplink4[0] ? cmd_json_text(s->facts->uplink4) : json_null());
+        json_object_set_new(j, "runtime",
+                            cmd_json_text(s->runtime == SPEC_RT_NSPAWN ? "nspawn" : "netns"));
+        json_object_set_new(j, "uplink",
+                            s->facts->uplink4[0] ? cmd_json_text(s->facts->uplink4) : json_null());
         cmd_json_emit(&c->out, j);
     } else if (!c->args.quiet) {
         cmd_put(&c->out, "Written: ");
@@ -177,7 +197,8 @@ static void tell(struct cmd *c, const struct rec_survey *s, const char *name)
         cmd_printf(&c->out, "\nNext: berth plan%s", usual ? "" : " ");
         if (!usual)
             cmd_safe(&c->out, name);
-        cmd_printf(&c->out, ", then%s: berth apply%s", geteuid() ? " as root" : "", usual ? "" : " ");
+        cmd_printf(&c->out, ", then%s: berth apply%s", geteuid() ? " as root" : "",
+                   usual ? "" : " ");
         if (!usual)
             cmd_safe(&c->out, name);
         cmd_put(&c->out, "\n");
@@ -196,7 +217,8 @@ static int read_back(const struct cmd_out *o, struct rec_error *err)
     if (r == -ENOMEM)
         rec_fail(err, ENOMEM, "out of memory");
     else if (r)
-        rec_fail(err, EINVAL, "cannot write a spec for this host: line %u of it would be wrong: %s", diags.list[0].at.line, diags.list[0].text);
+        rec_fail(err, EINVAL, "cannot write a spec for this host: line %u of it would be wrong: %s",
+                 diags.list[0].at.line, diags.list[0].text);
     spec_arena_free(a);
     return r;
 }
@@ -224,9 +246,13 @@ int cmd_init(struct cmd *c)
         tell(c, &s, name);
     cmd_out_done(&text);
     if (r)
-        return cmd_fail(c, "berth.init", r == -EEXIST || r == -EADDRNOTAVAIL ? CMD_FAILED : cmd_exit_of_errno(-r), &err);
+        return cmd_fail(c, "berth.init",
+                        r == -EEXIST || r == -EADDRNOTAVAIL ? CMD_FAILED : cmd_exit_of_errno(-r),
+                        &err);
     if (s.used)
-        cmd_printf(&c->err, "berth: another spec is applied here already: what it asks for and %s does not would be removed by an apply\n",
+        cmd_printf(&c->err,
+                   "berth: another spec is applied here already: what it asks for and %s does not "
+                   "would be removed by an apply\n",
                    to_stdout ? "this one" : "the new one");
     return CMD_OK;
 }

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Does berth run a container of this name here? The host is read as `list` reads it without a spec. */
+/* Does berth run a container of this name here? The host is read as `list` reads it without a
+ * spec. */
 static bool runs_here(const char *name)
 {
     struct rec_state want, have;
@@ -16,15 +17,18 @@ static bool runs_here(const char *name)
     struct rec_options o = {.spec_name = "", .allow_deletes = -1};
     struct rec_run *run = NULL;
     bool found = false;
-    if (!rec_open(&run, &o, &ignored) && !rec_want(run, NULL, &want, &ignored) && !rec_read(run, &want, &have, &ignored))
+    if (!rec_open(&run, &o, &ignored) && !rec_want(run, NULL, &want, &ignored) &&
+        !rec_read(run, &want, &have, &ignored))
         for (size_t i = 0; i < have.n && !found; i++)
-            found = have.items[i]->ours && have.items[i]->container && !strcmp(have.items[i]->container, name);
+            found = have.items[i]->ours && have.items[i]->container &&
+                    !strcmp(have.items[i]->container, name);
     rec_close(run);
     return found;
 }
 
 /* "from /srv/x.yaml", or what is known of it, and how to name that spec. */
-static void name_other_spec(struct cmd *c, struct rec_error *err, const char *text, const char *name)
+static void name_other_spec(struct cmd *c, struct rec_error *err, const char *text,
+                            const char *name)
 {
     struct rec_options o = {.spec_name = "", .allow_deletes = -1};
     struct rec_run *run = NULL;
@@ -38,10 +42,10 @@ static void name_other_spec(struct cmd *c, struct rec_error *err, const char *te
         rec_fail(err, ESRCH, "%s; one of that name runs here, from %.300s", text, last.file);
         rec_hint(err, "name that spec: berth %s -f %.300s %.64s", verb, last.file, name);
     } else if (last.commit && !c->git) {
-        rec_fail(err, ESRCH, "%s; one of that name runs here, from %.200s in %.200s, commit %.12s", text, last.path ? last.path : "",
-                 last.repo ? last.repo : "", last.commit);
-        rec_hint(err, "name that spec: berth %s --git %.200s -f %.12s:%.200s %.64s", verb, last.repo ? last.repo : "", last.commit,
-                 last.path ? last.path : "", name);
+        rec_fail(err, ESRCH, "%s; one of that name runs here, from %.200s in %.200s, commit %.12s",
+                 text, last.path ? last.path : "", last.repo ? last.repo : "", last.commit);
+        rec_hint(err, "name that spec: berth %s --git %.200s -f %.12s:%.200s %.64s", verb,
+                 last.repo ? last.repo : "", last.commit, last.path ? last.path : "", name);
     } else {
         rec_fail(err, ESRCH, "%s; one of that name runs here", text);
         rec_hint(err, "name the spec that it is in: berth %s -f FILE %.64s", verb, name);
@@ -55,8 +59,9 @@ enum cmd_exit cmd_no_container(struct cmd *c, const char *format, const char *na
     char text[600];
     const char *file = c->file.path ? c->file.path : c->file.name;
     bool hosts = c->host && c->doc && c->doc->n_hosts > 1;
-    snprintf(text, sizeof text, "there is no container '%.64s'%s%.300s%s%s", name, c->host ? " in " : "", c->host && file ? file : "",
-             hosts ? ", host " : "", hosts ? c->host->name : "");
+    snprintf(text, sizeof text, "there is no container '%.64s'%s%.300s%s%s", name,
+             c->host ? " in " : "", c->host && file ? file : "", hosts ? ", host " : "",
+             hosts ? c->host->name : "");
     if (c->host && runs_here(name)) {
         name_other_spec(c, &err, text, name);
         return cmd_fail(c, format, CMD_USAGE, &err);

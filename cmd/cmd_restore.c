@@ -208,7 +208,8 @@ static int check(struct restore *r, struct rec_error *err)
             bad(err, r->file, why.text);
         return -err->code;
     }
-    return strcmp(r->verdict.head, r->said) ? bad(err, r->file, "it was changed while it was read") : 0;
+    return strcmp(r->verdict.head, r->said) ? bad(err, r->file, "it was changed while it was read")
+                                            : 0;
 }
 
 /* Does what is in the file go where the spec has that container? */
@@ -405,7 +406,8 @@ static bool is_taken(const struct spec_host *h, const struct spec_addr *a)
                 return true;
     for (size_t i = 0; h && i < h->n_containers; i++)
         for (size_t k = 0; k < 2; k++)
-            if (h->containers[i].address[k].addr.family && spec_addr_equal(&h->containers[i].address[k].addr, a))
+            if (h->containers[i].address[k].addr.family &&
+                spec_addr_equal(&h->containers[i].address[k].addr, a))
                 return true;
     return false;
 }

@@ -286,8 +286,14 @@ int cmd_list(struct cmd *c)
         if (!found)
             return cmd_no_container(c, "berth.list", c->args.names[i]);
     }
-    struct cmd_render_list l = {.host = c->host ? c->host->name : NULL, .file = c->file.name, .path = c->file.path, .git = c->git, .list = list, .n = n,
-                            .now_ms = (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u};
+    struct cmd_render_list l = {.host = c->host ? c->host->name : NULL,
+                                .file = c->file.name,
+                                .path = c->file.path,
+                                .git = c->git,
+                                .list = list,
+                                .n = n,
+                                .now_ms =
+                                    (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u};
     if (c->args.json)
         cmd_render_list_json(&c->out, &l);
     else

@@ -70,8 +70,10 @@ static enum cmd_exit evaluate_all(struct cmd *c)
     return cmd_signals_exit(code);
 }
 
-/* `path` as a spec writes it; a flake's may begin with "path:". Only what stands beside the spec can be looked for offline. */
-static void look_beside(struct cmd *c, const struct spec_container *k, const char *what, const struct spec_string *path)
+/* `path` as a spec writes it; a flake's may begin with "path:". Only what stands beside the spec
+ * can be looked for offline. */
+static void look_beside(struct cmd *c, const struct spec_container *k, const char *what,
+                        const struct spec_string *path)
 {
     char whole[8192];
     const char *rest = path->text;
@@ -80,10 +82,14 @@ static void look_beside(struct cmd *c, const struct spec_container *k, const cha
     rest += strncmp(rest, "path:", 5) ? 0 : 5;
     size_t len = strcspn(rest, "#?");
     bool beside = !strncmp(rest, "./", 2) || !strncmp(rest, "../", 3);
-    if (!beside || snprintf(whole, sizeof whole, "%s/%.*s", c->file.dir, (int)len, rest) >= (int)sizeof whole || !access(whole, F_OK))
+    if (!beside ||
+        snprintf(whole, sizeof whole, "%s/%.*s", c->file.dir, (int)len, rest) >=
+            (int)sizeof whole ||
+        !access(whole, F_OK))
         return;
     cmd_safe(&c->err, c->file.name);
-    cmd_printf(&c->err, ":%u:%u: warning: the %s of container '%s' is not there: '", path->at.line, path->at.col, what, k->name);
+    cmd_printf(&c->err, ":%u:%u: warning: the %s of container '%s' is not there: '", path->at.line,
+               path->at.col, what, k->name);
     cmd_safe(&c->err, path->text);
     cmd_put(&c->err, "'\n");
 }
@@ -94,7 +100,8 @@ static void look_beside_all(struct cmd *c)
         const struct spec_host *h = &c->doc->hosts[i];
         for (size_t n = 0; n < h->n_containers; n++) {
             const struct spec_container *k = &h->containers[n];
-            look_beside(c, k, k->nspawn.root == SPEC_ROOT_TAR ? "archive" : "root", &k->nspawn.path);
+            look_beside(c, k, k->nspawn.root == SPEC_ROOT_TAR ? "archive" : "root",
+                        &k->nspawn.path);
             look_beside(c, k, "flake", &k->nixos.flake);
             look_beside(c, k, "configuration", &k->nixos.config);
         }

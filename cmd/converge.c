@@ -38,7 +38,8 @@ static void slow_step(struct cmd_converge *v, const struct rec_step *s, uint64_t
     cmd_progress_hide();
     cmd_printf(err, "  %s %s ", cmd_symbol(err, "✓", "ok"), rec_action_sign(s->action));
     cmd_safe(err, s->object);
-    cmd_printf(err, "  %llu.%llu s\n", (unsigned long long)(us / SLOW_US), (unsigned long long)(us % SLOW_US / 100000));
+    cmd_printf(err, "  %llu.%llu s\n", (unsigned long long)(us / SLOW_US),
+               (unsigned long long)(us % SLOW_US / 100000));
     cmd_out_flush(err);
     cmd_progress_show();
 }
@@ -109,8 +110,9 @@ static void timings(struct cmd *c, const struct rec_result *r)
                (double)r->us_apply / 1000, (double)r->us_check / 1000);
 }
 
-/* A quiet run that changes nothing is a timer's: it gives warnings when they are new, not every five minutes. The file holds those that
- * were given last; where it is lost they are given once more. */
+/* A quiet run that changes nothing is a timer's: it gives warnings when they are new, not every
+ * five minutes. The file holds those that were given last; where it is lost they are given once
+ * more. */
 static void warn_quietly(struct cmd *c, const struct rec_plan *plan, bool idle)
 {
     struct cmd_out text = {.fd = -1, .utf8 = c->err.utf8};
@@ -133,9 +135,18 @@ static void warn_quietly(struct cmd *c, const struct rec_plan *plan, bool idle)
 static void report(struct cmd *c, const struct cmd_converge *v, const struct rec_result *r, size_t resources)
 {
     bool good = r->outcome == REC_IN_SYNC || r->outcome == REC_APPLIED;
-    struct cmd_render_plan p = {.format = v->format, .host = c->host ? c->host->name : NULL, .file = c->file.name, .path = c->file.path, .git = c->git, .plan = r->plan,
-                            .result = r, .resources = resources, .quiet = c->args.quiet, .verbose = c->args.verbose > 0,
-                            .applied = !v->dry && (r->outcome != REC_REFUSED || r->report.done)};
+    struct cmd_render_plan p = {.format = v->format,
+                                .host = c->host ? c->host->name : NULL,
+                                .file = c->file.name,
+                                .path = c->file.path,
+                                .git = c->git,
+                                .plan = r->plan,
+                                .result = r,
+                                .resources = resources,
+                                .quiet = c->args.quiet,
+                                .verbose = c->args.verbose > 0,
+                                .applied =
+                                    !v->dry && (r->outcome != REC_REFUSED || r->report.done)};
     if (v->silent && good)
         return;
     if (c->args.json)
@@ -206,8 +217,15 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     }
     if (code != CMD_OK)
         return cmd_fail(c, v->format, code, &err);
-    struct rec_apply_options o = {.dry = v->dry, .exempt = v->exempt, .verb = v->verb, .confirm = v->confirm ? confirmed : NULL, .arg = v,
-                                  .progress = c->err.terminal && !c->args.quiet && !c->args.json ? progress : NULL, .cancelled = cancelled, .only = v->only ? only : NULL};
+    struct rec_apply_options o = {
+        .dry = v->dry,
+        .exempt = v->exempt,
+        .verb = v->verb,
+        .confirm = v->confirm ? confirmed : NULL,
+        .arg = v,
+        .progress = c->err.terminal && !c->args.quiet && !c->args.json ? progress : NULL,
+        .cancelled = cancelled,
+        .only = v->only ? only : NULL};
     cmd_progress_say(c, "reading the host");
     if (!v->dry)
         cmd_signals_hold();

@@ -22,7 +22,8 @@ struct cmd_converge {
     bool        measured;       /* the metrics file was seen to */
     enum rec_outcome outcome;
     bool        alone;          /* partial: some containers do not run, and all else is done */
-    uint64_t    told, seen;     /* when the last step was shown, and when one began or was done; microseconds */
+    /* when the last step was shown, and when one began or was done; microseconds */
+    uint64_t    told, seen;
 };
 enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v);
 /* args.names are held (with `why`) or let go, and those alone converged, in a fresh run. What failed leaves the holds as they were. */

@@ -204,7 +204,9 @@ static void warn_unconfined(const struct git_frame *f)
     if (warned || !git_frame_find(f, "unconfined"))
         return;
     warned = true;
-    fputs("berth: warning: this kernel has no Landlock, so the reader of git repositories is confined by less\n", stderr);
+    fputs("berth: warning: this kernel has no Landlock, so the reader of git repositories is "
+          "confined by less\n",
+          stderr);
 }
 
 static int run(struct words *w, size_t most, char **text, size_t *len, struct rec_error *err)
@@ -373,7 +375,8 @@ enum cmd_exit cmd_git_trees(const struct cmd_git_ask *ask, struct rec_tree *tree
 /* As git reads a boolean. */
 static bool env_true(const char *value)
 {
-    return value && (!strcasecmp(value, "true") || !strcasecmp(value, "yes") || !strcasecmp(value, "on") || atoi(value));
+    return value && (!strcasecmp(value, "true") || !strcasecmp(value, "yes") ||
+                     !strcasecmp(value, "on") || atoi(value));
 }
 
 enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_about *out, struct rec_error *err)
@@ -383,7 +386,8 @@ enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_a
     struct cmd_git ignored;
     char *text;
     size_t len;
-    const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME"), *global = getenv("GIT_CONFIG_GLOBAL");
+    const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME"),
+               *global = getenv("GIT_CONFIG_GLOBAL");
     const char *none = getenv("GIT_CONFIG_NOSYSTEM"), *system = getenv("GIT_CONFIG_SYSTEM");
     char own[1100];
     bool given = xdg && *xdg == '/';

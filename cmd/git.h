@@ -45,7 +45,8 @@ struct cmd_git_about {
     char hooks_set[1024];       /* core.hooksPath as it is set, or "" */
 };
 enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_about *out, struct rec_error *err);
-/* Who may own a repository: the caller, root, who called sudo, and `owner` (a name or number; NULL: nobody else). 0 or -errno with *err. */
+/* Who may own a repository: the caller, root, who called sudo, and `owner` (a name or number; NULL:
+ * nobody else). 0 or -errno with *err. */
 int cmd_git_owners(const char *owner, struct owned_trust *out, struct rec_error *err);
 /* The commit as a run takes it; borrows `g`. */
 struct rec_source cmd_git_source(const struct cmd_git *g);

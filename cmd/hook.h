@@ -30,7 +30,8 @@ int cmd_hook_uninstall(struct cmd *c);
 int cmd_hook_status(struct cmd *c);
 int cmd_hook_call(struct cmd *c, const struct cmd_hook_event *e);
 
-/* The repository's directories, held open. `foreign`: root is at work, and another user owns the repository. */
+/* The repository's directories, held open. `foreign`: root is at work, and another user owns the
+ * repository. */
 struct cmd_hook_repo {
     struct owned_dir git, common, work;     /* work: fd -1 in a bare repository */
     bool             foreign;
@@ -41,7 +42,8 @@ enum { CMD_HOOK_SCREEN = 24 /* lines to whoever pushes */, CMD_HOOK_BYTES = 3276
 bool        cmd_hook_zero(const char *id);                              /* git's name of no commit */
 const char *cmd_hook_path(const struct cmd *c);
 const char *cmd_hook_branch(const struct cmd *c);
-/* What the hook's --deny and, if the host follows the branch, root's environment file deny. false: a word of --deny is unknown, in `bad`. */
+/* What the hook's --deny and, if the host follows the branch, root's environment file deny. false:
+ * a word of --deny is unknown, in `bad`. */
 bool        cmd_hook_denies(const struct cmd *c, uint32_t *bits, char bad[32]);
 struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev);  /* NULL: what is staged */
 bool        cmd_hook_line(char **input, char *word[4], size_t n);       /* the next line, of n words. false: none */
@@ -54,8 +56,10 @@ struct cmd_out *cmd_hook_talk(struct cmd *c);
 /* hook_listen.c */
 bool          cmd_hook_env(const char *name, char *out, size_t room);   /* a value of root's environment file. false: not set */
 enum cmd_exit cmd_hook_may_listen(struct cmd *c, const struct cmd_git_about *a);    /* a host follows one repository; a refusal is told */
-enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r, const char *branch);
-enum cmd_exit cmd_hook_forget(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r);
+enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a,
+                              const struct cmd_hook_repo *r, const char *branch);
+enum cmd_exit cmd_hook_forget(struct cmd *c, const struct cmd_git_about *a,
+                              const struct cmd_hook_repo *r);
 
 /* hook_verdict.c */
 int  cmd_hook_pre_receive(struct cmd *c, char *input);
@@ -66,7 +70,8 @@ int  cmd_hook_pre_push(struct cmd *c, char *input);
 struct cmd_hook_target {
     const char *git, *owner, *spec, *host;      /* spec: REV:path */
     const char *metrics;                        /* NULL: none */
-    uint32_t    deny;                           /* what such a plan may not do, unless commits since the last apply allow it */
+    /* what such a plan may not do, unless commits since the last apply allow it */
+    uint32_t    deny;
 };
 long long cmd_hook_now(void);                   /* seconds, monotonic */
 /* The commit that somebody asked for, as they wrote it into the repository: only a name for the answer, never what is applied. */

@@ -137,7 +137,8 @@ static int post_merge(struct cmd *c, char *input)
 static int post_rewrite(struct cmd *c, char *input)
 {
     (void)input;
-    return c->args.n_names < 2 || strcmp(c->args.names[1], "rebase") ? CMD_OK : moved(c, "ORIG_HEAD");
+    return c->args.n_names < 2 || strcmp(c->args.names[1], "rebase") ? CMD_OK
+                                                                     : moved(c, "ORIG_HEAD");
 }
 
 static int post_checkout(struct cmd *c, char *input)
@@ -223,8 +224,8 @@ static bool first_line(const struct owned_dir *d, const char *name, char out[PAT
     return n > 0;
 }
 
-/* The directory that all work trees of the repository share. Git calls a hook at the top of the work tree or in a bare repository, and sets
- * GIT_DIR unless that is .git there. 0 or -errno. */
+/* The directory that all work trees of the repository share. Git calls a hook at the top of the
+ * work tree or in a bare repository, and sets GIT_DIR unless that is .git there. 0 or -errno. */
 static int open_common(const struct cmd *c, struct owned_dir *out)
 {
     const char *git = getenv("GIT_DIR");
@@ -265,8 +266,9 @@ static bool lies_in(const struct cmd *c, const struct owned_dir *common)
     return in;
 }
 
-/* Was the hook installed for the repository that calls it? Several may share a hooks folder by core.hooksPath. A copy of a repository
- * holds copies of its hooks, and is told so; one that was moved is still the same. */
+/* Was the hook installed for the repository that calls it? Several may share a hooks folder by
+ * core.hooksPath. A copy of a repository holds copies of its hooks, and is told so; one that was
+ * moved is still the same. */
 static bool for_this_repository(const struct cmd *c)
 {
     struct owned_dir common;
@@ -276,11 +278,15 @@ static bool for_this_repository(const struct cmd *c)
     if (open_common(c, &common))
         return false;
     bool known = !stat(c->args.only, &there);
-    bool same = known && !fstat(common.fd, &here) && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+    bool same = known && !fstat(common.fd, &here) && here.st_dev == there.st_dev &&
+                here.st_ino == there.st_ino;
     bool inside = !same && lies_in(c, &common);
     owned_close(&common);
     if (known && inside)
-        fprintf(stderr, "berth: this hook was installed for '%s' and does nothing here; to have it here: berth hook install\n", c->args.only);
+        fprintf(stderr,
+                "berth: this hook was installed for '%s' and does nothing here; to have it here: "
+                "berth hook install\n",
+                c->args.only);
     return same || (!known && inside);
 }
 

@@ -34,7 +34,8 @@ static void option(struct cmd_out *o, const char *flag, const char *value)
     quoted(o, value);
 }
 
-static void script(struct cmd *c, const struct cmd_hook_event *e, const char *branch, const char *owner, const char *only, struct cmd_out *o)
+static void script(struct cmd *c, const struct cmd_hook_event *e, const char *branch,
+                   const char *owner, const char *only, struct cmd_out *o)
 {
     char exe[1024];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
@@ -103,8 +104,10 @@ static void close_repo(struct cmd_hook_repo *r)
     owned_close(&r->work);
 }
 
-/* The reader named the directories; from here on they are held open, so nobody can put others in their place. */
-static int open_repo(const struct cmd *c, const struct cmd_git_about *a, struct cmd_hook_repo *out, const char **path, struct rec_error *err)
+/* The reader named the directories; from here on they are held open, so nobody can put others in
+ * their place. */
+static int open_repo(const struct cmd *c, const struct cmd_git_about *a, struct cmd_hook_repo *out,
+                     const char **path, struct rec_error *err)
 {
     struct owned_trust may = {.n = 0}, lead = {.n = 0};
     struct cmd_hook_repo r = {{.fd = -1}, {.fd = -1}, {.fd = -1}, false};
@@ -125,7 +128,9 @@ static int open_repo(const struct cmd *c, const struct cmd_git_about *a, struct 
         code = -EXDEV;
     if (code) {
         close_repo(&r);
-        return rec_fail(err, -code, "cannot open '%s': %s", *path, code == -EXDEV ? "a user who may not own it has replaced it" : strerror(-code));
+        return rec_fail(err, -code, "cannot open '%s': %s", *path,
+                        code == -EXDEV ? "a user who may not own it has replaced it"
+                                       : strerror(-code));
     }
     r.foreign = !geteuid() && (r.git.uid || r.common.uid);
     /* The repository's own settings name its work tree. */
@@ -143,7 +148,9 @@ static enum cmd_exit ask(struct cmd *c, struct cmd_git_about *a, struct cmd_hook
     if (code != CMD_OK)
         return cmd_fail(c, "berth.hook", code == CMD_BAD_SPEC ? CMD_USAGE : code, &err);
     int e = open_repo(c, a, r, &path, &err);
-    return e ? cmd_fail(c, "berth.hook", e == -EXDEV || e == -ELOOP ? CMD_REFUSED : cmd_exit_of_errno(-e), &err) : CMD_OK;
+    return e ? cmd_fail(c, "berth.hook",
+                        e == -EXDEV || e == -ELOOP ? CMD_REFUSED : cmd_exit_of_errno(-e), &err)
+             : CMD_OK;
 }
 
 enum cmd_exit cmd_hook_failed(struct cmd *c, const char *what, const char *path, int code)
@@ -169,7 +176,8 @@ static void old_name(const char *event, char out[64])
     snprintf(out, 64, "%s" CMD_HOOK_OLD, event);
 }
 
-static enum cmd_exit place_failed(struct cmd *c, const char *what, const struct places *p, const char *name, int code)
+static enum cmd_exit place_failed(struct cmd *c, const char *what, const struct places *p,
+                                  const char *name, int code)
 {
     char path[1300];
     snprintf(path, sizeof path, "%s%s%s", p->path, *name ? "/" : "", name);
@@ -199,7 +207,8 @@ static void split_last(const char *path, char parent[1200], const char **name)
 }
 
 /* In a repository of another user: below its own directories alone. */
-static int open_foreign(const struct cmd_hook_repo *r, const struct cmd_git_about *a, const char *path, bool make, struct owned_dir *out)
+static int open_foreign(const struct cmd_hook_repo *r, const struct cmd_git_about *a,
+                        const char *path, bool make, struct owned_dir *out)
 {
     char parent[1200];
     const char *name, *rest = below(path, a->common);
@@ -237,20 +246,26 @@ static int open_own(const char *path, bool make, struct owned_dir *out)
     return code ? code : owned_open(path, &trust, out);
 }
 
-static enum cmd_exit refuse_folder(struct cmd *c, const struct cmd_hook_repo *r, const struct cmd_git_about *a, const char *path)
+static enum cmd_exit refuse_folder(struct cmd *c, const struct cmd_hook_repo *r,
+                                   const struct cmd_git_about *a, const char *path)
 {
     struct rec_error err;
-    rec_fail(&err, EXDEV, "cannot use the hooks folder '%s': it is not inside the repository '%s' of user %u, or a link leads to it", path,
-             a->common, r->common.uid);
+    rec_fail(&err, EXDEV,
+             "cannot use the hooks folder '%s': it is not inside the repository '%s' of user %u, "
+             "or a link leads to it",
+             path, a->common, r->common.uid);
     if (*a->hooks_set)
-        rec_hint(&err, "for another user, root writes hooks only inside the repository; set it so:\ngit -C '%s' config core.hooksPath '%s%shooks'", a->repo,
-                 a->common, a->common[strlen(a->common) - 1] == '/' ? "" : "/");
+        rec_hint(&err,
+                 "for another user, root writes hooks only inside the repository; set it so:\ngit "
+                 "-C '%s' config core.hooksPath '%s%shooks'",
+                 a->repo, a->common, a->common[strlen(a->common) - 1] == '/' ? "" : "/");
     else
         rec_hint(&err, "put a plain folder in its place");
     return cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
 }
 
-static enum cmd_exit open_places(struct cmd *c, const struct cmd_hook_repo *r, const struct cmd_git_about *a, const char *dir, bool make,
+static enum cmd_exit open_places(struct cmd *c, const struct cmd_hook_repo *r,
+                                 const struct cmd_git_about *a, const char *dir, bool make,
                                  struct places *p)
 {
     size_t n = strlen(dir);
@@ -260,7 +275,8 @@ static enum cmd_exit open_places(struct cmd *c, const struct cmd_hook_repo *r, c
     strcpy(p->path, dir);
     while (n > 1 && p->path[n - 1] == '/')
         p->path[--n] = 0;
-    int code = r->foreign ? open_foreign(r, a, p->path, make, &p->hooks) : open_own(p->path, make, &p->hooks);
+    int code = r->foreign ? open_foreign(r, a, p->path, make, &p->hooks)
+                          : open_own(p->path, make, &p->hooks);
     if (code == -ENOENT && !make)
         return CMD_OK;
     if (code == -EXDEV || code == -ELOOP || (code == -ENOTDIR && r->foreign))
@@ -274,7 +290,9 @@ static enum cmd_exit open_places(struct cmd *c, const struct cmd_hook_repo *r, c
     if (code != -EXDEV && code != -ELOOP && code != -ENOTDIR)
         return place_failed(c, "open", p, CMD_HOOK_BEFORE, -code);
     struct rec_error err;
-    rec_fail(&err, -code, "cannot use '%s/" CMD_HOOK_BEFORE "': it is not a plain folder of the same user", p->path);
+    rec_fail(&err, -code,
+             "cannot use '%s/" CMD_HOOK_BEFORE "': it is not a plain folder of the same user",
+             p->path);
     rec_hint(&err, "look at it, and take it away: ls -ld '%s/" CMD_HOOK_BEFORE "'", p->path);
     return cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
 }
@@ -285,8 +303,10 @@ static void close_places(struct places *p)
     owned_close(&p->kept);
 }
 
-/* Into the folder (`in`) or out of it, over what is there. A link that counts from where it stands is made to count from there. 0 or -errno. */
-static int move(const struct owned_dir *from, const char *name, const struct owned_dir *to, const char *new_name, bool in)
+/* Into the folder (`in`) or out of it, over what is there. A link that counts from where it stands
+ * is made to count from there. 0 or -errno. */
+static int move(const struct owned_dir *from, const char *name, const struct owned_dir *to,
+                const char *new_name, bool in)
 {
     char target[PATH_MAX], moved[PATH_MAX + 3];
     ssize_t n = owned_readlink(from, name, target, sizeof target - 1);
@@ -300,7 +320,8 @@ static int move(const struct owned_dir *from, const char *name, const struct own
     return r ? r : owned_unlink(from, name);
 }
 
-/* The folder of the hooks before, with a link to each helper that a hook may look for beside itself. */
+/* The folder of the hooks before, with a link to each helper that a hook may look for beside
+ * itself. */
 static int folder(struct places *p)
 {
     char target[300];
@@ -333,7 +354,9 @@ static void unfolder(struct places *p)
     if (d)
         rewinddir(d);
     for (const struct dirent *e; d && (e = readdir(d));) {
-        ssize_t n = cmd_hook_find(e->d_name) ? -1 : owned_readlink(&p->kept, e->d_name, target, sizeof target - 1);
+        ssize_t n = cmd_hook_find(e->d_name)
+                        ? -1
+                        : owned_readlink(&p->kept, e->d_name, target, sizeof target - 1);
         target[n > 0 ? n : 0] = 0;
         if (n > 3 && !strncmp(target, "../", 3) && !strcmp(target + 3, e->d_name))
             owned_unlink(&p->kept, e->d_name);
@@ -343,8 +366,10 @@ static void unfolder(struct places *p)
     owned_rmdir(&p->hooks, CMD_HOOK_BEFORE);
 }
 
-static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *repo, struct places *p,
-                                 const struct cmd_hook_event *e, const char *branch, const char *owner)
+static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a,
+                                 const struct cmd_hook_repo *repo, struct places *p,
+                                 const struct cmd_hook_event *e, const char *branch,
+                                 const char *owner)
 {
     char *have, old[64], only[1100];
     struct cmd_out text = {.fd = -1};
@@ -360,13 +385,18 @@ static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a, c
     if (s == OURS && !from && !strcmp(have, text.text)) {
         cmd_printf(cmd_hook_talk(c), "  %-14s is there already\n", e->name);
     } else if (s == OURS && serves_another(have, &repo->common, only)) {
-        rec_fail(&err, EEXIST, "cannot write '%s/%s': it is the hook of the repository '%s', which shares this folder", p->path, e->name, only);
-        rec_hint(&err, "give this repository a hooks folder of its own:\ngit -C '%s' config core.hooksPath '%s%shooks'", a->repo, a->common,
-                 a->common[strlen(a->common) - 1] == '/' ? "" : "/");
+        rec_fail(
+            &err, EEXIST,
+            "cannot write '%s/%s': it is the hook of the repository '%s', which shares this folder",
+            p->path, e->name, only);
+        rec_hint(&err,
+                 "give this repository a hooks folder of its own:\ngit -C '%s' config "
+                 "core.hooksPath '%s%shooks'",
+                 a->repo, a->common, a->common[strlen(a->common) - 1] == '/' ? "" : "/");
         code = cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
     } else if ((from && kept) || (s == OTHER && owned_there(&p->hooks, old))) {
-        rec_fail(&err, EEXIST, "'%s/%s' is not berth's, and '%s/%s%s' is there as well", p->path, from, p->path, kept ? CMD_HOOK_BEFORE "/" : "",
-                 kept ? e->name : old);
+        rec_fail(&err, EEXIST, "'%s/%s' is not berth's, and '%s/%s%s' is there as well", p->path,
+                 from, p->path, kept ? CMD_HOOK_BEFORE "/" : "", kept ? e->name : old);
         rec_hint(&err, "another program has replaced berth's hook: take one of the two away");
         code = cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
     } else if (from && ((r = folder(p)) || (r = move(&p->hooks, from, &p->kept, e->name, true)))) {
@@ -440,17 +470,21 @@ static enum cmd_exit write_policy(struct cmd *c)
     if (cmd_policy_write_strict(&made, &err))
         return cmd_fail(c, "berth.hook", CMD_FAILED, &err);
     if (made)
-        cmd_put(cmd_hook_talk(c), "  policy         written: " CMD_POLICY_FILE " says what a push may ask for\n");
+        cmd_put(cmd_hook_talk(c),
+                "  policy         written: " CMD_POLICY_FILE " says what a push may ask for\n");
     return CMD_OK;
 }
 
-static enum cmd_exit install_all(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r)
+static enum cmd_exit install_all(struct cmd *c, const struct cmd_git_about *a,
+                                 const struct cmd_hook_repo *r)
 {
     struct places p;
     char owner[24] = "";
     if (c->args.branch && !strncmp(c->args.branch, "refs/heads/", 11))
         c->args.branch += 11;
-    const char *branch = c->args.branch ? c->args.branch : !strncmp(a->ref, "refs/heads/", 11) ? a->ref + 11 : "main";
+    const char *branch = c->args.branch                        ? c->args.branch
+                         : !strncmp(a->ref, "refs/heads/", 11) ? a->ref + 11
+                                                               : "main";
     /* Who pushes is not always who owns the repository. */
     if (r->git.uid)
         snprintf(owner, sizeof owner, "%u", r->git.uid);
@@ -465,11 +499,16 @@ static enum cmd_exit install_all(struct cmd *c, const struct cmd_git_about *a, c
     cmd_put(cmd_hook_talk(c), *a->hooks_set ? " (core.hooksPath)\n" : "\n");
     for (size_t i = 0; code == CMD_OK && i < cmd_n_hook_events; i++)
         if (wanted(c, a, &cmd_hook_events[i]))
-            code = install_one(c, a, r, &p, &cmd_hook_events[i], branch, c->args.git_owner ? c->args.git_owner : *owner ? owner : NULL);
+            code = install_one(c, a, r, &p, &cmd_hook_events[i], branch,
+                               c->args.git_owner ? c->args.git_owner
+                               : *owner          ? owner
+                                                 : NULL);
     close_places(&p);
-    /* A host that follows a repository already keeps the rights that it gave; a new one begins with few. */
+    /* A host that follows a repository already keeps the rights that it gave; a new one begins with
+     * few. */
     char followed[1100];
-    if (code == CMD_OK && c->args.apply && !geteuid() && !cmd_hook_env("BERTH_GIT", followed, sizeof followed))
+    if (code == CMD_OK && c->args.apply && !geteuid() &&
+        !cmd_hook_env("BERTH_GIT", followed, sizeof followed))
         code = write_policy(c);
     return code == CMD_OK && listens ? cmd_hook_listen(c, a, r, branch) : code;
 }
@@ -507,7 +546,8 @@ static void folders(const struct cmd_git_about *a, char out[2][1100])
 }
 
 /* Takes away berth's hook of that event, and puts back the one that was there. *n counts. */
-static enum cmd_exit uninstall_one(struct cmd *c, const struct cmd_hook_repo *repo, struct places *p, const char *name, bool tell_where, size_t *n)
+static enum cmd_exit uninstall_one(struct cmd *c, const struct cmd_hook_repo *repo,
+                                   struct places *p, const char *name, bool tell_where, size_t *n)
 {
     char *text, old[64], only[1100];
     old_name(name, old);
@@ -525,7 +565,8 @@ static enum cmd_exit uninstall_one(struct cmd *c, const struct cmd_hook_repo *re
                        : owned_unlink(&p->hooks, name);
     if (r)
         return place_failed(c, "remove", p, name, -r);
-    cmd_printf(cmd_hook_talk(c), "  %-14s %s%s", name, kept || kept_old ? "removed; the hook that was there before is back" : "removed",
+    cmd_printf(cmd_hook_talk(c), "  %-14s %s%s", name,
+               kept || kept_old ? "removed; the hook that was there before is back" : "removed",
                tell_where ? ", in " : "\n");
     if (tell_where) {
         cmd_safe(cmd_hook_talk(c), p->path);
@@ -535,7 +576,8 @@ static enum cmd_exit uninstall_one(struct cmd *c, const struct cmd_hook_repo *re
     return CMD_OK;
 }
 
-static enum cmd_exit uninstall_all(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r, size_t *n)
+static enum cmd_exit uninstall_all(struct cmd *c, const struct cmd_git_about *a,
+                                   const struct cmd_hook_repo *r, size_t *n)
 {
     char dirs[2][1100];
     struct places p;
@@ -575,7 +617,8 @@ int cmd_hook_uninstall(struct cmd *c)
 }
 
 /* One hook, as a line and as data. */
-static json_t *tell_one(struct cmd *c, const struct places *p, const struct cmd_hook_event *e, bool if_none)
+static json_t *tell_one(struct cmd *c, const struct places *p, const struct cmd_hook_event *e,
+                        bool if_none)
 {
     char *text, old[64];
     struct stat st;
@@ -614,7 +657,8 @@ static void tell_folder(struct cmd *c, const char *said, const char *dir, const 
     cmd_put(&c->out, more);
 }
 
-static enum cmd_exit tell_all(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r, json_t *list, json_t *left)
+static enum cmd_exit tell_all(struct cmd *c, const struct cmd_git_about *a,
+                              const struct cmd_hook_repo *r, json_t *list, json_t *left)
 {
     char dirs[2][1100], *text;
     struct places p, old = {.hooks.fd = -1, .kept.fd = -1};
@@ -626,7 +670,8 @@ static enum cmd_exit tell_all(struct cmd *c, const struct cmd_git_about *a, cons
         return code;
     tell_folder(c, "Hooks in ", a->hooks, *a->hooks_set ? " (core.hooksPath)\n" : "\n");
     for (size_t i = 0; i < cmd_n_hook_events; i++)
-        json_array_append_new(list, tell_one(c, &p, &cmd_hook_events[i], wanted(c, a, &cmd_hook_events[i])));
+        json_array_append_new(
+            list, tell_one(c, &p, &cmd_hook_events[i], wanted(c, a, &cmd_hook_events[i])));
     for (size_t i = 0; *dirs[1] && i < cmd_n_hook_events; i++) {
         if (state_of(&old.hooks, cmd_hook_events[i].name, &text) != OURS)
             continue;
@@ -646,9 +691,11 @@ int cmd_hook_status(struct cmd *c)
     enum cmd_exit code = ask(c, &a, &r);
     if (code != CMD_OK)
         return code;
-    json_t *j = cmd_json_envelope("berth.hook", NULL, NULL, "told"), *list = json_array(), *left = json_array();
+    json_t *j = cmd_json_envelope("berth.hook", NULL, NULL, "told"), *list = json_array(),
+           *left = json_array();
     json_object_set_new(j, "hooks_path", cmd_json_text(a.hooks));
-    json_object_set_new(j, "core_hooks_path", *a.hooks_set ? cmd_json_text(a.hooks_set) : json_null());
+    json_object_set_new(j, "core_hooks_path",
+                        *a.hooks_set ? cmd_json_text(a.hooks_set) : json_null());
     code = tell_all(c, &a, &r, list, left);
     close_repo(&r);
     json_object_set_new(j, "events", list);

@@ -160,7 +160,8 @@ enum cmd_exit cmd_hook_may_listen(struct cmd *c, const struct cmd_git_about *a)
     return CMD_OK;
 }
 
-/* The environment file is root's, and stays as it is but for what pushes may not do: that is what the hook was just told. */
+/* The environment file is root's, and stays as it is but for what pushes may not do: that is what
+ * the hook was just told. */
 static enum cmd_exit set_denials(struct cmd *c)
 {
     struct cmd_out now = {.fd = -1};
@@ -187,12 +188,14 @@ static enum cmd_exit set_denials(struct cmd *c)
     cmd_out_done(&now);
     if (r)
         return cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
-    cmd_printf(cmd_hook_talk(c), "  %s: %s%s; all else there stays as it is\n", CMD_ENV_FILE, *want ? "BERTH_DENY=" : "BERTH_DENY is gone", want);
+    cmd_printf(cmd_hook_talk(c), "  %s: %s%s; all else there stays as it is\n", CMD_ENV_FILE,
+               *want ? "BERTH_DENY=" : "BERTH_DENY is gone", want);
     return CMD_OK;
 }
 
 /* A user who pushes cannot apply: a unit of root's looks when that user says so, and the environment file tells it at what. */
-enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r, const char *branch)
+enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a,
+                              const struct cmd_hook_repo *r, const char *branch)
 {
     char file[1200], spec[1400], uid[24];
     struct rec_error err;
@@ -236,7 +239,8 @@ enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a, cons
     return code;
 }
 
-enum cmd_exit cmd_hook_forget(struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_repo *r)
+enum cmd_exit cmd_hook_forget(struct cmd *c, const struct cmd_git_about *a,
+                              const struct cmd_hook_repo *r)
 {
     static const char *const disable[3] = {"--now", "berth-look.path"};
     char file[1200], *other;

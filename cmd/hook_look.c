@@ -261,13 +261,18 @@ static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, s
 
 int cmd_hook_look(struct cmd *c)
 {
-    struct cmd_hook_target t = {getenv("BERTH_GIT"), getenv("BERTH_GIT_OWNER"), getenv("BERTH_SPEC"), getenv("BERTH_HOST"), getenv("BERTH_METRICS"), 0};
+    struct cmd_hook_target t = {getenv("BERTH_GIT"),     getenv("BERTH_GIT_OWNER"),
+                                getenv("BERTH_SPEC"),    getenv("BERTH_HOST"),
+                                getenv("BERTH_METRICS"), 0};
     struct cmd_hook_taken taken;
     struct rec_error err;
     char now[65], bad[32];
     const char *deny = getenv("BERTH_DENY");
     if (deny && !cmd_deny_parse(deny, &t.deny, bad)) {
-        rec_fail(&err, EINVAL, "BERTH_DENY in " CMD_ENV_FILE " knows reload, restart, recreate and delete, not '%s'", bad);
+        rec_fail(&err, EINVAL,
+                 "BERTH_DENY in " CMD_ENV_FILE
+                 " knows reload, restart, recreate and delete, not '%s'",
+                 bad);
         return cmd_fail(c, NULL, CMD_USAGE, &err);
     }
     if (!t.git || !t.spec || cmd_git_split(t.spec) <= 0) {

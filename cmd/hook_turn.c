@@ -44,8 +44,8 @@ static int lock(const char *name, bool now)
     return fd;
 }
 
-/* What is applied now, the branch's tip, and what its commits since the last apply let through. Without a commit the apply itself has to
- * say why it cannot be read. */
+/* What is applied now, the branch's tip, and what its commits since the last apply let through.
+ * Without a commit the apply itself has to say why it cannot be read. */
 static uint32_t look_up(const struct cmd *c, const struct cmd_hook_target *t, char commit[65])
 {
     char rev[600];
@@ -54,7 +54,11 @@ static uint32_t look_up(const struct cmd *c, const struct cmd_hook_target *t, ch
     if (n <= 0)
         return 0;
     snprintf(rev, sizeof rev, "%.*s", n, t->spec);
-    struct cmd_git_ask ask = {.git = t->git, .owner = t->owner, .rev = rev, .path = t->spec + n + 1, .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
+    struct cmd_git_ask ask = {.git = t->git,
+                              .owner = t->owner,
+                              .rev = rev,
+                              .path = t->spec + n + 1,
+                              .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
     return cmd_allowed_since_apply(&ask, commit);
 }
 

@@ -128,12 +128,16 @@ static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one,
     return code == CMD_PENDING ? CMD_OK : code;
 }
 
-/* Hooks that apply a branch do so on this host. What the apply after the push would refuse here is refused before it: the plan of the pushed
- * spec against the host, with its guards, and nothing is changed. The guard of deletions has had its say. Without root berth does not see
- * all of the host, so what only looks like a conflict is left to the apply. */
-static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struct cmd *one, const struct cmd_range *r, bool refuses_none)
+/* Hooks that apply a branch do so on this host. What the apply after the push would refuse here is
+ * refused before it: the plan of the pushed spec against the host, with its guards, and nothing is
+ * changed. The guard of deletions has had its say. Without root berth does not see all of the host,
+ * so what only looks like a conflict is left to the apply. */
+static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struct cmd *one,
+                                const struct cmd_range *r, bool refuses_none)
 {
-    struct rec_options o = {.spec_name = one->file.name, .source = &r->sources[1], .allow_deletes = DELETES_ALLOWED,
+    struct rec_options o = {.spec_name = one->file.name,
+                            .source = &r->sources[1],
+                            .allow_deletes = DELETES_ALLOWED,
                             .refuse_no_userns = refuses_none};
     struct rec_apply_options dry = {.dry = true};
     struct rec_error err = {0}, ignored;
@@ -143,7 +147,8 @@ static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struc
     struct utsname u;
     const struct spec_host *h = spec_host_find(one->doc, c->args.host, uname(&u) ? "" : u.nodename);
     if (!h) {
-        rec_fail(&err, ENOENT, "the spec has no host '%.64s', and this host follows the branch", c->args.host ? c->args.host : u.nodename);
+        rec_fail(&err, ENOENT, "the spec has no host '%.64s', and this host follows the branch",
+                 c->args.host ? c->args.host : u.nodename);
         rec_hint(&err, "if it is to follow no longer: berth hook uninstall");
     } else if (!rec_open(&run, &o, &ignored)) {
         run->doc = one->doc;
@@ -151,7 +156,8 @@ static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struc
             rec_converge(run, &want, &dry, &result);
         if (result.outcome == REC_REFUSED && (!geteuid() || result.error.code == EPERM))
             err = result.error;
-        /* Without root nftables cannot be read, so there are no steps for it: those of the push itself count. */
+        /* Without root nftables cannot be read, so there are no steps for it: those of the push
+         * itself count. */
         for (size_t i = 0; geteuid() && !err.code && i < r->n; i++)
             if (r->hosts[i].plan && !strcmp(r->hosts[i].name, h->name))
                 rec_connection_guard(run, r->hosts[i].plan, &err);
@@ -167,12 +173,14 @@ static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struc
 }
 
 /* What the policy of this host says of its part of the spec. */
-static enum cmd_exit judge_policy(struct cmd *c, const struct look *l, struct cmd *one, bool *refuses_none)
+static enum cmd_exit judge_policy(struct cmd *c, const struct look *l, struct cmd *one,
+                                  bool *refuses_none)
 {
     struct cmd_policy_verdict v;
     struct rec_error err = {0};
     struct utsname u;
-    const struct spec_host *host = spec_host_find(one->doc, c->args.host, uname(&u) ? "" : u.nodename);
+    const struct spec_host *host =
+        spec_host_find(one->doc, c->args.host, uname(&u) ? "" : u.nodename);
     if (!host)
         return CMD_OK;
     if (cmd_policy_judge(one->arena, host, &v, &err)) {
@@ -181,7 +189,8 @@ static enum cmd_exit judge_policy(struct cmd *c, const struct look *l, struct cm
     }
     *refuses_none = v.refuses_none;
     if (v.absent && l->here)
-        cmd_put(l->out, "berth: warning: no policy limits what this repository may ask for; root can write " CMD_POLICY_FILE "\n");
+        cmd_put(l->out, "berth: warning: no policy limits what this repository may ask for; root "
+                        "can write " CMD_POLICY_FILE "\n");
     for (size_t i = 0; i < v.n; i++) {
         cmd_policy_error(&v.list[i], &err);
         cmd_render_error(l->out, one->file.name, &err);

@@ -84,7 +84,8 @@ void cmd_tell(struct cmd *c, const struct rec_error *e)
     cmd_render_error(&c->err, c->file.name, e);
 }
 
-static void put_place(struct cmd_out *o, const char *file, const char *repo, const char *path, const char *commit, const char *ref)
+static void put_place(struct cmd_out *o, const char *file, const char *repo, const char *path,
+                      const char *commit, const char *ref)
 {
     if (file) {
         cmd_safe(o, file);
@@ -129,7 +130,8 @@ void cmd_name_spec(struct cmd *c)
     bool known = !rec_applied_read(c->run, &last, &ignored) && (last.file || last.commit);
     if (known && !same_spec(c, &last)) {
         cmd_put(&c->err, "applied last: ");
-        put_place(&c->err, last.file, last.repo, last.path, last.commit ? last.commit : "", last.ref);
+        put_place(&c->err, last.file, last.repo, last.path, last.commit ? last.commit : "",
+                  last.ref);
         cmd_put(&c->err, "\n");
     }
     cmd_out_flush(&c->err);
@@ -156,18 +158,21 @@ void cmd_tell_faults(struct cmd *c, enum cmd_exit code)
 
 static size_t put_word(char *out, size_t room, size_t n, const char *word)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=@%+,-";
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=@%+,-";
     bool quotes = !*word || word[strspn(word, plain)];
     const char *before = n ? " " : "";
     if (!quotes)
         return n + (size_t)snprintf(out + n, n < room ? room - n : 0, "%s%s", before, word);
     n += (size_t)snprintf(out + n, n < room ? room - n : 0, "%s'", before);
     for (; *word; word++)
-        n += (size_t)snprintf(out + n, n < room ? room - n : 0, *word == '\'' ? "'\\''" : "%c", *word);
+        n += (size_t)snprintf(out + n, n < room ? room - n : 0, *word == '\'' ? "'\\''" : "%c",
+                              *word);
     return n + (size_t)snprintf(out + n, n < room ? room - n : 0, "'");
 }
 
-/* The same command line with sudo, which drops the environment: what berth takes from there is named again. */
+/* The same command line with sudo, which drops the environment: what berth takes from there is
+ * named again. */
 static void hint_sudo(const struct cmd *c, struct rec_error *e)
 {
     static const char *const taken[] = {"BERTH_SPEC", "BERTH_HOST", "BERTH_GIT"};
@@ -228,11 +233,13 @@ const char *cmd_nearest_container(const struct cmd *c, const char *name)
 }
 
 /* The spec's bytes: out of git, a file, or standard input. */
-static enum cmd_exit read_spec(struct cmd *c, const char *name, bool here, size_t limit, struct rec_error *err)
+static enum cmd_exit read_spec(struct cmd *c, const char *name, bool here, size_t limit,
+                               struct rec_error *err)
 {
     int rev = cmd_git_split(name);
     if (rev < 0) {
-        int r = here ? cmd_spec_read_here(limit, &c->file, err) : cmd_spec_read(name, limit, &c->file, err);
+        int r = here ? cmd_spec_read_here(limit, &c->file, err)
+                     : cmd_spec_read(name, limit, &c->file, err);
         if (r == -EXDEV)
             return CMD_REFUSED;
         return !r                                ? CMD_OK
@@ -260,7 +267,8 @@ static enum cmd_exit read_spec(struct cmd *c, const char *name, bool here, size_
     return code;
 }
 
-/* The last apply on this host, in words, and what names its spec on a command line. false: it is not known, or too long. */
+/* The last apply on this host, in words, and what names its spec on a command line. false: it is
+ * not known, or too long. */
 static bool last_apply(char *said, size_t size, char *words, size_t room)
 {
     struct rec_options o = {.spec_name = "", .allow_deletes = -1};
@@ -279,7 +287,8 @@ static bool last_apply(char *said, size_t size, char *words, size_t room)
     } else if (known) {
         const char *ref = last.ref && *last.ref ? last.ref : last.commit;
         snprintf(said, size, "%.200s in %.200s", last.path, last.repo);
-        snprintf(rev, sizeof rev, "%.200s:%.1000s", ref + (strncmp(ref, "refs/heads/", 11) ? 0 : 11), last.path);
+        snprintf(rev, sizeof rev, "%.200s:%.1000s",
+                 ref + (strncmp(ref, "refs/heads/", 11) ? 0 : 11), last.path);
         n = put_word(words, room, n, "--git");
         n = put_word(words, room, n, last.repo);
         n = n < room ? put_word(words, room, n, "-f") : n;
@@ -289,8 +298,8 @@ static bool last_apply(char *said, size_t size, char *words, size_t room)
     return known && n < room;
 }
 
-/* The words of this call with those of `more`, which come last. After `--` a flag would be no flag: they follow the verb then. false: it is
- * too long. */
+/* The words of this call with those of `more`, which come last. After `--` a flag would be no flag:
+ * they follow the verb then. false: it is too long. */
 static bool repeat_with(const struct cmd *c, const char *more, char *out, size_t room)
 {
     bool early = false;
@@ -312,7 +321,8 @@ static bool repeat_with(const struct cmd *c, const char *more, char *out, size_t
 
 static enum cmd_exit no_spec(struct cmd *c, struct rec_error *err)
 {
-    static const char text[] = "there is no spec here: neither ./berth.yaml nor /etc/berth/berth.yaml, and BERTH_SPEC is not set";
+    static const char text[] = "there is no spec here: neither ./berth.yaml nor "
+                               "/etc/berth/berth.yaml, and BERTH_SPEC is not set";
     const struct cmd_verb *v = c->args.verb;
     char said[450], more[500], line[560];
     bool known = c->argv && last_apply(said, sizeof said, more, sizeof more);
@@ -322,16 +332,18 @@ static enum cmd_exit no_spec(struct cmd *c, struct rec_error *err)
         return CMD_USAGE;
     }
     rec_fail(err, ENOENT, "%s", text);
-    rec_hint(err, "name one: berth %s %s; `berth init` writes one that fits this host", v ? v->name : "plan",
-             v && v->operands != CMD_TAKES_SPEC ? "-f FILE …" : "FILE");
+    rec_hint(err, "name one: berth %s %s; `berth init` writes one that fits this host",
+             v ? v->name : "plan", v && v->operands != CMD_TAKES_SPEC ? "-f FILE …" : "FILE");
     return CMD_USAGE;
 }
 
-/* The spec that root's environment file names: what the units of this host apply. The variables that say how to read it become flags of
- * this call, unless they are given. *name NULL: the file names none. */
+/* The spec that root's environment file names: what the units of this host apply. The variables
+ * that say how to read it become flags of this call, unless they are given. *name NULL: the file
+ * names none. */
 static enum cmd_exit follow_units(struct cmd *c, const char **name, struct rec_error *err)
 {
-    static const char *const taken[] = {"BERTH_GIT", "BERTH_GIT_OWNER", "BERTH_HOST", "BERTH_DENY", "BERTH_HUGE"};
+    static const char *const taken[] = {"BERTH_GIT", "BERTH_GIT_OWNER", "BERTH_HOST", "BERTH_DENY",
+                                        "BERTH_HUGE"};
     static char spec[PATH_MAX];
     char value[PATH_MAX];
     struct cmd_complaint why = {"out of memory", ""};
@@ -343,7 +355,8 @@ static enum cmd_exit follow_units(struct cmd *c, const char **name, struct rec_e
     bool relative = *value != '/' && cmd_git_split(value) < 0;
     int n = snprintf(spec, sizeof spec, "%s%s", relative ? "/etc/berth/" : "", value);
     if (n < 0 || (size_t)n >= sizeof spec) {
-        rec_fail(err, ENAMETOOLONG, "cannot use BERTH_SPEC of " CMD_ENV_FILE ": %s", strerror(ENAMETOOLONG));
+        rec_fail(err, ENAMETOOLONG, "cannot use BERTH_SPEC of " CMD_ENV_FILE ": %s",
+                 strerror(ENAMETOOLONG));
         return CMD_USAGE;
     }
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
@@ -351,7 +364,8 @@ static enum cmd_exit follow_units(struct cmd *c, const char **name, struct rec_e
         if ((about_git && other_git) || !cmd_hook_env(taken[i], value, sizeof value))
             continue;
         /* The environment keeps the value for as long as the flag is used. */
-        if (setenv(taken[i], value, 0) || cmd_args_fill(&c->args, taken[i], getenv(taken[i]), &why)) {
+        if (setenv(taken[i], value, 0) ||
+            cmd_args_fill(&c->args, taken[i], getenv(taken[i]), &why)) {
             rec_fail(err, EINVAL, "cannot use %s of " CMD_ENV_FILE ": %s", taken[i], why.text);
             return CMD_USAGE;
         }
@@ -430,11 +444,15 @@ enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format)
     return code == CMD_OK ? code : cmd_fail(c, format, code, &err);
 }
 
-/* The environment denies for everybody who pushes, so a commit may allow it. A flag is one operator's wish. */
+/* The environment denies for everybody who pushes, so a commit may allow it. A flag is one
+ * operator's wish. */
 static uint32_t allowed_by_commits(const struct cmd *c, const struct cmd_git *g)
 {
     char commit[65];
-    struct cmd_git_ask ask = {.git = c->args.git, .owner = c->args.git_owner, .rev = g->commit, .path = g->path,
+    struct cmd_git_ask ask = {.git = c->args.git,
+                              .owner = c->args.git_owner,
+                              .rev = g->commit,
+                              .path = g->path,
                               .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
     return *g->commit ? cmd_allowed_since_apply(&ask, commit) : 0;
 }

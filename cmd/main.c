@@ -29,7 +29,8 @@ static void put_right(void)
             _exit(CMD_FAILED);
     umask(022);
     /* A handler and not SIG_IGN: what berth starts gets the default back. */
-    static const int harmless[] = {SIGPIPE, SIGXFSZ};   /* the write that caused it fails, and says why */
+    /* the write that caused it fails, and says why */
+    static const int harmless[] = {SIGPIPE, SIGXFSZ};
     struct sigaction a = {.sa_handler = ignore, .sa_flags = SA_RESTART}, old;
     sigemptyset(&a.sa_mask);
     for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)

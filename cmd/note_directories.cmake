@@ -1,4 +1,5 @@
-# Part of `cmake --install`: append the directories that are not there yet to install_directories.txt in the build folder.
+# Part of `cmake --install`: append the directories that are not there yet to
+# install_directories.txt in the build folder.
 # A second installation finds them there, and their lines stay.
 set(made)
 foreach(directory IN LISTS BERTH_INSTALL_DIRS)

@@ -144,7 +144,8 @@ int cmd_metrics_write(const struct cmd *c, const char *path, const struct rec_re
         steps_by_kind(&o, r->plan);
     else
         keep(&o, before, "berth_last_change_steps");
-    cmd_put(&o, "# HELP berth_last_change_timestamp_seconds When the last apply with anything to do ended.\n");
+    cmd_put(&o, "# HELP berth_last_change_timestamp_seconds When the last apply with anything to "
+                "do ended.\n");
     cmd_put(&o, "# TYPE berth_last_change_timestamp_seconds gauge\n");
     if (changed)
         cmd_printf(&o, "berth_last_change_timestamp_seconds %lld\n", (long long)time(NULL));

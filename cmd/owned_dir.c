@@ -1,5 +1,6 @@
-/* A new file is made under a temporary name with O_EXCL, so its descriptor is never a file that somebody else chose. Only such a file
- * is given to another user. Existing files are replaced by rename, never written or chowned. */
+/* A new file is made under a temporary name with O_EXCL, so its descriptor is never a file that
+ * somebody else chose. Only such a file is given to another user. Existing files are replaced by
+ * rename, never written or chowned. */
 #include "cmd/owned_dir.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +46,8 @@ static void replace_fd(int *fd, int with)
 }
 
 /* The link `fd` in `dir`: its text goes before `rest`, and *dir to where that starts. */
-static int follow_link(int *dir, int fd, const char *rest, const struct owned_trust *t, uid_t *lead, char out[2 * PATH_MAX])
+static int follow_link(int *dir, int fd, const char *rest, const struct owned_trust *t, uid_t *lead,
+                       char out[2 * PATH_MAX])
 {
     char text[PATH_MAX], whole[3 * PATH_MAX];
     struct stat in, link;
@@ -76,7 +78,8 @@ int owned_walk(int base, const char *path, const struct owned_trust *t, uid_t *l
         return -ENOENT;
     if ((size_t)snprintf(rest, sizeof rest, "%s", path) >= sizeof rest)
         return -ENAMETOOLONG;
-    int dir = *path == '/' ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : openat(base, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int dir = *path == '/' ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)
+                           : openat(base, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return -errno;
     for (const char *p = rest + strspn(rest, "/"); !r && *p; p += strspn(p, "/")) {
@@ -112,12 +115,14 @@ int owned_walk(int base, const char *path, const struct owned_trust *t, uid_t *l
     return 0;
 }
 
-/* From an open descriptor on: the kernel resolves one name, and only below `dir`. Kernels before 5.6 lack openat2(2): there each part of
- * the path is opened without links, one by one. */
+/* From an open descriptor on: the kernel resolves one name, and only below `dir`. Kernels before
+ * 5.6 lack openat2(2): there each part of the path is opened without links, one by one. */
 static int open_below(int dir, const char *path, int flags, mode_t mode)
 {
-    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .mode = mode,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
+                           .mode = mode,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+                                      RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
     int fd = -1;
     for (int tries = 0; tries < MOST_TRIES; tries++) {
         fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
@@ -128,7 +133,9 @@ static int open_below(int dir, const char *path, int flags, mode_t mode)
     if (fd >= 0 || errno != ENOSYS)
         return fd >= 0 ? fd : -errno;
     char name[NAME_MAX + 1];
-    int at = openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), r = at < 0 ? -errno : *path == '/' ? -EXDEV : 0;
+    int at = openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), r = at < 0         ? -errno
+                                                                     : *path == '/' ? -EXDEV
+                                                                                    : 0;
     while (!r) {
         size_t n = strcspn(path, "/");
         const char *next = path + n + strspn(path + n, "/");
@@ -265,7 +272,8 @@ static int take_name(const struct owned_dir *d, int fd, const char *temp, const 
     return r;
 }
 
-int owned_write(const struct owned_dir *d, const char *name, const char *bytes, size_t n, mode_t mode)
+int owned_write(const struct owned_dir *d, const char *name, const char *bytes, size_t n,
+                mode_t mode)
 {
     char temp[NAME_MAX + 1];
     int fd = make_temp(d, name, temp), r = 0;
@@ -298,7 +306,8 @@ int owned_rmdir(const struct owned_dir *d, const char *name)
     return unlinkat(d->fd, name, AT_REMOVEDIR) ? -errno : 0;
 }
 
-int owned_rename(const struct owned_dir *from, const char *name, const struct owned_dir *to, const char *new_name)
+int owned_rename(const struct owned_dir *from, const char *name, const struct owned_dir *to,
+                 const char *new_name)
 {
     return renameat(from->fd, name, to->fd, new_name) ? -errno : 0;
 }

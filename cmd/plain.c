@@ -43,7 +43,8 @@ static size_t put_character(char *out, const unsigned char *c, size_t n)
         v = v << 6 | (c[i] & 0x3f);
     bool too_long = (n == 3 && v < 0x800) || (n == 4 && v < 0x10000);
     bool no_character = (v >= 0xd800 && v <= 0xdfff) || v > 0x10ffff;
-    bool turns = (v >= 0x200e && v <= 0x200f) || (v >= 0x202a && v <= 0x202e) || (v >= 0x2066 && v <= 0x2069) || v == 0x61c;
+    bool turns = (v >= 0x200e && v <= 0x200f) || (v >= 0x202a && v <= 0x202e) ||
+                 (v >= 0x2066 && v <= 0x2069) || v == 0x61c;
     if (v >= 0x80 && v <= 0x9f)
         return 0;
     if (too_long || no_character || turns)

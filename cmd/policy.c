@@ -1,4 +1,5 @@
-/* Reading the policy, and holding a spec against it. What the words mean stands in spec/policy.c. */
+/* Reading the policy, and holding a spec against it. What the words mean stands in
+ * spec/policy.c. */
 #include "cmd/policy.h"
 #include "cmd/git.h"
 #include "reconcile/files.h"
@@ -16,10 +17,12 @@ enum { POLICY_BYTES = 1 << 20 };
 
 static const char strict[] =
     "# What a spec that is pushed may ask for on this host. Only root can change this file.\n"
-    "# `berth policy check SPEC` explains, `berth policy suggest SPEC` prints what a spec needs; see POLICY in berth(1).\n"
+    "# `berth policy check SPEC` explains, `berth policy suggest SPEC` prints what a spec needs; "
+    "see POLICY in berth(1).\n"
     "version: 1\n"
     "allow:\n"
-    "  # A NixOS container has no user namespace: whoever chooses its system has root of the host in reach. Add nixos here,\n"
+    "  # A NixOS container has no user namespace: whoever chooses its system has root of the host "
+    "in reach. Add nixos here,\n"
     "  # and flakes, for example './**', if those who push may have that.\n"
     "  runtimes: [nspawn, netns]\n"
     "  roots: [host]                     # directories and archives by name: /srv/roots/*\n"
@@ -51,8 +54,10 @@ static int read_policy(char **text, size_t *len, struct rec_error *err)
     }
     int r = 0;
     if (!S_ISREG(st.st_mode) || st.st_uid || st.st_mode & 022 || st.st_size > POLICY_BYTES) {
-        r = rec_fail(err, EPERM, "cannot trust '%s': others than root could have written it", CMD_POLICY_FILE);
-        rec_hint(err, "look at it, then: chown root: %s; chmod 644 %s", CMD_POLICY_FILE, CMD_POLICY_FILE);
+        r = rec_fail(err, EPERM, "cannot trust '%s': others than root could have written it",
+                     CMD_POLICY_FILE);
+        rec_hint(err, "look at it, then: chown root: %s; chmod 644 %s", CMD_POLICY_FILE,
+                 CMD_POLICY_FILE);
     }
     char  *buffer = r ? NULL : malloc((size_t)st.st_size + 1);
     size_t n = 0;
@@ -94,17 +99,19 @@ static int automatic_runtime(enum spec_runtime *out, struct rec_error *err)
     return r;
 }
 
-/* Does the path lead through a symbolic link? Others than root may make links, so a pattern says nothing of what such a path is. */
+/* Does the path lead through a symbolic link? Others than root may make links, so a pattern says
+ * nothing of what such a path is. */
 static bool through_link(const char *path)
 {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
-    int             fd = *path == '/' ? (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how) : -2;
+    int fd = *path == '/' ? (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how) : -2;
     if (fd >= 0)
         close(fd);
     return fd == -1 && errno == ELOOP;
 }
 
-static void add_link(struct spec_arena *a, struct cmd_policy_verdict *v, const char *rule, struct spec_loc at, const char *container, const char *path)
+static void add_link(struct spec_arena *a, struct cmd_policy_verdict *v, const char *rule,
+                     struct spec_loc at, const char *container, const char *path)
 {
     struct spec_violation *list = spec_arena_alloc(a, (v->n + 1) * sizeof *list);
     if (!list)
@@ -112,16 +119,21 @@ static void add_link(struct spec_arena *a, struct cmd_policy_verdict *v, const c
     if (v->n)
         memcpy(list, v->list, v->n * sizeof *list);
     list[v->n++] = (struct spec_violation){
-        .at = at, .rule = rule, .value = path,
-        .text = spec_arena_printf(a, "container '%s' may not use '%s', a path through a symbolic link", container, path)};
+        .at = at,
+        .rule = rule,
+        .value = path,
+        .text = spec_arena_printf(
+            a, "container '%s' may not use '%s', a path through a symbolic link", container, path)};
     v->list = list;
 }
 
-static void check_links(struct spec_arena *a, const struct spec_host *host, struct cmd_policy_verdict *v)
+static void check_links(struct spec_arena *a, const struct spec_host *host,
+                        struct cmd_policy_verdict *v)
 {
     for (size_t i = 0; i < host->n_containers; i++) {
         const struct spec_container *c = &host->containers[i];
-        if (c->nspawn.given && c->nspawn.root != SPEC_ROOT_HOST && through_link(c->nspawn.path.text))
+        if (c->nspawn.given && c->nspawn.root != SPEC_ROOT_HOST &&
+            through_link(c->nspawn.path.text))
             add_link(a, v, "roots", c->nspawn.path.at, c->name, c->nspawn.path.text);
         for (size_t k = 0; k < c->nspawn.n_binds; k++)
             if (through_link(c->nspawn.binds[k].host))
@@ -131,7 +143,8 @@ static void check_links(struct spec_arena *a, const struct spec_host *host, stru
     }
 }
 
-int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host, struct cmd_policy_verdict *out, struct rec_error *err)
+int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,
+                     struct cmd_policy_verdict *out, struct rec_error *err)
 {
     struct spec_policy *p;
     struct spec_diags   diags = {0};
@@ -149,7 +162,8 @@ int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host, struct 
     r = spec_policy_load(a, text, len, &p, &diags);
     if (r == -EINVAL) {
         const struct spec_diag *d = diags.n ? &diags.list[0] : NULL;
-        rec_fail(err, EINVAL, "the policy is not valid: " CMD_POLICY_FILE ":%u:%u: %s", d ? d->at.line : 0, d ? d->at.col : 0, d ? d->text : "");
+        rec_fail(err, EINVAL, "the policy is not valid: " CMD_POLICY_FILE ":%u:%u: %s",
+                 d ? d->at.line : 0, d ? d->at.col : 0, d ? d->text : "");
         if (d && d->hint)
             rec_hint(err, "%s", d->hint);
     } else if (r) {
@@ -196,8 +210,9 @@ static void put_spec_words(struct cmd_out *o, const struct cmd *c)
 
 void cmd_policy_warn(struct cmd *c)
 {
-    cmd_put(&c->err, "berth: warning: no policy limits what this repository may ask for on this host\n"
-                     "  to allow what the spec asks for now, and no more: berth policy write");
+    cmd_put(&c->err,
+            "berth: warning: no policy limits what this repository may ask for on this host\n"
+            "  to allow what the spec asks for now, and no more: berth policy write");
     put_spec_words(&c->err, c);
     cmd_put(&c->err, "\n");
 }
@@ -223,7 +238,8 @@ enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format)
     if (!v.n)
         return CMD_OK;
     cmd_policy_error(&v.list[v.n - 1], &err);
-    rec_hint(&err, "nothing was changed; root decides in '%s' what a pushed spec may ask for", CMD_POLICY_FILE);
+    rec_hint(&err, "nothing was changed; root decides in '%s' what a pushed spec may ask for",
+             CMD_POLICY_FILE);
     return cmd_fail(c, format, CMD_REFUSED, &err);
 }
 
@@ -253,14 +269,17 @@ static int policy_check(struct cmd *c)
         return cmd_fail(c, "berth.policy", CMD_REFUSED, &err);
     if (v.absent) {
         rec_fail(&err, ENOENT, "there is no policy: '%s'", CMD_POLICY_FILE);
-        rec_hint(&err, "to write one that allows what this spec asks for: berth policy write %.200s", c->file.name);
+        rec_hint(&err,
+                 "to write one that allows what this spec asks for: berth policy write %.200s",
+                 c->file.name);
         return cmd_fail(c, "berth.policy", CMD_REFUSED, &err);
     }
     for (size_t i = 0; i < v.n; i++) {
         cmd_safe(&c->out, c->file.name);
         cmd_printf(&c->out, ":%u:%u: ", v.list[i].at.line, v.list[i].at.col);
         cmd_safe(&c->out, v.list[i].text);
-        cmd_printf(&c->out, "\n  to allow it, add to `%s` in %s: ", v.list[i].rule, CMD_POLICY_FILE);
+        cmd_printf(&c->out, "\n  to allow it, add to `%s` in %s: ", v.list[i].rule,
+                   CMD_POLICY_FILE);
         cmd_safe(&c->out, v.list[i].value);
         cmd_put(&c->out, "\n");
     }
@@ -288,7 +307,8 @@ static int policy_suggest(struct cmd *c, bool write)
     if (write_policy(text, &err)) {
         if (err.code == EEXIST)
             rec_hint(&err, "to see what the spec needs: berth policy suggest %.200s", c->file.name);
-        return cmd_fail(c, "berth.policy", err.code == EEXIST ? CMD_REFUSED : cmd_exit_of_errno(err.code), &err);
+        return cmd_fail(c, "berth.policy",
+                        err.code == EEXIST ? CMD_REFUSED : cmd_exit_of_errno(err.code), &err);
     }
     if (!c->args.quiet)
         cmd_put(&c->out, "Written: " CMD_POLICY_FILE "\n");
@@ -304,7 +324,10 @@ int cmd_policy(struct cmd *c)
     while (k < 3 && strcmp(word, words[k]))
         k++;
     if (k == 3 || c->args.n_names > 2) {
-        rec_fail(&err, EINVAL, k < 3 ? "berth policy %s takes one spec" : "berth policy knows check, suggest and write, not '%.64s'", word);
+        rec_fail(&err, EINVAL,
+                 k < 3 ? "berth policy %s takes one spec"
+                       : "berth policy knows check, suggest and write, not '%.64s'",
+                 word);
         return cmd_fail(c, "berth.policy", CMD_USAGE, &err);
     }
     if (k == 2 && geteuid()) {

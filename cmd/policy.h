@@ -1,5 +1,7 @@
-/* cmd/policy.h — /etc/berth/policy.yaml: what a spec that comes through a repository may ask for on this host.
- * Files    /etc/berth/policy.yaml belongs to root, and nobody else may write it; it is never read from a repository.
+/* cmd/policy.h — /etc/berth/policy.yaml: what a spec that comes through a repository may ask for on
+ * this host.
+ * Files    /etc/berth/policy.yaml belongs to root, and nobody else may write it; it is never read
+ *          from a repository.
  * Absent   everything is allowed, and berth says so. */
 #ifndef CMD_POLICY_H
 #define CMD_POLICY_H
@@ -16,14 +18,16 @@ struct cmd_policy_verdict {
     size_t                 n;
 };
 /* 0, or -errno with *err: the policy cannot be used, and then nothing may be applied. */
-int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host, struct cmd_policy_verdict *out, struct rec_error *err);
+int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,
+                     struct cmd_policy_verdict *out, struct rec_error *err);
 /* One violation as an error, with its place in the spec and its rule. */
 void cmd_policy_error(const struct spec_violation *v, struct rec_error *out);
 /* Before a plan or an apply of a spec out of a repository. CMD_OK, or CMD_REFUSED, told. */
 enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format);
 /* One line on stderr: no policy limits this repository. */
 void cmd_policy_warn(struct cmd *c);
-/* A strict policy, where there is none. `made` tells whether it was written. 0 or -errno with *err. */
+/* A strict policy, where there is none. `made` tells whether it was written. 0 or -errno with
+ * *err. */
 int cmd_policy_write_strict(bool *made, struct rec_error *err);
 
 int cmd_policy(struct cmd *c);

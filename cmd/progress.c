@@ -40,7 +40,8 @@ static void erase(void)
 static void draw(void)
 {
     char text[LINE_MOST + 48];
-    int n = snprintf(text, sizeof text, "\r\033[K%s  %ld s", progress.line, since_ms(&progress.began) / 1000);
+    int n = snprintf(text, sizeof text, "\r\033[K%s  %ld s", progress.line,
+                     since_ms(&progress.began) / 1000);
     progress.shown = true;
     if (write(2, text, (size_t)n) < 0)
         progress.over = true;
@@ -53,7 +54,8 @@ static void wait_ms(long ms)
     t.tv_nsec += ms % 1000 * 1000000;
     t.tv_sec += ms / 1000 + t.tv_nsec / 1000000000;
     t.tv_nsec %= 1000000000;
-    while (!progress.over && pthread_cond_timedwait(&progress.wake, &progress.lock, &t) != ETIMEDOUT)
+    while (!progress.over &&
+           pthread_cond_timedwait(&progress.wake, &progress.lock, &t) != ETIMEDOUT)
         ;
 }
 

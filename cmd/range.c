@@ -35,7 +35,8 @@ void cmd_deny_format(uint32_t bits, char out[64])
     *out = 0;
     for (int d = 0; d < REC_DENIES; d++)
         if (bits & 1u << d)
-            n += (size_t)snprintf(out + n, 64 - n, "%s%s", n ? "," : "", rec_deny_name((enum rec_deny)d));
+            n += (size_t)snprintf(out + n, 64 - n, "%s%s", n ? "," : "",
+                                  rec_deny_name((enum rec_deny)d));
 }
 
 uint32_t cmd_allow_parse(const char *words, char unknown[32])

@@ -38,9 +38,11 @@ enum cmd_exit cmd_range_verdict(const struct cmd_range *r);
 bool          cmd_deny_parse(const char *list, uint32_t *bits, char bad[32]);
 /* The same words, "delete,restart", of these bits. */
 void          cmd_deny_format(uint32_t bits, char out[64]);
-/* What Berth-Allow lines let through, as such bits; the first word that lets nothing through, in `unknown`, or "". */
+/* What Berth-Allow lines let through, as such bits; the first word that lets nothing through, in
+ * `unknown`, or "". */
 uint32_t      cmd_allow_parse(const char *words, char unknown[32]);
-/* What the commits at `rev` allow that are new since the last apply on this host. *commit: what `rev` stands for, "": it cannot be read. */
+/* What the commits at `rev` allow that are new since the last apply on this host. *commit: what
+ * `rev` stands for, "": it cannot be read. */
 uint32_t      cmd_allowed_since_apply(const struct cmd_git_ask *ask, char commit[65]);
 
 /* render/range.c, render/markdown.c */

@@ -189,12 +189,14 @@ static int check_here(int dir, int file, const struct owned_trust *t, struct rec
     bool swappable = others_write(&in) && (!(in.st_mode & S_ISVTX) || st.st_nlink > 1);
     const char *what = !owned_trusts(t, in.st_uid) ? "the directory" : "it";
     if (!owned_trusts(t, in.st_uid) || !owned_trusts(t, st.st_uid)) {
-        snprintf(why, sizeof why, "%s belongs to user %u, who is neither root nor the user who called sudo", what,
+        snprintf(why, sizeof why,
+                 "%s belongs to user %u, who is neither root nor the user who called sudo", what,
                  !owned_trusts(t, in.st_uid) ? in.st_uid : st.st_uid);
         return refuse_here(err, why);
     }
     if (swappable)
-        return refuse_here(err, "other users can write to the directory, and put another file there");
+        return refuse_here(err,
+                           "other users can write to the directory, and put another file there");
     return others_write(&st) ? refuse_here(err, "other users can write to it") : 0;
 }
 
@@ -209,7 +211,8 @@ int cmd_spec_read_here(size_t limit, struct cmd_spec_file *out, struct rec_error
         return cmd_spec_read(CMD_SPEC_HERE, limit, out, err);
     /* The usual place, which root named: the units stand there. */
     struct stat in, usual;
-    if (!stat(".", &in) && !stat("/etc/berth", &usual) && in.st_dev == usual.st_dev && in.st_ino == usual.st_ino)
+    if (!stat(".", &in) && !stat("/etc/berth", &usual) && in.st_dev == usual.st_dev &&
+        in.st_ino == usual.st_ino)
         return cmd_spec_read(CMD_SPEC_HERE, limit, out, err);
     owned_trust_add(&trust, 0);
     if (sudo && *sudo && strspn(sudo, "0123456789") == strlen(sudo))
@@ -226,7 +229,8 @@ int cmd_spec_read_here(size_t limit, struct cmd_spec_file *out, struct rec_error
         /* The file that was checked, not what has its name now. */
         snprintf(path, sizeof path, "/proc/self/fd/%d", held);
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-        r = fd < 0 ? rec_fail(err, errno, "cannot read '" CMD_SPEC_HERE "': %s", strerror(errno)) : read_open(fd, f.name, limit, &f, err);
+        r = fd < 0 ? rec_fail(err, errno, "cannot read '" CMD_SPEC_HERE "': %s", strerror(errno))
+                   : read_open(fd, f.name, limit, &f, err);
     }
     for (const int *p = (int[]){dir, held, fd, -2}; *p != -2; p++)
         if (*p >= 0)

@@ -17,8 +17,9 @@ struct cmd_spec_file {
 const char *cmd_spec_find(const char *given, const char *env);
 /* 0; -ENOENT, -EACCES, -EISDIR, -EINVAL (a stream, or it changes while it is read), … with *err. `name` "-": standard input. */
 int  cmd_spec_read(const char *name, size_t limit, struct cmd_spec_file *out, struct rec_error *err);
-/* The same for ./berth.yaml, which nobody named. If the caller is root, the file and the directory must belong to root or to the user who
- * called sudo, and no other user may be able to change them: else -EXDEV. */
+/* The same for ./berth.yaml, which nobody named. If the caller is root, the file and the directory
+ * must belong to root or to the user who called sudo, and no other user may be able to change them:
+ * else -EXDEV. */
 int  cmd_spec_read_here(size_t limit, struct cmd_spec_file *out, struct rec_error *err);
 #define CMD_SPEC_HERE "berth.yaml"
 void cmd_spec_file_done(struct cmd_spec_file *f);

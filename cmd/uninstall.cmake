@@ -1,23 +1,27 @@
-# Remove what `cmake --install` wrote: the files of its manifest, then the directories that it had to make.
+# Remove what `cmake --install` wrote: the files of its manifest, then the directories that it
+# had to make.
 #   cmake -DBUILD=DIR -P uninstall.cmake        DESTDIR as for the installation
 cmake_minimum_required(VERSION 3.25)
 set(manifest ${BUILD}/install_manifest.txt)
 set(made ${BUILD}/install_directories.txt)
 set(root "$ENV{DESTDIR}")
 if(NOT EXISTS ${manifest})
-    message(FATAL_ERROR "cannot uninstall berth: there is no ${manifest}; install it from this build first: cmake --install ${BUILD}")
+    message(FATAL_ERROR "cannot uninstall berth: there is no ${manifest}; "
+                        "install it from this build first: cmake --install ${BUILD}")
 endif()
 file(STRINGS ${manifest} files)
 
-# A unit that is enabled would leave a dangling link, and the next boot would not apply the spec. Only the user can want that.
+# An enabled unit would leave a dangling link, and the next boot would not apply the spec.
+# Only the user may decide that.
 set(enabled)
 foreach(file IN LISTS files)
     get_filename_component(unit ${file} NAME)
     if(NOT unit MATCHES "\\.(service|timer|path)$")
         continue()
     endif()
-    file(GLOB links ${root}/etc/systemd/system/*.wants/${unit} ${root}/etc/systemd/system/*.requires/${unit}
-                    ${root}/run/systemd/system/*.wants/${unit} ${root}/run/systemd/system/*.requires/${unit})
+    file(GLOB links
+        ${root}/etc/systemd/system/*.wants/${unit} ${root}/etc/systemd/system/*.requires/${unit}
+        ${root}/run/systemd/system/*.wants/${unit} ${root}/run/systemd/system/*.requires/${unit})
     foreach(link IN LISTS links)
         if(IS_SYMLINK ${link})
             file(READ_SYMLINK ${link} target)
@@ -38,7 +42,8 @@ foreach(file IN LISTS files)
         message(STATUS "Removing: ${root}${file}")
         file(REMOVE ${root}${file})
         if(IS_SYMLINK ${root}${file} OR EXISTS ${root}${file})
-            message(FATAL_ERROR "cannot remove '${root}${file}': run this as the user who installed it")
+            message(FATAL_ERROR "cannot remove '${root}${file}': "
+                                "run this as the user who installed it")
         endif()
     else()
         message(STATUS "Already gone: ${root}${file}")

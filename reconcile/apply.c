@@ -186,11 +186,17 @@ static void drop_empty(void)
         rmdir(dirs[i]);
 }
 
-/* Files that a killed run was about to put in place. Whatever writes such a file again removes its own; after a destroy nothing does. */
+/* Files that a killed run was about to put in place. Whatever writes such a file again removes its
+ * own; after a destroy nothing does. */
 static void drop_unfinished(struct spec_arena *a)
 {
-    static const char *const files[] = {"/etc/hosts", REC_RUN_DIR "/sysctl", REC_WARNED, REC_STATE_DIR "/protected", REC_STATE_DIR "/applied",
-                                        REC_ADOPTED, REC_STATE_DIR "/ids"};
+    static const char *const files[] = {"/etc/hosts",
+                                        REC_RUN_DIR "/sysctl",
+                                        REC_WARNED,
+                                        REC_STATE_DIR "/protected",
+                                        REC_STATE_DIR "/applied",
+                                        REC_ADOPTED,
+                                        REC_STATE_DIR "/ids"};
     static const char *const dirs[] = {"/etc/netns", REC_RUN_DIR "/held"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         rec_file_unfinished(files[i]);
@@ -320,7 +326,8 @@ static int conflict_error(const struct rec_conflict *c, struct rec_error *err)
     return -EEXIST;
 }
 
-static bool refused(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_result *out)
+static bool refused(struct rec_run *run, const struct rec_state *want,
+                    const struct rec_apply_options *o, struct rec_result *out)
 {
     const struct rec_plan *p = out->plan;
     const struct rec_conflict *c = p->n ? in_the_way(p, o) : p->conflicts;
@@ -362,28 +369,33 @@ static size_t first_interruption(const struct rec_plan *p)
     return first;
 }
 
-/* The plan changes this container itself, and does not only start it. Names of its bridge do not count. */
+/* The plan changes this container itself, and does not only start it. Names of its bridge do not
+ * count. */
 static bool changes_container(const struct rec_plan *p, const struct rec_step *run_step)
 {
     for (size_t i = 0; i < p->n; i++) {
         const struct rec_step *s = p->steps[i];
         const char *container = (s->to ? s->to : s->from)->container;
-        if (s != run_step && s->kind != REC_NAMES && container && !strcmp(container, run_step->to->container))
+        if (s != run_step && s->kind != REC_NAMES && container &&
+            !strcmp(container, run_step->to->container))
             return true;
     }
     return false;
 }
 
-/* Undoing the plan cannot help a container whose start fails although the plan did not change it: its own files are the cause. It fails
- * alone. In the first run of a boot everything is made anew, and an undo would only take the other containers down. */
-static bool fails_alone(const struct rec_run *run, const struct rec_apply_options *o, const struct rec_plan *p, const struct rec_step *s)
+/* Undoing the plan cannot help a container whose start fails although the plan did not change it:
+ * its own files are the cause. It fails alone. In the first run of a boot everything is made anew,
+ * and an undo would only take the other containers down. */
+static bool fails_alone(const struct rec_run *run, const struct rec_apply_options *o,
+                        const struct rec_plan *p, const struct rec_step *s)
 {
     if (o->only || !s || s->kind != REC_RUN || !s->to || !s->to->run.running)
         return false;
     return (run->opt.boot && run->first) || !changes_container(p, s);
 }
 
-static bool all_fail_alone(const struct rec_run *run, const struct rec_apply_options *o, const struct rec_result *out)
+static bool all_fail_alone(const struct rec_run *run, const struct rec_apply_options *o,
+                           const struct rec_result *out)
 {
     for (size_t i = 0; i < out->report.n_failures; i++)
         if (!fails_alone(run, o, out->plan, out->report.failures[i].step))
@@ -391,8 +403,10 @@ static bool all_fail_alone(const struct rec_run *run, const struct rec_apply_opt
     return true;
 }
 
-/* `left` is a step that the check found after the apply. True if only its container fails; the failure is reported once. */
-static bool excuse(const struct rec_run *run, const struct rec_apply_options *o, const struct rec_step *left, struct rec_result *out)
+/* `left` is a step that the check found after the apply. True if only its container fails; the
+ * failure is reported once. */
+static bool excuse(const struct rec_run *run, const struct rec_apply_options *o,
+                   const struct rec_step *left, struct rec_result *out)
 {
     struct rec_error e;
 
@@ -400,10 +414,12 @@ static bool excuse(const struct rec_run *run, const struct rec_apply_options *o,
         return false;
     for (size_t i = 0; i < out->plan->n; i++) {
         struct rec_step *s = out->plan->steps[i];
-        if (s->kind != REC_RUN || !s->to || strcmp(s->to->key, left->to->key) || !fails_alone(run, o, out->plan, s))
+        if (s->kind != REC_RUN || !s->to || strcmp(s->to->key, left->to->key) ||
+            !fails_alone(run, o, out->plan, s))
             continue;
         if (s->state != REC_FAILED) {
-            rec_fail(&e, EIO, "container '%s' does not run after its start: %s", left->to->container, left->reason);
+            rec_fail(&e, EIO, "container '%s' does not run after its start: %s",
+                     left->to->container, left->reason);
             e.at = s->at;
             rec_hint(&e, "why it ended: berth logs %s", left->to->container);
             rec_report_failed(&out->report, s, &e);
@@ -444,8 +460,8 @@ static bool holds(struct rec_run *run, const struct rec_state *want, const struc
     return false;
 }
 
-/* Descriptors that the steps of a plan, their undo and the check need at least, and can use (pipeline.c, nspawn_detached.c). Removal
- * needs those of its undo, which makes the links again. */
+/* Descriptors that the steps of a plan, their undo and the check need at least, and can use
+ * (pipeline.c, nspawn_detached.c). Removal needs those of its undo, which makes the links again. */
 static int allow_files(const struct rec_plan *p, struct rec_error *err)
 {
     enum { MOST_STARTS = 16, PER_START = 3 };

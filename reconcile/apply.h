@@ -13,7 +13,8 @@ struct rec_report {
     struct rec_failure *failures;       /* the first one is the cause */
     size_t              n_failures;
     size_t              done;           /* steps done */
-    void (*progress)(void *arg, const struct rec_step *s, size_t done, size_t total);   /* one begins, or is done; may be NULL */
+    /* one begins, or is done; may be NULL */
+    void (*progress)(void *arg, const struct rec_step *s, size_t done, size_t total);
     void               *arg;
     size_t              total;
 };
@@ -40,7 +41,8 @@ struct rec_result {
     struct rec_plan  *plan;             /* what was to be done; NULL: not that far */
     struct rec_plan  *left;             /* what differs at the end; NULL: nothing, or not read */
     bool              aside;            /* REC_PARTIAL: all but the conflicts in `left` is done, and not undone */
-    bool              alone;            /* REC_PARTIAL: all is done but the starts in `report.failures`, and not undone */
+    /* REC_PARTIAL: all is done but the starts in `report.failures`, and not undone */
+    bool              alone;
     struct rec_report report;
     struct rec_error  error;            /* of anything but REC_IN_SYNC and REC_APPLIED: the cause */
     uint64_t          us_read, us_apply, us_check;

@@ -232,7 +232,8 @@ int rec_cgroup_freeze(const char *dir, struct rec_frozen *out, struct rec_error 
         r = await_frozen(fd);
     /* What was read of it before counts as known: only a change from now on can be polled. */
     char text[256];
-    if (!r && ((out->events = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC)) < 0 || pread(out->events, text, sizeof text, 0) < 0))
+    if (!r && ((out->events = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC)) < 0 ||
+               pread(out->events, text, sizeof text, 0) < 0))
         r = -errno;
     close(fd);
     if (!r)
@@ -248,7 +249,8 @@ bool rec_cgroup_was_still(const struct rec_frozen *f)
     char text[256] = "";
     if (f->guard <= 0)
         return true;
-    return !poll(&p, 1, 0) && pread(f->events, text, sizeof text - 1, 0) > 0 && strstr(text, "frozen 1") && strstr(text, "populated 1");
+    return !poll(&p, 1, 0) && pread(f->events, text, sizeof text - 1, 0) > 0 &&
+           strstr(text, "frozen 1") && strstr(text, "populated 1");
 }
 
 void rec_cgroup_thaw(struct rec_frozen *f)

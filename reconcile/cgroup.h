@@ -19,10 +19,12 @@ void rec_cgroup_usage(const char *dir, struct rec_cgroup_usage *out);
 struct rec_frozen {
     pid_t guard;
     int   hold;
-    int   events;       /* cgroup.events: tells whether it was thawed meanwhile; only with a guard */
+    /* cgroup.events: tells whether it was thawed meanwhile; only with a guard */
+    int   events;
 };
 int  rec_cgroup_freeze(const char *dir, struct rec_frozen *out, struct rec_error *err);
-/* Has all in it stood still since rec_cgroup_freeze? Another command may thaw, kill or restart it. */
+/* Has all in it stood still since rec_cgroup_freeze? Another command may thaw, kill or restart
+ * it. */
 bool rec_cgroup_was_still(const struct rec_frozen *f);
 void rec_cgroup_thaw(struct rec_frozen *f);
 #endif

@@ -49,11 +49,13 @@ bool rec_connection_find(struct rec_run *run, struct rec_connection *out)
     return text && rec_connection_parse(text, out);
 }
 
-/* The link that bears the server's address, and the one that answers leave by: names, "" where there is none. */
+/* The link that bears the server's address, and the one that answers leave by: names, "" where
+ * there is none. */
 struct links {
     char server[16], out[16];
     struct spec_addr hop;       /* who the next one is: the client itself or a gateway */
-    bool restored;              /* the client is not on `out`, and would be reached by another link without it */
+    /* the client is not on `out`, and would be reached by another link without it */
+    bool restored;
 };
 
 static bool has_foreign_port(const struct rec_links *l, int bridge)
@@ -64,12 +66,15 @@ static bool has_foreign_port(const struct rec_links *l, int bridge)
     return false;
 }
 
-/* A bridge whose subnet was made to cover the client stands between the two: nobody on it has the client's address. */
-static bool is_restored(const struct rec_run *run, const struct rec_routes *routes, struct net_port *p, const struct net_route *best,
+/* A bridge whose subnet was made to cover the client stands between the two: nobody on it has the
+ * client's address. */
+static bool is_restored(const struct rec_run *run, const struct rec_routes *routes,
+                        struct net_port *p, const struct net_route *best,
                         const struct spec_addr *client)
 {
     bool known = true;
-    if (best->has_gateway || has_foreign_port(run->links, best->oif) || !rec_route_to(routes, client, best->oif))
+    if (best->has_gateway || has_foreign_port(run->links, best->oif) ||
+        !rec_route_to(routes, client, best->oif))
         return false;
     return !net_neighbour_known(p, best->oif, best->family, client->bytes, &known, NULL) && !known;
 }

@@ -21,9 +21,11 @@ static const char *first_of(const char *const *paths)
     return NULL;
 }
 
-/* The first `max` bytes of a file of the host's that may be a symlink (resolv.conf is one on most hosts). "" where there is none; any other
- * error is one: an unreadable file is not an empty one. */
-static int slurp(struct spec_arena *a, const char *path, size_t max, char **out, struct rec_error *err)
+/* The first `max` bytes of a file of the host's that may be a symlink (resolv.conf is one on most
+ * hosts). "" where there is none; any other error is one: an unreadable file is not an empty
+ * one. */
+static int slurp(struct spec_arena *a, const char *path, size_t max, char **out,
+                 struct rec_error *err)
 {
     char *text = spec_arena_alloc(a, max + 1);
     if (!text)
@@ -32,7 +34,9 @@ static int slurp(struct spec_arena *a, const char *path, size_t max, char **out,
     *out = text;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), code = 0;
     if (fd < 0)
-        return errno == ENOENT ? 0 : rec_fail(err, errno, "cannot read '%s': %s", path, strerror(errno));
+        return errno == ENOENT
+                   ? 0
+                   : rec_fail(err, errno, "cannot read '%s': %s", path, strerror(errno));
     size_t n = 0;
     for (ssize_t r = 1; r && !code && n < max;) {
         r = read(fd, text + n, max - n);
@@ -54,12 +58,14 @@ static bool loopback(const struct spec_addr *a)
 /* 127.0.0.53 and 127.0.0.54: systemd-resolved, which may not have a server yet. */
 static bool stub(const struct spec_addr *a)
 {
-    return a->family == 4 && !a->bytes[1] && !a->bytes[2] && (a->bytes[3] == 53 || a->bytes[3] == 54);
+    return a->family == 4 && !a->bytes[1] && !a->bytes[2] &&
+           (a->bytes[3] == 53 || a->bytes[3] == 54);
 }
 
 enum { RESOLV_MOST = 16384 };
 
-int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n_out, struct rec_error *err)
+int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n_out,
+                         struct rec_error *err)
 {
     /* Where resolv.conf names only a resolver on loopback, systemd-resolved keeps the real ones here. */
     static const char *const files[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
@@ -71,7 +77,8 @@ int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n_
         char *text, *save = NULL;
         int r = slurp(run->arena, files[f], RESOLV_MOST, &text, err);
         if (r) {
-            rec_hint(err, "containers get the host's nameservers; to give them others, set `nameservers` in the spec");
+            rec_hint(err, "containers get the host's nameservers; to give them others, set "
+                          "`nameservers` in the spec");
             return r;
         }
         for (char *line = strtok_r(text, "\n", &save); line && n < 8; line = strtok_r(NULL, "\n", &save)) {
@@ -146,7 +153,8 @@ static int link_name(struct net_batch *b, int index, char out[16], struct rec_er
     return 0;
 }
 
-/* Link `name`, if the kernel accepts router advertisements there: accept_ra is not 0 (then another program reads them). */
+/* Link `name`, if the kernel accepts router advertisements there: accept_ra is not 0 (then another
+ * program reads them). */
 static int add_ra(struct rec_run *run, const char *name, bool route, struct rec_error *err)
 {
     struct rec_facts *f = &run->facts;
@@ -159,7 +167,8 @@ static int add_ra(struct rec_run *run, const char *name, bool route, struct rec_
     snprintf(key, sizeof key, "net/ipv6/conf/%s/accept_ra", name);
     if (net_sysctl_read(key, value, NULL) || (strcmp(value, "1") && strcmp(value, "2")))
         return 0;
-    struct rec_ra *list = spec_arena_grow(run->arena, f->ra, f->n_ra * sizeof *list, (f->n_ra + 1) * sizeof *list);
+    struct rec_ra *list =
+        spec_arena_grow(run->arena, f->ra, f->n_ra * sizeof *list, (f->n_ra + 1) * sizeof *list);
     if (!list)
         return rec_fail(err, ENOMEM, "out of memory");
     f->ra = list;
@@ -174,7 +183,8 @@ static int add_ra(struct rec_run *run, const char *name, bool route, struct rec_
     return 0;
 }
 
-/* A link that was told to keep its router advertisements is kept so while the host forwards, also when its router is away. */
+/* A link that was told to keep its router advertisements is kept so while the host forwards, also
+ * when its router is away. */
 static int add_recorded_ra(struct rec_run *run, struct rec_error *err)
 {
     struct rec_records rec;
@@ -183,13 +193,15 @@ static int add_recorded_ra(struct rec_run *run, struct rec_error *err)
         return r == -EACCES && !run->facts.root ? 0 : r;
     for (size_t i = 0; !r && i < rec.n; i++) {
         char name[16], rest[16];
-        if (sscanf(rec.list[i].name, "net/ipv6/conf/%15[^/]/%15s", name, rest) == 2 && !strcmp(rest, "accept_ra"))
+        if (sscanf(rec.list[i].name, "net/ipv6/conf/%15[^/]/%15s", name, rest) == 2 &&
+            !strcmp(rest, "accept_ra"))
             r = add_ra(run, name, false, err);
     }
     return r;
 }
 
-/* The links that the spec's host sends its IPv6 containers out by, if they hear router advertisements at all: those may come later. */
+/* The links that the spec's host sends its IPv6 containers out by, if they hear router
+ * advertisements at all: those may come later. */
 static int add_uplink_ra(struct rec_run *run, const struct spec_host *h, struct rec_error *err)
 {
     int r = 0;
@@ -197,14 +209,16 @@ static int add_uplink_ra(struct rec_run *run, const struct spec_host *h, struct 
         const struct spec_bridge *b = &h->bridges[i];
         if (!rec_bridge_has(b, 6) || b->nat.uplink == SPEC_UPLINK_NONE)
             continue;
-        const char *name = b->nat.uplink == SPEC_UPLINK_AUTO ? run->facts.uplink6 : b->nat.interface;
+        const char *name =
+            b->nat.uplink == SPEC_UPLINK_AUTO ? run->facts.uplink6 : b->nat.interface;
         if (name[0])
             r = add_ra(run, name, false, err);
     }
     return r;
 }
 
-static int read_ra(struct rec_run *run, struct net_batch *b, const struct uplinks *u, struct rec_error *err)
+static int read_ra(struct rec_run *run, struct net_batch *b, const struct uplinks *u,
+                   struct rec_error *err)
 {
     int r = 0;
     for (size_t i = 0; !r && i < u->n_ra; i++) {
@@ -223,13 +237,15 @@ struct policy {
     struct net_rule rule[MOST_TABLES];
     size_t          n;
     struct uplinks *main;
-    int             oif[2];             /* of a default route in one of these tables, another one than the main table's */
+    /* of a default route in one of these tables, another one than the main table's */
+    int             oif[2];
 };
 
 static int take_rule(void *arg, const struct net_rule *r)
 {
     struct policy *p = arg;
-    bool standard = r->table == RT_TABLE_MAIN || r->table == RT_TABLE_LOCAL || r->table == RT_TABLE_DEFAULT || !r->table;
+    bool standard = r->table == RT_TABLE_MAIN || r->table == RT_TABLE_LOCAL ||
+                    r->table == RT_TABLE_DEFAULT || !r->table;
     /* Behind the main table's rule nothing comes, where that table has a default route. */
     if (standard || (r->priority > MAIN_PRIORITY && p->main->oif[r->family == AF_INET6]))
         return 0;
@@ -248,7 +264,8 @@ static int take_policy_route(void *arg, const struct net_route *r)
     struct policy *p = arg;
     int f = r->family == AF_INET6;
     for (size_t i = 0; i < p->n; i++)
-        if (p->rule[i].table == r->table && p->rule[i].family == r->family && !r->prefix && net_route_leaves(r) && r->oif != p->main->oif[f])
+        if (p->rule[i].table == r->table && p->rule[i].family == r->family && !r->prefix &&
+            net_route_leaves(r) && r->oif != p->main->oif[f])
             p->oif[f] = r->oif;
     return 0;
 }
@@ -260,13 +277,15 @@ static void forget_policy_routes(void *arg)
 }
 
 /* Default routes in tables that rules lead to before the main one. */
-static int read_policy(struct rec_run *run, struct net_batch *b, struct uplinks *u, struct rec_error *err)
+static int read_policy(struct rec_run *run, struct net_batch *b, struct uplinks *u,
+                       struct rec_error *err)
 {
     struct policy p = {.main = u};
     struct net_error e;
     if (net_rule_dump(net_batch_port(b), take_rule, forget_rules, &p, &e))
         return rec_fail_net(err, &e);
-    if (p.n && net_route_dump_tables(net_batch_port(b), take_policy_route, forget_policy_routes, &p, &e))
+    if (p.n &&
+        net_route_dump_tables(net_batch_port(b), take_policy_route, forget_policy_routes, &p, &e))
         return rec_fail_net(err, &e);
     run->facts.policy4 = p.oif[0] != 0;
     run->facts.policy6 = p.oif[1] != 0;
@@ -276,7 +295,8 @@ static int read_policy(struct rec_run *run, struct net_batch *b, struct uplinks 
     return 0;
 }
 
-static int read_others(struct rec_run *run, struct net_batch *b, struct uplinks *u, struct rec_error *err)
+static int read_others(struct rec_run *run, struct net_batch *b, struct uplinks *u,
+                       struct rec_error *err)
 {
     int r = read_policy(run, b, u, err);
     for (int f = 0; !r && f < 2; f++) {
@@ -334,7 +354,8 @@ static bool has_foreign_ports(struct net_batch *b, const char *bridge)
     DIR *d = opendir(path);
     for (const struct dirent *e; d && !found && (e = readdir(d));)
         found = e->d_name[0] != '.' && strncmp(e->d_name, "vb-", 3) &&
-                !(net_link_get(net_batch_port(b), e->d_name, 0, &l, NULL) == 0 && rec_group_ours(l.group));
+                !(net_link_get(net_batch_port(b), e->d_name, 0, &l, NULL) == 0 &&
+                  rec_group_ours(l.group));
     if (d)
         closedir(d);
     return found;
@@ -364,7 +385,8 @@ static int read_shared(struct rec_run *run, const struct spec_host *h, struct re
             continue;
         if (taken && !has_foreign_ports(b, s->name))
             continue;
-        if (!f->shared && !(f->shared = spec_arena_alloc(run->arena, h->n_bridges * sizeof *f->shared)))
+        if (!f->shared &&
+            !(f->shared = spec_arena_alloc(run->arena, h->n_bridges * sizeof *f->shared)))
             return rec_fail(err, ENOMEM, "out of memory");
         f->shared[i] = true;
     }
@@ -390,8 +412,11 @@ static int read_named_uplinks(struct rec_run *run, const struct spec_host *h, st
             return rec_fail_net(err, &e);
         if (!r && !strcmp(l.name, s->nat.interface))
             continue;
-        const char *why = r ? "does not exist" : spec_arena_printf(run->arena, "is an alternative name of link %s, which nftables does not know",
-                                                                   l.name);
+        const char *why =
+            r ? "does not exist"
+              : spec_arena_printf(run->arena,
+                                  "is an alternative name of link %s, which nftables does not know",
+                                  l.name);
         if (!f->no_uplink)
             f->no_uplink = spec_arena_alloc(run->arena, h->n_bridges * sizeof *f->no_uplink);
         if (!f->no_uplink || !why)
@@ -406,7 +431,8 @@ static bool is_disabled(const char *bridge)
 {
     char key[64], value[64];
     snprintf(key, sizeof key, "net/ipv6/conf/%s/disable_ipv6", bridge);
-    if (net_sysctl_read(key, value, NULL) && net_sysctl_read("net/ipv6/conf/default/disable_ipv6", value, NULL))
+    if (net_sysctl_read(key, value, NULL) &&
+        net_sysctl_read("net/ipv6/conf/default/disable_ipv6", value, NULL))
         return false;
     return !strcmp(value, "1");
 }
@@ -417,7 +443,8 @@ static int read_disabled(struct rec_run *run, const struct spec_host *h, struct 
     for (size_t i = 0; f->ipv6 && i < h->n_bridges; i++) {
         if (!rec_bridge_has(&h->bridges[i], 6) || !is_disabled(h->bridges[i].name))
             continue;
-        if (!f->no_ipv6 && !(f->no_ipv6 = spec_arena_alloc(run->arena, h->n_bridges * sizeof *f->no_ipv6)))
+        if (!f->no_ipv6 &&
+            !(f->no_ipv6 = spec_arena_alloc(run->arena, h->n_bridges * sizeof *f->no_ipv6)))
             return rec_fail(err, ENOMEM, "out of memory");
         f->no_ipv6[i] = true;
     }
@@ -434,8 +461,18 @@ static bool wants_auto(const struct spec_host *h)
 
 void rec_facts_offline(struct rec_run *run)
 {
-    run->facts = (struct rec_facts){.known_host = true, .known = true, .root = true, .systemd = true, .nspawn = "systemd-nspawn", .nsenter = "nsenter", .systemctl = "systemctl",
-                                    .hostname = "", .machine_id = "", .uplink4 = "auto", .uplink6 = "auto", .ipv6 = true};
+    run->facts = (struct rec_facts){.known_host = true,
+                                    .known = true,
+                                    .root = true,
+                                    .systemd = true,
+                                    .nspawn = "systemd-nspawn",
+                                    .nsenter = "nsenter",
+                                    .systemctl = "systemctl",
+                                    .hostname = "",
+                                    .machine_id = "",
+                                    .uplink4 = "auto",
+                                    .uplink6 = "auto",
+                                    .ipv6 = true};
 }
 
 /* A boot starts nothing that shall not start by itself: held until `berth start`. Only the first run of a boot is one. */
@@ -482,7 +519,8 @@ int rec_facts_host(struct rec_run *run, struct rec_error *err)
     if (f->known_host)
         return 0;
     static const char *const nspawn[] = {"/usr/bin/systemd-nspawn", "/run/current-system/sw/bin/systemd-nspawn", NULL};
-    static const char *const nsenter[] = {"/usr/bin/nsenter", "/run/current-system/sw/bin/nsenter", NULL};
+    static const char *const nsenter[] = {"/usr/bin/nsenter", "/run/current-system/sw/bin/nsenter",
+                                          NULL};
     struct utsname u;
     f->root = geteuid() == 0;
     f->systemd = !access("/run/systemd/system", F_OK);
@@ -531,7 +569,8 @@ int rec_facts_read(struct rec_run *run, struct rec_error *err)
     struct spec_addr *nameservers = NULL;
     f->n_nameservers = 0;
     f->own_resolver = false;
-    if (h && !h->nameservers_given && (r = rec_nameservers_read(run, &nameservers, &f->n_nameservers, err)))
+    if (h && !h->nameservers_given &&
+        (r = rec_nameservers_read(run, &nameservers, &f->n_nameservers, err)))
         return r;
     f->nameservers = nameservers;
     bool forwards6 = h && f->ipv6 && rec_host_forwards(h, 6);

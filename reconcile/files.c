@@ -385,7 +385,8 @@ int rec_tree_exchange(const char *a, const char *b, struct rec_error *err)
     return r;
 }
 
-/* A removal holds two descriptors a level. What lies deeper than DEEPEST is moved to the top, which is then read again. */
+/* A removal holds two descriptors a level. What lies deeper than DEEPEST is moved to the top, which
+ * is then read again. */
 enum { DEEPEST = 12, MOVES_MOST = 1000000 };
 struct removal {
     int      top;

@@ -73,7 +73,8 @@ static int denied(const struct rec_run *run, const struct rec_plan *p, struct re
     return 0;
 }
 
-enum spec_users rec_users_in_force(const struct rec_state *want, const char *container, const char **why)
+enum spec_users rec_users_in_force(const struct rec_state *want, const char *container,
+                                   const char **why)
 {
     const struct rec_item *i = rec_state_find(want, REC_RUN, container);
     bool known = i && i->runtime == SPEC_RT_NSPAWN;
@@ -89,10 +90,13 @@ int rec_guard_users(struct rec_run *run, const struct rec_state *want, struct re
         const struct rec_item *w = want->items[i];
         if (w->kind != REC_RUN || !w->run.no_userns)
             continue;
-        rec_fail(err, EPERM, "container '%s' would run without a user namespace: %s; the policy does not allow private_users: none", w->key,
-                 w->run.no_userns);
+        rec_fail(err, EPERM,
+                 "container '%s' would run without a user namespace: %s; the policy does not allow "
+                 "private_users: none",
+                 w->key, w->run.no_userns);
         err->at = w->at;
-        rec_hint(err, "use a tree of its own on ext4, xfs or btrfs; or root allows it: private_users: [auto, none] in /etc/berth/policy.yaml");
+        rec_hint(err, "use a tree of its own on ext4, xfs or btrfs; or root allows it: "
+                      "private_users: [auto, none] in /etc/berth/policy.yaml");
         return -EPERM;
     }
     return 0;

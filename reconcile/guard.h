@@ -8,11 +8,13 @@
 const char *rec_deny_name(enum rec_deny d);
 /* 0, or -EPERM with *err. */
 int rec_guard(struct rec_run *run, const struct rec_plan *p, struct rec_error *err);
-/* The ids that a container of the wanted state will have on this host: SPEC_USERS_NONE also where `auto` cannot be had, and then *why
- * says what is in the way; else *why is NULL. Containers of other runtimes: SPEC_USERS_AUTO. */
-enum spec_users rec_users_in_force(const struct rec_state *want, const char *container, const char **why);
-/* Whether a spec out of a repository would run a container without the user namespace that `auto` asks for, although the options refuse
- * that. 0, or -EPERM with *err. */
+/* The ids that a container of the wanted state will have on this host: SPEC_USERS_NONE also where
+ * `auto` cannot be had, and then *why says what is in the way; else *why is NULL. Containers of
+ * other runtimes: SPEC_USERS_AUTO. */
+enum spec_users rec_users_in_force(const struct rec_state *want, const char *container,
+                                   const char **why);
+/* Whether a spec out of a repository would run a container without the user namespace that `auto`
+ * asks for, although the options refuse that. 0, or -EPERM with *err. */
 int rec_guard_users(struct rec_run *run, const struct rec_state *want, struct rec_error *err);
 /* Protected containers are kept also from a confirmed destroy. */
 int rec_guard_protected(struct rec_run *run, const struct rec_plan *p, struct rec_error *err);

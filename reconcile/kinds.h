@@ -20,9 +20,11 @@ struct rec_mac_seed rec_mac_seed(const char *host, const char *what);
 void rec_seeded_mac(struct rec_mac_seed seed, const char *name, uint8_t out[6]);
 /* Of eth0: given, or derived. The seed is that of its host and "container". */
 void rec_container_mac(struct rec_mac_seed seed, const struct spec_container *c, uint8_t out[6]);
-/* Of a port's host end. It begins with fe: a bridge that chooses the lowest MAC of its ports never takes it. Ports of earlier versions
- * have rec_derive_mac(…, "port", …) as it is, which begins with 02, and keep it. */
-void rec_derive_port_mac(struct rec_mac_seed seed, const char *name, uint8_t out[6]);   /* the seed of its host and "port" */
+/* Of a port's host end. It begins with fe: a bridge that chooses the lowest MAC of its ports never
+ * takes it. Ports of earlier versions have rec_derive_mac(…, "port", …) as it is, which begins with
+ * 02, and keep it. */
+void rec_derive_port_mac(struct rec_mac_seed seed, const char *name,
+                         uint8_t out[6]); /* the seed of its host and "port" */
 bool rec_port_mac_is(const uint8_t mac[6], const uint8_t wanted[6], bool *earlier);
 /* Does `address` of a link of ours make bridge `b` (or one of its ports) speak a family: 4, 6. */
 bool rec_bridge_has(const struct spec_bridge *b, int family);
@@ -61,28 +63,34 @@ int rec_each_step(struct rec_run *run, struct rec_step *const *steps, size_t n, 
                   int (*one)(struct rec_run *run, const struct rec_step *s, struct rec_error *err));
 int rec_runtime_system(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
 int rec_runtime_unit(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
-/* The index that eth0 is asked to have in a container, so that no one need look it up; far from what the kernel makes by itself. Where
- * that is taken, a step's `eth0_index` says which it got. */
+/* The index that eth0 is asked to have in a container, so that no one need look it up; far from
+ * what the kernel makes by itself. Where that is taken, a step's `eth0_index` says which it got. */
 #define REC_ETH0_INDEX 64
 /* kinds/pipeline.c: namespaces and ports together. */
 /* `a` is one of the addresses of `p`, prefix included; `only_ours`: and bears our mark. */
 /* A default route that one of ours cannot be added beside: of the metric that ours has (IPv6: what the kernel makes of none). */
 bool rec_route_collides(const struct net_route *r);
 bool rec_port_has(const struct rec_port *p, const struct net_address *a, bool only_ours);
-/* Descriptors that an apply has open: REC_FILES for itself, REC_LINK_FILES for each namespace that is being made. It makes
- * REC_LINKS_MOST of these at once, and fewer, down to REC_LINKS_LEAST, where its limit is low. */
+/* Descriptors that an apply has open: REC_FILES for itself, REC_LINK_FILES for each namespace that
+ * is being made. It makes REC_LINKS_MOST of these at once, and fewer, down to REC_LINKS_LEAST,
+ * where its limit is low. */
 enum { REC_FILES = 40, REC_LINK_FILES = 2, REC_LINKS_LEAST = 4, REC_LINKS_MOST = 100 };
 int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
 int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report);
-/* kinds/foreign.c: a warning for each filter of another program that drops what a bridge of the spec forwards. */
-int rec_foreign_filters_warn(struct rec_run *run, struct net_port *nft, struct rec_state *out, struct rec_error *err);
+/* kinds/foreign.c: a warning for each filter of another program that drops what a bridge of the
+ * spec forwards. */
+int rec_foreign_filters_warn(struct rec_run *run, struct net_port *nft, struct rec_state *out,
+                             struct rec_error *err);
 /* kinds/bridge.c: before an undo. */
 void rec_bridges_settle(const struct rec_state *before, const struct rec_state *now);
-/* What was adopted and is no longer wanted goes back to its owner as it was: it is added to what is wanted. */
+/* What was adopted and is no longer wanted goes back to its owner as it was: it is added to what is
+ * wanted. */
 int rec_adopted_want(struct rec_run *run, struct rec_state *out, struct rec_error *err);
-/* One line of the record: an item for it, unless that address is wanted. Only the first `n` items of `out` are sorted. */
+/* One line of the record: an item for it, unless that address is wanted. Only the first `n` items
+ * of `out` are sorted. */
 struct rec_record;
-int rec_adopted_address(struct rec_state *out, size_t n, const struct rec_record *line, struct rec_error *err);
+int rec_adopted_address(struct rec_state *out, size_t n, const struct rec_record *line,
+                        struct rec_error *err);
 /* kinds/announce.c: after the steps of `p` are done, and the host has been read again: who has an address now says so. */
 void rec_announce(struct rec_run *run, const struct rec_plan *p);
 int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *err);

@@ -146,7 +146,9 @@ static int journal(const char *unit, bool follow, long lines, int out, struct re
 {
     char count[32];
     snprintf(count, sizeof count, "%ld", lines);
-    const char *argv[] = {journalctl(), "--no-pager", "--all", "-u", unit, "-n", lines < 0 ? "all" : count, follow ? "-f" : NULL, NULL};
+    const char *argv[] = {
+        journalctl(),         "--no-pager", "--all", "-u", unit, "-n", lines < 0 ? "all" : count,
+        follow ? "-f" : NULL, NULL};
     static char *const env[] = {"LC_ALL=C.UTF-8", "PATH=" REC_PROC_PATH, NULL};
     if (access(argv[0], X_OK))
         return rec_fail(err, ENOENT, "cannot show logs: no journalctl on this host");

@@ -25,7 +25,8 @@ int rec_step_rank(const struct rec_step *s)
     return creation[s->kind];
 }
 
-/* A link is told to keep its router advertisements before the host forwards, and forgets that after the host has stopped. */
+/* A link is told to keep its router advertisements before the host forwards, and forgets that after
+ * the host has stopped. */
 static int sysctl_turn(const struct rec_step *s)
 {
     const struct rec_item *i = s->to ? s->to : s->from;

@@ -97,7 +97,8 @@ static size_t shown_length(const char *line, size_t n)
 {
     static const char option[] = "--setenv=";
     const char *p = memmem(line, n, option, sizeof option - 1);
-    const char *value = p ? memchr(p + sizeof option - 1, '=', n - (size_t)(p + sizeof option - 1 - line)) : NULL;
+    const char *value =
+        p ? memchr(p + sizeof option - 1, '=', n - (size_t)(p + sizeof option - 1 - line)) : NULL;
     return value ? (size_t)(value + 1 - line) : n;
 }
 
@@ -117,7 +118,8 @@ static const char *lines_lacking(struct spec_arena *arena, const char *a, const 
         if (!found && n) {
             if (shown < 3 && len + n + 4 < sizeof out) {
                 size_t k = shown_length(l, n);
-                len += (size_t)snprintf(out + len, sizeof out - len, "%s%.*s%s", len ? ", " : "", (int)k, l, k < n ? "(set)" : "");
+                len += (size_t)snprintf(out + len, sizeof out - len, "%s%.*s%s", len ? ", " : "",
+                                        (int)k, l, k < n ? "(set)" : "");
                 shown++;
             } else {
                 more++;
@@ -220,7 +222,8 @@ static bool left_over(const struct rec_item *i)
 
 bool rec_step_ends(const struct rec_run *run, const struct rec_step *s)
 {
-    return s->action == REC_REMOVE && !left_over(s->from) && WHOLE & 1u << s->kind && !(s->from->container && rec_in_spec(run, s->from->container));
+    return s->action == REC_REMOVE && !left_over(s->from) && WHOLE & 1u << s->kind &&
+           !(s->from->container && rec_in_spec(run, s->from->container));
 }
 
 static const char *blinks(const struct rec_step *s)
@@ -380,7 +383,8 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
     if (compare(p, &d))
         return -ENOMEM;
     if (from->ours && !to->ours && k->marks && d.effect < REC_RECREATE) {
-        int r = step(p, REC_ADOPT, from, to, &d, to->back ? "given back: it was there before berth" : "it was not ours before");
+        int r = step(p, REC_ADOPT, from, to, &d,
+                     to->back ? "given back: it was there before berth" : "it was not ours before");
         if (!r)
             p->plan->steps[p->plan->n - 1]->unmark = true;
         return r;
@@ -498,22 +502,26 @@ static int collect_notes(struct planner *p)
         const char *text = spec_arena_printf(p->run->arena, "next start: %s", item->next_start);
         if (!text)
             return -ENOMEM;
-        all[n++] = (struct rec_note){.object = item->container ? item->container : item->key, .text = text};
+        all[n++] = (struct rec_note){.object = item->container ? item->container : item->key,
+                                     .text = text};
     }
     p->plan->notes = all;
     p->plan->n_notes = n;
     return 0;
 }
 
-int rec_plan_warn(struct rec_run *run, struct rec_plan *p, const char *object, const char *hint, const char *text)
+int rec_plan_warn(struct rec_run *run, struct rec_plan *p, const char *object, const char *hint,
+                  const char *text)
 {
     struct rec_note *all = spec_arena_alloc(run->arena, (p->n_notes + 1) * sizeof *all);
     if (!all)
         return -ENOMEM;
     if (p->n_notes)
         memcpy(all, p->notes, p->n_notes * sizeof *all);
-    struct rec_note n = {.object = spec_arena_strdup(run->arena, object), .text = spec_arena_strdup(run->arena, text),
-                         .hint = hint ? spec_arena_strdup(run->arena, hint) : NULL, .warning = true};
+    struct rec_note n = {.object = spec_arena_strdup(run->arena, object),
+                         .text = spec_arena_strdup(run->arena, text),
+                         .hint = hint ? spec_arena_strdup(run->arena, hint) : NULL,
+                         .warning = true};
     if (!n.object || !n.text || !n.hint != !hint)
         return -ENOMEM;
     all[p->n_notes] = n;

@@ -27,7 +27,8 @@ struct rec_step {
     bool                   unmark;      /* undo of an adoption: the owner's mark is taken off */
     struct spec_loc        at;
     enum rec_step_state    state;       /* set by apply */
-    int                    eth0_index;  /* set by apply: of the eth0 that this step made in a container, 0: none */
+    /* set by apply: of the eth0 that this step made in a container, 0: none */
+    int                    eth0_index;
 };
 struct rec_conflict {                   /* different and not ours: exit 4 until --adopt */
     const struct rec_item *from, *to;
@@ -49,9 +50,12 @@ struct rec_plan {
     uint32_t             unknown;       /* bit per kind that could not be read */
     const struct rec_item **not_known;  /* wanted, in sync as far as it is known: their `unknown` says what is not */
     size_t               n_not_known;
-    const struct rec_error *cuts;       /* refused unless --allow-own-connection: a new subnet takes over a way (overlap.h); or NULL */
-    size_t               n_pending;     /* port maps that are wanted, and refused for now: one for each port (listeners.h) */
-    const struct rec_item **later;      /* had: differs only because berth changed; its `next_start` says what that brings */
+    /* refused unless --allow-own-connection: a new subnet takes over a way (overlap.h); or NULL */
+    const struct rec_error *cuts;
+    /* port maps that are wanted, and refused for now: one for each port (listeners.h) */
+    size_t               n_pending;
+    /* had: differs only because berth changed; its `next_start` says what that brings */
+    const struct rec_item **later;
     size_t               n_later;
     const char          *protects;      /* a protected object that would go, or NULL */
 };
@@ -59,7 +63,8 @@ struct rec_plan {
 int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec_state *to,
              bool (*only)(void *arg, const struct rec_item *i), void *arg, struct rec_plan **out, struct rec_error *err);
 /* One more warning, found by a look at the plan itself. `hint` may be NULL. Texts are copied. */
-int rec_plan_warn(struct rec_run *run, struct rec_plan *p, const char *object, const char *hint, const char *text);
+int rec_plan_warn(struct rec_run *run, struct rec_plan *p, const char *object, const char *hint,
+                  const char *text);
 /* Where in the plan a step stands: groups of equal rank are applied together (order.c). */
 /* Would a plan change `have` so as to become `want`, both of one kind; also where memory is out. */
 bool rec_item_differs(struct rec_run *run, const struct rec_item *have, const struct rec_item *want);

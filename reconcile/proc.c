@@ -42,7 +42,9 @@ int rec_proc_files(size_t need, size_t useful, struct rec_error *err)
     if (limit < need) {
         if (raised)
             setrlimit(RLIMIT_NOFILE, &now);
-        rec_fail(err, EMFILE, "cannot begin: this process may open %llu files, and %zu may be needed", (unsigned long long)limit, need);
+        rec_fail(err, EMFILE,
+                 "cannot begin: this process may open %llu files, and %zu may be needed",
+                 (unsigned long long)limit, need);
         rec_hint(err, "ulimit -n 1024");
         return -EMFILE;
     }

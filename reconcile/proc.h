@@ -10,8 +10,9 @@
 
 #define REC_PROC_PATH "/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin"
 
-/* Raise this process's limit of open files to `useful`, or as far as the hard limit allows, until rec_proc_files_back. Every helper
- * begins with the limit that was there. -EMFILE: the limit stays below `need`, and nothing was changed. */
+/* Raise this process's limit of open files to `useful`, or as far as the hard limit allows, until
+ * rec_proc_files_back. Every helper begins with the limit that was there. -EMFILE: the limit stays
+ * below `need`, and nothing was changed. */
 int  rec_proc_files(size_t need, size_t useful, struct rec_error *err);
 void rec_proc_files_back(void);
 /* Exit status in *status (128+n: killed by n); its output, both streams, at most 64 KiB, in *output (may be NULL). -ETIMEDOUT: its
@@ -40,9 +41,12 @@ bool  rec_proc_lost_etc(struct spec_arena *a, pid_t pid);
 ino_t rec_proc_netns(pid_t pid);                                        /* inode of its network namespace, 0: unknown */
 pid_t rec_proc_inside(pid_t pid);      /* its number in its own pid namespace, 0: that is ours, or no such process */
 bool rec_proc_runs(pid_t pid, const char *program);                     /* its executable is that very file */
-bool rec_proc_dies_of(pid_t pid, int signal);       /* it neither catches, blocks nor ignores the signal (proc(5), SigCgt) */
-bool rec_proc_has_pending(pid_t pid, int signal);   /* the signal was sent to it and not yet taken (proc(5), SigPnd, ShdPnd) */
-bool rec_proc_waits(pid_t pid);         /* for an event: it neither runs nor wants a processor (state S) */
+/* it neither catches, blocks nor ignores the signal (proc(5), SigCgt) */
+bool rec_proc_dies_of(pid_t pid, int signal);
+/* the signal was sent to it and not yet taken (proc(5), SigPnd, ShdPnd) */
+bool rec_proc_has_pending(pid_t pid, int signal);
+/* for an event: it neither runs nor wants a processor (state S) */
+bool rec_proc_waits(pid_t pid);
 bool rec_proc_runs_any(pid_t pid);      /* false: no program any more: a zombie, or about to be one */
 const char *rec_proc_boot(void);                                        /* this boot's id: start times count from it */
 /* Every process in that network namespace that is in another pid namespace than ours: a container's, not a guest's of `ip netns exec`. */

@@ -10,11 +10,12 @@
 
 #define SYSCTL_FILE    REC_RUN_DIR "/sysctl"
 #define PROTECTED_FILE REC_STATE_DIR "/protected"
-#define BOOT_LINE      "boot"                  /* first line of REC_ADOPTED: the boot that the other lines are of */
+#define BOOT_LINE      "boot" /* first line of REC_ADOPTED: the boot that the other lines are of */
 #define APPLIED_FILE   REC_STATE_DIR "/applied"
 
 /* The lines of `text`, which is cut up. */
-static int split_lines(struct rec_run *run, char *text, size_t len, char ***out, size_t *n, struct rec_error *err)
+static int split_lines(struct rec_run *run, char *text, size_t len, char ***out, size_t *n,
+                       struct rec_error *err)
 {
     size_t max = 0;
     *n = 0;
@@ -30,7 +31,8 @@ static int split_lines(struct rec_run *run, char *text, size_t len, char ***out,
 }
 
 /* The lines of a file of ours: none when it is not there. */
-static int lines(struct rec_run *run, const char *path, char ***out, size_t *n, struct rec_error *err)
+static int lines(struct rec_run *run, const char *path, char ***out, size_t *n,
+                 struct rec_error *err)
 {
     char *text;
     size_t len;
@@ -42,7 +44,8 @@ static int lines(struct rec_run *run, const char *path, char ***out, size_t *n, 
     return split_lines(run, text, len, out, n, err);
 }
 
-static int read_pairs(struct rec_run *run, const char *path, struct rec_records *out, struct rec_error *err)
+static int read_pairs(struct rec_run *run, const char *path, struct rec_records *out,
+                      struct rec_error *err)
 {
     char **list;
     size_t n;
@@ -63,7 +66,8 @@ static int read_pairs(struct rec_run *run, const char *path, struct rec_records 
     return 0;
 }
 
-static int write_pairs(struct rec_run *run, const char *dir, const char *path, const struct rec_records *r, struct rec_error *err)
+static int write_pairs(struct rec_run *run, const char *dir, const char *path,
+                       const struct rec_records *r, struct rec_error *err)
 {
     if (!r->n)
         return rec_file_remove(path, err);
@@ -100,7 +104,8 @@ int rec_adopted_read(struct rec_run *run, struct rec_records *out, struct rec_er
         return r == -EACCES && !run->facts.root ? 0 : r;
     if (strcmp(out->list[0].name, BOOT_LINE))
         return 0;
-    /* A reboot made new links. They have the settings of their owner, and berth has adopted none of them. */
+    /* A reboot made new links. They have the settings of their owner, and berth has adopted none of
+     * them. */
     out->n = strcmp(out->list[0].value, rec_proc_boot()) ? 0 : out->n - 1;
     memmove(out->list, out->list + 1, out->n * sizeof *out->list);
     return 0;
@@ -123,7 +128,8 @@ int rec_record_add(struct rec_run *run, struct rec_records *r, const char *name,
         return -ENOMEM;
     if (rec_record_find(r, name))
         return 0;
-    struct rec_record *list = spec_arena_grow(run->arena, r->list, r->n * sizeof *list, (r->n + 1) * sizeof *list);
+    struct rec_record *list =
+        spec_arena_grow(run->arena, r->list, r->n * sizeof *list, (r->n + 1) * sizeof *list);
     if (!list)
         return -ENOMEM;
     r->list = list;
@@ -171,8 +177,10 @@ static bool good_name(const char *name)
 
 static int damaged(struct rec_error *err, size_t line)
 {
-    rec_fail(err, EINVAL, "cannot read '" PROTECTED_FILE "': line %zu is not the name of a container", line);
-    rec_hint(err, "it lists the containers that were protected, one a line; correct it, or if the spec still has them: rm " PROTECTED_FILE);
+    rec_fail(err, EINVAL,
+             "cannot read '" PROTECTED_FILE "': line %zu is not the name of a container", line);
+    rec_hint(err, "it lists the containers that were protected, one a line; correct it, or if the "
+                  "spec still has them: rm " PROTECTED_FILE);
     return -EINVAL;
 }
 
@@ -182,13 +190,15 @@ static int read_protected(struct rec_run *run, struct rec_memory *m, struct rec_
     if (r) {
         m->protects = NULL;
         if (r != -ENOENT)
-            rec_hint(err, "it lists the containers that were protected; if the spec still has them: rm -r " PROTECTED_FILE);
+            rec_hint(err, "it lists the containers that were protected; if the spec still has "
+                          "them: rm -r " PROTECTED_FILE);
         return r == -ENOENT ? 0 : r;
     }
     if (memchr(m->protects, 0, m->protects_len))
         return damaged(err, 1);
     char *copy = spec_arena_strdup(run->arena, m->protects);
-    r = copy ? split_lines(run, copy, m->protects_len, &m->names, &m->n_names, err) : rec_fail(err, ENOMEM, "out of memory");
+    r = copy ? split_lines(run, copy, m->protects_len, &m->names, &m->n_names, err)
+             : rec_fail(err, ENOMEM, "out of memory");
     for (size_t i = 0; !r && i < m->n_names; i++)
         if (!good_name(m->names[i]))
             r = damaged(err, i + 1);
@@ -285,7 +295,8 @@ int rec_applied_read(struct rec_run *run, struct rec_applied *out, struct rec_er
     return r;
 }
 
-/* The absolute path of this run's spec, if it is a file, and has no line end in it. NULL also where nothing of a spec is wanted. */
+/* The absolute path of this run's spec, if it is a file, and has no line end in it. NULL also where
+ * nothing of a spec is wanted. */
 static const char *spec_file(const struct rec_run *run)
 {
     const char *slash = strrchr(run->opt.spec_name ? run->opt.spec_name : "", '/');
@@ -296,15 +307,20 @@ static const char *spec_file(const struct rec_run *run)
     return path && !strchr(path, '\n') ? path : NULL;
 }
 
-/* Nothing depends on this record: that it cannot be written is no failure, as long as it does not name another spec. */
-static int write_file_record(struct rec_run *run, const struct rec_applied *before, const char *file, struct rec_error *err)
+/* Nothing depends on this record: that it cannot be written is no failure, as long as it does not
+ * name another spec. */
+static int write_file_record(struct rec_run *run, const struct rec_applied *before,
+                             const char *file, struct rec_error *err)
 {
     struct rec_error ignored;
     bool same = !before->commit && before->file && !strcmp(before->file, file);
-    char *text = same ? NULL : spec_arena_printf(run->arena, "file %s\nwhen %lld\n", file, (long long)time(NULL));
+    char *text =
+        same ? NULL
+             : spec_arena_printf(run->arena, "file %s\nwhen %lld\n", file, (long long)time(NULL));
     if (same)
         return 0;
-    if (text && !rec_dir_make(REC_STATE_DIR, 0700, &ignored) && !rec_file_write(APPLIED_FILE, text, strlen(text), 0600, &ignored))
+    if (text && !rec_dir_make(REC_STATE_DIR, 0700, &ignored) &&
+        !rec_file_write(APPLIED_FILE, text, strlen(text), 0600, &ignored))
         return 0;
     return before->commit || before->file ? rec_file_remove(APPLIED_FILE, err) : 0;
 }
@@ -326,7 +342,8 @@ int rec_applied_write(struct rec_run *run, bool steps, struct rec_error *err)
         return write_file_record(run, &before, file, err);
     if (!s)
         return before.commit || before.file ? rec_file_remove(APPLIED_FILE, err) : 0;
-    bool recorded = before.commit && before.ref && before.path && !strcmp(before.commit, s->commit) && !strcmp(before.ref, s->ref) &&
+    bool recorded = before.commit && before.ref && before.path &&
+                    !strcmp(before.commit, s->commit) && !strcmp(before.ref, s->ref) &&
                     !strcmp(before.path, s->path);
     if (!steps && recorded)
         return 0;

@@ -1,11 +1,16 @@
-/* reconcile/record.h — what settings were before berth changed them, so that destroy can give them back.
- * Files    /run/berth/sysctl: "NAME VALUE" a line. As volatile as the settings. Losing it loses the way back, nothing else.
- *          /var/lib/berth/adopted: what a bridge was before --adopt, so that it can be given back: "bridge/LINK/FIELD VALUE" and
- *          "address/LINK/ADDRESS/PREFIX PROTOCOL" a line, after "boot ID". The lines of another boot are void. If the file is lost,
- *          `destroy` removes the bridge.
+/* reconcile/record.h — what settings were before berth changed them, so that destroy can give them
+ * back.
+ * Files    /run/berth/sysctl: "NAME VALUE" a line. As volatile as the settings. Losing it loses the
+ *          way back, nothing else.
+ *          /var/lib/berth/adopted: what a bridge was before --adopt, so that it can be given back:
+ *          "bridge/LINK/FIELD VALUE" and "address/LINK/ADDRESS/PREFIX PROTOCOL" a line, after "boot
+ *          ID". The lines of another boot are void. If the file is lost, `destroy` removes the
+ *          bridge.
  *          /run/berth/warned: the warnings that a quiet run gave last (cmd/converge.c).
- *          /var/lib/berth/protected: a container's name a line: it had `protect: true` when it was last applied.
- *          /var/lib/berth/applied: "FIELD VALUE" a line: the spec that was last applied: its file, or its commit and when that was. */
+ *          /var/lib/berth/protected: a container's name a line: it had `protect: true` when it was
+ *          last applied.
+ *          /var/lib/berth/applied: "FIELD VALUE" a line: the spec that was last applied: its file,
+ *          or its commit and when that was. */
 #ifndef RECONCILE_RECORD_H
 #define RECONCILE_RECORD_H
 #include "reconcile/run.h"
@@ -22,15 +27,18 @@ struct rec_records {
 };
 int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_error *err);      /* none: n 0 */
 int rec_records_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err); /* n 0: the file goes */
-int rec_adopted_read(struct rec_run *run, struct rec_records *out, struct rec_error *err);      /* none, or no right to: n 0 */
+/* none, or no right to: n 0 */
+int rec_adopted_read(struct rec_run *run, struct rec_records *out, struct rec_error *err);
 int rec_adopted_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err);
-/* Unless one of that name is there. The texts must live as long as the run. -ENOMEM, also where either is NULL. */
-int  rec_record_add(struct rec_run *run, struct rec_records *r, const char *name, const char *value);
+/* Unless one of that name is there. The texts must live as long as the run. -ENOMEM, also where
+ * either is NULL. */
+int rec_record_add(struct rec_run *run, struct rec_records *r, const char *name, const char *value);
 /* All whose name begins so. True: there was one. */
 bool rec_record_drop(struct rec_records *r, const char *prefix);
 const char *rec_record_find(const struct rec_records *r, const char *name);
 
-/* Reads the next two files, for what follows in this run: an error in them is told before anything is changed. */
+/* Reads the next two files, for what follows in this run: an error in them is told before anything
+ * is changed. */
 int rec_memory_read(struct rec_run *run, struct rec_error *err);
 
 /* Where the spec came from that was applied last. */

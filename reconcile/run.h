@@ -31,10 +31,12 @@ struct rec_options {
     bool        adopt;
     long        allow_deletes;  /* -1: the default bound */
     uint32_t    deny;           /* bit per enum rec_deny: such plans are refused */
-    bool        refuse_no_userns;       /* with `source`: private_users: auto that would run as `none` here is refused */
+    /* with `source`: private_users: auto that would run as `none` here is refused */
+    bool        refuse_no_userns;
     bool        own_connection; /* the operator's own connection may be cut */
     bool        offline;        /* two wishes are compared: nothing of this host is read, not even its memory of what was protected */
-    bool        await_ipv6;     /* no IPv6 forwarding while `auto` finds no IPv6 uplink: a router may still announce itself */
+    /* no IPv6 forwarding while `auto` finds no IPv6 uplink: a router may still announce itself */
+    bool        await_ipv6;
     bool        boot;           /* called by the boot unit: containers with autostart: false stay stopped */
     bool        destroy_files;  /* destroy: container files too */
     long        lock_timeout_ms;
@@ -42,7 +44,8 @@ struct rec_options {
 struct rec_ra {                 /* a link that lives by router advertisements (RA) */
     char        link[16];
     bool        route;          /* it has a default route from an RA */
-    const char *stuck;          /* why its accept_ra cannot be written, NULL: it can, or need not be */
+    /* why its accept_ra cannot be written, NULL: it can, or need not be */
+    const char *stuck;
 };
 struct rec_record;
 struct rec_facts {              /* what only the host knows; read once a run, lazily by rec_facts_read */
@@ -59,16 +62,24 @@ struct rec_facts {              /* what only the host knows; read once a run, la
     char        uplink4[16], uplink6[16];       /* links of the default routes, "" none */
     const struct spec_addr *nameservers;        /* of resolv.conf without loopback */
     size_t      n_nameservers;
-    bool        own_resolver;   /* resolv.conf names a resolver on loopback that is not systemd-resolved's */
+    /* resolv.conf names a resolver on loopback that is not systemd-resolved's */
+    bool        own_resolver;
     bool        ipv6;           /* the kernel has it */
-    struct rec_ra *ra;          /* links whose accept_ra must be 2 while the host forwards IPv6, sorted by name */
+    /* links whose accept_ra must be 2 while the host forwards IPv6, sorted by name */
+    struct rec_ra *ra;
     size_t      n_ra;
-    const char *other4, *other6;        /* another link that traffic may leave by although `auto` is uplink4, uplink6; NULL: none */
-    bool        policy4, policy6;       /* it is the one of a policy rule's table, not of the same route */
-    const char **no_uplink;             /* beside the host's bridges: why the link that `nat` names cannot be used; NULL: all can */
-    bool       *no_ipv6;                /* beside the host's bridges: IPv6 is switched off for it; NULL: for none */
+    /* another link that traffic may leave by although `auto` is uplink4, uplink6; NULL: none */
+    const char *other4, *other6;
+    /* it is the one of a policy rule's table, not of the same route */
+    bool        policy4, policy6;
+    /* beside the host's bridges: why the link that `nat` names cannot be used; NULL: all can */
+    const char **no_uplink;
+    /* beside the host's bridges: IPv6 is switched off for it; NULL: for none */
+    bool       *no_ipv6;
     bool        fixed_sysctls;          /* /proc/sys is mounted read-only */
-    bool       *shared;         /* beside the host's bridges: it is used as it is, and traffic of others on it is not filtered; NULL: none is */
+    /* beside the host's bridges: it is used as it is, and traffic of others on it is not filtered;
+     * NULL: none is */
+    bool       *shared;
     struct rec_record *adopted; /* record.h: what adopted bridges were before */
     size_t      n_adopted;
     char      **held;           /* containers that `berth stop` holds, sorted */
@@ -104,9 +115,11 @@ struct rec_run {
     int                     *dying;     /* namespaces without a name, let go when the run is closed */
     size_t                   n_dying;
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
-    struct rec_nspawn       *nspawn;    /* runtimes/nspawn_users.c: ids and file systems, as far as they were asked for */
+    /* runtimes/nspawn_users.c: ids and file systems, as far as they were asked for */
+    struct rec_nspawn       *nspawn;
     struct rec_insides      *insides;   /* kinds/insides.h: of a reading that is under way */
-    struct rec_memory       *memory;    /* record.h: what earlier runs left to remember; NULL: not read, or written since */
+    /* record.h: what earlier runs left to remember; NULL: not read, or written since */
+    struct rec_memory       *memory;
     const struct rec_again  *again;     /* again.h: a reading reads only this; NULL: all */
 };
 int  rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_error *err);
@@ -119,7 +132,8 @@ int  rec_net(struct rec_run *run, struct net_batch **out, struct rec_error *err)
 int  rec_nft(struct rec_run *run, struct net_port **out, struct rec_error *err);
 int  rec_facts_read(struct rec_run *run, struct rec_error *err);
 /* Nameservers of resolv.conf without those on loopback; no file: none. */
-int  rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n, struct rec_error *err);
+int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n,
+                         struct rec_error *err);
 /* Only what stays as long as the host is up: who it is and what it runs with. For this no spec's host need be chosen. */
 int  rec_facts_host(struct rec_run *run, struct rec_error *err);
 /* Its absolute path, or NULL: facts.systemctl, for who has no run. */

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 #ifndef MFD_EXEC
-#define MFD_EXEC 0x10u      /* linux/memfd.h, Linux 6.3. With vm.memfd_noexec=1 an executable copy has to be asked for. */
+/* linux/memfd.h, Linux 6.3. With vm.memfd_noexec=1 an executable copy needs this flag. */
+#define MFD_EXEC 0x10u
 #endif
 enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 

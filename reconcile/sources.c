@@ -17,8 +17,10 @@ struct faults {
     char            hint[300];
 };
 
-static void add_fault(struct faults *f, const struct spec_loc *at, const char *hint, const char *format, ...) __attribute__((format(printf, 4, 5)));
-static void add_fault(struct faults *f, const struct spec_loc *at, const char *hint, const char *format, ...)
+static void add_fault(struct faults *f, const struct spec_loc *at, const char *hint,
+                      const char *format, ...) __attribute__((format(printf, 4, 5)));
+static void add_fault(struct faults *f, const struct spec_loc *at, const char *hint,
+                      const char *format, ...)
 {
     va_list args;
     if (f->n++ >= FAULTS_MOST || f->len + 1 >= sizeof f->text)
@@ -40,13 +42,15 @@ static void add_fault(struct faults *f, const struct spec_loc *at, const char *h
 /* What berth itself makes, before or while it starts the container. */
 static bool is_ours(const char *path)
 {
-    return !strncmp(path, REC_STATE_DIR "/", sizeof REC_STATE_DIR) || !strncmp(path, REC_RUN_DIR "/", sizeof REC_RUN_DIR);
+    return !strncmp(path, REC_STATE_DIR "/", sizeof REC_STATE_DIR) ||
+           !strncmp(path, REC_RUN_DIR "/", sizeof REC_RUN_DIR);
 }
 
 static bool unpacks(const struct rec_plan *p, const char *container)
 {
     for (size_t i = 0; i < p->n; i++)
-        if (p->steps[i]->kind == REC_SYSTEM && p->steps[i]->action == REC_CREATE && !strcmp(p->steps[i]->to->key, container))
+        if (p->steps[i]->kind == REC_SYSTEM && p->steps[i]->action == REC_CREATE &&
+            !strcmp(p->steps[i]->to->key, container))
             return true;
     return false;
 }
@@ -62,8 +66,10 @@ static void check_root(struct faults *f, const struct rec_plan *p, const struct 
         path = nspawn_root_path(f->run, c, a);
         if (!path || is_ours(path) || (!stat(path, &st) && S_ISDIR(st.st_mode)))
             return;
-        add_fault(f, &c->nspawn.path.at, spec_arena_printf(a, "put a system there, or change `root` of %s", c->name),
-                  "cannot start container '%s': its root '%s' is %s", c->name, path, stat(path, &st) ? "not there" : "no directory");
+        add_fault(f, &c->nspawn.path.at,
+                  spec_arena_printf(a, "put a system there, or change `root` of %s", c->name),
+                  "cannot start container '%s': its root '%s' is %s", c->name, path,
+                  stat(path, &st) ? "not there" : "no directory");
         return;
     }
     if (c->nspawn.root != SPEC_ROOT_TAR || !unpacks(p, c->name))
@@ -71,8 +77,10 @@ static void check_root(struct faults *f, const struct rec_plan *p, const struct 
     if (*path != '/')
         path = spec_arena_printf(a, "%s/%s", f->run->opt.spec_dir, path + 2);
     if (path && (stat(path, &st) || !S_ISREG(st.st_mode)))
-        add_fault(f, &c->nspawn.path.at, spec_arena_printf(a, "put the archive there, or change `root` of %s", c->name),
-                  "cannot start container '%s': the archive of its root '%s' is %s", c->name, path, stat(path, &st) ? "not there" : "no file");
+        add_fault(f, &c->nspawn.path.at,
+                  spec_arena_printf(a, "put the archive there, or change `root` of %s", c->name),
+                  "cannot start container '%s': the archive of its root '%s' is %s", c->name, path,
+                  stat(path, &st) ? "not there" : "no file");
 }
 
 static void check_binds(struct faults *f, const struct spec_container *c)
@@ -81,12 +89,16 @@ static void check_binds(struct faults *f, const struct spec_container *c)
     for (size_t i = 0; i < c->nspawn.n_binds; i++) {
         const char *path = c->nspawn.binds[i].host;
         if (!is_ours(path) && stat(path, &st))
-            add_fault(f, &c->nspawn.at, spec_arena_printf(f->run->arena, "make it: mkdir -p %s; or take it out of `binds`", path),
-                      "cannot start container '%s': '%s', which it binds, is not there", c->name, path);
+            add_fault(f, &c->nspawn.at,
+                      spec_arena_printf(f->run->arena,
+                                        "make it: mkdir -p %s; or take it out of `binds`", path),
+                      "cannot start container '%s': '%s', which it binds, is not there", c->name,
+                      path);
     }
 }
 
-/* A system that is named by its path may come out of a cache of nix's: rec_build has asked, except for plan --no-eval. */
+/* A system that is named by its path may come out of a cache of nix's: rec_build has asked, except
+ * for plan --no-eval. */
 static void check_nixos(struct faults *f, const struct spec_container *c)
 {
     struct stat st;
@@ -95,10 +107,14 @@ static void check_nixos(struct faults *f, const struct spec_container *c)
     if (!path || f->run->opt.source)
         return;
     if (*path != '/')
-        path = spec_arena_printf(f->run->arena, "%s/%s", f->run->opt.spec_dir ? f->run->opt.spec_dir : ".", path);
+        path = spec_arena_printf(f->run->arena, "%s/%s",
+                                 f->run->opt.spec_dir ? f->run->opt.spec_dir : ".", path);
     if (path && stat(path, &st))
-        add_fault(f, &s->at, spec_arena_printf(f->run->arena, "put it there, or change the `nixos` map of %s", c->name),
-                  "cannot start container '%s': its configuration '%s' is not there", c->name, path);
+        add_fault(f, &s->at,
+                  spec_arena_printf(f->run->arena, "put it there, or change the `nixos` map of %s",
+                                    c->name),
+                  "cannot start container '%s': its configuration '%s' is not there", c->name,
+                  path);
 }
 
 int rec_sources_check(struct rec_run *run, const struct rec_plan *p, struct rec_error *err)

@@ -1,6 +1,8 @@
-/* reconcile/sources.h — is everything there that the containers need which a plan starts: roots, tars, bind sources, configurations?
- * When     after the plan is made and before its first step: a container that cannot start interrupts no other one.
- *          Containers that a plan does not start are not looked at. At boot a container that lacks something fails alone. */
+/* reconcile/sources.h — is everything there that the containers need which a plan starts: roots,
+ * tars, bind sources, configurations?
+ * When     after the plan is made and before its first step: a container that cannot start
+ *          interrupts no other one. Containers that a plan does not start are not looked at. At
+ *          boot a container that lacks something fails alone. */
 #ifndef RECONCILE_SOURCES_H
 #define RECONCILE_SOURCES_H
 #include "reconcile/plan.h"

@@ -48,8 +48,10 @@ static int add_note(struct rec_state *s, const struct rec_note *n)
 {
     if (grow(s->arena, (void **)&s->notes, s->n_notes, &s->room_notes, sizeof *s->notes))
         return -ENOMEM;
-    struct rec_note copy = {.object = spec_arena_strdup(s->arena, n->object), .text = spec_arena_strdup(s->arena, n->text),
-                            .hint = n->hint ? spec_arena_strdup(s->arena, n->hint) : NULL, .warning = n->warning};
+    struct rec_note copy = {.object = spec_arena_strdup(s->arena, n->object),
+                            .text = spec_arena_strdup(s->arena, n->text),
+                            .hint = n->hint ? spec_arena_strdup(s->arena, n->hint) : NULL,
+                            .warning = n->warning};
     if (!copy.object || !copy.text || !copy.hint != !n->hint)
         return -ENOMEM;
     s->notes[s->n_notes++] = copy;
@@ -66,14 +68,16 @@ int rec_state_note(struct rec_state *s, const char *object, const char *format, 
     return add_note(s, &(struct rec_note){.object = object, .text = text});
 }
 
-int rec_state_warn(struct rec_state *s, const char *object, const char *hint, const char *format, ...)
+int rec_state_warn(struct rec_state *s, const char *object, const char *hint, const char *format,
+                   ...)
 {
     char text[512];
     va_list ap;
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    return add_note(s, &(struct rec_note){.object = object, .text = text, .hint = hint, .warning = true});
+    return add_note(
+        s, &(struct rec_note){.object = object, .text = text, .hint = hint, .warning = true});
 }
 
 static int compare_items(const void *a, const void *b)

@@ -66,7 +66,8 @@ struct rec_netns {
     bool   lo_up;
     ino_t  ino;                 /* have only */
     bool   taken;               /* have only: something that is no namespace bears the name */
-    bool   left_over;           /* have only: no namespace, but an empty file that a killed run of ours left behind */
+    /* have only: no namespace, but an empty file that a killed run of ours left behind */
+    bool   left_over;
     uint32_t group;             /* have only: of lo */
 };
 struct rec_port {
@@ -108,9 +109,12 @@ struct rec_unit {
 struct rec_running {
     bool        running;
     enum spec_users users;      /* want, nspawn: the mode that will be in force on this host */
-    const char *no_userns;      /* want, nspawn: why `auto` will run as `none`, with the path that is in the way; NULL: it will not */
+    /* want, nspawn: why `auto` will run as `none`, with the path that is in the way; NULL: it will
+     * not */
+    const char *no_userns;
     const char *digest;         /* of the unit in force */
-    const char *environment;    /* nspawn: digest of the variables in force, not to be shown; NULL: none */
+    /* nspawn: digest of the variables in force, not to be shown; NULL: none */
+    const char *environment;
     bool        stale;          /* have: lives in another network namespace than the one that bears its name */
     bool        orphan;         /* have: processes without their nspawn */
     pid_t       leader;         /* have; 0: none */
@@ -140,11 +144,14 @@ struct rec_item {
     struct spec_loc  at;        /* want: the line that asks for it */
     bool             ours;      /* have: bears our mark. want: true */
     bool             protect;
-    bool             back;      /* want: was adopted and goes back to its owner; where it is not ours, nothing is to be done */
+    /* want: was adopted and goes back to its owner; where it is not ours, nothing is to be done */
+    bool             back;
     uint32_t         stated;    /* bit per field of the kind's table: the field has a value */
     const char      *unknown;   /* want: what of it is not known: "known after build"; NULL: nothing */
-    uint32_t         later;     /* have: bit per field: it differs because berth changed, not the spec. That waits for the next start */
-    const char      *next_start;        /* have, with `later`: what the next start brings: "user namespace" */
+    /* have: bit per field: it differs because berth changed, not the spec. That waits for the next
+     * start */
+    uint32_t         later;
+    const char *next_start; /* have, with `later`: what the next start brings: "user namespace" */
     uint32_t         kept;      /* have: bit per field: stays as it is, since others depend on it */
     uint32_t         weak;      /* bit per field: derived, not written by the author; no difference on what is not ours */
     union {
@@ -164,7 +171,8 @@ struct rec_item {
 struct rec_note {               /* seen, reported where it stands in the way, left alone */
     const char *object, *text;
     const char *hint;           /* what to do, as a command where there is one; NULL: nothing */
-    bool        warning;        /* something that the spec asks for does not work, or harms the host */
+    /* something that the spec asks for does not work, or harms the host */
+    bool        warning;
 };
 struct rec_state {
     struct spec_arena *arena;   /* borrowed */
@@ -180,7 +188,8 @@ struct rec_item *rec_state_add(struct rec_state *s, enum rec_kind_id kind, const
 int  rec_state_push(struct rec_state *s, struct rec_item *i);  /* an item made elsewhere */
 int  rec_state_note(struct rec_state *s, const char *object, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* A note that is a warning. `hint` may be NULL. Texts are copied. */
-int  rec_state_warn(struct rec_state *s, const char *object, const char *hint, const char *format, ...) __attribute__((format(printf, 4, 5)));
+int rec_state_warn(struct rec_state *s, const char *object, const char *hint, const char *format,
+                   ...) __attribute__((format(printf, 4, 5)));
 void rec_state_sort(struct rec_state *s);
 const struct rec_item *rec_state_find(const struct rec_state *s, enum rec_kind_id kind, const char *key);
 #endif

@@ -1,4 +1,5 @@
-/* A network is taken if any route or address overlaps it, or if the host talks to an address in it: a nameserver, the operator. */
+/* A network is taken if any route or address overlaps it, or if the host talks to an address in it:
+ * a nameserver, the operator. */
 #include "reconcile/survey.h"
 #include "netops/route.h"
 #include "reconcile/connection.h"
@@ -20,7 +21,8 @@ static int take(struct taken *t, const uint8_t *bytes, uint8_t prefix)
 {
     if (t->n == t->room) {
         size_t room = t->room ? t->room * 2 : 64;
-        struct spec_addr *list = spec_arena_grow(t->arena, t->list, t->room * sizeof *list, room * sizeof *list);
+        struct spec_addr *list =
+            spec_arena_grow(t->arena, t->list, t->room * sizeof *list, room * sizeof *list);
         if (!list) {
             t->oom = true;
             return -ENOMEM;
@@ -34,10 +36,12 @@ static int take(struct taken *t, const uint8_t *bytes, uint8_t prefix)
     return 0;
 }
 
-/* A default route covers everything, and takes nothing. 0.0.0.0/1 and 128.0.0.0/1 are one in two halves (OpenVPN). */
+/* A default route covers everything, and takes nothing. 0.0.0.0/1 and 128.0.0.0/1 are one in two
+ * halves (OpenVPN). */
 static int take_route(void *arg, const struct net_route *r)
 {
-    bool counts = r->family == AF_INET && r->prefix > 1 && r->type != RTN_BROADCAST && r->type != RTN_MULTICAST;
+    bool counts = r->family == AF_INET && r->prefix > 1 && r->type != RTN_BROADCAST &&
+                  r->type != RTN_MULTICAST;
     return counts ? take(arg, r->dst, r->prefix) : 0;
 }
 
@@ -64,17 +68,22 @@ static bool is_taken(const struct taken *t, const struct spec_addr *net)
     return false;
 }
 
-/* RFC 1918, /24 by /24. Not from the beginning: that is where home routers and other tools take theirs. */
+/* RFC 1918, /24 by /24. Not from the beginning: that is where home routers and other tools take
+ * theirs. */
 static bool find_free(const struct taken *t, struct spec_addr *out)
 {
     static const struct {
         uint8_t a, b0, b1, c0, c1;
-    } ranges[] = {{10, 100, 255, 0, 0}, {172, 24, 31, 0, 0}, {192, 168, 168, 100, 254}, {10, 100, 255, 1, 255}, {172, 16, 31, 0, 255}, {10, 0, 99, 0, 255},
+    } ranges[] = {{10, 100, 255, 0, 0},   {172, 24, 31, 0, 0},   {192, 168, 168, 100, 254},
+                  {10, 100, 255, 1, 255}, {172, 16, 31, 0, 255}, {10, 0, 99, 0, 255},
                   {192, 168, 168, 0, 255}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         for (unsigned b = ranges[i].b0; b <= ranges[i].b1; b++)
             for (unsigned c = ranges[i].c0; c <= ranges[i].c1; c++) {
-                struct spec_addr net = {.family = 4, .prefix = 24, .has_prefix = true, .bytes = {ranges[i].a, (uint8_t)b, (uint8_t)c}};
+                struct spec_addr net = {.family = 4,
+                                        .prefix = 24,
+                                        .has_prefix = true,
+                                        .bytes = {ranges[i].a, (uint8_t)b, (uint8_t)c}};
                 if (is_taken(t, &net))
                     continue;
                 *out = net;
@@ -84,7 +93,8 @@ static bool find_free(const struct taken *t, struct spec_addr *out)
     return false;
 }
 
-static int read_networks(struct rec_run *run, struct net_port *p, struct taken *t, struct rec_error *err)
+static int read_networks(struct rec_run *run, struct net_port *p, struct taken *t,
+                         struct rec_error *err)
 {
     struct taken routes = {.arena = run->arena};
     struct net_error e;
@@ -113,10 +123,12 @@ static int take_peers(struct rec_run *run, struct taken *t, struct rec_error *er
     return r ? rec_fail(err, ENOMEM, "out of memory") : 0;
 }
 
-static int free_name(struct rec_run *run, struct net_port *p, struct rec_survey *out, struct rec_error *err)
+static int free_name(struct rec_run *run, struct net_port *p, struct rec_survey *out,
+                     struct rec_error *err)
 {
     for (unsigned i = 0; i < 100; i++) {
-        char *name = i ? spec_arena_printf(run->arena, "br-berth%u", i) : spec_arena_strdup(run->arena, "br-containers");
+        char *name = i ? spec_arena_printf(run->arena, "br-berth%u", i)
+                       : spec_arena_strdup(run->arena, "br-containers");
         struct net_link l;
         struct net_error e;
         if (!name)
@@ -130,7 +142,9 @@ static int free_name(struct rec_run *run, struct net_port *p, struct rec_survey 
             return rec_fail_net(err, &e);
         out->used |= rec_group_ours(l.group);
     }
-    return rec_fail(err, EEXIST, "cannot find a name for a bridge: links br-containers and br-berth1 to br-berth99 exist");
+    return rec_fail(
+        err, EEXIST,
+        "cannot find a name for a bridge: links br-containers and br-berth1 to br-berth99 exist");
 }
 
 int rec_survey(struct rec_run *run, struct rec_survey *out, struct rec_error *err)
@@ -156,8 +170,11 @@ int rec_survey(struct rec_run *run, struct rec_survey *out, struct rec_error *er
     if (r)
         return r;
     if (!find_free(&t, &s.bridge)) {
-        rec_fail(err, EADDRNOTAVAIL, "cannot find a free private network: routes and addresses of this host cover all of RFC 1918");
-        rec_hint(err, "`ip route show table all` lists them; take a network of yours: man berth.yaml");
+        rec_fail(err, EADDRNOTAVAIL,
+                 "cannot find a free private network: routes and addresses of this host cover all "
+                 "of RFC 1918");
+        rec_hint(err,
+                 "`ip route show table all` lists them; take a network of yours: man berth.yaml");
         return -EADDRNOTAVAIL;
     }
     s.nixos = run->facts.nixos;

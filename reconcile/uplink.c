@@ -1,5 +1,6 @@
-/* A watch only says that something changed; what is there is read again as facts. The kernel tells of links and routes. Of resolv.conf the
- * directories are watched: it is a symlink on most hosts, and its target may appear later. */
+/* A watch only says that something changed; what is there is read again as facts. The kernel tells
+ * of links and routes. Of resolv.conf the directories are watched: it is a symlink on most hosts,
+ * and its target may appear later. */
 #include "reconcile/uplink.h"
 #include "netops/monitor.h"
 #include "reconcile/kinds.h"
@@ -22,10 +23,12 @@ struct rec_uplink_watch {
 
 static void watch_directory(const struct rec_uplink_watch *w, const char *path)
 {
-    inotify_add_watch(w->files, path, IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE | IN_ONLYDIR);
+    inotify_add_watch(w->files, path,
+                      IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE | IN_ONLYDIR);
 }
 
-/* Again before each wait: a directory may have come since. Watching one twice is watching it once. */
+/* Again before each wait: a directory may have come since. Watching one twice is watching it
+ * once. */
 static void watch_directories(const struct rec_uplink_watch *w)
 {
     static const char *const fixed[] = {"/etc", "/run", "/run/systemd", "/run/systemd/resolve"};
@@ -79,7 +82,8 @@ void rec_uplink_watch_close(struct rec_uplink_watch *w)
 int rec_uplink_wait(struct rec_uplink_watch *w, int ms, struct rec_error *err)
 {
     char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-    struct pollfd p[2] = {{.fd = net_monitor_fd(w->monitor), .events = POLLIN}, {.fd = w->files, .events = POLLIN}};
+    struct pollfd p[2] = {{.fd = net_monitor_fd(w->monitor), .events = POLLIN},
+                          {.fd = w->files, .events = POLLIN}};
     watch_directories(w);
     int k = poll(p, 2, ms);
     if (k < 0 && errno != EINTR)
@@ -125,7 +129,8 @@ int rec_uplink_pending(struct rec_run *run, struct rec_pending *out, struct rec_
         if (!out->bridge)
             out->bridge = b->name;
     }
-    out->resolver = !h->nameservers_given && !run->facts.n_nameservers && !run->facts.own_resolver && h->n_containers && leads_out(h);
+    out->resolver = !h->nameservers_given && !run->facts.n_nameservers &&
+                    !run->facts.own_resolver && h->n_containers && leads_out(h);
     out->needed |= out->resolver;
     return 0;
 }

@@ -1,14 +1,19 @@
-/* reconcile/uplink.h — what a spec needs of this host's way out and does not find yet: default routes and a resolver.
- * Why      at boot berth may run before the uplink has its address; NAT with `interface: auto` then has no link to go out by.
+/* reconcile/uplink.h — what a spec needs of this host's way out and does not find yet: default
+ * routes and a resolver.
+ * Why      at boot berth may run before the uplink has its address; NAT with `interface: auto` then
+ *          has no link to go out by.
  * Kernel   rtnetlink(7) RTMGRP_*, inotify(7). */
 #ifndef RECONCILE_UPLINK_H
 #define RECONCILE_UPLINK_H
 #include "reconcile/run.h"
 
 struct rec_pending {
-    bool        route4, route6;         /* a bridge with NAT by `auto` has this family, and the host has no default route of it */
-    bool        resolver;               /* containers shall get the host's nameservers, and it has none */
-    bool        needed;                 /* something is missing without which a bridge has no NAT, or its containers no resolver */
+    /* a bridge with NAT by `auto` has this family, and the host has no default route of it */
+    bool        route4, route6;
+    /* containers shall get the host's nameservers, and it has none */
+    bool        resolver;
+    /* something is missing without which a bridge has no NAT, or its containers no resolver */
+    bool        needed;
     const char *bridge;                 /* of the first route that is missing */
 };
 /* Reads the facts of `run` again; run->host is the spec's host. */

@@ -92,7 +92,8 @@ int rec_usage_read(struct rec_run *run, struct rec_usages *out, struct rec_error
     for (size_t i = 0; i < have.n; i++) {
         const struct rec_item *it = have.items[i], *running = rec_state_find(&have, REC_RUN, it->key);
         bool both = it->kind == REC_NETNS && running;
-        if ((it->kind != REC_NETNS && it->kind != REC_RUN) || both || (it->kind == REC_NETNS && (!it->ours || it->netns.left_over)))
+        if ((it->kind != REC_NETNS && it->kind != REC_RUN) || both ||
+            (it->kind == REC_NETNS && (!it->ours || it->netns.left_over)))
             continue;
         list[n] = (struct rec_usage){.name = it->container, .runtime = SPEC_RT_NETNS};
         if (it->kind == REC_RUN) {

@@ -323,14 +323,18 @@ static void check_runtime(struct check *k, const struct spec_container *c)
     bool admin = c->nspawn.capabilities >> CAP_SYS_ADMIN & 1;
     if (c->nspawn.boot && c->nspawn.users != SPEC_USERS_AUTO && !admin) {
         const char *users = c->nspawn.users == SPEC_USERS_NONE ? "none" : "identity";
-        struct spec_diag *d = spec_fault(k->c, SPEC_E_TOGETHER, c->nspawn.boot_at,
-                                         "`boot: true` needs `private_users: auto`, or capability SYS_ADMIN");
-        spec_hint(k->c, d, "write private_users: auto, or capabilities: [SYS_ADMIN], which makes its root the host's root");
+        struct spec_diag *d =
+            spec_fault(k->c, SPEC_E_TOGETHER, c->nspawn.boot_at,
+                       "`boot: true` needs `private_users: auto`, or capability SYS_ADMIN");
+        spec_hint(k->c, d,
+                  "write private_users: auto, or capabilities: [SYS_ADMIN], which makes its root "
+                  "the host's root");
         spec_note(k->c, d, c->nspawn.users_at, "`private_users: %s` is given here", users);
     }
     if (c->nspawn.network_admin && c->nspawn.users != SPEC_USERS_NONE) {
         struct spec_diag *d = spec_fault(k->c, SPEC_E_TOGETHER, c->nspawn.network_admin_at,
-                                         "`network_admin: true` needs `private_users: none`: a user namespace has no rights over its network");
+                                         "`network_admin: true` needs `private_users: none`: a "
+                                         "user namespace has no rights over its network");
         spec_hint(k->c, d, "write private_users: none, or leave network_admin out");
     }
     if (c->nspawn.boot && c->nspawn.n_command)
@@ -558,16 +562,21 @@ static void check_placed(struct spec_ctx *c, const struct spec_doc *doc)
                            doc->hosts[i].containers[j].name);
 }
 
-static void warn_below(struct check *k, const struct spec_seen *writable, const struct spec_container *c, const char *what, const char *path,
+static void warn_below(struct check *k, const struct spec_seen *writable,
+                       const struct spec_container *c, const char *what, const char *path,
                        struct spec_loc at)
 {
     const char            *plain = writable->n ? spec_plain_copy(k->c->arena, path) : NULL;
     const struct spec_loc *above = plain ? spec_writable_above(writable, plain) : NULL;
     if (!above)
         return;
-    struct spec_diag *d = spec_warning(k->c, SPEC_E_PATH, at, "the %s '%.200s' of container '%.80s' lies in a directory that a container can write",
-                                       what, plain, c->name);
-    spec_hint(k->c, d, "its root can put a link there that leads to any directory of this host; use a directory beside it");
+    struct spec_diag *d = spec_warning(
+        k->c, SPEC_E_PATH, at,
+        "the %s '%.200s' of container '%.80s' lies in a directory that a container can write", what,
+        plain, c->name);
+    spec_hint(k->c, d,
+              "its root can put a link there that leads to any directory of this host; use a "
+              "directory beside it");
     spec_note(k->c, d, *above, "this makes the directory writable");
 }
 
@@ -581,8 +590,10 @@ static void check_sources(struct check *k)
         if (c->nspawn.root != SPEC_ROOT_HOST && c->nspawn.path.text)
             warn_below(k, &writable.binds, c, "root", c->nspawn.path.text, c->nspawn.path.at);
         for (size_t b = 0; b < c->nspawn.n_binds; b++) {
-            warn_below(k, &writable.roots, c, "bind", c->nspawn.binds[b].host, c->nspawn.binds[b].at);
-            warn_below(k, &writable.binds, c, "bind", c->nspawn.binds[b].host, c->nspawn.binds[b].at);
+            warn_below(k, &writable.roots, c, "bind", c->nspawn.binds[b].host,
+                       c->nspawn.binds[b].at);
+            warn_below(k, &writable.binds, c, "bind", c->nspawn.binds[b].host,
+                       c->nspawn.binds[b].at);
         }
     }
 }

@@ -47,17 +47,20 @@ struct spec_ctx {
     bool                oom;
 };
 
-/* host_paths.c. "/srv//a/./b/" is "/srv/a/b"; a relative path stays relative. `out` has room for the path and two bytes more. Returns `out`. */
+/* host_paths.c. "/srv//a/./b/" is "/srv/a/b"; a relative path stays relative. `out` has room for
+ * the path and two bytes more. Returns `out`. */
 const char *spec_plain_path(const char *path, char *out);
 /* The same in the arena; NULL: out of memory. */
 const char *spec_plain_copy(struct spec_arena *a, const char *path);
-/* The directories of the host that its containers can write: their roots, and sources of writable binds. Plain paths. */
+/* The directories of the host that its containers can write: their roots, and sources of writable
+ * binds. Plain paths. */
 struct spec_writable {
     struct spec_seen roots, binds;
 };
-bool spec_writable_find(struct spec_arena *a, const struct spec_host *h, struct spec_writable *out);     /* false: out of memory */
-/* A directory of the set that the plain path lies strictly below: where the spec names it, or NULL. Its container can replace what is
- * below by a symbolic link, and the next start follows that. */
+/* false: out of memory */
+bool spec_writable_find(struct spec_arena *a, const struct spec_host *h, struct spec_writable *out);
+/* A directory of the set that the plain path lies strictly below: where the spec names it, or NULL.
+ * Its container can replace what is below by a symbolic link, and the next start follows that. */
 const struct spec_loc *spec_writable_above(const struct spec_seen *set, const char *plain);
 
 /* One fault. The text is formatted into the arena. */
@@ -77,21 +80,26 @@ bool spec_prescan(struct spec_ctx *c, const struct spec_limits *limits);
 struct spec_node *spec_read(struct spec_ctx *c);
 /* The second of two equal keys is told, and then as if it were not there. */
 void spec_drop_duplicates(struct spec_ctx *c, struct spec_node *n);
-/* syntax.c: what libyaml refused, in an author's words: its problem and context, and where both are. */
-void spec_syntax_fault(struct spec_ctx *c, const char *problem, const char *context, struct spec_loc at, struct spec_loc context_at);
-/* lookalike.c: characters that look like another one. Each gets a fault of its own where it changes the structure.
- * Returns whether there is one. */
+/* syntax.c: what libyaml refused, in an author's words: its problem and context, and where both
+ * are. */
+void spec_syntax_fault(struct spec_ctx *c, const char *problem, const char *context,
+                       struct spec_loc at, struct spec_loc context_at);
+/* lookalike.c: characters that look like another one. Each gets a fault of its own where it changes
+ * the structure. Returns whether there is one. */
 bool spec_lookalikes(struct spec_ctx *c, const struct spec_node *root);
-/* The first such character in the `n` bytes from `byte` of the text: tell it. false: there is none. */
+/* The first such character in the `n` bytes from `byte` of the text: tell it. false: there is
+ * none. */
 bool spec_lookalike_fault(struct spec_ctx *c, size_t byte, size_t n);
 /* Name it in the hint of each fault that underlines one. */
 void spec_lookalike_hints(struct spec_ctx *c);
 /* The place of a byte of the text. Takes time linear in the text. */
 struct spec_loc spec_place(const struct spec_ctx *c, size_t byte, size_t bytes);
-/* repair.c: tell the mistakes whose cause is known (indentation, keys of other tools, typing errors), and change the tree to what was
- * meant, so that one cause gives one message. false: the file is not a spec at all, which is told. */
+/* repair.c: tell the mistakes whose cause is known (indentation, keys of other tools, typing
+ * errors), and change the tree to what was meant, so that one cause gives one message. false: the
+ * file is not a spec at all, which is told. */
 bool spec_repair(struct spec_ctx *c, struct spec_node *root);
-/* The nearest of `n` names by edit distance (at most 2, and one edit for each three letters), or NULL. */
+/* The nearest of `n` names by edit distance (at most 2, and one edit for each three letters), or
+ * NULL. */
 const char *spec_nearest(const char *word, const char *const *names, size_t n);
 
 /* schema.c: the tree as a document; merges defaults; keeps going after a fault. */

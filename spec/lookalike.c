@@ -1,5 +1,6 @@
-/* spec/lookalike.c — characters that look like a blank, a quote, a colon or a hyphen and are none to YAML. They come from web pages and
- * word processors, and no reader can see them. Comments, quoted text and free text (`x-…`, environment, command) may hold them. */
+/* spec/lookalike.c — characters that look like a blank, a quote, a colon or a hyphen and are none
+ * to YAML. They come from web pages and word processors, and no reader can see them. Comments,
+ * quoted text and free text (`x-…`, environment, command) may hold them. */
 #include "spec/internal.h"
 #include <string.h>
 
@@ -102,7 +103,8 @@ static void tell(struct spec_ctx *c, const struct lookalike *l, size_t byte)
         d = spec_fault(c, SPEC_E_CHAR, at, "U+%04X (%s) is not a space to YAML", l->code, l->name);
         spec_hint(c, d, "type a plain space at column %u", at.col);
     } else {
-        d = spec_fault(c, SPEC_E_CHAR, at, "U+%04X (%s) is not a `%s` to YAML", l->code, l->name, l->meant);
+        d = spec_fault(c, SPEC_E_CHAR, at, "U+%04X (%s) is not a `%s` to YAML", l->code, l->name,
+                       l->meant);
         spec_hint(c, d, "type a plain `%s` at column %u", l->meant, at.col);
     }
 }
@@ -131,7 +133,8 @@ static bool tell_in_file(struct spec_ctx *c, const struct spec_node *s, uint32_t
     return false;
 }
 
-/* In a plain value one is a mistake where it touches what gives the value its structure: its ends, a `:`, a `-` at its start. */
+/* In a plain value one is a mistake where it touches what gives the value its structure: its ends,
+ * a `:`, a `-` at its start. */
 static bool value_suffers(struct spec_ctx *c, const struct spec_node *v)
 {
     size_t k;
@@ -158,7 +161,9 @@ static bool key_suffers(struct spec_ctx *c, const struct spec_node *k)
 
 static bool free_text(const struct spec_node *k)
 {
-    return k->type == SPEC_SCALAR && (!strncmp(k->text, "x-", 2) || !strcmp(k->text, "environment") || !strcmp(k->text, "command"));
+    return k->type == SPEC_SCALAR &&
+           (!strncmp(k->text, "x-", 2) || !strcmp(k->text, "environment") ||
+            !strcmp(k->text, "command"));
 }
 
 bool spec_lookalikes(struct spec_ctx *c, const struct spec_node *n)
@@ -192,8 +197,10 @@ void spec_lookalike_hints(struct spec_ctx *c)
         }
         const struct lookalike *l = find_in(c->text + byte, n, &where);
         if (l && *l->meant)
-            spec_hint(c, d, "column %u has U+%04X (%s), which looks like `%s`", spec_place(c, byte + where, 1).col, l->code, l->name, l->meant);
+            spec_hint(c, d, "column %u has U+%04X (%s), which looks like `%s`",
+                      spec_place(c, byte + where, 1).col, l->code, l->name, l->meant);
         else if (l)
-            spec_hint(c, d, "column %u has U+%04X (%s), which cannot be seen", spec_place(c, byte + where, 1).col, l->code, l->name);
+            spec_hint(c, d, "column %u has U+%04X (%s), which cannot be seen",
+                      spec_place(c, byte + where, 1).col, l->code, l->name);
     }
 }

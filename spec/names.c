@@ -35,7 +35,8 @@ static const char *character(struct spec_ctx *c, const char *s, size_t n, size_t
     for (size_t j = 1; j < k && k <= 4; j++)
         code = code << 6 | ((uint8_t)s[i + j] & 0x3f);
     if (k > 1)      /* some cannot be seen, and some look like another one */
-        return spec_arena_printf(c->arena, "`%.*s` (U+%04X) is not allowed in %s", (int)k, s + i, code, where);
+        return spec_arena_printf(c->arena, "`%.*s` (U+%04X) is not allowed in %s", (int)k, s + i,
+                                 code, where);
     return spec_arena_printf(c->arena, "`%.*s` is not allowed in %s", (int)k, s + i, where);
 }
 

@@ -1,5 +1,5 @@
-/* A policy is read by the same reader and the same tables as a spec. Checking walks the host once; suggesting walks it in the same way,
- * with an empty policy, and collects what was missing. */
+/* A policy is read by the same reader and the same tables as a spec. Checking walks the host once;
+ * suggesting walks it in the same way, with an empty policy, and collects what was missing. */
 #include "spec/policy.h"
 #include "spec/internal.h"
 #include "spec/values.h"
@@ -11,13 +11,15 @@
 
 /* ---- reading ---------------------------------------------------------------- */
 
-#define TAKE(name) static void name(struct spec_build *b, void *object, const struct spec_node *key, const struct spec_node *v)
-#define TAKE_PATTERNS(name, field)                                                                                                     \
-    TAKE(name)                                                                                                                         \
-    {                                                                                                                                  \
-        struct spec_policy *p = object;                                                                                                \
-        p->field.n = 0;                                                                                                                \
-        spec_take_words(b, key, v, &p->field.list, &p->field.n);                                                                       \
+#define TAKE(name)                                                                                 \
+    static void name(struct spec_build *b, void *object, const struct spec_node *key,              \
+                     const struct spec_node *v)
+#define TAKE_PATTERNS(name, field)                                                                 \
+    TAKE(name)                                                                                     \
+    {                                                                                              \
+        struct spec_policy *p = object;                                                            \
+        p->field.n = 0;                                                                            \
+        spec_take_words(b, key, v, &p->field.list, &p->field.n);                                   \
     }
 
 TAKE_PATTERNS(policy_bridges, bridges)
@@ -28,7 +30,8 @@ TAKE_PATTERNS(policy_configs, configs)
 TAKE_PATTERNS(policy_flakes, flakes)
 TAKE_PATTERNS(policy_nat, nat)
 
-static void check_words(struct spec_build *b, const struct spec_string *list, size_t n, const char *const *words, size_t n_words)
+static void check_words(struct spec_build *b, const struct spec_string *list, size_t n,
+                        const char *const *words, size_t n_words)
 {
     for (size_t i = 0; i < n; i++) {
         size_t k = 0;
@@ -36,7 +39,8 @@ static void check_words(struct spec_build *b, const struct spec_string *list, si
             k++;
         if (k < n_words)
             continue;
-        struct spec_diag *d = spec_fault(b->c, SPEC_E_CHOICE, list[i].at, "`%.80s` is not known here", list[i].text);
+        struct spec_diag *d =
+            spec_fault(b->c, SPEC_E_CHOICE, list[i].at, "`%.80s` is not known here", list[i].text);
         const char *near = spec_nearest(list[i].text, words, n_words);
         if (near)
             spec_hint(b->c, d, "did you mean `%s`?", near);
@@ -65,7 +69,9 @@ TAKE(policy_binds)
     spec_take_words(b, key, v, &p->binds.list, &p->binds.n);
     for (size_t i = 0; i < p->binds.n; i++)
         if (*p->binds.list[i].text != '/' && *p->binds.list[i].text != '.')
-            spec_fault(b->c, SPEC_E_PATH, p->binds.list[i].at, "a bind is a path of the host, with `:ro` behind it where it may only be read");
+            spec_fault(
+                b->c, SPEC_E_PATH, p->binds.list[i].at,
+                "a bind is a path of the host, with `:ro` behind it where it may only be read");
 }
 TAKE(policy_capabilities)
 {
@@ -97,7 +103,8 @@ static bool parse_ports(const char *text, struct spec_policy_ports *out)
     out->proto = !strcmp(end, "/udp") ? SPEC_UDP : SPEC_TCP;
     out->first = (uint16_t)first;
     out->last = (uint16_t)last;
-    return first >= 1 && first <= last && last <= 65535 && (!*end || !strcmp(end, "/tcp") || !strcmp(end, "/udp"));
+    return first >= 1 && first <= last && last <= 65535 &&
+           (!*end || !strcmp(end, "/tcp") || !strcmp(end, "/udp"));
 }
 TAKE(policy_ports)
 {
@@ -111,7 +118,9 @@ TAKE(policy_ports)
         if (parse_ports(list[i].text, &p->ports[p->n_ports]))
             p->n_ports++;
         else
-            spec_fault(b->c, SPEC_E_PORT, list[i].at, "`%.80s` is neither a port nor a range, as in 1024-65535 or 53/udp", list[i].text);
+            spec_fault(b->c, SPEC_E_PORT, list[i].at,
+                       "`%.80s` is neither a port nor a range, as in 1024-65535 or 53/udp",
+                       list[i].text);
     }
 }
 TAKE(policy_subnets)
@@ -126,7 +135,8 @@ TAKE(policy_subnets)
         char why[128];
         if (!strcmp(list[i].text, "*"))
             p->any_subnet = true;
-        else if (spec_addr_parse(list[i].text, strlen(list[i].text), &p->subnets[p->n_subnets].addr, why))
+        else if (spec_addr_parse(list[i].text, strlen(list[i].text), &p->subnets[p->n_subnets].addr,
+                                 why))
             spec_fault(b->c, SPEC_E_ADDRESS, list[i].at, "%s", why);
         else
             p->subnets[p->n_subnets++].at = list[i].at;
@@ -134,23 +144,33 @@ TAKE(policy_subnets)
 }
 
 static const struct spec_key allow_keys[] = {
-    {"binds", "a list of patterns of host paths, `:ro` behind those that may only be read", "none", "", policy_binds},
+    {"binds", "a list of patterns of host paths, `:ro` behind those that may only be read", "none",
+     "", policy_binds},
     {"bridges", "a list of patterns", "any", "names of bridges", policy_bridges},
-    {"capabilities", "a list of capabilities", "none", "that containers may have in addition", policy_capabilities},
+    {"capabilities", "a list of capabilities", "none", "that containers may have in addition",
+     policy_capabilities},
     {"configs", "a list of patterns", "none", "paths of NixOS configurations", policy_configs},
     {"containers", "a list of patterns", "any", "names of containers", policy_containers},
     {"flakes", "a list of patterns", "none", "flake references without `#attr`", policy_flakes},
-    {"nat", "a list of link names, `auto`", "none", "where containers' traffic may leave", policy_nat},
-    {"network_admin", "true or false", "false", "containers may change their own network", policy_network_admin},
-    {"open_inbound", "true or false", "false", "bridges may be open from outside", policy_open_inbound},
-    {"ports", "a list of ports and ranges, with /tcp or /udp", "none", "ports of the host", policy_ports},
-    {"private_users", "a list of `auto`, `none`, `identity`", "auto alone", "", policy_private_users},
-    {"roots", "a list of patterns, `host`", "`host` alone", "root directories and archives", policy_roots},
+    {"nat", "a list of link names, `auto`", "none", "where containers' traffic may leave",
+     policy_nat},
+    {"network_admin", "true or false", "false", "containers may change their own network",
+     policy_network_admin},
+    {"open_inbound", "true or false", "false", "bridges may be open from outside",
+     policy_open_inbound},
+    {"ports", "a list of ports and ranges, with /tcp or /udp", "none", "ports of the host",
+     policy_ports},
+    {"private_users", "a list of `auto`, `none`, `identity`", "auto alone", "",
+     policy_private_users},
+    {"roots", "a list of patterns, `host`", "`host` alone", "root directories and archives",
+     policy_roots},
     {"runtimes", "a list of `nixos`, `nspawn`, `netns`", "any", "", policy_runtimes},
-    {"subnets", "a list of CIDRs, or `*`", "private ones", "that a bridge's subnet must lie in", policy_subnets},
+    {"subnets", "a list of CIDRs, or `*`", "private ones", "that a bridge's subnet must lie in",
+     policy_subnets},
     {"systems", "a list of patterns", "none", "store paths of NixOS systems", policy_systems},
 };
-static const struct spec_table allow_table = {"allow", allow_keys, sizeof allow_keys / sizeof *allow_keys};
+static const struct spec_table allow_table = {"allow", allow_keys,
+                                              sizeof allow_keys / sizeof *allow_keys};
 
 TAKE(policy_allow)
 {
@@ -167,15 +187,18 @@ static const struct spec_key policy_keys[] = {
     {"allow", "a map", "error", "what a spec may ask for", policy_allow},
     {"version", "1", "error", "of this format", policy_version},
 };
-static const struct spec_table policy_table = {"policy", policy_keys, sizeof policy_keys / sizeof *policy_keys};
+static const struct spec_table policy_table = {"policy", policy_keys,
+                                               sizeof policy_keys / sizeof *policy_keys};
 
 /* What an absent key means. */
 static bool default_lists(struct spec_arena *a, struct spec_policy *p)
 {
-    static const char *const private_nets[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"};
+    static const char *const private_nets[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
+                                               "fc00::/7"};
     char                     why[128];
     struct spec_string      *any = spec_arena_alloc(a, 4 * sizeof *any);
-    p->subnets = spec_arena_alloc(a, sizeof private_nets / sizeof *private_nets * sizeof *p->subnets);
+    p->subnets =
+        spec_arena_alloc(a, sizeof private_nets / sizeof *private_nets * sizeof *p->subnets);
     if (!any || !p->subnets)
         return false;
     memset(p->subnets, 0, sizeof private_nets / sizeof *private_nets * sizeof *p->subnets);
@@ -188,11 +211,13 @@ static bool default_lists(struct spec_arena *a, struct spec_policy *p)
     p->roots.list = &any[2];
     p->bridges.n = p->containers.n = p->runtimes.n = p->private_users.n = p->roots.n = 1;
     for (size_t i = 0; i < sizeof private_nets / sizeof *private_nets; i++)
-        spec_addr_parse(private_nets[i], strlen(private_nets[i]), &p->subnets[p->n_subnets++].addr, why);
+        spec_addr_parse(private_nets[i], strlen(private_nets[i]), &p->subnets[p->n_subnets++].addr,
+                        why);
     return true;
 }
 
-int spec_policy_load(struct spec_arena *a, const char *text, size_t len, struct spec_policy **out, struct spec_diags *diags)
+int spec_policy_load(struct spec_arena *a, const char *text, size_t len, struct spec_policy **out,
+                     struct spec_diags *diags)
 {
     struct spec_ctx    c = {.arena = a, .text = text, .len = len, .diags = diags};
     struct spec_limits limits = {SPEC_BYTES};
@@ -203,13 +228,15 @@ int spec_policy_load(struct spec_arena *a, const char *text, size_t len, struct 
         return -ENOMEM;
     if (spec_prescan(&c, &limits)) {
         struct spec_node *root = spec_read(&c);
-        struct spec_node  whole = {.type = SPEC_SCALAR, .text = "policy", .at = root ? root->at : (struct spec_loc){0}};
+        struct spec_node whole = {
+            .type = SPEC_SCALAR, .text = "policy", .at = root ? root->at : (struct spec_loc){0}};
         if (root)
             spec_take_map(&b, &policy_table, root, &whole, p);
         if (root && root->type == SPEC_MAP && !spec_value(root, "version"))
             spec_fault(&c, SPEC_E_MISSING, root->at, "a policy needs a `version`: version: 1");
         if (root && root->type == SPEC_MAP && !spec_value(root, "allow"))
-            spec_fault(&c, SPEC_E_MISSING, root->at, "a policy needs `allow`, a map of what a spec may ask for");
+            spec_fault(&c, SPEC_E_MISSING, root->at,
+                       "a policy needs `allow`, a map of what a spec may ask for");
     }
     spec_diags_sort(diags);
     if (c.oom)
@@ -231,7 +258,8 @@ struct audit {
     struct spec_writable      writable;
 };
 
-static void violate(struct audit *v, const char *rule, struct spec_loc at, const char *value, const char *text)
+static void violate(struct audit *v, const char *rule, struct spec_loc at, const char *value,
+                    const char *text)
 {
     if (v->n == v->room) {
         size_t                 room = v->room ? 2 * v->room : 16;
@@ -273,7 +301,8 @@ static bool listed(const struct spec_string *list, size_t n, const char *text)
     return false;
 }
 
-static const char *const users_names[] = {[SPEC_USERS_AUTO] = "auto", [SPEC_USERS_NONE] = "none", [SPEC_USERS_IDENTITY] = "identity"};
+static const char *const users_names[] = {
+    [SPEC_USERS_AUTO] = "auto", [SPEC_USERS_NONE] = "none", [SPEC_USERS_IDENTITY] = "identity"};
 
 bool spec_policy_allows_users(const struct spec_policy *p, enum spec_users mode)
 {
@@ -300,7 +329,8 @@ static bool ports_allowed(const struct spec_policy *p, const struct spec_port *p
     for (uint32_t k = port->host; k < (uint32_t)port->host + port->count; k++) {
         bool found = false;
         for (size_t i = 0; i < p->n_ports && !found; i++)
-            found = (p->ports[i].any_proto || p->ports[i].proto == port->proto) && k >= p->ports[i].first && k <= p->ports[i].last;
+            found = (p->ports[i].any_proto || p->ports[i].proto == port->proto) &&
+                    k >= p->ports[i].first && k <= p->ports[i].last;
         if (!found)
             return false;
     }
@@ -310,7 +340,8 @@ static bool ports_allowed(const struct spec_policy *p, const struct spec_port *p
 static bool subnet_allowed(const struct spec_policy *p, const struct spec_addr *a)
 {
     for (size_t i = 0; i < p->n_subnets; i++)
-        if (p->subnets[i].addr.family == a->family && a->prefix >= p->subnets[i].addr.prefix && spec_addr_in(a, &p->subnets[i].addr))
+        if (p->subnets[i].addr.family == a->family && a->prefix >= p->subnets[i].addr.prefix &&
+            spec_addr_in(a, &p->subnets[i].addr))
             return true;
     return p->any_subnet;
 }
@@ -320,7 +351,8 @@ static void audit_bridge(struct audit *v, const struct spec_bridge *b)
     const struct spec_policy *p = v->p;
     struct spec_arena        *a = v->arena;
     if (!listed(p->bridges.list, p->bridges.n, b->name))
-        violate(v, "bridges", b->at, b->name, spec_arena_printf(a, "there may be no bridge '%s'", b->name));
+        violate(v, "bridges", b->at, b->name,
+                spec_arena_printf(a, "there may be no bridge '%s'", b->name));
     for (size_t i = 0; i < b->n_addresses; i++) {
         struct spec_addr net;
         char             text[SPEC_ADDR_TEXT];
@@ -330,16 +362,24 @@ static void audit_bridge(struct audit *v, const struct spec_bridge *b)
             violate(v, "subnets", b->addresses[i].at, spec_arena_strdup(a, text),
                     spec_arena_printf(a, "bridge '%s' may not have the subnet %s", b->name, text));
     }
-    const char *uplink = b->nat.uplink == SPEC_UPLINK_LINK ? b->nat.interface : b->nat.uplink == SPEC_UPLINK_AUTO ? "auto" : NULL;
+    const char *uplink = NULL;
+    if (b->nat.uplink == SPEC_UPLINK_LINK)
+        uplink = b->nat.interface;
+    if (b->nat.uplink == SPEC_UPLINK_AUTO)
+        uplink = "auto";
     if (uplink && !listed(p->nat.list, p->nat.n, uplink))
-        violate(v, "nat", b->nat.interface_at, uplink, spec_arena_printf(a, "bridge '%s' may not have NAT by way of '%s'", b->name, uplink));
+        violate(
+            v, "nat", b->nat.interface_at, uplink,
+            spec_arena_printf(a, "bridge '%s' may not have NAT by way of '%s'", b->name, uplink));
     if (b->nat.open && !p->open_inbound)
-        violate(v, "open_inbound", b->nat.inbound_at, "true", spec_arena_printf(a, "bridge '%s' may not be open from outside", b->name));
+        violate(v, "open_inbound", b->nat.inbound_at, "true",
+                spec_arena_printf(a, "bridge '%s' may not be open from outside", b->name));
 }
 
 static bool below_writable(const struct audit *v, const char *path)
 {
-    return spec_writable_above(&v->writable.roots, path) || spec_writable_above(&v->writable.binds, path);
+    return spec_writable_above(&v->writable.roots, path) ||
+           spec_writable_above(&v->writable.binds, path);
 }
 
 static void audit_nspawn(struct audit *v, const struct spec_container *c)
@@ -350,44 +390,60 @@ static void audit_nspawn(struct audit *v, const struct spec_container *c)
     const char               *root = host ? "host" : plain_path(v, c->nspawn.path.text);
     if (!host && !v->suggests && below_writable(v, root))
         violate(v, "roots", c->nspawn.path.at, root,
-                spec_arena_printf(a, "container '%s' may not have the root '%s', which lies in a directory that a container can write", c->name, root));
+                spec_arena_printf(a,
+                                  "container '%s' may not have the root '%s', which lies in a "
+                                  "directory that a container can write",
+                                  c->name, root));
     else if (!listed(p->roots.list, p->roots.n, root))
-        violate(v, "roots", host ? c->at : c->nspawn.path.at, root, spec_arena_printf(a, "container '%s' may not have the root '%s'", c->name, root));
+        violate(v, "roots", host ? c->at : c->nspawn.path.at, root,
+                spec_arena_printf(a, "container '%s' may not have the root '%s'", c->name, root));
     for (size_t i = 0; i < c->nspawn.n_binds; i++) {
         const struct spec_bind *b = &c->nspawn.binds[i];
         const char             *path = plain_path(v, b->host);
         if (!v->suggests && below_writable(v, path))
             violate(v, "binds", b->at, path,
-                    spec_arena_printf(a, "container '%s' may not bind '%s', which lies in a directory that a container can write", c->name, path));
+                    spec_arena_printf(a,
+                                      "container '%s' may not bind '%s', which lies in a directory "
+                                      "that a container can write",
+                                      c->name, path));
         else if (!bind_allowed(p, path, b->read_only))
-            violate(v, "binds", b->at, spec_arena_printf(a, "%s%s", path, b->read_only ? ":ro" : ""),
-                    spec_arena_printf(a, "container '%s' may not bind '%s'%s", c->name, path, b->read_only ? "" : " for writing"));
+            violate(v, "binds", b->at,
+                    spec_arena_printf(a, "%s%s", path, b->read_only ? ":ro" : ""),
+                    spec_arena_printf(a, "container '%s' may not bind '%s'%s", c->name, path,
+                                      b->read_only ? "" : " for writing"));
     }
-    /* A variable can show any file of root's to the container: its file counts as a bind that is only read. */
+    /* A variable can show any file of root's to the container: its file counts as a bind that is
+     * only read. */
     for (size_t i = 0; i < c->nspawn.n_environment; i++) {
         const struct spec_env *e = &c->nspawn.environment[i];
         const char            *path = e->file ? plain_path(v, e->file) : NULL;
         if (path && !bind_allowed(p, path, true))
             violate(v, "binds", e->at, spec_arena_printf(a, "%s:ro", path),
-                    spec_arena_printf(a, "container '%s' may not read '%s' for its variable '%s'", c->name, path, e->name));
+                    spec_arena_printf(a, "container '%s' may not read '%s' for its variable '%s'",
+                                      c->name, path, e->name));
     }
     const char *mode = users_names[c->nspawn.users];
     if (!spec_policy_allows_users(p, c->nspawn.users))
-        violate(v, "private_users", c->nspawn.users_at, mode, spec_arena_printf(a, "container '%s' may not have private_users: %s", c->name, mode));
+        violate(
+            v, "private_users", c->nspawn.users_at, mode,
+            spec_arena_printf(a, "container '%s' may not have private_users: %s", c->name, mode));
     for (unsigned k = 0; k < 64; k++)
         if (c->nspawn.capabilities & ~p->capabilities & UINT64_C(1) << k)
             violate(v, "capabilities", c->nspawn.capabilities_at, spec_capability_name(k),
-                    spec_arena_printf(a, "container '%s' may not have the capability %s", c->name, spec_capability_name(k)));
+                    spec_arena_printf(a, "container '%s' may not have the capability %s", c->name,
+                                      spec_capability_name(k)));
     if (c->nspawn.network_admin && !p->network_admin)
         violate(v, "network_admin", c->nspawn.network_admin_at, "true",
                 spec_arena_printf(a, "container '%s' may not change its own network", c->name));
 }
 
-/* A query can name another server or revision (`?host=`, `?url=`), so only a pattern with a query allows one. */
+/* A query can name another server or revision (`?host=`, `?url=`), so only a pattern with a query
+ * allows one. */
 static bool flake_allowed(const struct spec_policy *p, const char *flake)
 {
     for (size_t i = 0; i < p->flakes.n; i++)
-        if (matches(p->flakes.list[i].text, flake) && (!strchr(flake, '?') || strchr(p->flakes.list[i].text, '?')))
+        if (matches(p->flakes.list[i].text, flake) &&
+            (!strchr(flake, '?') || strchr(p->flakes.list[i].text, '?')))
             return true;
     return false;
 }
@@ -396,37 +452,50 @@ static void audit_nixos(struct audit *v, const struct spec_container *c)
 {
     const struct spec_policy *p = v->p;
     struct spec_arena        *a = v->arena;
-    const char               *flake = c->nixos.flake.text, *system = c->nixos.system.text, *config = c->nixos.config.text;
+    const char *flake = c->nixos.flake.text, *system = c->nixos.system.text,
+               *config = c->nixos.config.text;
     if (flake && !flake_allowed(p, flake))
-        violate(v, "flakes", c->nixos.flake.at, flake, spec_arena_printf(a, "container '%s' may not come from the flake '%s'", c->name, flake));
+        violate(v, "flakes", c->nixos.flake.at, flake,
+                spec_arena_printf(a, "container '%s' may not come from the flake '%s'", c->name,
+                                  flake));
     if (system && !listed(p->systems.list, p->systems.n, system))
-        violate(v, "systems", c->nixos.system.at, system, spec_arena_printf(a, "container '%s' may not have the system '%s'", c->name, system));
+        violate(
+            v, "systems", c->nixos.system.at, system,
+            spec_arena_printf(a, "container '%s' may not have the system '%s'", c->name, system));
     if (config && !listed(p->configs.list, p->configs.n, plain_path(v, config)))
         violate(v, "configs", c->nixos.config.at, plain_path(v, config),
-                spec_arena_printf(a, "container '%s' may not have the configuration '%s'", c->name, config));
+                spec_arena_printf(a, "container '%s' may not have the configuration '%s'", c->name,
+                                  config));
 }
 
-static void audit_container(struct audit *v, const struct spec_container *c, enum spec_runtime automatic)
+static void audit_container(struct audit *v, const struct spec_container *c,
+                            enum spec_runtime automatic)
 {
-    static const char *const names[] = {[SPEC_RT_NIXOS] = "nixos", [SPEC_RT_NSPAWN] = "nspawn", [SPEC_RT_NETNS] = "netns"};
+    static const char *const names[] = {
+        [SPEC_RT_NIXOS] = "nixos", [SPEC_RT_NSPAWN] = "nspawn", [SPEC_RT_NETNS] = "netns"};
     const struct spec_policy *p = v->p;
     struct spec_arena        *a = v->arena;
     enum spec_runtime         runtime = c->runtime == SPEC_RT_AUTO ? automatic : c->runtime;
     if (!listed(p->containers.list, p->containers.n, c->name))
-        violate(v, "containers", c->at, c->name, spec_arena_printf(a, "there may be no container '%s'", c->name));
+        violate(v, "containers", c->at, c->name,
+                spec_arena_printf(a, "there may be no container '%s'", c->name));
     if (runtime != SPEC_RT_AUTO && !listed(p->runtimes.list, p->runtimes.n, names[runtime]))
         violate(v, "runtimes", c->runtime_at.line ? c->runtime_at : c->at, names[runtime],
-                spec_arena_printf(a, "container '%s' may not have runtime %s", c->name, names[runtime]));
+                spec_arena_printf(a, "container '%s' may not have runtime %s", c->name,
+                                  names[runtime]));
     for (size_t i = 0; i < c->n_ports; i++) {
         const struct spec_port *port = &c->ports[i];
         const char             *proto = port->proto == SPEC_UDP ? "udp" : "tcp";
         char                    text[32];
         if (port->count > 1)
-            snprintf(text, sizeof text, "%u-%u/%s", port->host, port->host + port->count - 1u, proto);
+            snprintf(text, sizeof text, "%u-%u/%s", port->host, port->host + port->count - 1u,
+                     proto);
         else
             snprintf(text, sizeof text, "%u/%s", port->host, proto);
         if (!ports_allowed(p, port))
-            violate(v, "ports", port->at, spec_arena_strdup(a, text), spec_arena_printf(a, "container '%s' may not take port %s of the host", c->name, text));
+            violate(v, "ports", port->at, spec_arena_strdup(a, text),
+                    spec_arena_printf(a, "container '%s' may not take port %s of the host", c->name,
+                                      text));
     }
     if (runtime == SPEC_RT_NSPAWN || c->nspawn.given)
         audit_nspawn(v, c);
@@ -437,7 +506,8 @@ static void audit_container(struct audit *v, const struct spec_container *c, enu
 static int by_place(const void *a, const void *b)
 {
     const struct spec_violation *x = a, *y = b;
-    return x->at.byte != y->at.byte ? (x->at.byte < y->at.byte ? -1 : 1) : strcmp(x->value, y->value);
+    return x->at.byte != y->at.byte ? (x->at.byte < y->at.byte ? -1 : 1)
+                                    : strcmp(x->value, y->value);
 }
 
 static bool audit_host(struct audit *v, const struct spec_host *host, enum spec_runtime automatic)
@@ -450,7 +520,8 @@ static bool audit_host(struct audit *v, const struct spec_host *host, enum spec_
     return !v->oom;
 }
 
-int spec_policy_check(struct spec_arena *a, const struct spec_policy *p, const struct spec_host *host, enum spec_runtime automatic,
+int spec_policy_check(struct spec_arena *a, const struct spec_policy *p,
+                      const struct spec_host *host, enum spec_runtime automatic,
                       struct spec_violation **list, size_t *n)
 {
     struct audit v = {.arena = a, .p = p};
@@ -520,12 +591,15 @@ static const char *value_line(struct spec_arena *a, const char *value)
 /* Of these an absent key would allow something. */
 static bool must_be_named(const char *rule)
 {
-    return !strcmp(rule, "roots") || !strcmp(rule, "private_users") || !strcmp(rule, "runtimes") || !strcmp(rule, "subnets");
+    return !strcmp(rule, "roots") || !strcmp(rule, "private_users") || !strcmp(rule, "runtimes") ||
+           !strcmp(rule, "subnets");
 }
 
-char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host, enum spec_runtime automatic)
+char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host,
+                          enum spec_runtime automatic)
 {
-    /* Names of bridges and containers give no rights: a suggestion leaves both to their default, which is any. */
+    /* Names of bridges and containers give no rights: a suggestion leaves both to their default,
+     * which is any. */
     struct spec_string  any = {.text = "*"};
     struct spec_policy  nothing = {.bridges = {&any, 1}, .containers = {&any, 1}};
     struct audit        v = {.arena = a, .p = &nothing, .suggests = true};

@@ -1,8 +1,9 @@
-/* spec/policy.h — what a spec that comes through a repository may ask for. Root writes it; what it does not allow is refused.
+/* spec/policy.h — what a spec that comes through a repository may ask for. Root writes it; what it
+ * does not allow is refused.
  * Owns     everything lives in the arena given to spec_policy_load.
  * Opens    nothing: the caller has read the file, and has checked whose it is.
- * Match    names, paths and references by fnmatch(3): `*` stays within one component of a path, and a pattern that ends in a slash and
- *          two asterisks covers all below it. */
+ * Match    names, paths and references by fnmatch(3): `*` stays within one component of a path, and
+ *          a pattern that ends in a slash and two asterisks covers all below it. */
 #ifndef SPEC_POLICY_H
 #define SPEC_POLICY_H
 #include "spec/spec.h"
@@ -26,7 +27,8 @@ struct spec_policy {
     bool                      network_admin, open_inbound, any_subnet;
 };
 /* 0 with *out; -EINVAL when *diags holds errors; -ENOMEM. */
-int spec_policy_load(struct spec_arena *a, const char *text, size_t len, struct spec_policy **out, struct spec_diags *diags);
+int spec_policy_load(struct spec_arena *a, const char *text, size_t len, struct spec_policy **out,
+                     struct spec_diags *diags);
 
 struct spec_violation {
     struct spec_loc at;         /* in the spec */
@@ -34,12 +36,14 @@ struct spec_violation {
     const char     *text;       /* "container 'web' binds '/etc'" */
     const char     *value;      /* what the rule would have to hold: "/etc" */
 };
-/* All that `host` asks for and `p` does not allow, in the order of the spec. `automatic`: the runtime that `auto` means on this host.
- * 0 with *list, *n; -ENOMEM. */
-int spec_policy_check(struct spec_arena *a, const struct spec_policy *p, const struct spec_host *host, enum spec_runtime automatic,
+/* All that `host` asks for and `p` does not allow, in the order of the spec. `automatic`: the
+ * runtime that `auto` means on this host. 0 with *list, *n; -ENOMEM. */
+int spec_policy_check(struct spec_arena *a, const struct spec_policy *p,
+                      const struct spec_host *host, enum spec_runtime automatic,
                       struct spec_violation **list, size_t *n);
 /* Whether the policy's private_users has that mode. */
 bool spec_policy_allows_users(const struct spec_policy *p, enum spec_users mode);
 /* The text of a policy that allows just what `host` asks for; NULL: out of memory. */
-char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host, enum spec_runtime automatic);
+char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host,
+                          enum spec_runtime automatic);
 #endif

@@ -136,11 +136,13 @@ static void complain(struct reader *r)
         r->c->oom = true;
         return;
     }
-    if (p->problem && strstr(p->problem, "expected node content") && meant_address(r, &p->problem_mark))
+    if (p->problem && strstr(p->problem, "expected node content") &&
+        meant_address(r, &p->problem_mark))
         return;
     struct spec_loc problem = at(r, &p->problem_mark, 1);
     struct spec_loc context = p->context ? at(r, &p->context_mark, 1) : problem;
-    spec_syntax_fault(r->c, p->problem ? p->problem : "not YAML", p->context ? p->context : "", problem, context);
+    spec_syntax_fault(r->c, p->problem ? p->problem : "not YAML", p->context ? p->context : "",
+                      problem, context);
 }
 
 static bool next(struct reader *r, yaml_event_t *e)
@@ -160,7 +162,8 @@ static void refuse_anchor(struct reader *r, struct spec_loc l)
     if (r->anchored)
         return;
     r->anchored = true;
-    struct spec_diag *d = spec_fault(r->c, SPEC_E_ALIAS, l, "anchors and aliases are not supported");
+    struct spec_diag *d =
+        spec_fault(r->c, SPEC_E_ALIAS, l, "anchors and aliases are not supported");
     spec_hint(r->c, d, "write what containers share once: `defaults: {container: {…}}`");
 }
 
@@ -338,8 +341,9 @@ void spec_drop_duplicates(struct spec_ctx *c, struct spec_node *n)
             n->values[kept++] = n->values[i];
             continue;
         }
-        struct spec_diag *d = spec_fault(c, SPEC_E_DUPLICATE_KEY, k->at, "`%.80s` is already set at %u:%u%s", k->text, first->line,
-                                         first->col, k->quoted ? " (quotes do not make it another key)" : "");
+        struct spec_diag *d = spec_fault(
+            c, SPEC_E_DUPLICATE_KEY, k->at, "`%.80s` is already set at %u:%u%s", k->text,
+            first->line, first->col, k->quoted ? " (quotes do not make it another key)" : "");
         spec_note(c, d, *first, "the first one is here");
     }
     n->n = kept;
@@ -359,14 +363,16 @@ static struct spec_loc question_mark(const struct reader *r, struct spec_loc l)
 
 static void refuse_key(struct reader *r, const struct spec_node *map, const struct spec_node *k)
 {
-    bool template = k->type == SPEC_MAP && k->at.byte == map->at.byte + 1 && r->c->text[map->at.byte - r->c->skipped] == '{';
+    bool template = k->type == SPEC_MAP && k->at.byte == map->at.byte + 1 &&
+                    r->c->text[map->at.byte - r->c->skipped] == '{';
     if (!template) {
         spec_fault(r->c, SPEC_E_KEY, question_mark(r, k->at), "a key must be plain text");
         return;
     }
     struct spec_loc l = map->at;
     l.width = 2;
-    struct spec_diag *d = spec_fault(r->c, SPEC_E_KEY, l, "`{{` begins a template, and a spec is plain YAML");
+    struct spec_diag *d =
+        spec_fault(r->c, SPEC_E_KEY, l, "`{{` begins a template, and a spec is plain YAML");
     spec_hint(r->c, d, "fill the template in first, and give berth the result");
 }
 

@@ -1,6 +1,7 @@
-/* spec/repair.c — the second look at a spec that has faults: what was meant?
- * Keys that are indented like their owner, keys of docker-compose, netplan and NixOS, typing errors. Each is told once, with the line to
- * write, and the tree becomes what was meant, so that no fault follows from another one.
+/* spec/repair.c — the second look at a spec that has faults: what was meant? Keys that are indented
+ * like their owner, keys of docker-compose, netplan and NixOS, typing errors. Each is told once,
+ * with the line to write, and the tree becomes what was meant, so that no fault follows from
+ * another one.
  * Owns     nothing; new nodes live in the arena. */
 #include "spec/internal.h"
 #include "spec/schema.h"
@@ -9,12 +10,28 @@
 #include <stdio.h>
 #include <string.h>
 
-enum place { TOP, DEFAULTS, HOST, BRIDGE, BRIDGES_ONE, NAT, CONTAINER, NIXOS, NSPAWN, HOSTS, BRIDGES, CONTAINERS, NOWHERE };
-#define N_TABLES HOSTS          /* the places before it are spec_tables[], in that order; keys of the others are names */
+enum place {
+    TOP,
+    DEFAULTS,
+    HOST,
+    BRIDGE,
+    BRIDGES_ONE,
+    NAT,
+    CONTAINER,
+    NIXOS,
+    NSPAWN,
+    HOSTS,
+    BRIDGES,
+    CONTAINERS,
+    NOWHERE
+};
+#define N_TABLES                                                                                   \
+    HOSTS /* the places before it are spec_tables[], in that order; keys of the others are names */
 
 static const char *const owner[] = {
-    [TOP] = "the top level", [DEFAULTS] = "`defaults`", [HOST] = "a host", [BRIDGE] = "`bridge`", [BRIDGES_ONE] = "a bridge",
-    [NAT] = "`nat`", [CONTAINER] = "a container", [NIXOS] = "`nixos`", [NSPAWN] = "`nspawn`",
+    [TOP] = "the top level",     [DEFAULTS] = "`defaults`",  [HOST] = "a host",
+    [BRIDGE] = "`bridge`",       [BRIDGES_ONE] = "a bridge", [NAT] = "`nat`",
+    [CONTAINER] = "a container", [NIXOS] = "`nixos`",        [NSPAWN] = "`nspawn`",
 };
 
 /* Where the value of a key is. A key of NULL: any. */
@@ -23,16 +40,27 @@ static const struct {
     const char *key;
     enum place  value;
 } shape[] = {
-    {TOP, "defaults", DEFAULTS},  {TOP, "hosts", HOSTS},       {DEFAULTS, "container", CONTAINER}, {DEFAULTS, "host", HOST},
-    {HOSTS, NULL, HOST},          {HOST, "bridge", BRIDGE},    {HOST, "bridges", BRIDGES},         {HOST, "containers", CONTAINERS},
-    {HOST, "nat", NAT},           {BRIDGES, NULL, BRIDGES_ONE}, {BRIDGES_ONE, "nat", NAT},         {CONTAINERS, NULL, CONTAINER},
-    {CONTAINER, "nixos", NIXOS},  {CONTAINER, "nspawn", NSPAWN},
+    {TOP, "defaults", DEFAULTS},
+    {TOP, "hosts", HOSTS},
+    {DEFAULTS, "container", CONTAINER},
+    {DEFAULTS, "host", HOST},
+    {HOSTS, NULL, HOST},
+    {HOST, "bridge", BRIDGE},
+    {HOST, "bridges", BRIDGES},
+    {HOST, "containers", CONTAINERS},
+    {HOST, "nat", NAT},
+    {BRIDGES, NULL, BRIDGES_ONE},
+    {BRIDGES_ONE, "nat", NAT},
+    {CONTAINERS, NULL, CONTAINER},
+    {CONTAINER, "nixos", NIXOS},
+    {CONTAINER, "nspawn", NSPAWN},
 };
 
 /* How a hint is made of a key of another tool, and of its value. */
 enum form {
     SAY,            /* the hint as it is */
-    MEANT,          /* `hint` names the key of this place that is meant; the value is read as its value */
+    /* `hint` names the key of this place that is meant; the value is read as its value */
+    MEANT,
     VALUE,          /* %s is the value */
     LIST,           /* %s is the value as a list */
     PAIRS,          /* %s is the value as NAME: text pairs */
@@ -70,7 +98,8 @@ static const struct foreign {
     {HOST, "inbound", VALUE, "write `nat: {inbound: %s}`"},
     {HOST, "address", VALUE, "write `bridge: {address: %s}`"},
     {HOST, "addresses", VALUE, "write `bridge: {address: %s}`"},
-    {HOST, "subnet", SAY, "write the bridge's own address with its prefix length: `bridge: {address: 10.100.0.1/24}`"},
+    {HOST, "subnet", SAY,
+     "write the bridge's own address with its prefix length: `bridge: {address: 10.100.0.1/24}`"},
     {HOST, "mtu", VALUE, "write `bridge: {mtu: %s, …}`"},
     {HOST, "name", SAY, "the key above is the host's name; a bridge's is `bridge: {name: …}`"},
     {HOST, "hostname", SAY, "leave it out: the key above is the host's name"},
@@ -82,32 +111,39 @@ static const struct foreign {
     {HOST, "ethernets", SAY, "leave it out: berth does not set the host's own links"},
     {HOST, "volumes", SAY, "a container has its own: `nspawn: {binds: [/HOST:/CONTAINER]}`"},
     {HOST, "ports", SAY, "a container has its own: `web: {address: …, ports: [8080:80]}`"},
-    {HOST, "runtime", VALUE, "for all containers write `defaults: {container: {runtime: %s}}`, at the top level"},
+    {HOST, "runtime", VALUE,
+     "for all containers write `defaults: {container: {runtime: %s}}`, at the top level"},
 
     {BRIDGE, "addresses", MEANT, "address"},
     {BRIDGE, "ip", MEANT, "address"},
     {BRIDGE, "ipaddress", MEANT, "address"},
     {BRIDGE, "cidr", MEANT, "address"},
     {BRIDGE, "gateway", MEANT, "address"},
-    {BRIDGE, "subnet", SAY, "write the bridge's own address with its prefix length: `address: 10.100.0.1/24`"},
+    {BRIDGE, "subnet", SAY,
+     "write the bridge's own address with its prefix length: `address: 10.100.0.1/24`"},
     {BRIDGE, "nat", VALUE, "write `nat: %s` beside `bridge`, with the same indentation"},
     {BRIDGE, "containers", SAY, "write it beside `bridge`, with the same indentation"},
-    {BRIDGE, "nameservers", VALUE, "write `nameservers: %s` beside `bridge`, with the same indentation"},
+    {BRIDGE, "nameservers", VALUE,
+     "write `nameservers: %s` beside `bridge`, with the same indentation"},
     {BRIDGE, "dns", VALUE, "write `nameservers: %s` beside `bridge`, with the same indentation"},
     {BRIDGE, "interfaces", SAY, "leave it out: a bridge of berth's has the containers alone"},
     {BRIDGE, "ports", SAY, "leave it out: a bridge of berth's has the containers alone"},
     {BRIDGE, "dhcp4", SAY, "leave it out: a bridge has a fixed address"},
     {BRIDGE, "dhcp6", SAY, "leave it out: a bridge has a fixed address"},
-    {BRIDGE, "interface", VALUE, "the bridge's name is `name`; where traffic leaves is `nat: {interface: %s}`, beside `bridge`"},
+    {BRIDGE, "interface", VALUE,
+     "the bridge's name is `name`; where traffic leaves is `nat: {interface: %s}`, beside "
+     "`bridge`"},
 
     {BRIDGES_ONE, "addresses", MEANT, "address"},
     {BRIDGES_ONE, "ip", MEANT, "address"},
     {BRIDGES_ONE, "cidr", MEANT, "address"},
     {BRIDGES_ONE, "gateway", MEANT, "address"},
-    {BRIDGES_ONE, "subnet", SAY, "write the bridge's own address with its prefix length: `address: 10.100.0.1/24`"},
+    {BRIDGES_ONE, "subnet", SAY,
+     "write the bridge's own address with its prefix length: `address: 10.100.0.1/24`"},
     {BRIDGES_ONE, "name", SAY, "leave it out: the key above is the bridge's name"},
     {BRIDGES_ONE, "interfaces", SAY, "leave it out: a bridge of berth's has the containers alone"},
-    {BRIDGES_ONE, "containers", SAY, "write it beside `bridges`: a container's address says which bridge it is on"},
+    {BRIDGES_ONE, "containers", SAY,
+     "write it beside `bridges`: a container's address says which bridge it is on"},
 
     {NAT, "masquerade", SAY, "leave it out: `interface` switches masquerading on"},
     {NAT, "enable", SAY, "leave it out: `interface` switches masquerading on"},
@@ -131,11 +167,14 @@ static const struct foreign {
     {CONTAINER, "localaddress", MEANT, "address"},
     {CONTAINER, "localaddress6", MEANT, "address"},
     {CONTAINER, "hostaddress", SAY, "leave it out: it is the bridge's address"},
-    {CONTAINER, "hostbridge", SAY, "leave it out: the container's address says which bridge it is on"},
+    {CONTAINER, "hostbridge", SAY,
+     "leave it out: the container's address says which bridge it is on"},
     {CONTAINER, "bridge", SAY, "leave it out: the container's address says which bridge it is on"},
     {CONTAINER, "network", SAY, "leave it out: the container's address says which bridge it is on"},
-    {CONTAINER, "networks", SAY, "leave it out: the container's address says which bridge it is on"},
-    {CONTAINER, "networkmode", SAY, "leave it out: the container's address says which bridge it is on"},
+    {CONTAINER, "networks", SAY,
+     "leave it out: the container's address says which bridge it is on"},
+    {CONTAINER, "networkmode", SAY,
+     "leave it out: the container's address says which bridge it is on"},
     {CONTAINER, "privatenetwork", SAY, "leave it out: each container has a network of its own"},
     {CONTAINER, "dhcp", SAY, "leave it out: a container has a fixed address"},
     {CONTAINER, "dhcp4", SAY, "leave it out: a container has a fixed address"},
@@ -146,7 +185,8 @@ static const struct foreign {
     {CONTAINER, "port", MEANT, "ports"},
     {CONTAINER, "publish", MEANT, "ports"},
     {CONTAINER, "portmappings", MEANT, "ports"},
-    {CONTAINER, "forwardports", SAY, "write `ports: [8080:80]`: the host's port, then the container's"},
+    {CONTAINER, "forwardports", SAY,
+     "write `ports: [8080:80]`: the host's port, then the container's"},
     {CONTAINER, "expose", SAY, "leave it out; `ports: [8080:80]` leads a port of the host to it"},
     {CONTAINER, "enable", MEANT, "autostart"},
     {CONTAINER, "enabled", MEANT, "autostart"},
@@ -158,20 +198,25 @@ static const struct foreign {
     {CONTAINER, "protected", MEANT, "protect"},
     {CONTAINER, "ondelete", MEANT, "on_remove"},
     {CONTAINER, "dns", VALUE, "it is the host's: write `nameservers: %s` beside `containers`"},
-    {CONTAINER, "nameserver", VALUE, "it is the host's: write `nameservers: [%s]` beside `containers`"},
-    {CONTAINER, "nameservers", VALUE, "it is the host's: write `nameservers: %s` beside `containers`"},
+    {CONTAINER, "nameserver", VALUE,
+     "it is the host's: write `nameservers: [%s]` beside `containers`"},
+    {CONTAINER, "nameservers", VALUE,
+     "it is the host's: write `nameservers: %s` beside `containers`"},
     {CONTAINER, "nat", SAY, "it is the host's: write `nat: {interface: auto}` beside `containers`"},
     {CONTAINER, "names", VALUE, "it is the host's: write `names: %s` beside `containers`"},
     {CONTAINER, "mtu", VALUE, "it is the bridge's: write `bridge: {mtu: %s, …}`"},
     {CONTAINER, "name", SAY, "leave it out: the key above is the container's name"},
     {CONTAINER, "hostname", SAY, "leave it out: the container's name is its host name"},
     {CONTAINER, "containername", SAY, "leave it out: the key above is the container's name"},
-    {CONTAINER, "dependson", SAY, "leave it out: all containers are started, and find each other by name"},
+    {CONTAINER, "dependson", SAY,
+     "leave it out: all containers are started, and find each other by name"},
     {CONTAINER, "links", SAY, "leave it out: containers find each other by name"},
     {CONTAINER, "restart", SAY, "leave it out: `state: running` is the default"},
     {CONTAINER, "restartpolicy", SAY, "leave it out: `state: running` is the default"},
-    {CONTAINER, "image", SAY, "berth pulls no images; unpack it, and write `nspawn: {root: /PATH/OF/DIR.or.tar}`"},
-    {CONTAINER, "build", SAY, "berth builds no images; write `nspawn: {root: /PATH/OF/DIR.or.tar}` or `nixos: {flake: …}`"},
+    {CONTAINER, "image", SAY,
+     "berth pulls no images; unpack it, and write `nspawn: {root: /PATH/OF/DIR.or.tar}`"},
+    {CONTAINER, "build", SAY,
+     "berth builds no images; write `nspawn: {root: /PATH/OF/DIR.or.tar}` or `nixos: {flake: …}`"},
     {CONTAINER, "rootfs", VALUE, "write `nspawn: {root: %s}`"},
     {CONTAINER, "root", VALUE, "write `nspawn: {root: %s}`"},
     {CONTAINER, "boot", VALUE, "write `nspawn: {boot: %s}`"},
@@ -188,17 +233,28 @@ static const struct foreign {
     {CONTAINER, "flake", VALUE, "write `nixos: {flake: %s}`"},
     {CONTAINER, "system", VALUE, "write `nixos: {system: %s}`"},
     {CONTAINER, "config", VALUE, "write `nixos: {config: %s}`"},
-    {CONTAINER, "memory", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
-    {CONTAINER, "mem", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
-    {CONTAINER, "memlimit", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
-    {CONTAINER, "memorymax", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
-    {CONTAINER, "cpu", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s CPUQuota=…` does"},
-    {CONTAINER, "cpus", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s CPUQuota=…` does"},
-    {CONTAINER, "cpulimit", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s CPUQuota=…` does"},
-    {CONTAINER, "limits", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
-    {CONTAINER, "deploy", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
-    {CONTAINER, "resources", NAMED, "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
-    {CONTAINER, "privileged", SAY, "leave it out, or name single rights: `nspawn: {capabilities: [CAP_…]}`"},
+    {CONTAINER, "memory", NAMED,
+     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
+    {CONTAINER, "mem", NAMED,
+     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
+    {CONTAINER, "memlimit", NAMED,
+     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
+    {CONTAINER, "memorymax", NAMED,
+     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
+    {CONTAINER, "cpu", NAMED,
+     "leave it out: berth sets no limits; `systemctl set-property %s CPUQuota=…` does"},
+    {CONTAINER, "cpus", NAMED,
+     "leave it out: berth sets no limits; `systemctl set-property %s CPUQuota=…` does"},
+    {CONTAINER, "cpulimit", NAMED,
+     "leave it out: berth sets no limits; `systemctl set-property %s CPUQuota=…` does"},
+    {CONTAINER, "limits", NAMED,
+     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
+    {CONTAINER, "deploy", NAMED,
+     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
+    {CONTAINER, "resources", NAMED,
+     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
+    {CONTAINER, "privileged", SAY,
+     "leave it out, or name single rights: `nspawn: {capabilities: [CAP_…]}`"},
     {CONTAINER, "capadd", VALUE, "write `nspawn: {capabilities: %s}`"},
 
     {NIXOS, "path", MEANT, "system"},
@@ -219,7 +275,8 @@ static const struct foreign {
     {NSPAWN, "init", MEANT, "boot"},
     {NSPAWN, "capadd", MEANT, "capabilities"},
     {NSPAWN, "userns", MEANT, "private_users"},
-    {NSPAWN, "image", SAY, "berth pulls no images; unpack it, and write `root: /PATH/OF/DIR.or.tar`"},
+    {NSPAWN, "image", SAY,
+     "berth pulls no images; unpack it, and write `root: /PATH/OF/DIR.or.tar`"},
 };
 
 static enum place place_of(enum place in, const char *key)
@@ -296,7 +353,8 @@ static void put(struct words *w, const char *s)
 
 static void put_text(struct words *w, const char *s)
 {
-    bool plain = *s && s[strcspn(s, " ,[]{}#&*!|>'\"%@`\t\n")] == 0 && *s != '-' && *s != '?' && *s != ':' && s[strlen(s) - 1] != ':';
+    bool plain = *s && s[strcspn(s, " ,[]{}#&*!|>'\"%@`\t\n")] == 0 && *s != '-' && *s != '?' &&
+                 *s != ':' && s[strlen(s) - 1] != ':';
     if (plain) {
         put(w, s);
         return;
@@ -337,7 +395,8 @@ static const struct spec_node *text_at(const struct spec_node *map, const char *
     return v && v->type == SPEC_SCALAR ? v : NULL;
 }
 
-/* Of docker-compose: "/a:/b:ro", or {source: /a, target: /b, read_only: true}. A name is a volume, which berth does not have. */
+/* Of docker-compose: "/a:/b:ro", or {source: /a, target: /b, read_only: true}. A name is a volume,
+ * which berth does not have. */
 static void put_bind(struct words *w, const struct spec_node *v)
 {
     const struct spec_node *from = text_at(v, "source"), *to = text_at(v, "target");
@@ -380,9 +439,11 @@ static void put_pairs(struct words *w, const struct spec_node *v)
     size_t n = v->type == SPEC_LIST ? v->n : 1;
     for (size_t i = 0; i < n; i++) {
         const struct spec_node *x = v->type == SPEC_LIST ? v->values[i] : v;
-        const char *text = x->type == SPEC_SCALAR ? x->text : "NAME=text", *equals = strchr(text, '=');
+        const char *text = x->type == SPEC_SCALAR ? x->text : "NAME=text",
+                   *equals = strchr(text, '=');
         char name[64];
-        snprintf(name, sizeof name, "%.*s", (int)(equals ? equals - text : (ptrdiff_t)strlen(text)), text);
+        snprintf(name, sizeof name, "%.*s", (int)(equals ? equals - text : (ptrdiff_t)strlen(text)),
+                 text);
         put(w, i ? ", " : "");
         put(w, name);
         put(w, ": ");
@@ -442,7 +503,9 @@ static void hint_unknown(struct fix *f, struct spec_node *k, enum place p, const
 {
     char text[300];
     va_list ap;
-    struct spec_diag *d = spec_fault(f->c, SPEC_E_UNKNOWN_KEY, k->at, *spec_tables[p].where ? "`%.80s` is not a key of %s" : "`%.80s` is not a key here%.0s",
+    struct spec_diag *d = spec_fault(f->c, SPEC_E_UNKNOWN_KEY, k->at,
+                                     *spec_tables[p].where ? "`%.80s` is not a key of %s"
+                                                           : "`%.80s` is not a key here%.0s",
                                      k->text, spec_tables[p].where);
     k->told = true;
     va_start(ap, format);
@@ -452,7 +515,8 @@ static void hint_unknown(struct fix *f, struct spec_node *k, enum place p, const
 }
 
 /* Tell that a key is not one, and read its value as that of the key that is meant. */
-static void take_as(struct fix *f, struct spec_node *map, struct spec_node *k, enum place p, const char *meant)
+static void take_as(struct fix *f, struct spec_node *map, struct spec_node *k, enum place p,
+                    const char *meant)
 {
     if (spec_value(map, meant)) {
         hint_unknown(f, k, p, "`%s` is given already; leave this out", meant);
@@ -464,7 +528,8 @@ static void take_as(struct fix *f, struct spec_node *map, struct spec_node *k, e
     k->len = strlen(meant);
 }
 
-static void tell_foreign(struct fix *f, struct spec_node *map, size_t i, enum place p, const struct foreign *x)
+static void tell_foreign(struct fix *f, struct spec_node *map, size_t i, enum place p,
+                         const struct foreign *x)
 {
     struct spec_node *k = map->keys[i];
     const struct spec_node *v = map->values[i];
@@ -502,7 +567,8 @@ static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum pla
 {
     struct spec_node *k = map->keys[i];
     if (spec_is(k, "<<")) {
-        struct spec_diag *d = spec_fault(f->c, SPEC_E_UNKNOWN_KEY, k->at, "`<<` (merge) is not supported");
+        struct spec_diag *d =
+            spec_fault(f->c, SPEC_E_UNKNOWN_KEY, k->at, "`<<` (merge) is not supported");
         spec_hint(f->c, d, "write what containers share once: `defaults: {container: {…}}`");
         k->told = true;
         return;
@@ -515,7 +581,8 @@ static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum pla
     if (x && x->in != p && x->form != NAMED)
         x = NULL;
     if (*k->text >= '0' && *k->text <= '9' && strchr(k->text, ':') && p == CONTAINER) {
-        hint_unknown(f, k, p, "several ports stand in brackets: `ports: [8080:80, %.40s]`", k->text);
+        hint_unknown(f, k, p, "several ports stand in brackets: `ports: [8080:80, %.40s]`",
+                     k->text);
         return;
     }
     if (same) {
@@ -531,7 +598,8 @@ static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum pla
             struct words w = {0};
             put_node(&w, map->values[i], 0);
             if (p == CONTAINER && (q == NSPAWN || q == NIXOS))
-                hint_unknown(f, k, p, "write `%s: {%.60s: %s}`", q == NSPAWN ? "nspawn" : "nixos", k->text, w.text);
+                hint_unknown(f, k, p, "write `%s: {%.60s: %s}`", q == NSPAWN ? "nspawn" : "nixos",
+                             k->text, w.text);
             else
                 hint_unknown(f, k, p, "it is a key of %s", owner[q]);
             return;
@@ -552,7 +620,8 @@ static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum pla
 /* ---- indentation -------------------------------------------------------------- */
 static bool address_like(const struct spec_node *v)
 {
-    return v->type == SPEC_SCALAR && v->len && v->text[strspn(v->text, "0123456789abcdefABCDEF.:/")] == 0;
+    return v->type == SPEC_SCALAR && v->len &&
+           v->text[strspn(v->text, "0123456789abcdefABCDEF.:/")] == 0;
 }
 
 /* Does a map of place p have this key, with such a value? */
@@ -561,11 +630,13 @@ static bool fits(enum place p, const struct spec_node *k, const struct spec_node
     if (!named(k))
         return false;
     if (p < N_TABLES) {
-        bool own_map = v->type == SPEC_MAP && place_of(p, k->text) == NOWHERE && !spec_value(v, "NAME");
+        bool own_map =
+            v->type == SPEC_MAP && place_of(p, k->text) == NOWHERE && !spec_value(v, "NAME");
         return (row_in(p, k->text) || foreign_in(p, k->text)) && !own_map;
     }
     if (p == HOSTS)
-        return (v->type == SPEC_MAP || hollow(v)) && !row_in(TOP, k->text) && !row_in(HOST, k->text) && !foreign_in(TOP, k->text);
+        return (v->type == SPEC_MAP || hollow(v)) && !row_in(TOP, k->text) &&
+               !row_in(HOST, k->text) && !foreign_in(TOP, k->text);
     if (p == BRIDGES)
         return v->type == SPEC_MAP && !row_in(HOST, k->text) && !foreign_in(HOST, k->text);
     return (v->type == SPEC_MAP || address_like(v)) && !row_in(HOST, k->text);
@@ -581,13 +652,15 @@ static struct spec_node *map_of(struct fix *f, const struct spec_node *map, size
         f->c->oom = true;
         return NULL;
     }
-    *m = (struct spec_node){.type = SPEC_MAP, .at = map->keys[from]->at, .keys = list, .values = list + n, .n = n};
+    *m = (struct spec_node){
+        .type = SPEC_MAP, .at = map->keys[from]->at, .keys = list, .values = list + n, .n = n};
     memcpy(m->keys, map->keys + from, n * sizeof *list);
     memcpy(m->values, map->values + from, n * sizeof *list);
     return m;
 }
 
-/* The key behind the last one that belongs to hollow key `i` of a map of place p; i + 1: none does. */
+/* The key behind the last one that belongs to hollow key `i` of a map of place p; i + 1: none
+ * does. */
 static size_t end_of_run(const struct spec_node *map, size_t i, enum place p)
 {
     const struct spec_node *k = map->keys[i];
@@ -595,8 +668,11 @@ static size_t end_of_run(const struct spec_node *map, size_t i, enum place p)
     size_t to = i + 1;
     if (below == NOWHERE || to == map->n || map->keys[to]->at.col != k->at.col)
         return to;
-    for (; to < map->n && fits(below, map->keys[to], map->values[to]) && !row_in(p, map->keys[to]->text); to++) {
-        size_t again = below < N_TABLES ? i + 1 : to;       /* a second `address` is the next container's */
+    for (; to < map->n && fits(below, map->keys[to], map->values[to]) &&
+           !row_in(p, map->keys[to]->text);
+         to++) {
+        /* a second `address` is the next container's */
+        size_t again = below < N_TABLES ? i + 1 : to;
         while (again < to && strcmp(map->keys[again]->text, map->keys[to]->text))
             again++;
         if (again < to)
@@ -606,7 +682,8 @@ static size_t end_of_run(const struct spec_node *map, size_t i, enum place p)
     return by_name && !row_in(below, map->keys[i + 1]->text) ? i + 1 : to;
 }
 
-/* `key:` with nothing behind it, and below it, no further to the right, what belongs to it. `end`: the line behind the map. */
+/* `key:` with nothing behind it, and below it, no further to the right, what belongs to it. `end`:
+ * the line behind the map. */
 static void indentation(struct fix *f, struct spec_node *map, enum place p, uint32_t end)
 {
     bool block = map->n && map->keys[0]->at.byte == map->at.byte;
@@ -617,8 +694,9 @@ static void indentation(struct fix *f, struct spec_node *map, enum place p, uint
         if (to > i + 1) {
             const struct spec_node *first = map->keys[i + 1];
             uint32_t last = to < map->n ? map->keys[to]->at.line - 1 : end - 1;
-            struct spec_diag *d = spec_fault(f->c, SPEC_E_YAML, first->at, "`%.60s` is indented like `%.60s`, so it is not part of it",
-                                             first->text, k->text);
+            struct spec_diag *d = spec_fault(
+                f->c, SPEC_E_YAML, first->at,
+                "`%.60s` is indented like `%.60s`, so it is not part of it", first->text, k->text);
             if (last > first->at.line)
                 spec_hint(f->c, d, "give lines %u to %u two more spaces", first->at.line, last);
             else
@@ -640,17 +718,21 @@ static bool is_hosts_key(const struct spec_node *k, const struct spec_node *v)
     if (!row_in(HOST, k->text) || below == NOWHERE)
         return row_in(HOST, k->text) && v->type == SPEC_LIST;
     for (size_t i = 0; v->type == SPEC_MAP && i < v->n; i++)
-        if (v->keys[i]->type == SPEC_SCALAR && row_in(below, v->keys[i]->text) && !row_in(CONTAINER, v->keys[i]->text))
+        if (v->keys[i]->type == SPEC_SCALAR && row_in(below, v->keys[i]->text) &&
+            !row_in(CONTAINER, v->keys[i]->text))
             return true;
-    return v->type == SPEC_MAP && below == BRIDGE && !spec_value(v, "runtime") && spec_value(v, "address") &&
-           spec_value(v, "address")->type == SPEC_SCALAR && strchr(spec_value(v, "address")->text, '/');
+    return v->type == SPEC_MAP && below == BRIDGE && !spec_value(v, "runtime") &&
+           spec_value(v, "address") && spec_value(v, "address")->type == SPEC_SCALAR &&
+           strchr(spec_value(v, "address")->text, '/');
 }
 
 /* ---- values -------------------------------------------------------------------- */
-static void expect_pairs(struct fix *f, const struct spec_node *k, const struct spec_node *v, const char *format, const char *value)
+static void expect_pairs(struct fix *f, const struct spec_node *k, const struct spec_node *v,
+                         const char *format, const char *value)
 {
     const char *form = v->type == SPEC_LIST ? "a list" : "text";
-    struct spec_diag *d = spec_fault(f->c, SPEC_E_TYPE, v->at, "`%.80s` must be `name: …` pairs, not %s", k->text, form);
+    struct spec_diag *d = spec_fault(f->c, SPEC_E_TYPE, v->at,
+                                     "`%.80s` must be `name: …` pairs, not %s", k->text, form);
     const char *at = strstr(format, "%s");
     if (at)
         spec_hint(f->c, d, "%.*s%s%s", (int)(at - format), format, value, at + 2);
@@ -667,7 +749,8 @@ static bool one_of(const char *word, const char *list)
     return false;
 }
 
-static void scalar_for_map(struct fix *f, enum place below, const struct spec_node *k, const struct spec_node *v)
+static void scalar_for_map(struct fix *f, enum place below, const struct spec_node *k,
+                           const struct spec_node *v)
 {
     const char *s = v->text;
     if (!v->quoted && one_of(s, "~ null Null NULL"))    /* spec_is_map has words for it */
@@ -682,16 +765,24 @@ static void scalar_for_map(struct fix *f, enum place below, const struct spec_no
             expect_pairs(f, k, v, "write `nat: {interface: %s}`", s);
         return;
     case BRIDGE:
-        expect_pairs(f, k, v, address_like(v) ? "write `bridge: {address: %s}`" : "write `bridge: {name: %s, address: 10.100.0.1/24}`", s);
+        expect_pairs(f, k, v,
+                     address_like(v) ? "write `bridge: {address: %s}`"
+                                     : "write `bridge: {name: %s, address: 10.100.0.1/24}`",
+                     s);
         return;
     case BRIDGES_ONE:
         expect_pairs(f, k, v, "write `{address: %s}`", s);
         return;
     case NIXOS:
-        expect_pairs(f, k, v, one_of(s, "true yes on") ? "write `nixos: {flake: …}`" : "write `nixos: {flake: %s}`", s);
+        expect_pairs(f, k, v,
+                     one_of(s, "true yes on") ? "write `nixos: {flake: …}`"
+                                              : "write `nixos: {flake: %s}`",
+                     s);
         return;
     case NSPAWN:
-        expect_pairs(f, k, v, one_of(s, "true yes on") ? "write `runtime: nspawn`" : "write `nspawn: {root: %s}`", s);
+        expect_pairs(
+            f, k, v,
+            one_of(s, "true yes on") ? "write `runtime: nspawn`" : "write `nspawn: {root: %s}`", s);
         return;
     case HOSTS:
         expect_pairs(f, k, v, "write `hosts: {%s: {bridge: …}}`", s);
@@ -707,7 +798,8 @@ static void scalar_for_map(struct fix *f, enum place below, const struct spec_no
     }
 }
 
-static void list_for_map(struct fix *f, enum place below, const struct spec_node *k, const struct spec_node *v)
+static void list_for_map(struct fix *f, enum place below, const struct spec_node *k,
+                         const struct spec_node *v)
 {
     const struct spec_node *one = v->n ? v->values[0] : NULL, *name = NULL;
     char hint[200];
@@ -719,13 +811,15 @@ static void list_for_map(struct fix *f, enum place below, const struct spec_node
     if (below == NOWHERE)
         return;
     if (one && one->type == SPEC_MAP && (one_map || (!name && one->n && named(one->keys[0])))) {
-        snprintf(hint, sizeof hint, "write `%.60s:` without the `- ` in front", one->n && one->keys[0]->text ? one->keys[0]->text : "KEY");
+        snprintf(hint, sizeof hint, "write `%.60s:` without the `- ` in front",
+                 one->n && one->keys[0]->text ? one->keys[0]->text : "KEY");
         expect_pairs(f, k, v, hint, "");
         return;
     }
     if (below != HOSTS && below != CONTAINERS && below != BRIDGES)
         return;
-    const char *example = below == CONTAINERS ? "10.100.0.10" : "{address: 10.100.0.1/24}", *text = name ? name->text : "NAME";
+    const char *example = below == CONTAINERS ? "10.100.0.10" : "{address: 10.100.0.1/24}",
+               *text = name ? name->text : "NAME";
     if (below == HOSTS)
         example = "{bridge: …}";
     if (one && one->type == SPEC_MAP)
@@ -743,14 +837,17 @@ static bool odd_address(struct fix *f, const struct spec_node *v)
     size_t quad = strspn(s, "0123456789.");
     struct spec_diag *d;
     if (strstr(s, "${") || *s == '$') {
-        d = spec_fault(f->c, SPEC_E_ADDRESS, v->at, "`%.60s` is no address, and berth replaces no variables", s);
+        d = spec_fault(f->c, SPEC_E_ADDRESS, v->at,
+                       "`%.60s` is no address, and berth replaces no variables", s);
         spec_hint(f->c, d, "write the address itself, as in 10.100.0.10");
     } else if (last == ';' || last == ',') {
         d = spec_fault(f->c, SPEC_E_ADDRESS, v->at, "a value does not end with `%c`", last);
         spec_hint(f->c, d, "write `%.*s`", (int)(v->len - 1 > 60 ? 60 : v->len - 1), s);
-    } else if (colon && strchr(s, '.') && quad == (size_t)(colon - s) && colon[1] && !colon[1 + strspn(colon + 1, "0123456789")]) {
+    } else if (colon && strchr(s, '.') && quad == (size_t)(colon - s) && colon[1] &&
+               !colon[1 + strspn(colon + 1, "0123456789")]) {
         d = spec_fault(f->c, SPEC_E_ADDRESS, v->at, "an address has no port");
-        spec_hint(f->c, d, "write `{address: %.*s, ports: [%.10s:%.10s]}`", (int)(colon - s), s, colon + 1, colon + 1);
+        spec_hint(f->c, d, "write `{address: %.*s, ports: [%.10s:%.10s]}`", (int)(colon - s), s,
+                  colon + 1, colon + 1);
     } else {
         return false;
     }
@@ -766,22 +863,26 @@ static void odd_ports(struct fix *f, const struct spec_node *v)
         spec_hint(f->c, d, "write `ports: [%.120s]`", v->text);
     }
     for (size_t i = 0; v->type == SPEC_LIST && i < v->n; i++) {
-        const struct spec_node *to = text_at(v->values[i], "target"), *from = text_at(v->values[i], "published");
+        const struct spec_node *to = text_at(v->values[i], "target"),
+                               *from = text_at(v->values[i], "published");
         if (!to || !from)
             continue;
-        d = spec_fault(f->c, SPEC_E_TYPE, v->values[i]->at, "expected HOST:CONTAINER, found `key: value` pairs");
+        d = spec_fault(f->c, SPEC_E_TYPE, v->values[i]->at,
+                       "expected HOST:CONTAINER, found `key: value` pairs");
         spec_hint(f->c, d, "write `%.20s:%.20s`", from->text, to->text);
     }
 }
 
 /* A value that its reader would refuse in general words. */
-static void value_of(struct fix *f, enum place p, const struct spec_node *k, const struct spec_node *v)
+static void value_of(struct fix *f, enum place p, const struct spec_node *k,
+                     const struct spec_node *v)
 {
     struct words w = {0};
     struct spec_diag *d;
     bool text = v->type == SPEC_SCALAR && v->len;
     const char *equals = text ? strchr(v->text, '=') : NULL;
-    bool address = p == CONTAINERS || ((p == CONTAINER || p == BRIDGE || p == BRIDGES_ONE) && spec_is(k, "address"));
+    bool address = p == CONTAINERS ||
+                   ((p == CONTAINER || p == BRIDGE || p == BRIDGES_ONE) && spec_is(k, "address"));
     if (p == CONTAINER && spec_is(k, "ports"))
         odd_ports(f, v);
     if (text && address && odd_address(f, v))
@@ -791,12 +892,16 @@ static void value_of(struct fix *f, enum place p, const struct spec_node *k, con
         snprintf(key, sizeof key, "%.*s", (int)strcspn(v->text, " ="), v->text);
         d = spec_fault(f->c, SPEC_E_ADDRESS, v->at, "expected `key: value`, found `=`");
         spec_hint(f->c, d, "write `%s: %s`", key, equals + 1 + strspn(equals + 1, " "));
-    } else if (text && (p == CONTAINER || p == CONTAINERS) && (p == CONTAINERS || spec_is(k, "address")) &&
+    } else if (text && (p == CONTAINER || p == CONTAINERS) &&
+               (p == CONTAINERS || spec_is(k, "address")) &&
                one_of(v->text, "dhcp auto automatic dynamic any none null ~")) {
-        d = spec_fault(f->c, SPEC_E_ADDRESS, v->at, "a container has a fixed address; `%.20s` is none", v->text);
+        d = spec_fault(f->c, SPEC_E_ADDRESS, v->at,
+                       "a container has a fixed address; `%.20s` is none", v->text);
         spec_hint(f->c, d, "write one of the bridge's subnet, as in 10.100.0.10");
-    } else if (text && !v->quoted && v->len > 1 && *v->text == '-' && v->text[1] != ' ' && (spec_is(k, "nameservers") || spec_is(k, "ports"))) {
-        d = spec_fault(f->c, spec_is(k, "ports") ? SPEC_E_PORT : SPEC_E_ADDRESS, v->at, "a space is missing behind this `-`");
+    } else if (text && !v->quoted && v->len > 1 && *v->text == '-' && v->text[1] != ' ' &&
+               (spec_is(k, "nameservers") || spec_is(k, "ports"))) {
+        d = spec_fault(f->c, spec_is(k, "ports") ? SPEC_E_PORT : SPEC_E_ADDRESS, v->at,
+                       "a space is missing behind this `-`");
         spec_hint(f->c, d, "write `- %.*s`", (int)strcspn(v->text + 1, " "), v->text + 1);
     } else if (p == CONTAINER && spec_is(k, "ports") && v->type == SPEC_MAP) {
         put(&w, "[");
@@ -809,9 +914,11 @@ static void value_of(struct fix *f, enum place p, const struct spec_node *k, con
         put(&w, "]");
         d = spec_fault(f->c, SPEC_E_TYPE, v->at, "`ports` must be a list, not `key: value` pairs");
         spec_hint(f->c, d, "write `ports: %s`", w.text);
-    } else if (p == HOST && spec_is(k, "nameservers") && v->type == SPEC_MAP && spec_value(v, "addresses")) {
+    } else if (p == HOST && spec_is(k, "nameservers") && v->type == SPEC_MAP &&
+               spec_value(v, "addresses")) {
         put_node(&w, spec_value(v, "addresses"), 0);
-        d = spec_fault(f->c, SPEC_E_TYPE, v->at, "`nameservers` must be a list, not `key: value` pairs");
+        d = spec_fault(f->c, SPEC_E_TYPE, v->at,
+                       "`nameservers` must be a list, not `key: value` pairs");
         spec_hint(f->c, d, "write `nameservers: %s`", w.text);
     } else if (p == NSPAWN && spec_is(k, "environment") && v->type == SPEC_LIST) {
         put_pairs(&w, v);
@@ -835,7 +942,9 @@ static void repair_map(struct fix *f, struct spec_node *map, enum place p, uint3
         if (!named(k) || k->told)
             continue;
         if (p == CONTAINERS && is_hosts_key(k, map->values[i])) {
-            struct spec_diag *d = spec_fault(f->c, SPEC_E_YAML, k->at, "`%.60s` is a key of the host, and is indented like a container", k->text);
+            struct spec_diag *d = spec_fault(
+                f->c, SPEC_E_YAML, k->at,
+                "`%.60s` is a key of the host, and is indented like a container", k->text);
             spec_hint(f->c, d, "give it the indentation of `containers`");
             k->told = true;
             continue;
@@ -853,7 +962,8 @@ static void repair_map(struct fix *f, struct spec_node *map, enum place p, uint3
         if (p == CONTAINERS || p == DEFAULTS)
             f->container = p == CONTAINERS ? k->text : NULL;
         if (p == CONTAINERS && hollow(v)) {
-            struct spec_diag *d = spec_fault(f->c, SPEC_E_NO_VALUE, k->at, "`%.80s` has no value", k->text);
+            struct spec_diag *d =
+                spec_fault(f->c, SPEC_E_NO_VALUE, k->at, "`%.80s` has no value", k->text);
             spec_hint(f->c, d, "write its address: `%.60s: 10.100.0.10`", k->text);
         }
         value_of(f, p, k, v);
@@ -871,8 +981,10 @@ static bool not_a_spec(struct fix *f, const struct spec_node *root)
     static const struct {
         const char *key, *with, *what, *hint;
     } files[] = {
-        {"services", NULL, "a docker-compose file", "`berth init` writes a spec to begin with; services become `containers`"},
-        {"network", NULL, "a netplan file", "`berth init` writes a spec to begin with; it leaves netplan's links alone"},
+        {"services", NULL, "a docker-compose file",
+         "`berth init` writes a spec to begin with; services become `containers`"},
+        {"network", NULL, "a netplan file",
+         "`berth init` writes a spec to begin with; it leaves netplan's links alone"},
         {"apiVersion", "kind", "a Kubernetes manifest", "`berth init` writes a spec to begin with"},
         {"tasks", NULL, "a list of Ansible tasks", "`berth init` writes a spec to begin with"},
     };
@@ -880,7 +992,9 @@ static bool not_a_spec(struct fix *f, const struct spec_node *root)
         const struct spec_node *k = spec_key_of(root, files[i].key);
         if (!k || spec_value(root, "hosts") || (files[i].with && !spec_value(root, files[i].with)))
             continue;
-        struct spec_diag *d = spec_fault(f->c, SPEC_E_NOT_MAP, k->at, "`%s` at the top level: this is %s, not a spec of berth", files[i].key, files[i].what);
+        struct spec_diag *d = spec_fault(f->c, SPEC_E_NOT_MAP, k->at,
+                                         "`%s` at the top level: this is %s, not a spec of berth",
+                                         files[i].key, files[i].what);
         spec_hint(f->c, d, "%s", files[i].hint);
         return true;
     }
@@ -893,7 +1007,8 @@ static bool host_is_missing(struct fix *f, struct spec_node *root)
     struct spec_node *first = NULL;
     for (size_t i = 0; i < root->n; i++) {
         struct spec_node *k = root->keys[i];
-        bool host_key = named(k) && row_in(HOST, k->text) && !row_in(TOP, k->text) && !hollow(root->values[i]);
+        bool host_key =
+            named(k) && row_in(HOST, k->text) && !row_in(TOP, k->text) && !hollow(root->values[i]);
         if (!host_key)
             continue;
         first = first ? first : k;
@@ -902,11 +1017,16 @@ static bool host_is_missing(struct fix *f, struct spec_node *root)
     if (!first)
         return false;
     const struct spec_node *hosts = spec_value(root, "hosts");
-    struct spec_diag *d = spec_fault(f->c, SPEC_E_UNKNOWN_KEY, first->at, "`%.80s` is not a key here", first->text);
+    struct spec_diag *d =
+        spec_fault(f->c, SPEC_E_UNKNOWN_KEY, first->at, "`%.80s` is not a key here", first->text);
     if (hosts && !hollow(hosts))
-        spec_hint(f->c, d, "it is a host's: indent it below the host's name, as far as the host's other keys");
+        spec_hint(
+            f->c, d,
+            "it is a host's: indent it below the host's name, as far as the host's other keys");
     else
-        spec_hint(f->c, d, "it is a host's: write `hosts:`, below it the host's name, and indent this below that");
+        spec_hint(
+            f->c, d,
+            "it is a host's: write `hosts:`, below it the host's name, and indent this below that");
     return true;
 }
 

@@ -146,9 +146,11 @@ TAKE(nspawn_root)
         if (k > n && !strcmp(c->nspawn.path.text + k - n, tars[i]))
             c->nspawn.root = SPEC_ROOT_TAR;
     }
-    if (c->nspawn.root == SPEC_ROOT_DIR && *c->nspawn.path.text == '/' && spec_system_directory(c->nspawn.path.text)) {
-        spec_fault(b->c, SPEC_E_PATH, v->at, "a directory of the host's own system cannot be a container root; `host` gives the host's own /usr, "
-                   "read-only");
+    if (c->nspawn.root == SPEC_ROOT_DIR && *c->nspawn.path.text == '/' &&
+        spec_system_directory(c->nspawn.path.text)) {
+        spec_fault(b->c, SPEC_E_PATH, v->at,
+                   "a directory of the host's own system cannot be a container root; `host` gives "
+                   "the host's own /usr, read-only");
         c->nspawn.path.text = NULL;
     }
 }
@@ -199,13 +201,17 @@ TAKE(nspawn_network_admin)
     spec_take_bool(b, v, &c->nspawn.network_admin);
 }
 static const struct spec_key nspawn_keys[] = {
-    {"binds", "a list of HOST[:CONTAINER][:ro]", "none", "directories and files of the host's", nspawn_binds},
+    {"binds", "a list of HOST[:CONTAINER][:ro]", "none", "directories and files of the host's",
+     nspawn_binds},
     {"boot", "true or false", "false", "start the root's own init", nspawn_boot},
-    {"capabilities", "a list of capabilities", "none", "that its root has in addition", nspawn_capabilities},
+    {"capabilities", "a list of capabilities", "none", "that its root has in addition",
+     nspawn_capabilities},
     {"command", "a list of words", "a pause process", "what runs in it", nspawn_command},
     {"environment", "NAME: text, or NAME: {file: PATH}", "none", "", nspawn_environment},
-    {"network_admin", "true or false", "false", "its root may change its own network", nspawn_network_admin},
-    {"private_users", "`auto`, `none` or `identity`", "auto", "whose ids its users have on the host", nspawn_private_users},
+    {"network_admin", "true or false", "false", "its root may change its own network",
+     nspawn_network_admin},
+    {"private_users", "`auto`, `none` or `identity`", "auto",
+     "whose ids its users have on the host", nspawn_private_users},
     {"root", "`host`, a directory, a tar file", "host", "", nspawn_root},
 };
 static const struct spec_table nspawn_table = {"nspawn", nspawn_keys, sizeof nspawn_keys / sizeof *nspawn_keys};
@@ -323,17 +329,24 @@ TAKE(container_nspawn)
 }
 
 static const struct spec_key container_keys[] = {
-    {"address", "an address or CIDR, or one per family", "error", "on the bridge whose subnet holds it", container_address},
+    {"address", "an address or CIDR, or one per family", "error",
+     "on the bridge whose subnet holds it", container_address},
     {"autostart", "true or false", "true", "started at boot", container_autostart},
-    {"gateway", "an address, or `none`", "the bridge's address in the container's subnet", "the default route inside", container_gateway},
-    {"isolated", "true or false", "false", "may not talk to other containers on its bridge", container_isolated},
+    {"gateway", "an address, or `none`", "the bridge's address in the container's subnet",
+     "the default route inside", container_gateway},
+    {"isolated", "true or false", "false", "may not talk to other containers on its bridge",
+     container_isolated},
     {"mac", "a unicast MAC", "derived from host and container name", "of eth0", container_mac},
     {"nixos", "a map", "error with runtime nixos", "", container_nixos},
     {"nspawn", "a map", "the host's root, a pause process", "", container_nspawn},
-    {"on_remove", "`keep` or `destroy`", "keep", "its files, when it leaves the spec", container_on_remove},
-    {"ports", "[ADDRESS:]HOST:CONTAINER[/tcp|/udp], ranges allowed; a list", "none", "ports of the host that lead to it", container_ports},
+    {"on_remove", "`keep` or `destroy`", "keep", "its files, when it leaves the spec",
+     container_on_remove},
+    {"ports", "[ADDRESS:]HOST:CONTAINER[/tcp|/udp], ranges allowed; a list", "none",
+     "ports of the host that lead to it", container_ports},
     {"protect", "true or false", "false", "no plan may remove or recreate it", container_protect},
-    {"router", "true or false", "false", "may send from other addresses than its own, advertise routes and answer DHCP", container_router},
+    {"router", "true or false", "false",
+     "may send from other addresses than its own, advertise routes and answer DHCP",
+     container_router},
     {"runtime", "`nixos`, `nspawn`, `netns`, `auto`", "auto", "", container_runtime},
     {"state", "`running` or `stopped`", "running", "", container_state},
 };

@@ -61,8 +61,9 @@ static struct spec_doc *load_once(struct spec_ctx *c, struct spec_node **root)
     return doc;
 }
 
-/* A spec with faults is read once more. The second reading looks for the cause of what the first one found: a mistake of indentation
- * makes five faults in the first and one in the second. A spec without faults never pays for that. */
+/* A spec with faults is read once more. The second reading looks for the cause of what the first
+ * one found: a mistake of indentation makes five faults in the first and one in the second. A spec
+ * without faults never pays for that. */
 static void load_again(struct spec_ctx *first)
 {
     struct spec_diags diags = {0};

@@ -13,7 +13,8 @@ enum spec_state { SPEC_RUNNING, SPEC_STOPPED };
 enum spec_runtime { SPEC_RT_AUTO, SPEC_RT_NIXOS, SPEC_RT_NSPAWN, SPEC_RT_NETNS };
 enum spec_uplink { SPEC_UPLINK_NONE, SPEC_UPLINK_AUTO, SPEC_UPLINK_LINK };
 enum spec_root { SPEC_ROOT_HOST, SPEC_ROOT_DIR, SPEC_ROOT_TAR };
-enum spec_users { SPEC_USERS_AUTO, SPEC_USERS_NONE, SPEC_USERS_IDENTITY };      /* nspawn.private_users */
+/* nspawn.private_users */
+enum spec_users { SPEC_USERS_AUTO, SPEC_USERS_NONE, SPEC_USERS_IDENTITY };
 enum spec_l4 { SPEC_TCP = 6, SPEC_UDP = 17 };          /* IPPROTO_* */
 
 struct spec_string {
@@ -58,7 +59,8 @@ struct spec_bind {               /* nspawn.binds: HOST[:CONTAINER][:ro] */
 };
 struct spec_env {
     const char     *name, *value;
-    const char     *file;       /* the host's file that holds the value, absolute; NULL: `value` is the value */
+    /* the host's file that holds the value, absolute; NULL: `value` is the value */
+    const char     *file;
     struct spec_loc at;
 };
 struct spec_container {
@@ -73,7 +75,8 @@ struct spec_container {
     struct spec_port   *ports;
     size_t              n_ports;
     enum spec_state     state;
-    bool                autostart, isolated, router, protect, destroy_files;    /* destroy_files: on_remove: destroy */
+    /* destroy_files: on_remove: destroy */
+    bool                autostart, isolated, router, protect, destroy_files;
     struct spec_loc     state_at, isolated_at, runtime_at;
     enum spec_runtime   runtime;
     struct {                            /* one of the three is set when the map is given */
@@ -94,7 +97,8 @@ struct spec_container {
         struct spec_env    *environment;                                /* sorted by name */
         size_t              n_environment;
         enum spec_users     users;
-        uint64_t            capabilities;                               /* bit per capability that is added */
+        /* bit per capability that is added */
+        uint64_t            capabilities;
         bool                network_admin;
         struct spec_loc     boot_at, users_at, capabilities_at, network_admin_at;
     } nspawn;

@@ -80,10 +80,12 @@ bool spec_is_map(struct spec_build *b, const struct spec_node *v, const struct s
     return false;
 }
 
-/* Of the first reading: it only says that there is a fault. spec/repair.c then finds the words for it. */
+/* Of the first reading: it only says that there is a fault. spec/repair.c then finds the words for
+ * it. */
 static void unknown(struct spec_build *b, const struct spec_table *t, const struct spec_node *k)
 {
-    spec_fault(b->c, SPEC_E_UNKNOWN_KEY, k->at, *t->where ? "`%.80s` is not a key of %s" : "`%.80s` is not a key here%.0s", k->text,
+    spec_fault(b->c, SPEC_E_UNKNOWN_KEY, k->at,
+               *t->where ? "`%.80s` is not a key of %s" : "`%.80s` is not a key here%.0s", k->text,
                t->where);
 }
 
@@ -193,9 +195,10 @@ bool spec_take_number(struct spec_build *b, const struct spec_node *v, uint32_t 
 
 static const char *bool_meant(const char *text)
 {
-    static const char *const words[][2] = {{"yes", "true"}, {"on", "true"}, {"y", "true"}, {"1", "true"}, {"enabled", "true"},
-                                           {"no", "false"}, {"off", "false"}, {"n", "false"}, {"0", "false"}, {"disabled", "false"},
-                                           {"true", "true"}, {"false", "false"}};
+    static const char *const words[][2] = {
+        {"yes", "true"},     {"on", "true"},        {"y", "true"},    {"1", "true"},
+        {"enabled", "true"}, {"no", "false"},       {"off", "false"}, {"n", "false"},
+        {"0", "false"},      {"disabled", "false"}, {"true", "true"}, {"false", "false"}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strcasecmp(text, words[i][0]))
             return words[i][1];
@@ -224,10 +227,12 @@ bool spec_take_bool(struct spec_build *b, const struct spec_node *v, bool *out)
 static const char *word_meant(const char *text, const char *const *words, size_t n)
 {
     static const char *const same[][2] = {
-        {"started", "running"}, {"up", "running"},     {"present", "running"},  {"active", "running"},  {"down", "stopped"},
-        {"halted", "stopped"},  {"off", "stopped"},    {"inactive", "stopped"}, {"delete", "destroy"},  {"remove", "destroy"},
-        {"purge", "destroy"},   {"retain", "keep"},    {"systemd-nspawn", "nspawn"}, {"namespace", "netns"}, {"nix", "nixos"},
-        {"mapped", "ports"},    {"all", "open"},       {"allow", "open"},
+        {"started", "running"},       {"up", "running"},       {"present", "running"},
+        {"active", "running"},        {"down", "stopped"},     {"halted", "stopped"},
+        {"off", "stopped"},           {"inactive", "stopped"}, {"delete", "destroy"},
+        {"remove", "destroy"},        {"purge", "destroy"},    {"retain", "keep"},
+        {"systemd-nspawn", "nspawn"}, {"namespace", "netns"},  {"nix", "nixos"},
+        {"mapped", "ports"},          {"all", "open"},         {"allow", "open"},
     };
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         for (size_t k = 0; k < n && !strcasecmp(text, same[i][0]); k++)
@@ -312,9 +317,13 @@ static const char *path_fault(const char *s, bool relative)
 
 bool spec_system_directory(const char *path)
 {
-    static const char *const whole[] = {"/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/usr/local", "/var", "/var/cache",
-                                        "/var/lib", "/var/lock", "/var/log", "/var/run", "/var/spool", "/var/tmp"};
-    static const char *const below[] = {"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/proc", "/sbin", "/sys", "/usr"};
+    static const char *const whole[] = {
+        "/home",     "/media",   "/mnt",       "/opt",       "/root",      "/run",
+        "/srv",      "/tmp",     "/usr/local", "/var",       "/var/cache", "/var/lib",
+        "/var/lock", "/var/log", "/var/run",   "/var/spool", "/var/tmp"};
+    static const char *const below[] = {"/bin",   "/boot",  "/dev",    "/etc", "/lib",
+                                        "/lib32", "/lib64", "/libx32", "/nix", "/proc",
+                                        "/sbin",  "/sys",   "/usr"};
     char plain[SPEC_TEXT + 2];
     spec_plain_path(path, plain);
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
@@ -514,7 +523,9 @@ static const char *take_port(struct spec_build *b, const struct spec_node *v, st
         if (k == 3 && !memcmp(slash + 1, "udp", 3)) {
             p->proto = SPEC_UDP;
         } else if (k != 3 || memcmp(slash + 1, "tcp", 3)) {
-            struct spec_diag *d = spec_fault(b->c, SPEC_E_PROTOCOL, v->at, "protocol is `tcp` or `udp`, not `%.*s`", (int)(k > 40 ? 40 : k), slash + 1);
+            struct spec_diag *d =
+                spec_fault(b->c, SPEC_E_PROTOCOL, v->at, "protocol is `tcp` or `udp`, not `%.*s`",
+                           (int)(k > 40 ? 40 : k), slash + 1);
             bool udp = !strcasecmp(slash + 1, "udp"), tcp = !strcasecmp(slash + 1, "tcp");
             if (udp || tcp)
                 spec_hint(b->c, d, "write `%.*s/%s`", (int)(slash - s), s, udp ? "udp" : "tcp");
@@ -624,11 +635,47 @@ static int by_name(const void *a, const void *b)
 
 /* linux/capability.h: the index is the number. */
 static const char *const capabilities[] = {
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT",
-    "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE",
-    "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ",
-    "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
 };
 
 const char *spec_capability_name(unsigned number)
@@ -636,7 +683,8 @@ const char *spec_capability_name(unsigned number)
     return number < sizeof capabilities / sizeof *capabilities ? capabilities[number] : NULL;
 }
 
-void spec_take_capabilities(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, uint64_t *out)
+void spec_take_capabilities(struct spec_build *b, const struct spec_node *key,
+                            const struct spec_node *v, uint64_t *out)
 {
     struct items it;
     const size_t most = sizeof capabilities / sizeof *capabilities;
@@ -654,11 +702,13 @@ void spec_take_capabilities(struct spec_build *b, const struct spec_node *key, c
             k++;
         if (k < most) {
             if (*out >> k & 1)
-                spec_fault(b->c, SPEC_E_MANY, x->at, "capability `%s` is listed twice", capabilities[k]);
+                spec_fault(b->c, SPEC_E_MANY, x->at, "capability `%s` is listed twice",
+                           capabilities[k]);
             *out |= UINT64_C(1) << k;
             continue;
         }
-        struct spec_diag *d = spec_fault(b->c, SPEC_E_CHOICE, x->at, "`%.80s` is not a capability", x->text);
+        struct spec_diag *d =
+            spec_fault(b->c, SPEC_E_CHOICE, x->at, "`%.80s` is not a capability", x->text);
         const char *near = spec_nearest(name, capabilities, most);
         if (near)
             spec_hint(b->c, d, "did you mean `%s`?", near);
@@ -674,13 +724,17 @@ static bool take_variable(struct spec_build *b, const struct spec_node *v, struc
     struct spec_string path;
     *out = (struct spec_env){.value = v->text, .at = v->at};
     if (v->type != SPEC_SCALAR && !file)
-        return spec_fault(b->c, SPEC_E_TYPE, v->at, "expected text or {file: PATH}, found %s", form(v)), false;
+        return spec_fault(b->c, SPEC_E_TYPE, v->at, "expected text or {file: PATH}, found %s",
+                          form(v)),
+               false;
     if (!file)
         return true;
     if (!spec_take_path(b, file, &path, false))
         return false;
     if (*path.text != '/')
-        return spec_fault(b->c, SPEC_E_PATH, file->at, "the file of a variable has an absolute path"), false;
+        return spec_fault(b->c, SPEC_E_PATH, file->at,
+                          "the file of a variable has an absolute path"),
+               false;
     out->file = path.text;
     out->value = "";
     out->at = file->at;

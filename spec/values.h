@@ -36,7 +36,8 @@ const char *spec_take_link(struct spec_build *b, const struct spec_node *v);    
 bool        spec_container_name(struct spec_build *b, const struct spec_node *k);
 bool        spec_take_text(struct spec_build *b, const struct spec_node *v, struct spec_string *out);
 bool        spec_take_path(struct spec_build *b, const struct spec_node *v, struct spec_string *out, bool root);
-/* A directory of the host itself, or below one: root of a container there could write to the host. Of some, like /srv, only the whole. */
+/* A directory of the host itself, or below one: root of a container there could write to the host.
+ * Of some, like /srv, only the whole. */
 bool        spec_system_directory(const char *path);
 bool        spec_take_address(struct spec_build *b, const struct spec_node *v, bool cidr, struct spec_addr *out);
 void spec_take_addresses(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_cidr **list, size_t *n);
@@ -46,7 +47,8 @@ void spec_take_words(struct spec_build *b, const struct spec_node *key, const st
 void spec_take_ports(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_port **list, size_t *n);
 void spec_take_binds(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_bind **list, size_t *n);
 /* A list of capabilities, with or without CAP_ before each name: a bit per capability. */
-void spec_take_capabilities(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, uint64_t *out);
+void spec_take_capabilities(struct spec_build *b, const struct spec_node *key,
+                            const struct spec_node *v, uint64_t *out);
 void spec_take_environment(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_env **list,
                            size_t *n);
 #endif

@@ -1,12 +1,16 @@
 /* cmd/archive/archive.h — a backup: a tar, compressed by zstd, that proves itself.
- * Holds    berth.json (what was backed up, and its part of the spec), berth.format ("2"; absent in format 1), closure.nix (what `nix-store --export` wrote; may be absent), root/…
- *          (the tree; may be absent), berth.manifest.
- * Manifest one line for berth.json, for closure.nix and for each entry of the tree, in their order, with all that is kept of it and the SHA-256 of its
- *          bytes and of its extended attributes. Whoever reads an archive writes the same text anew and compares; after an extraction it
+ * Holds    berth.json (what was backed up, and its part of the spec), berth.format ("2"; absent in
+ *          format 1), closure.nix (what `nix-store --export` wrote; may be absent), root/… (the
+ *          tree; may be absent), berth.manifest.
+ * Manifest one line for berth.json, for closure.nix and for each entry of the tree, in their order,
+ *          with all that is kept of it and the SHA-256 of its bytes and of its extended attributes.
+ *          Whoever reads an archive writes the same text anew and compares; after an extraction it
  *          is written once more, from the disk.
- * Order    a directory before what is in it, names within one sorted by bytes: so each entry's directory is the one that was entered
- *          last, nothing comes twice, and no path is ever looked up.
- * Source   libarchive's archive_entry(3); pax(1) extended headers with SCHILY.xattr and GNU.sparse. */
+ * Order    a directory before what is in it, names within one sorted by bytes: so each entry's
+ *          directory is the one that was entered last, nothing comes twice, and no path is ever
+ *          looked up.
+ * Source   libarchive's archive_entry(3); pax(1) extended headers with SCHILY.xattr and
+ *          GNU.sparse. */
 #ifndef CMD_ARCHIVE_ARCHIVE_H
 #define CMD_ARCHIVE_ARCHIVE_H
 #include <archive.h>
@@ -27,7 +31,8 @@
 #define ARCHIVE_XATTRS   (1 << 20)      /* bytes of one entry's */
 #define ARCHIVE_HEAD_MOST (4 << 20)
 #define ARCHIVE_CHUNK    65536          /* bytes: the unit of a digest in format 2 */
-#define ARCHIVE_OLD_HOLES ((uint64_t)64 << 30)  /* bytes of holes that format 1 may hash in one archive */
+#define ARCHIVE_OLD_HOLES                                                                          \
+    ((uint64_t)64 << 30) /* bytes of holes that format 1 may hash in one archive */
 
 /* Exit status: what failed is one line on stderr. */
 enum { ARCHIVE_OK_EXIT = 0, ARCHIVE_BAD = 1 /* the archive */, ARCHIVE_IO = 2 /* this host */, ARCHIVE_TREE = 3 /* cannot be backed up */ };
@@ -78,8 +83,9 @@ void hex(struct sha256_ctx *h, char out[65]);
 
 /* The digest of a file's content, fed with its data in ascending order; holes are left out.
  * Format 1  SHA-256 of all bytes, holes as zeros: its time grows with the holes.
- * Format 2  SHA-256 over each aligned chunk of ARCHIVE_CHUNK bytes that is not all zeros: its offset (8 bytes, little endian), then its
- *           bytes. It is the same wherever a file system keeps holes, and holes cost no time. */
+ * Format 2  SHA-256 over each aligned chunk of ARCHIVE_CHUNK bytes that is not all zeros: its
+ *           offset (8 bytes, little endian), then its bytes. It is the same wherever a file system
+ *           keeps holes, and holes cost no time. */
 struct content {
     struct sha256_ctx hash;
     unsigned          format;
@@ -98,8 +104,10 @@ struct tree {
     void  *arg;
 };
 void tree_walk(const struct tree *t, int dir);
-/* The data of `fd`, without its holes, to `each` in ascending order (NULL: to nobody); sets the digest. */
-void tree_data(struct item *i, int fd, unsigned format, void (*each)(void *arg, uint64_t offset, const void *bytes, size_t n), void *arg);
+/* The data of `fd`, without its holes, to `each` in ascending order (NULL: to nobody); sets the
+ * digest. */
+void tree_data(struct item *i, int fd, unsigned format,
+               void (*each)(void *arg, uint64_t offset, const void *bytes, size_t n), void *arg);
 
 /* pack.c, unpack.c */
 void archive_create(int head, int root, int closure, int out);      /* root, closure -1: there is none */

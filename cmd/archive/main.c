@@ -1,10 +1,15 @@
-/* berth-archive: makes and reads backups for berth, in a program of its own, so that only it is linked to libarchive.
+/* berth-archive: makes and reads backups for berth, in a program of its own, so that only it is
+ * linked to libarchive.
  *
- *   berth-archive create [tree] [closure]   descriptor 0: berth.json; 3: the tree; 4: the archive, written and synced; 5: the closure
- *   berth-archive head                      descriptor 0: the archive; its berth.json to 1, unchecked; as nobody, with no file and no socket
- *   berth-archive verify MOST               descriptor 0: the archive; the verdict and berth.json to 1; as nobody, with no file and no socket
- *   berth-archive extract MOST [closure]    descriptor 0: the archive; 3: an empty directory, which becomes the tree, if it is wanted; 5: a
- *                                           file for the closure; else as verify
+ *   berth-archive create [tree] [closure]   descriptor 0: berth.json; 3: the tree; 4: the archive,
+ *                                           written and synced; 5: the closure
+ *   berth-archive head                      descriptor 0: the archive; its berth.json to 1,
+ *                                           unchecked; as nobody, with no file and no socket
+ *   berth-archive verify MOST               descriptor 0: the archive; the verdict and berth.json
+ *                                           to 1; as nobody, with no file and no socket
+ *   berth-archive extract MOST [closure]    descriptor 0: the archive; 3: an empty directory, which
+ *                                           becomes the tree, if it is wanted; 5: a file for the
+ *                                           closure; else as verify
  *
  * MOST: the number of bytes that there is room for. An archive whose files hold more is refused. */
 #include "cmd/archive/archive.h"

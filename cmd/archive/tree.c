@@ -204,7 +204,8 @@ void tree_walk(const struct tree *t, int dir)
     free(w.item.xattrs.list);
 }
 
-void tree_data(struct item *i, int fd, unsigned format, void (*each)(void *arg, uint64_t offset, const void *bytes, size_t n), void *arg)
+void tree_data(struct item *i, int fd, unsigned format,
+               void (*each)(void *arg, uint64_t offset, const void *bytes, size_t n), void *arg)
 {
     static char buffer[1 << 18];
     static struct content content;

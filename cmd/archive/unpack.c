@@ -206,7 +206,8 @@ static void count_bytes(struct unpack *u, size_t n)
 {
     u->bytes += n;
     if (u->bytes > u->most)
-        bad("its files hold more than the %llu MiB that are free where they would go", (unsigned long long)(u->most >> 20));
+        bad("its files hold more than the %llu MiB that are free where they would go",
+            (unsigned long long)(u->most >> 20));
 }
 
 /* Bytes to their places, holes left open; the digest is of the whole. */
@@ -228,7 +229,9 @@ static void data(struct unpack *u, struct item *i, int fd)
         if (where < 0 || from < at || from > i->size || (!over && n > i->size - from))
             bad("the archive's '%s' is longer than it says", shown(i->path));
         if (u->format == 1 && (u->old_holes += from - at) > ARCHIVE_OLD_HOLES)
-            bad("it was written by an earlier berth, and '%s' has holes that are too large to check", shown(i->path));
+            bad("it was written by an earlier berth, and '%s' has holes that are too large to "
+                "check",
+                shown(i->path));
         if (over)
             break;
         count_bytes(u, n);
@@ -325,7 +328,8 @@ static void own_file(struct unpack *u, struct archive_entry *e, size_t most, str
 static void closure(struct unpack *u, struct archive_entry *e, int fd, struct text *line)
 {
     static struct item i;
-    if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e) || u->count || line->n || archive_entry_size(e) < 0)
+    if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e) || u->count || line->n ||
+        archive_entry_size(e) < 0)
         bad("the archive's closure is not where it belongs");
     strcpy(i.path, ARCHIVE_CLOSURE);
     i.size = (uint64_t)archive_entry_size(e);
@@ -368,7 +372,8 @@ static void open_archive(struct unpack *u, int in)
 {
     u->a = archive_read_new();
     /* Nothing but what pack writes: each format and filter more is code that a hostile file could reach. */
-    if (!u->a || archive_read_support_format_tar(u->a) != ARCHIVE_OK || archive_read_support_filter_zstd(u->a) != ARCHIVE_OK)
+    if (!u->a || archive_read_support_format_tar(u->a) != ARCHIVE_OK ||
+        archive_read_support_filter_zstd(u->a) != ARCHIVE_OK)
         fail(ARCHIVE_IO, "out of memory");
     if (archive_read_open_fd(u->a, in, 1 << 16) != ARCHIVE_OK)
         bad("this is no backup of berth's: %s", archive_error_string(u->a));
@@ -408,7 +413,10 @@ static void take_format(struct unpack *u, struct archive_entry *e)
 
 void archive_read_all(int in, int staging, int closure_out, uint64_t most)
 {
-    struct unpack u = {.staging = staging, .levels = grow(NULL, (ARCHIVE_DEPTH + 2) * sizeof *u.levels), .most = most, .format = 1};
+    struct unpack u = {.staging = staging,
+                       .levels = grow(NULL, (ARCHIVE_DEPTH + 2) * sizeof *u.levels),
+                       .most = most,
+                       .format = 1};
     struct text stored = {0}, closure_line = {0};
     struct item *i = grow(NULL, sizeof *i);
     struct archive_entry *e;
@@ -446,7 +454,8 @@ void archive_read_all(int in, int staging, int closure_out, uint64_t most)
         if (closure_line.n)
             text_put(&again.manifest, closure_line.p, closure_line.n);
         tree_walk(&(struct tree){.item = reread_item, .arg = &again}, staging);
-        differs(&stored, &again.manifest, "what was written to the disk is not what the archive holds");
+        differs(&stored, &again.manifest,
+                "what was written to the disk is not what the archive holds");
         if (syncfs(staging))
             fail(ARCHIVE_IO, "cannot write the tree: %s", strerror(errno));
     }

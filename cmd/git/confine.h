@@ -11,8 +11,9 @@
 void git_confine_limits(void);
 /* Become that user. 0 or -errno. */
 int git_confine_user(uid_t uid, gid_t gid);
-/* Read below the directories or files that `fds` hold open (O_PATH) and nowhere else, write nowhere. *landlock: whether the kernel has
- * Landlock; without it the limit of reading is missing. Without seccomp that part is missing. 0 or -errno. */
+/* Read below the directories or files that `fds` hold open (O_PATH) and nowhere else, write
+ * nowhere. *landlock: whether the kernel has Landlock; without it the limit of reading is missing.
+ * Without seccomp that part is missing. 0 or -errno. */
 int git_confine_fds(const int *fds, size_t n, bool *landlock);
 /* The same for paths; what is not there is left out. */
 int git_confine_files(const char *const *dirs, size_t n);

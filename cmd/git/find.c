@@ -1,4 +1,5 @@
-/* Only descriptors are held and looked at here; the library gets a path, and Landlock limits what that path can reach to these. */
+/* Only descriptors are held and looked at here; the library gets a path, and Landlock limits what
+ * that path can reach to these. */
 #include "cmd/git/find.h"
 #include "cmd/git/confine.h"
 #include <errno.h>
@@ -11,7 +12,8 @@
 
 enum { MOST_TEXT = 65536 };
 
-static const char no_repository_hint[] = "name one with --git DIR (hooks: --repo DIR); a file whose name has a colon in it is written ./NAME";
+static const char no_repository_hint[] = "name one with --git DIR (hooks: --repo DIR); a file "
+                                         "whose name has a colon in it is written ./NAME";
 
 static void path_of(int fd, char out[PATH_MAX])
 {
@@ -33,8 +35,11 @@ static void check_owner(const struct git_find *f, int fd, uid_t uid)
     if (owned_trusts(f->owners, uid))
         return;
     path_of(fd, path);
-    snprintf(hint, sizeof hint, "if user %u may say what this host is to be: --git-owner %u (or BERTH_GIT_OWNER)", uid, uid);
-    git_fail("refused", hint, "the repository '%s' belongs to user %u, who is neither you nor root", path, uid);
+    snprintf(hint, sizeof hint,
+             "if user %u may say what this host is to be: --git-owner %u (or BERTH_GIT_OWNER)", uid,
+             uid);
+    git_fail("refused", hint, "the repository '%s' belongs to user %u, who is neither you nor root",
+             path, uid);
 }
 
 /* From here on with no more rights than the owner has. */
@@ -48,19 +53,26 @@ static void become(uid_t uid, gid_t gid)
 __attribute__((noreturn)) static void refuse_lead(const char *what, uid_t lead)
 {
     char hint[200];
-    snprintf(hint, sizeof hint, "a link or a `.git` file of user %u is on the way; name the repository itself: --git DIR", lead);
-    git_fail("refused", hint, "'%s' leads to what belongs to another user than user %u", what, lead);
+    snprintf(
+        hint, sizeof hint,
+        "a link or a `.git` file of user %u is on the way; name the repository itself: --git DIR",
+        lead);
+    git_fail("refused", hint, "'%s' leads to what belongs to another user than user %u", what,
+             lead);
 }
 
 static bool has(int dir, const char *name, mode_t type)
 {
     struct stat st;
-    return !fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && (S_ISLNK(st.st_mode) || (st.st_mode & S_IFMT) == type);
+    return !fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) &&
+           (S_ISLNK(st.st_mode) || (st.st_mode & S_IFMT) == type);
 }
 
 static bool is_git_dir(int dir)
 {
-    return has(dir, "HEAD", S_IFREG) && (has(dir, "commondir", S_IFREG) || (has(dir, "objects", S_IFDIR) && has(dir, "refs", S_IFDIR)));
+    return has(dir, "HEAD", S_IFREG) &&
+           (has(dir, "commondir", S_IFREG) ||
+            (has(dir, "objects", S_IFDIR) && has(dir, "refs", S_IFDIR)));
 }
 
 /* A small file that is open as O_PATH. false: it cannot be read. */
@@ -79,7 +91,8 @@ static bool read_held(int fd, char *out, size_t room)
     return n > 0;
 }
 
-/* The directory that the file `.git` in `dir` names; -1: it names none. The file decides, so its owner leads. */
+/* The directory that the file `.git` in `dir` names; -1: it names none. The file decides, so its
+ * owner leads. */
 static int from_gitfile(const struct git_find *f, int dir, int file, uid_t *lead)
 {
     static const char word[] = "gitdir: ";
@@ -100,7 +113,8 @@ static int from_gitfile(const struct git_find *f, int dir, int file, uid_t *lead
     if (r == -EXDEV)
         refuse_lead(path, *lead);
     if (r)
-        git_fail("spec", NULL, "cannot open the repository that '%s' names: %s", path, strerror(-r));
+        git_fail("spec", NULL, "cannot open the repository that '%s' names: %s", path,
+                 strerror(-r));
     return target;
 }
 
@@ -133,7 +147,8 @@ static int start(const struct git_find *f, uid_t *lead)
     if (r == -ENOENT || r == -ENOTDIR)
         git_fail("spec", NULL, "'%s' is no git repository", f->git ? f->git : ".");
     if (r)
-        git_fail("failed", NULL, "cannot look at the repository '%s': %s", f->git ? f->git : ".", strerror(-r));
+        git_fail("failed", NULL, "cannot look at the repository '%s': %s", f->git ? f->git : ".",
+                 strerror(-r));
     return at;
 }
 
@@ -161,9 +176,13 @@ static int discover(const struct git_find *f, uid_t *lead)
         if (git >= 0)
             return git;
         above = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (above < 0 || fstat(above, &up) || (up.st_dev == here.st_dev && up.st_ino == here.st_ino) || (f->git && up.st_dev != here.st_dev))
+        if (above < 0 || fstat(above, &up) ||
+            (up.st_dev == here.st_dev && up.st_ino == here.st_ino) ||
+            (f->git && up.st_dev != here.st_dev))
             git_fail("spec", f->git ? NULL : no_repository_hint,
-                     f->git ? "'%s' is no git repository" : "there is no git repository in '%s' or above it", f->git ? f->git : path);
+                     f->git ? "'%s' is no git repository"
+                            : "there is no git repository in '%s' or above it",
+                     f->git ? f->git : path);
         close(at);
         at = above;
         here = up;
@@ -184,32 +203,37 @@ void git_found_add(struct git_found *g, const char *path)
         add(g, fd);
 }
 
-/* The folders that `objects` borrows from, and those that they borrow from themselves, as deep as git goes. They are read with the rights
- * of the repository's owner, so it is enough that a user who may own a repository owns them. */
+/* The folders that `objects` borrows from, and those that they borrow from themselves, as deep as
+ * git goes. They are read with the rights of the repository's owner, so it is enough that a user
+ * who may own a repository owns them. */
 static void borrowed(const struct git_find *f, int objects, int depth, struct git_found *out)
 {
     char *text = malloc(MOST_TEXT), *rest = text, *line;
     struct owned_dir at = {.fd = objects};
     struct stat st, other;
-    ssize_t n = text && depth < FOUND_DEPTH ? owned_read(&at, "info/alternates", text, MOST_TEXT - 1) : -1;
+    ssize_t n =
+        text && depth < FOUND_DEPTH ? owned_read(&at, "info/alternates", text, MOST_TEXT - 1) : -1;
     if (text)
         text[n > 0 ? n : 0] = 0;
     while (n > 0 && (line = strsep(&rest, "\n"))) {
         line[strcspn(line, "\r")] = 0;
-        int fd = *line && *line != '#' ? openat(objects, line, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+        int fd =
+            *line && *line != '#' ? openat(objects, line, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
         if (fd < 0)
             continue;
         stat_of(fd, &st);
         bool seen = false;
         for (size_t i = 0; !seen && i < out->n; i++)
-            seen = !fstat(out->dirs[i], &other) && other.st_dev == st.st_dev && other.st_ino == st.st_ino;
+            seen = !fstat(out->dirs[i], &other) && other.st_dev == st.st_dev &&
+                   other.st_ino == st.st_ino;
         if (seen) {
             close(fd);
             continue;
         }
         check_owner(f, fd, st.st_uid);
         if (out->n >= FOUND_BORROWED)
-            git_fail("failed", "git repack -ad makes it whole", "the repository borrows objects from too many folders");
+            git_fail("failed", "git repack -ad makes it whole",
+                     "the repository borrows objects from too many folders");
         add(out, fd);
         borrowed(f, fd, depth + 1, out);
     }
@@ -234,7 +258,8 @@ static int common_of(const struct git_find *f, int git, const struct stat *st, c
     if (r == -EXDEV)
         refuse_lead(path, lead);
     if (r)
-        git_fail("failed", NULL, "cannot open the repository that '%s/commondir' names: %s", path, strerror(-r));
+        git_fail("failed", NULL, "cannot open the repository that '%s/commondir' names: %s", path,
+                 strerror(-r));
     stat_of(fd, &common);
     check_owner(f, fd, common.st_uid);
     become(common.st_uid, common.st_gid);

@@ -1,14 +1,20 @@
-/* berth-git-read — reads one file at one revision out of a git repository and prints it as a frame (frame.h), as `berth` asks it to.
- * It is a program of its own so that what the library or a hostile repository does to it (a crash, a hang, all the memory) is an error
- * message to berth and nothing more, and so that starting berth does not wait for the library.
+/* berth-git-read — reads one file at one revision out of a git repository and prints it as a frame
+ * (frame.h), as `berth` asks it to. It is a program of its own so that what the library or a
+ * hostile repository does to it (a crash, a hang, all the memory) is an error message to berth and
+ * nothing more, and so that starting berth does not wait for the library.
  *
- *   berth-git-read [--git DIR] [--rev REV | --index FILE] --path PATH --limit BYTES --owner UID... [--objects DIR] [--since REV]
- *   berth-git-read [--git DIR] [--rev REV | --index FILE] --trees FOLDER//... --owner UID... [--objects DIR]      what folders hold
- *   berth-git-read [--git DIR] --about HOME [--config FILE]... --owner UID...   the repository itself: its folders, its hooks, its HEAD.
- *                                                              FILE: where the caller's git looks for settings after HOME/.gitconfig
+ *   berth-git-read [--git DIR] [--rev REV | --index FILE] --path PATH --limit BYTES --owner UID...
+ *                  [--objects DIR] [--since REV]
+ *   berth-git-read [--git DIR] [--rev REV | --index FILE] --trees FOLDER//... --owner UID...
+ *                  [--objects DIR]
+ *       what folders hold
+ *   berth-git-read [--git DIR] --about HOME [--config FILE]... --owner UID...
+ *       the repository itself: its folders, its hooks, its HEAD.
+ *       FILE: where the caller's git looks for settings after HOME/.gitconfig
  *
- * --owner: a user who may own the repository, and whose links may lead anywhere. --guest: one who may own it.
- * Without --git, the repository around the working directory. --objects: more objects, those of a push that is not yet accepted. */
+ * --owner: a user who may own the repository, and whose links may lead anywhere. --guest: one who
+ * may own it. Without --git, the repository around the working directory. --objects: more objects,
+ * those of a push that is not yet accepted. */
 #include "cmd/git/confine.h"
 #include "cmd/git/find.h"
 #include <errno.h>
@@ -32,7 +38,16 @@ const char *__asan_default_options(void)
 }
 #endif
 
-enum { MOST_CONFIGS = 2, MOST_CONFIG_BYTES = 1 << 20, MOST_COMMITS = 1000, MOST_WALKED = 20000, MOST_REFS = 500, MOST_ENTRIES = 20000, MOST_TRAILERS = 4096, MOST_REVISION = 20000 };
+enum {
+    MOST_CONFIGS = 2,
+    MOST_CONFIG_BYTES = 1 << 20,
+    MOST_COMMITS = 1000,
+    MOST_WALKED = 20000,
+    MOST_REFS = 500,
+    MOST_ENTRIES = 20000,
+    MOST_TRAILERS = 4096,
+    MOST_REVISION = 20000
+};
 
 struct asked {
     const char *git, *about, *rev, *index, *path, *objects, *since, *trees;
@@ -103,15 +118,18 @@ static git_repository *repository(const struct asked *a)
     if (a->objects)
         git_found_add(&found, a->objects);
     if (a->about && *a->about)
-        git_found_add(&found, a->about);    /* the user's own configuration may say where hooks are */
+        /* the user's own configuration may say where hooks are */
+        git_found_add(&found, a->about);
     for (size_t i = 0; i < a->n_configs; i++)
         git_found_add(&found, a->configs[i]);
     int r = git_confine_fds(found.dirs, found.n, &landlock);
     if (r)
         git_fail("failed", NULL, "cannot confine the reader of '%s': %s", git, strerror(-r));
     if (!landlock && root && found.uid)
-        git_fail("refused", "boot with landlock in lsm=, or read it as its owner",
-                 "this kernel has no Landlock, so root does not read the repository '%s' of user %u", git, found.uid);
+        git_fail(
+            "refused", "boot with landlock in lsm=, or read it as its owner",
+            "this kernel has no Landlock, so root does not read the repository '%s' of user %u",
+            git, found.uid);
     unconfined = !landlock;
     /* The caller's own configuration may say where hooks are; root's says nothing to the user that the repository belongs to. */
     if (a->about && *a->about && !access(a->about, R_OK | X_OK))
@@ -120,11 +138,17 @@ static git_repository *repository(const struct asked *a)
     int opened = git_repository_open_ext(&repo, git, GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT, NULL);
     const char *extension = opened && !strncmp(why(), unknown, sizeof unknown - 1) ? why() + sizeof unknown - 1 : NULL;
     if (extension && !strcmp(extension, "objectformat"))
-        git_fail("failed", "keep the spec in a repository of SHA-1 ids, which git init makes by itself",
-             "cannot open the repository '%s': its objects have SHA-256 ids, which are not supported", git);
+        git_fail("failed",
+                 "keep the spec in a repository of SHA-1 ids, which git init makes by itself",
+                 "cannot open the repository '%s': its objects have SHA-256 ids, which are not "
+                 "supported",
+                 git);
     if (extension)
-        git_fail("failed", "keep the spec in a repository without it: a fresh `git clone --bare` of this one has none",
-             "cannot open the repository '%s': its extension '%s' is not supported", git, extension);
+        git_fail("failed",
+                 "keep the spec in a repository without it: a fresh `git clone --bare` of this one "
+                 "has none",
+                 "cannot open the repository '%s': its extension '%s' is not supported", git,
+                 extension);
     if (opened)
         git_fail("failed", NULL, "cannot open the repository '%s': %s", git, why());
     git_odb *odb;
@@ -148,19 +172,27 @@ static bool id_too(git_repository *repo, const char *name, const char *ref)
     git_odb *odb;
     git_oid prefix, found, tip;
     size_t n = strlen(name);
-    if (n < 4 || n >= GIT_OID_HEXSZ || strspn(name, "0123456789abcdef") != n || git_oid_fromstrn(&prefix, name, n) || git_repository_odb(&odb, repo))
+    if (n < 4 || n >= GIT_OID_HEXSZ || strspn(name, "0123456789abcdef") != n ||
+        git_oid_fromstrn(&prefix, name, n) || git_repository_odb(&odb, repo))
         return false;
     int r = git_odb_exists_prefix(&found, odb, &prefix, n);
     git_odb_free(odb);
-    return r == GIT_EAMBIGUOUS || (!r && (git_reference_name_to_id(&tip, repo, ref) || !git_oid_equal(&tip, &found)));
+    return r == GIT_EAMBIGUOUS ||
+           (!r && (git_reference_name_to_id(&tip, repo, ref) || !git_oid_equal(&tip, &found)));
 }
 
-/* The revision with the full name of the ref that it begins with: "refs/heads/main~1" for "main~1". A short name that stands for two
- * things is refused: who pushes a tag of a branch's name must not decide what the name stands for. */
+/* The revision with the full name of the ref that it begins with: "refs/heads/main~1" for "main~1".
+ * A short name that stands for two things is refused: who pushes a tag of a branch's name must not
+ * decide what the name stands for. */
 static void full_revision(git_repository *repo, const char *rev, char out[MOST_REVISION])
 {
-    static const char *const forms[][2] = {{"refs/", ""}, {"refs/heads/", ""}, {"refs/tags/", ""}, {"refs/remotes/", ""}, {"refs/remotes/", "/HEAD"}};
-    char name[MOST_REVISION], full[2][MOST_REVISION + 32], one[MOST_REVISION + 32], hint[MOST_REVISION + 64];
+    static const char *const forms[][2] = {{"refs/", ""},
+                                           {"refs/heads/", ""},
+                                           {"refs/tags/", ""},
+                                           {"refs/remotes/", ""},
+                                           {"refs/remotes/", "/HEAD"}};
+    char name[MOST_REVISION], full[2][MOST_REVISION + 32], one[MOST_REVISION + 32],
+        hint[MOST_REVISION + 64];
     const char *at = strstr(rev, "@{");
     size_t n = strcspn(rev, "^~:"), hits = 0;
     if (at && (size_t)(at - rev) < n)
@@ -180,9 +212,12 @@ static void full_revision(git_repository *repo, const char *rev, char out[MOST_R
     }
     snprintf(hint, sizeof hint, "write the full name: %s", hits ? full[0] : "");
     if (hits == 2)
-        git_fail("spec", hint, "'%s' is ambiguous: it stands for '%s' and for '%s'", name, full[0], full[1]);
+        git_fail("spec", hint, "'%s' is ambiguous: it stands for '%s' and for '%s'", name, full[0],
+                 full[1]);
     if (hits && id_too(repo, name, full[0]))
-        git_fail("spec", hint, "'%s' is ambiguous: it stands for '%s' and for an object with that id", name, full[0]);
+        git_fail("spec", hint,
+                 "'%s' is ambiguous: it stands for '%s' and for an object with that id", name,
+                 full[0]);
     if (hits && (size_t)snprintf(out, MOST_REVISION, "%s%s", full[0], rev + n) >= MOST_REVISION)
         git_fail("spec", NULL, "the revision is too long");
 }
@@ -199,14 +234,21 @@ static git_commit *commit_of(git_repository *repo, const char *rev, git_referenc
         bool shallow = git_repository_is_shallow(repo) == 1;
         git_reference *dangling = NULL;
         if (r == GIT_ENOTFOUND && !git_reference_dwim(&dangling, repo, full))
-            git_fail("failed", "git fsck tells more", "'%s' leads to a commit that is not there", rev);
-        git_fail("norev", shallow ? "this clone is shallow: git fetch --unshallow" : "git log shows what there is",
-             git_repository_is_empty(repo) == 1 ? "there is no revision '%s': the repository has no commit yet" : "there is no revision '%s'", rev);
+            git_fail("failed", "git fsck tells more", "'%s' leads to a commit that is not there",
+                     rev);
+        git_fail("norev",
+                 shallow ? "this clone is shallow: git fetch --unshallow"
+                         : "git log shows what there is",
+                 git_repository_is_empty(repo) == 1
+                     ? "there is no revision '%s': the repository has no commit yet"
+                     : "there is no revision '%s'",
+                 rev);
     }
     if (r)
         git_fail("failed", NULL, "cannot read revision '%s': %s", rev, why());
     if (git_object_peel(&peeled, o, GIT_OBJECT_COMMIT))
-        git_fail("thing", NULL, "'%s' is a %s, not a commit", rev, git_object_type2string(git_object_type(o)));
+        git_fail("thing", NULL, "'%s' is a %s, not a commit", rev,
+                 git_object_type2string(git_object_type(o)));
     return (git_commit *)peeled;
 }
 
@@ -245,8 +287,10 @@ static void check_mode(const char *path, const char *rev, git_filemode_t mode)
                        : mode != GIT_FILEMODE_BLOB && mode != GIT_FILEMODE_BLOB_EXECUTABLE && mode != 0100664 ? "something else"
                                                                                                              : NULL;
     if (what)
-        git_fail("spec", mode == GIT_FILEMODE_TREE ? "name the spec file in it" : "the spec itself must stand there, as a file",
-             "'%s' at %s is %s, not a file", path, rev, what);
+        git_fail("spec",
+                 mode == GIT_FILEMODE_TREE ? "name the spec file in it"
+                                           : "the spec itself must stand there, as a file",
+                 "'%s' at %s is %s, not a file", path, rev, what);
 }
 
 /* Step by step, so that each way to fail has its sentence. */
@@ -275,7 +319,8 @@ static git_oid walk(git_repository *repo, git_tree *root, const char *path, cons
             check_mode(sofar, rev, mode == GIT_FILEMODE_BLOB || mode == GIT_FILEMODE_BLOB_EXECUTABLE ? GIT_FILEMODE_BLOB : mode);
             not_there(root, path, rev);
         } else if (git_tree_lookup(&tree, repo, &id)) {
-            git_fail("failed", "git fsck tells more", "cannot read '%s' at %s: %s", sofar, rev, why());
+            git_fail("failed", "git fsck tells more", "cannot read '%s' at %s: %s", sofar, rev,
+                     why());
         }
     }
     return id;
@@ -326,9 +371,11 @@ static git_odb_object *blob(git_repository *repo, const git_oid *id, const struc
     if (!r)
         r = git_odb_read_header(&len, &type, odb, id);
     if (!r && type != GIT_OBJECT_BLOB)
-        git_fail("failed", "git fsck tells more", "'%s' is not a file in the object database", path);
+        git_fail("failed", "git fsck tells more", "'%s' is not a file in the object database",
+                 path);
     if (!r && len > a->limit)
-        git_fail("spec", "--huge allows up to 64 MiB", "'%s' has %zu bytes; a spec may have %zu", path, len, a->limit);
+        git_fail("spec", "--huge allows up to 64 MiB", "'%s' has %zu bytes; a spec may have %zu",
+                 path, len, a->limit);
     if (!r)
         r = git_odb_read(&o, odb, id);
     if (r)
@@ -346,11 +393,13 @@ static char *from_top(git_repository *repo, const char *path)
         abort();
     if (!strncmp(path, "./", 2) || !strncmp(path, "../", 3)) {
         if (!work || !getcwd(here, sizeof here))
-            git_fail("spec", "name the file from the repository's top", "'%s' starts where you stand, and that is not in a work tree", path);
+            git_fail("spec", "name the file from the repository's top",
+                     "'%s' starts where you stand, and that is not in a work tree", path);
         size_t n = strlen(work);
         snprintf(top, sizeof top, "%s/", here);
         if (strncmp(top, work, n))
-            git_fail("spec", "name the file from the repository's top", "'%s' starts where you stand, and that is not in a work tree", path);
+            git_fail("spec", "name the file from the repository's top",
+                     "'%s' starts where you stand, and that is not in a work tree", path);
         prefix = top + n;
     }
     snprintf(out, 2 * PATH_MAX, "%s%s", prefix, path);
@@ -390,7 +439,8 @@ static git_tree *staged_tree(git_repository *repo, const char *file)
     git_tree *tree;
     if (git_repository_odb(&odb, repo) || git_mempack_new(&memory) || git_odb_add_backend(odb, memory, 1000) ||
         git_index_write_tree_to(&id, index_of(repo, file), repo) || git_tree_lookup(&tree, repo, &id))
-        git_fail("failed", "end a merge first, if there is one", "cannot read what is staged: %s", why());
+        git_fail("failed", "end a merge first, if there is one", "cannot read what is staged: %s",
+                 why());
     return tree;
 }
 

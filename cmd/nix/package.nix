@@ -1,4 +1,5 @@
-{ lib, stdenv, cmake, pkg-config, libyaml, libmnl, libnftnl, jansson, libgit2, libarchive, libseccomp, nettle }:
+{ lib, stdenv, cmake, pkg-config, libyaml, libmnl, libnftnl, jansson, libgit2, libarchive
+, libseccomp, nettle }:
 
 stdenv.mkDerivation {
   pname = "berth";

@@ -150,8 +150,9 @@ static void put_value(struct cmd_out *o, json_t *v)
 
 void cmd_fragment_put(struct cmd_out *o, const char *name, json_t *fragment)
 {
-    static const char *const order[] = {"address", "runtime", "gateway", "mac", "ports", "state", "autostart", "isolated", "router", "protect", "on_remove",
-                                        "nspawn", "nixos"};
+    static const char *const order[] = {"address",   "runtime",   "gateway",  "mac",    "ports",
+                                        "state",     "autostart", "isolated", "router", "protect",
+                                        "on_remove", "nspawn",    "nixos"};
     cmd_printf(o, "      %s:\n", name);
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         json_t *v = json_object_get(fragment, order[i]);

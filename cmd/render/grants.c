@@ -17,7 +17,8 @@ static void tell(const struct lines *l, const char *field, struct cmd_out *text)
 /* As a shell would need it: sh -c 'echo x'. */
 static void put_word(struct cmd_out *o, const char *word)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
     if (*word && !word[strspn(word, plain)]) {
         cmd_put(o, word);
         return;
@@ -33,10 +34,12 @@ static void put_word(struct cmd_out *o, const char *word)
 
 static void nspawn_grants(const struct spec_container *c, const struct lines *l)
 {
-    static const char *const users[] = {[SPEC_USERS_AUTO] = NULL, [SPEC_USERS_NONE] = "none", [SPEC_USERS_IDENTITY] = "identity"};
+    static const char *const users[] = {
+        [SPEC_USERS_AUTO] = NULL, [SPEC_USERS_NONE] = "none", [SPEC_USERS_IDENTITY] = "identity"};
     struct cmd_out o = {.fd = -1};
     if (c->nspawn.root != SPEC_ROOT_HOST && c->nspawn.path.text)
-        l->each(l->arg, c->nspawn.root == SPEC_ROOT_TAR ? "root, unpacked from" : "root", c->nspawn.path.text);
+        l->each(l->arg, c->nspawn.root == SPEC_ROOT_TAR ? "root, unpacked from" : "root",
+                c->nspawn.path.text);
     if (c->nspawn.boot)
         l->each(l->arg, "command", "the root's own init");
     for (size_t i = 0; i < c->nspawn.n_command; i++) {
@@ -76,7 +79,8 @@ static void nixos_grants(const struct spec_container *c, const struct lines *l)
         l->each(l->arg, "system", c->nixos.system.text);
 }
 
-void cmd_grants(const struct rec_step *s, void (*each)(void *arg, const char *field, const char *value), void *arg)
+void cmd_grants(const struct rec_step *s,
+                void (*each)(void *arg, const char *field, const char *value), void *arg)
 {
     const struct spec_container *c = s->to ? s->to->spec : NULL;
     struct lines l = {each, arg};

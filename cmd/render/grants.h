@@ -1,9 +1,11 @@
-/* cmd/render/grants.h — what a step gives a container of the host, as the spec has it: root, command, binds, capabilities, flake.
- * A reviewer, and root, read this in full before a push of somebody else is applied. */
+/* cmd/render/grants.h — what a step gives a container of the host, as the spec has it: root,
+ * command, binds, capabilities, flake. A reviewer, and root, read this in full before a push of
+ * somebody else is applied. */
 #ifndef CMD_RENDER_GRANTS_H
 #define CMD_RENDER_GRANTS_H
 #include "reconcile/plan.h"
 
 /* Calls `each` for every line of it; none where the step brings nothing of the kind. */
-void cmd_grants(const struct rec_step *s, void (*each)(void *arg, const char *field, const char *value), void *arg);
+void cmd_grants(const struct rec_step *s,
+                void (*each)(void *arg, const char *field, const char *value), void *arg);
 #endif

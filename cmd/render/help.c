@@ -38,7 +38,8 @@ static void heading(struct cmd_out *o, const char *text)
 }
 
 /* "Also: berth ls, berth ps": nothing where a verb has no alias. */
-static void aliases(struct cmd_out *o, const struct cmd_verb *v, const char *before, const char *between, const char *after)
+static void aliases(struct cmd_out *o, const struct cmd_verb *v, const char *before,
+                    const char *between, const char *after)
 {
     size_t n = 0;
     for (size_t i = 0; i < cmd_n_words; i++)
@@ -176,7 +177,8 @@ static bool takes_names(const struct cmd_verb *v)
 
 static bool takes_file(const struct cmd_verb *v)
 {
-    return v->operands == CMD_TAKES_SPEC || v->operands == CMD_TAKES_FILE || v->operands == CMD_TAKES_ANY_FILE;
+    return v->operands == CMD_TAKES_SPEC || v->operands == CMD_TAKES_FILE ||
+           v->operands == CMD_TAKES_ANY_FILE;
 }
 
 static void verb_words(struct cmd_out *o)
@@ -232,7 +234,8 @@ static void bash(struct cmd_out *o)
                "    [[ $cur == *,* ]] && before=${cur%,*},\n"
                "    compopt -o nospace 2>/dev/null\n"
                "    for word; do\n"
-               "        [[ ,$before == *,$word,* ]] || COMPREPLY+=($(compgen -W \"$before$word\" -- \"$cur\"))\n"
+               "        [[ ,$before == *,$word,* ]] || COMPREPLY+=($(compgen -W \"$before$word\" "
+               "-- \"$cur\"))\n"
                "    done\n"
                "}\n"
                "_berth()\n{\n"
@@ -267,7 +270,10 @@ static void bash(struct cmd_out *o)
         else if (takes_file(v))
             cmd_put(o, "            else _berth_paths -f; fi ;;\n");
         else if (offers->words)
-            cmd_printf(o, "            elif ((i == COMP_CWORD - 1)); then COMPREPLY=($(compgen -W '%s' -- \"$cur\")); fi ;;\n", offers->words);
+            cmd_printf(o,
+                       "            elif ((i == COMP_CWORD - 1)); then COMPREPLY=($(compgen -W "
+                       "'%s' -- \"$cur\")); fi ;;\n",
+                       offers->words);
         else if (v->run == cmd_help) {
             cmd_put(o, "            else COMPREPLY=($(compgen -W '");
             verb_words(o);
@@ -424,7 +430,8 @@ static void fish(struct cmd_out *o)
             continue;
         fish_after(o, v);
         if (offers->words)
-            cmd_printf(o, "; and not __fish_seen_subcommand_from %s' -a '%s", offers->words, offers->words);
+            cmd_printf(o, "; and not __fish_seen_subcommand_from %s' -a '%s", offers->words,
+                       offers->words);
         cmd_put(o, files ? "' -F" : "'");
         if (names)
             cmd_put(o, " -a '(berth completion names 2>/dev/null)'");

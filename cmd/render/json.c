@@ -179,7 +179,8 @@ json_t *cmd_json_notes(const struct rec_plan *p)
         json_t *j = json_object();
         json_object_set_new(j, "object", cmd_json_text(p->notes[i].object));
         json_object_set_new(j, "text", cmd_json_text(p->notes[i].text));
-        json_object_set_new(j, "hint", p->notes[i].hint ? cmd_json_text(p->notes[i].hint) : json_null());
+        json_object_set_new(j, "hint",
+                            p->notes[i].hint ? cmd_json_text(p->notes[i].hint) : json_null());
         json_object_set_new(j, "warning", json_boolean(p->notes[i].warning));
         json_array_append_new(list, j);
     }

@@ -8,14 +8,16 @@
 /* A string of anybody's bytes; what is not UTF-8 comes out as \xNN text. NULL: null. */
 json_t *cmd_json_text(const char *s);
 json_t *cmd_json_place(const char *file, const struct spec_loc *at);        /* {file,line,column}; null where there is no line */
-/* Puts `path` (of a file; null: it is none), `commit` and `repository` into the envelope's `spec`; NULL is fine. */
+/* Puts `path` (of a file; null: it is none), `commit` and `repository` into the envelope's `spec`;
+ * NULL is fine. */
 void    cmd_json_origin(json_t *envelope, const char *path, const struct cmd_git *g);
 json_t *cmd_json_envelope(const char *format, const char *host, const char *file, const char *outcome);
 /* {severity, code, summary, hint, file, start, …} of a failure. */
 json_t *cmd_json_error(const char *file, const struct rec_error *e);
 json_t *cmd_json_step(const char *file, const struct rec_step *s);
 json_t *cmd_json_notes(const struct rec_plan *p);
-json_t *cmd_json_next_start(const struct rec_plan *p);      /* containers that take a new default of berth at their next start */
+/* containers that take a new default of berth at their next start */
+json_t *cmd_json_next_start(const struct rec_plan *p);
 json_t *cmd_json_conflicts(const char *file, const struct rec_plan *p);
 json_t *cmd_json_unknown(uint32_t kinds);                                  /* names of kinds that could not be read */
 json_t *cmd_json_not_known(const char *file, const struct rec_plan *p);    /* of what is in sync as far as it is known */

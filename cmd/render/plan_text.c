@@ -473,7 +473,8 @@ static void in_sync(struct cmd_out *o, const struct cmd_render_plan *p)
         return;
     }
     if (p->plan && p->plan->n_pending) {
-        cmd_printf(o, "Nothing can be done now; %zu port %s pending\n", p->plan->n_pending, p->plan->n_pending == 1 ? "map is" : "maps are");
+        cmd_printf(o, "Nothing can be done now; %zu port %s pending\n", p->plan->n_pending,
+                   p->plan->n_pending == 1 ? "map is" : "maps are");
         return;
     }
     cmd_style(o, CMD_GREEN);
@@ -620,7 +621,8 @@ void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const stru
     case REC_REFUSED:
         failures(err, p);
         if (r->report.done)
-            cmd_printf(err, "%s %zu %s; what is named above is refused.\n", verb, r->report.done, r->report.done == 1 ? "step" : "steps");
+            cmd_printf(err, "%s %zu %s; what is named above is refused.\n", verb, r->report.done,
+                       r->report.done == 1 ? "step" : "steps");
         else
             cmd_put(err, "Refused; nothing was changed.\n");
         return;
@@ -644,8 +646,9 @@ void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const stru
             return;
         }
         if (r->alone) {
-            cmd_printf(err, "%s %zu %s; what is named above does not run, and nothing was undone.\n", verb, r->report.done,
-                       r->report.done == 1 ? "step" : "steps");
+            cmd_printf(err,
+                       "%s %zu %s; what is named above does not run, and nothing was undone.\n",
+                       verb, r->report.done, r->report.done == 1 ? "step" : "steps");
             return;
         }
         cmd_put(err, "Failed, and not all of it could be undone. ");

@@ -23,8 +23,10 @@ struct cmd_render_plan {
     bool                    quiet, verbose;
 };
 void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p);
-void cmd_render_notes(struct cmd_out *o, const struct rec_plan *plan);     /* of a plan or a status; warnings first */
-void cmd_render_warnings(struct cmd_out *o, const struct rec_plan *plan);  /* a line each, for --quiet */
+/* of a plan or a status; warnings first */
+void cmd_render_notes(struct cmd_out *o, const struct rec_plan *plan);
+/* a line each, for --quiet */
+void cmd_render_warnings(struct cmd_out *o, const struct rec_plan *plan);
 /* "commit 0123456789ab (main), 2026-11-01, Ann: subject" on a line of its own. */
 void cmd_render_commit(struct cmd_out *o, const struct cmd_git *g);
 void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p);

@@ -28,7 +28,8 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
 {
     for (size_t i = 0; i < h->n_bridges; i++)
         for (size_t k = 0; k < h->bridges[i].n_addresses; k++) {
-            if (h->bridges[i].addresses[k].addr.family == 6 && run->facts.no_ipv6 && run->facts.no_ipv6[i])
+            if (h->bridges[i].addresses[k].addr.family == 6 && run->facts.no_ipv6 &&
+                run->facts.no_ipv6[i])
                 continue;       /* kinds/bridge.c warns */
             struct rec_item *it = add(out, h->bridges[i].name, &h->bridges[i].addresses[k].addr);
             if (!it)
@@ -79,19 +80,22 @@ static const char *conflict(struct spec_arena *a, const struct rec_state *from, 
 static const char *record_name(struct spec_arena *a, const struct rec_item *i)
 {
     char text[SPEC_ADDR_TEXT];
-    return spec_arena_printf(a, "address/%s/%s", i->address.link, spec_addr_format(&i->address.text, true, text));
+    return spec_arena_printf(a, "address/%s/%s", i->address.link,
+                             spec_addr_format(&i->address.text, true, text));
 }
 
-/* Before the steps are done: whose the addresses were that are taken over. After: the record drops what was
- * given back or removed. */
-static int remember_owners(struct rec_run *run, struct rec_step *const *steps, size_t n, bool done, struct rec_error *err)
+/* Before the steps are done: whose the addresses were that are taken over. After: the record drops
+ * what was given back or removed. */
+static int remember_owners(struct rec_run *run, struct rec_step *const *steps, size_t n, bool done,
+                           struct rec_error *err)
 {
     struct rec_records rec = {0};
     bool changed = false, read = false;
     int r = 0;
     for (size_t i = 0; !r && i < n; i++) {
         const struct rec_step *s = steps[i];
-        bool taken = s->from && s->to && !s->from->ours && s->to->ours, given = s->from && s->to && s->from->ours && !s->to->ours;
+        bool taken = s->from && s->to && !s->from->ours && s->to->ours,
+             given = s->from && s->to && s->from->ours && !s->to->ours;
         bool gone = given || s->action == REC_REMOVE;
         if (done ? !gone || s->state != REC_DONE : !taken)
             continue;
@@ -104,14 +108,16 @@ static int remember_owners(struct rec_run *run, struct rec_step *const *steps, s
         changed |= rec_record_drop(&rec, name);
         if (done)
             continue;
-        if (rec_record_add(run, &rec, name, spec_arena_printf(run->arena, "%u", s->from->address.addr.proto)))
+        if (rec_record_add(run, &rec, name,
+                           spec_arena_printf(run->arena, "%u", s->from->address.addr.proto)))
             return rec_fail(err, ENOMEM, "out of memory");
         changed = true;
     }
     return !r && changed ? rec_adopted_write(run, &rec, err) : r;
 }
 
-int rec_adopted_address(struct rec_state *out, size_t n, const struct rec_record *line, struct rec_error *err)
+int rec_adopted_address(struct rec_state *out, size_t n, const struct rec_record *line,
+                        struct rec_error *err)
 {
     char why[128];
     struct spec_addr a;

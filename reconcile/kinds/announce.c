@@ -1,6 +1,7 @@
-/* Neighbours keep an address's old place for up to a minute. Where one has come to another MAC, or a bridge's own addresses have, its
- * new holder says so. A frame that is lost costs that minute and no more, so nothing fails by it. A child does it and is not waited for,
- * since it enters namespaces. */
+/* Neighbours keep an address's old place for up to a minute. Where one has come to another MAC, or
+ * a bridge's own addresses have, its new holder says so. A frame that is lost costs that minute and
+ * no more, so nothing fails by it. A child does it and is not waited for, since it enters
+ * namespaces. */
 #include "netops/announce.h"
 #include "reconcile/kinds.h"
 #include <fcntl.h>
@@ -41,11 +42,13 @@ static void announce_containers(const struct rec_plan *plan, int dir)
     }
 }
 
-/* Of a bridge that was given its MAC. The kernel's own choice is left alone, since announcing would make it permanent. */
+/* Of a bridge that was given its MAC. The kernel's own choice is left alone, since announcing would
+ * make it permanent. */
 static bool has_given_mac(const char *link)
 {
     char path[64], text[8] = "";
-    snprintf(path, sizeof path, "/sys/class/net/%s/addr_assign_type", link); /* linux/netdevice.h: NET_ADDR_SET is 3 */
+    /* linux/netdevice.h: NET_ADDR_SET is 3 */
+    snprintf(path, sizeof path, "/sys/class/net/%s/addr_assign_type", link);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
@@ -87,7 +90,8 @@ void rec_announce(struct rec_run *run, const struct rec_plan *p)
         any = bridge_has_moved(p, p->steps[i], ports_moved);
     if (!any || !run->links || fork())
         return;
-    /* A service manager ends what is left of a service with SIGTERM, possibly before the frames are sent. */
+    /* A service manager ends what is left of a service with SIGTERM, possibly before the frames are
+     * sent. */
     signal(SIGTERM, SIG_IGN);
     /* Nobody is to wait for us by a pipe of ours. */
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -95,7 +99,9 @@ void rec_announce(struct rec_run *run, const struct rec_plan *p)
         dup2(null, fd);
     for (size_t i = 0; i < p->n; i++)
         if (bridge_has_moved(p, p->steps[i], ports_moved))
-            announce_bridge(run->links, p->steps[i]->kind == REC_BRIDGE ? p->steps[i]->to->key : p->steps[i]->to->address.link);
+            announce_bridge(run->links, p->steps[i]->kind == REC_BRIDGE
+                                            ? p->steps[i]->to->key
+                                            : p->steps[i]->to->address.link);
     if (dir >= 0)
         announce_containers(p, dir);
     _exit(0);

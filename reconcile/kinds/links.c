@@ -199,7 +199,8 @@ static bool take_for_ours(const struct rec_run *run, struct rec_links *s, struct
         }
         struct net_link *l = &s->link[found - s->link];
         bool earlier;
-        if (!l->port || !l->has_mac || !rec_port_mac_is(l->mac, w->port.host_mac, &earlier) || !rec_insides_has(run, w->container))
+        if (!l->port || !l->has_mac || !rec_port_mac_is(l->mac, w->port.host_mac, &earlier) ||
+            !rec_insides_has(run, w->container))
             return false;
         l->group = REC_GROUP;
         strcpy(l->kind, "veth");

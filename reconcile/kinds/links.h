@@ -15,7 +15,8 @@ struct rec_links {
     size_t              n_alt, room_alt;
     struct net_address *address;
     size_t              n_address, room_address;
-    int                *shared;                 /* indexes of bridges that are not berth's, or that others have ports on */
+    /* indexes of bridges that are not berth's, or that others have ports on */
+    int                *shared;
     size_t              n_shared, room_shared;
     bool                brief;                  /* of ports, only what a bridge tells; slaves of what is no bridge are missing */
 };

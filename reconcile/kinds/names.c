@@ -254,19 +254,23 @@ static int compare_container(const void *key, const void *entry)
 }
 
 /* Line `n` says that `name` is `a`: the resolver takes the first line that it finds. */
-static int check_name(const struct spec_host *h, const struct spec_addr *a, const char *name, unsigned n, struct rec_state *out)
+static int check_name(const struct spec_host *h, const struct spec_addr *a, const char *name,
+                      unsigned n, struct rec_state *out)
 {
-    const struct spec_container *c = bsearch(name, h->containers, h->n_containers, sizeof *h->containers, compare_container);
+    const struct spec_container *c =
+        bsearch(name, h->containers, h->n_containers, sizeof *h->containers, compare_container);
     char text[SPEC_ADDR_TEXT];
     if (!c || spec_addr_equal(a, &c->address[a->family == 6].addr))
         return 0;
-    return rec_state_warn(out, HOSTS, "take the name out of that line, or rename the container",
-                          "line %u gives the name '%s' to %s: this host finds that before container %s", n, name,
-                          spec_addr_format(a, false, text), c->name);
+    return rec_state_warn(
+        out, HOSTS, "take the name out of that line, or rename the container",
+        "line %u gives the name '%s' to %s: this host finds that before container %s", n, name,
+        spec_addr_format(a, false, text), c->name);
 }
 
 /* Lines of others that come before ours and name a container. */
-static int check_earlier(const struct spec_host *h, struct spec_arena *a, const char *text, const char *end, struct rec_state *out)
+static int check_earlier(const struct spec_host *h, struct spec_arena *a, const char *text,
+                         const char *end, struct rec_state *out)
 {
     unsigned n = 0;
     int r = 0;
@@ -285,7 +289,8 @@ static int check_earlier(const struct spec_host *h, struct spec_arena *a, const 
     return r;
 }
 
-static int read_host(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_host(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                     struct rec_error *err)
 {
     char *text;
     const char *start, *end;
@@ -313,7 +318,8 @@ static int read_host(struct rec_run *run, const struct rec_state *wanted, struct
         return as_wanted(w, out, err);
     }
     bool found = find_block(text, text, &start, &end) > 0;
-    if (w && run->host && check_earlier(run->host, out->arena, text, found ? start : text + len, out))
+    if (w && run->host &&
+        check_earlier(run->host, out->arena, text, found ? start : text + len, out))
         return rec_fail(err, ENOMEM, "out of memory");
     /* More than one block is too many, and differs from what is wanted. */
     struct text t = {.a = out->arena};

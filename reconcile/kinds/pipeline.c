@@ -29,7 +29,8 @@ struct job {
     bool              good;             /* all of it is there but the name */
     int               unnamed;          /* why it got none */
     int               peer_index;       /* of eth0 in a new pair */
-    struct net_error  clash;            /* the new pair was refused for its index, or for its name; code 0: it was not */
+    /* the new pair was refused for its index, or for its name; code 0: it was not */
+    struct net_error  clash;
 };
 
 struct ring {
@@ -37,7 +38,8 @@ struct ring {
     pthread_cond_t  moved;
     struct job     *jobs;
     size_t          n, made, taken, named;
-    size_t          most_open;      /* jobs that may have their descriptors open at once; FEW or more */
+    /* jobs that may have their descriptors open at once; FEW or more */
+    size_t          most_open;
     int             dir;
 };
 
@@ -131,14 +133,16 @@ struct group {
     size_t                  told;       /* jobs that were reported */
 };
 
-/* The next multiple of a thousand. Links above MOST_INDEX were put there by hand; the kernel counts up from 1. */
+/* The next multiple of a thousand. Links above MOST_INDEX were put there by hand; the kernel counts
+ * up from 1. */
 static int next_thousand(int index)
 {
     return index < MOST_INDEX ? (index / 1000 + 1) * 1000 : 1000;
 }
 
-/* The kernel honours the index asked for eth0 only where the host's end asks for one too. Ours follow each other, and lie a
- * thousand above what others have. The kernel's own count can still come along, and it cannot be read: see send_host. */
+/* The kernel honours the index asked for eth0 only where the host's end asks for one too. Ours
+ * follow each other, and lie a thousand above what others have. The kernel's own count can still
+ * come along, and it cannot be read: see send_host. */
 static int first_index(const struct rec_links *links)
 {
     const struct net_link *last = NULL;
@@ -147,7 +151,8 @@ static int first_index(const struct rec_links *links)
             last = &links->link[links->by_index[i - 1]];
     if (!last)
         return 1000;
-    return rec_group_ours(last->group) && last->index >= 1000 ? last->index + 1 : next_thousand(last->index);
+    return rec_group_ours(last->group) && last->index >= 1000 ? last->index + 1
+                                                              : next_thousand(last->index);
 }
 
 static int bridge_index(struct group *g, const char *name, int *index, struct rec_error *e)
@@ -199,8 +204,15 @@ static void queue_host(struct group *g, struct job *j)
         return;
     }
     if (j->new_pair) {
-        struct net_veth_new v = {.name = w->link, .master = master, .group = REC_GROUP, .mtu = mtu, .mac = host_mac(w),
-                                 .peer_name = "eth0", .peer_mac = w->mac, .peer_index = j->peer_index, .peer_netns_fd = j->fd,
+        struct net_veth_new v = {.name = w->link,
+                                 .master = master,
+                                 .group = REC_GROUP,
+                                 .mtu = mtu,
+                                 .mac = host_mac(w),
+                                 .peer_name = "eth0",
+                                 .peer_mac = w->mac,
+                                 .peer_index = j->peer_index,
+                                 .peer_netns_fd = j->fd,
                                  .index = g->next_index++};
         net_batch_veth_new(g->host, &v, REC_TAG(j->port_i, REC_PART_LINK));
     }
@@ -362,7 +374,8 @@ static size_t gather(struct group *g, struct job *jobs)
     for (size_t i = 0; i < g->n; i++) {
         struct rec_step *s = g->steps[i];
         if (!n || strcmp(jobs[n - 1].name, s->to->container))
-            jobs[n++] = (struct job){.name = s->to->container, .fd = -1, .peer_index = REC_ETH0_INDEX};
+            jobs[n++] =
+                (struct job){.name = s->to->container, .fd = -1, .peer_index = REC_ETH0_INDEX};
         struct job *j = &jobs[n - 1];
         if (s->kind == REC_NETNS) {
             j->netns = s;
@@ -403,7 +416,8 @@ struct sending {
     size_t        n;
 };
 
-/* Keeps a refusal that another index may cure. Later requests of the same job name a link that is not there: they are refused too. */
+/* Keeps a refusal that another index may cure. Later requests of the same job name a link that is
+ * not there: they are refused too. */
 static void refused_host(void *arg, const struct net_error *e)
 {
     struct sending *s = arg;
@@ -426,8 +440,9 @@ static bool is_there(struct net_batch *b, const char *name)
     return net_link_get(net_batch_port(b), name, 0, &l, NULL) != -ENODEV;
 }
 
-/* The kernel says EEXIST for an index of the host that is taken, and for either name; EBUSY for an index inside. True: only an index was
- * in the way, and the pair can be asked for again with another. */
+/* The kernel says EEXIST for an index of the host that is taken, and for either name; EBUSY for an
+ * index inside. True: only an index was in the way, and the pair can be asked for again with
+ * another. */
 static bool avoid_clash(struct group *g, struct job *j)
 {
     if (is_there(g->host, j->port->to->port.link) || is_there(j->inside, "eth0"))
@@ -438,8 +453,8 @@ static bool avoid_clash(struct group *g, struct job *j)
     return true;
 }
 
-/* The host side of `n` jobs. Where somebody else has taken an index since the links were read, the pair is asked for again, with an index
- * well above. */
+/* The host side of `n` jobs. Where somebody else has taken an index since the links were read, the
+ * pair is asked for again, with an index well above. */
 static void send_host(struct group *g, struct job *jobs, size_t n)
 {
     struct sending s = {g, jobs, n};
@@ -485,12 +500,14 @@ static void run_jobs(struct group *g, struct ring *r)
     }
 }
 
-/* How many jobs may be open at once under this process's limit. rec_proc_files has made sure of FEW. */
+/* How many jobs may be open at once under this process's limit. rec_proc_files has made sure of
+ * FEW. */
 static size_t most_open(void)
 {
     struct rlimit limit;
     size_t most = REC_LINKS_MOST;
-    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= REC_FILES + REC_LINKS_MOST * REC_LINK_FILES)
+    if (getrlimit(RLIMIT_NOFILE, &limit) ||
+        limit.rlim_cur >= REC_FILES + REC_LINKS_MOST * REC_LINK_FILES)
         return most;
     most = limit.rlim_cur > REC_FILES ? (size_t)(limit.rlim_cur - REC_FILES) / REC_LINK_FILES : 0;
     return most > FEW ? most : FEW;
@@ -499,7 +516,9 @@ static size_t most_open(void)
 int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
     struct group g = {.run = run, .steps = steps, .n = n, .report = report, .outcomes = {steps, n, report}};
-    struct ring r = {.lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER, .most_open = most_open()};
+    struct ring r = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                     .moved = PTHREAD_COND_INITIALIZER,
+                     .most_open = most_open()};
     struct rec_error e;
     struct net_error ne;
     size_t before = report->n_failures, inner = 0;

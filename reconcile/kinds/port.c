@@ -36,7 +36,8 @@ static void want_gateway(const struct spec_container *c, const struct spec_bridg
 
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
 {
-    struct rec_mac_seed seed = rec_mac_seed(h->name, "container"), port_seed = rec_mac_seed(h->name, "port");
+    struct rec_mac_seed seed = rec_mac_seed(h->name, "container"),
+                        port_seed = rec_mac_seed(h->name, "port");
     for (size_t i = 0; i < h->n_containers; i++) {
         const struct spec_container *c = &h->containers[i];
         const struct spec_bridge *b = &h->bridges[c->bridge];
@@ -128,8 +129,10 @@ static void compare_gateway(struct spec_arena *a, const struct rec_port *w, cons
     differs(arg, REC_PORT_GATEWAY, have_it ? route_text(a, &s, from) : NULL, want_it ? route_text(a, &t, to) : NULL);
 }
 
-/* Only where it matters: on a bridge that others have ports on, and whose MAC may follow the lowest of them. */
-static void compare_host_mac(struct spec_arena *a, const struct rec_port *w, const struct rec_port *h, rec_differs_fn differs, void *arg)
+/* Only where it matters: on a bridge that others have ports on, and whose MAC may follow the lowest
+ * of them. */
+static void compare_host_mac(struct spec_arena *a, const struct rec_port *w,
+                             const struct rec_port *h, rec_differs_fn differs, void *arg)
 {
     bool earlier;
     char from[18], to[18];

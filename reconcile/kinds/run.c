@@ -21,7 +21,8 @@ static const struct rec_field fields[] = {
 };
 enum { ENVIRONMENT = 7 };
 
-static void compare(struct spec_arena *a, const struct rec_item *want, const struct rec_item *have, rec_differs_fn differs, void *arg)
+static void compare(struct spec_arena *a, const struct rec_item *want, const struct rec_item *have,
+                    rec_differs_fn differs, void *arg)
 {
     const char *w = want->run.environment, *h = have->run.environment;
     (void)a;
@@ -148,6 +149,12 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
 }
 
 const struct rec_kind rec_kind_run = {
-    .name = "run", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .compare = compare, .want = want, .read = read_run, .apply = apply,
+    .name = "run",
+    .fields = fields,
+    .n_fields = sizeof fields / sizeof *fields,
+    .compare = compare,
+    .want = want,
+    .read = read_run,
+    .apply = apply,
     .partial = true,
 };

@@ -10,7 +10,8 @@ static const struct rec_field fields[] = {
 };
 enum { ENVIRONMENT = 2 };
 
-static void compare(struct spec_arena *a, const struct rec_item *want, const struct rec_item *have, rec_differs_fn differs, void *arg)
+static void compare(struct spec_arena *a, const struct rec_item *want, const struct rec_item *have,
+                    rec_differs_fn differs, void *arg)
 {
     const char *w = want->unit.environment, *h = have->unit.environment;
     (void)a;
@@ -59,5 +60,12 @@ static bool never(const struct rec_item *w, const struct rec_item *have)
     return have->unit.foreign != NULL;
 }
 
-const struct rec_kind rec_kind_unit = {.name = "unit", .fields = fields, .n_fields = 3, .compare = compare, .want = want, .read = read_unit, .conflict = conflict,
-                                      .never = never, .apply = apply};
+const struct rec_kind rec_kind_unit = {.name = "unit",
+                                       .fields = fields,
+                                       .n_fields = 3,
+                                       .compare = compare,
+                                       .want = want,
+                                       .read = read_unit,
+                                       .conflict = conflict,
+                                       .never = never,
+                                       .apply = apply};

@@ -294,7 +294,8 @@ static void start(struct rec_run *run, const char *const *names, size_t n, struc
         pid_t leader = systemd_leader(run, names[i], &started);
         if (leader && nixos_of_unit(run, leader, "container", names[i]))
             continue;
-        rec_said_failure(run->arena, &err[i], EIO, names[i], systemd_said_why(run, TEMPLATE, names[i], &since),
+        rec_said_failure(run->arena, &err[i], EIO, names[i],
+                         systemd_said_why(run, TEMPLATE, names[i], &since),
                          e.code ? e.text : "it ended at once");
         rec_hint(&err[i], "all it said: journalctl -u container@%s", names[i]);
     }

@@ -24,7 +24,8 @@ const char *nixos_state_dir(struct rec_run *run);
 
 /* A container of that name that berth made: its conf bears our mark, or there is none and it is recorded. */
 bool  nixos_ours(struct rec_run *run, const char *name);
-/* The same once this run's plan is applied: also a container that the spec names and --adopt takes over. */
+/* The same once this run's plan is applied: also a container that the spec names and --adopt takes
+ * over. */
 bool  nixos_ours_after(struct rec_run *run, const struct rec_state *wanted, const char *name);
 /* The store path that the container's profile points to; "": none; NULL: out of memory. */
 const char *nixos_profile(struct rec_run *run, const char *name);

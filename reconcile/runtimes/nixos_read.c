@@ -114,7 +114,8 @@ static struct nixos_in_force found_in_force(const struct net_inside *in, const s
 static ssize_t read_link_inside(pid_t leader, const char *path, char *out, size_t room)
 {
     char root[48];
-    struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
     snprintf(root, sizeof root, "/proc/%d/root", (int)leader);
     scoped(closep) int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     scoped(closep) int link = dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, path, &how, sizeof how);

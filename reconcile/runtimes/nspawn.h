@@ -8,7 +8,8 @@
 
 #define NSPAWN_DIR  REC_RUN_DIR "/c"
 #define NSPAWN_ROOTS REC_STATE_DIR "/roots"
-#define NSPAWN_INSIDE "# inside "      /* settings, second line: the network namespace that nspawn starts in, if any */
+#define NSPAWN_INSIDE                                                                              \
+    "# inside " /* settings, second line: the network namespace that nspawn starts in, if any */
 #define NSPAWN_RESTORED "-"     /* a tree's source: no tar */
 
 struct nspawn_users;
@@ -17,38 +18,54 @@ struct nspawn_words {           /* an argument vector, and the environment that 
     const char       **word;
     size_t             n, room;
     bool               oom;
-    const char        *netns;   /* nspawn starts inside this network namespace, by path; NULL: it enters by an option of its own */
+    /* nspawn starts inside this network namespace, by path; NULL: it enters by an option of its
+     * own */
+    const char        *netns;
 };
-/* How a berth starts the container that a spec describes. Without keys that only a later form knows, a container which runs in an
- * earlier form stays as it is until its next start: berth changed, not the spec. */
-enum nspawn_form { NSPAWN_FORM_NOW, NSPAWN_FORM_FIRST /* no user namespace, nspawn's default capabilities: up to 0.1.0 */, NSPAWN_FORMS };
+/* How a berth starts the container that a spec describes. Without keys that only a later form
+ * knows, a container which runs in an earlier form stays as it is until its next start: berth
+ * changed, not the spec. */
+enum nspawn_form {
+    NSPAWN_FORM_NOW,
+    NSPAWN_FORM_FIRST /* no user namespace, nspawn's default capabilities: up to 0.1.0 */,
+    NSPAWN_FORMS
+};
 void nspawn_word(struct nspawn_words *w, const char *word);
-/* Arguments behind the program's name. `u` as nspawn_users_find has it; unused with an earlier form. */
-int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, enum nspawn_form form,
-                     const struct nspawn_users *u, struct nspawn_words *out);
+/* Arguments behind the program's name. `u` as nspawn_users_find has it; unused with an earlier
+ * form. */
+int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struct spec_container *c,
+                     enum nspawn_form form, const struct nspawn_users *u, struct nspawn_words *out);
 const char *nspawn_path(struct spec_arena *a, const char *container, const char *file);  /* /run/berth/c/NAME/FILE */
 const char *nspawn_digest(struct spec_arena *a, const char *text);
-/* The variables of a container as a settings file of nspawn's, which root alone can read; NULL: it has none. */
-int nspawn_env_text(struct rec_run *run, const struct spec_container *c, struct spec_arena *a, const char **out, struct rec_error *err);
+/* The variables of a container as a settings file of nspawn's, which root alone can read; NULL: it
+ * has none. */
+int nspawn_env_text(struct rec_run *run, const struct spec_container *c, struct spec_arena *a,
+                    const char **out, struct rec_error *err);
 const char *nspawn_env_path(struct spec_arena *a, const char *name);
-/* The variables of a container as nspawn_env_write left them: each NAME=VALUE with its NUL, in the run's arena. None: 0 bytes. */
-int nspawn_env_read(struct rec_run *run, const char *name, char **out, size_t *out_len, struct rec_error *err);
-int nspawn_env_write(struct rec_run *run, const char *name, const char *text, struct rec_error *err);       /* NULL: removed */
+/* The variables of a container as nspawn_env_write left them: each NAME=VALUE with its NUL, in the
+ * run's arena. None: 0 bytes. */
+int nspawn_env_read(struct rec_run *run, const char *name, char **out, size_t *out_len,
+                    struct rec_error *err);
+int nspawn_env_write(struct rec_run *run, const char *name, const char *text,
+                     struct rec_error *err); /* NULL: removed */
 /* Trees below NSPAWN_ROOTS. `own`: the container's root is one of them, wherever it came from. */
 const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c, struct spec_arena *a);
 bool nspawn_root_own(struct rec_run *run, const struct spec_container *c);
 int  nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err);
 int  nspawn_root_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
 int  nspawn_roots_purge(struct rec_run *run, struct rec_error *err);
-/* Before a start, for a tree in a user namespace: the places in it where something will be bound. nspawn would make them as a user who is
- * nobody on disk. Never leaves the tree, whatever links it holds; what cannot be made is left to nspawn. */
-void nspawn_mount_points(const char *root, const char *const *places, const bool *directory, size_t n);
+/* Before a start, for a tree in a user namespace: the places in it where something will be bound.
+ * nspawn would make them as a user who is nobody on disk. Never leaves the tree, whatever links it
+ * holds; what cannot be made is left to nspawn. */
+void nspawn_mount_points(const char *root, const char *const *places, const bool *directory,
+                         size_t n);
 /* The host's root needs an /etc of the container's own (facts R1 to R4): made anew before each start. `settings`: the unit's text. */
 int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err);
-/* Under the stub the payload is the leader's child. It gets SIGTERM, if it does anything on that. false: it got none; or an init runs,
- * or nothing. */
-/* A command that ends at once is no running container. This waits until the command has ended, or has run for a while; a command that
- * has had no processor meanwhile gets more time. false: it has ended. `since`: when it was first seen to run (CLOCK_MONOTONIC, ms). */
+/* Under the stub the payload is the leader's child. It gets SIGTERM, if it does anything on that.
+ * false: it got none; or an init runs, or nothing. */
+/* A command that ends at once is no running container. This waits until the command has ended, or
+ * has run for a while; a command that has had no processor meanwhile gets more time. false: it has
+ * ended. `since`: when it was first seen to run (CLOCK_MONOTONIC, ms). */
 bool nspawn_payload_stays(struct rec_run *run, pid_t leader, long since);
 long nspawn_now_ms(void);
 bool nspawn_payload_runs(struct rec_run *run, pid_t leader);
@@ -70,7 +87,8 @@ int nspawn_unit_names(struct spec_arena *a, char ***names, size_t *n, struct rec
 int nspawn_detached_names(struct spec_arena *a, char ***names, size_t *n, struct rec_error *err);
 
 /* With systemd: settings as a drop-in, and where they are kept. */
-const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c, const struct nspawn_words *w, const char *digest);
+const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c,
+                             const struct nspawn_words *w, const char *digest);
 const char *nspawn_unit_path(struct spec_arena *a, const char *name);
 bool nspawn_unit_template(struct rec_run *run);         /* the template is there and as it shall be */
 int  nspawn_unit_write(struct rec_run *run, const char *name, const char *text, struct rec_error *err);

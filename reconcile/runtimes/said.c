@@ -1,4 +1,5 @@
-/* Lines of systemd itself about the unit say only that it failed. They are no cause, and are left out where others are there. */
+/* Lines of systemd itself about the unit say only that it failed. They are no cause, and are left
+ * out where others are there. */
 #include "reconcile/runtimes/said.h"
 #include <errno.h>
 #include <stdbool.h>
@@ -7,16 +8,19 @@
 
 enum { LINES_MOST = 12, LINES_SHOWN = 6, LINE_MOST = 160, CAUSE_MOST = 380 };
 
-/* "berth@web.service: Failed with result 'exit-code'." and its kin; "Failed to start Container web (berth)." */
+/* "berth@web.service: Failed with result 'exit-code'." and its kin; "Failed to start Container web
+ * (berth)." */
 static bool is_of_systemd(const char *line)
 {
     const char *unit = strstr(line, ".service: ");
     size_t word = strcspn(line, " ");
     if (unit && (size_t)(unit - line) < word)
         return true;
-    static const char *const begins[] = {"Starting ", "Started ", "Stopping ", "Stopped ", "Failed to start ", "Failed to stop "};
+    static const char *const begins[] = {"Starting ", "Started ",         "Stopping ",
+                                         "Stopped ",  "Failed to start ", "Failed to stop "};
     for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
-        if (!strncmp(line, begins[i], strlen(begins[i])) && (strstr(line, "ontainer ") || strstr(line, ".service")))
+        if (!strncmp(line, begins[i], strlen(begins[i])) &&
+            (strstr(line, "ontainer ") || strstr(line, ".service")))
             return true;
     return false;
 }
@@ -67,10 +71,13 @@ static size_t find_cause(char *const *lines, size_t n)
     return best;
 }
 
-void rec_said_failure(struct spec_arena *a, struct rec_error *err, int code, const char *container, const char *said, const char *otherwise)
+void rec_said_failure(struct spec_arena *a, struct rec_error *err, int code, const char *container,
+                      const char *said, const char *otherwise)
 {
-    char *lines[LINES_MOST], *copy = spec_arena_strdup(a, said), more[LINES_SHOWN * (LINE_MOST + 2)] = "";
-    size_t n = copy ? split(copy, lines) : 0, cause = n ? find_cause(lines, n) : 0, len = 0, shown = 0;
+    char *lines[LINES_MOST], *copy = spec_arena_strdup(a, said),
+                             more[LINES_SHOWN * (LINE_MOST + 2)] = "";
+    size_t n = copy ? split(copy, lines) : 0, cause = n ? find_cause(lines, n) : 0, len = 0,
+           shown = 0;
     /* The command ran and ended: what it said is no cause, unless it is nspawn that says so. */
     int least = code == ECHILD ? 3 : 1;
     bool known = code != ETIMEDOUT && n && rank(lines[cause]) >= least;
@@ -81,5 +88,6 @@ void rec_said_failure(struct spec_arena *a, struct rec_error *err, int code, con
         len += (size_t)snprintf(more + len, sizeof more - len, "\n%.*s", LINE_MOST, lines[i]);
         shown++;
     }
-    rec_fail(err, code, "cannot start container '%s': %.*s%s", container, CAUSE_MOST, known ? lines[cause] : otherwise, more);
+    rec_fail(err, code, "cannot start container '%s': %.*s%s", container, CAUSE_MOST,
+             known ? lines[cause] : otherwise, more);
 }

@@ -41,7 +41,10 @@ const char *systemd_said(struct rec_run *run, const char *template, const char *
     char *output = "";
     int status;
     for (size_t i = 0; i < 2; i++) {
-        const char *argv[] = {programs[i], "-u", systemd_unit(run->arena, template, name), "-q", "-n", "4", "-o", "cat", "--no-pager", NULL};
+        const char *argv[] = {programs[i], "-u",  systemd_unit(run->arena, template, name),
+                              "-q",        "-n",  "4",
+                              "-o",        "cat", "--no-pager",
+                              NULL};
         if (access(programs[i], X_OK) || rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)
             continue;
         return output;
@@ -70,7 +73,8 @@ const char *systemd_said_since(struct rec_run *run, const char *template, const 
     return "";
 }
 
-const char *systemd_said_why(struct rec_run *run, const char *template, const char *name, const struct timespec *since)
+const char *systemd_said_why(struct rec_run *run, const char *template, const char *name,
+                             const struct timespec *since)
 {
     const char *said = systemd_said_since(run, template, name, since);
     return *said ? said : systemd_said(run, template, name);
@@ -81,9 +85,16 @@ const char *systemd_state(struct rec_run *run, const char *template, const char 
     return systemd_show(run, template, name, "ActiveState");
 }
 
-const char *systemd_show(struct rec_run *run, const char *template, const char *name, const char *property)
+const char *systemd_show(struct rec_run *run, const char *template, const char *name,
+                         const char *property)
 {
-    const char *argv[] = {run->facts.systemctl, "show", "-P", property, "--", systemd_unit(run->arena, template, name), NULL};
+    const char *argv[] = {run->facts.systemctl,
+                          "show",
+                          "-P",
+                          property,
+                          "--",
+                          systemd_unit(run->arena, template, name),
+                          NULL};
     char *output;
     int status;
     if (!argv[0] || rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)

@@ -14,12 +14,15 @@ int systemd_call(struct rec_run *run, const char *template, const char *verb, co
 const char *systemd_said(struct rec_run *run, const char *template, const char *name);
 /* What its processes, and not systemd itself, have printed since then: a line each, the latest 12; "" nothing. */
 const char *systemd_said_since(struct rec_run *run, const char *template, const char *name, const struct timespec *since);
-/* The same, or where they printed nothing, the unit's latest journal lines: why it did not start. */
-const char *systemd_said_why(struct rec_run *run, const char *template, const char *name, const struct timespec *since);
+/* The same, or where they printed nothing, the unit's latest journal lines: why it did not
+ * start. */
+const char *systemd_said_why(struct rec_run *run, const char *template, const char *name,
+                             const struct timespec *since);
 /* Its ActiveState: "active", "activating", "failed", …; "" where it cannot be known. */
 const char *systemd_state(struct rec_run *run, const char *template, const char *name);
 /* One property of its unit; "" where it cannot be known. */
-const char *systemd_show(struct rec_run *run, const char *template, const char *name, const char *property);
+const char *systemd_show(struct rec_run *run, const char *template, const char *name,
+                         const char *property);
 /* machined forgets the machine of that name; whoever still runs in it ends. */
 void systemd_machine_end(struct rec_run *run, const char *name);
 /* The leader that systemd-machined knows by that name, 0: none. */

@@ -230,6 +230,16 @@ int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found 
     return 0;
 }
 
+/* systemd knows how a unit's process ended only a moment after the process is gone. Each question takes some 10 ms. */
+static void await_end(struct rec_run *run, const char *name)
+{
+    long deadline = nspawn_now_ms() + PAYLOAD_MS;
+    const char *state;
+    do
+        state = systemd_said(run, "berth", name);
+    while (*state && strcmp(state, "inactive") && strcmp(state, "failed") && nspawn_now_ms() < deadline);
+}
+
 void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
 {
     int status;
@@ -258,6 +268,8 @@ void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, 
             continue;
         if (there)
             rec_proc_wait(f.nspawn, f.nspawn_started, PAYLOAD_MS);
+        if (!e.code)
+            await_end(run, names[i]);
         /* The unit was started, so its main process did run. */
         const char *ended = e.code ? "" : systemd_show(run, "berth", names[i], "ExecMainStatus");
         if (*ended) {

@@ -52,7 +52,11 @@ const char   *cmd_outcome_name(enum rec_outcome o, bool pending);
 
 /* Find, read and check the spec; pick this machine's host. What is wrong has been told (stderr, and the envelope with --json).
  * CMD_OK, or the exit code. */
-enum cmd_need { CMD_SPEC_NEEDED, CMD_SPEC_IF_FOUND };
+enum cmd_need {
+    CMD_SPEC_NEEDED,
+    CMD_SPEC_IF_FOUND,          /* none is fine, a bad one is not */
+    CMD_SPEC_IF_GOOD            /* a bad one that nobody named on the command line is left aside, with a warning */
+};
 enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format);
 /* Check the spec alone: no host is chosen, nothing is printed but by the caller. */
 enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error *err);

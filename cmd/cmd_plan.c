@@ -187,7 +187,7 @@ int cmd_destroy(struct cmd *c)
 {
     struct cmd_converge v = {.format = "berth.destroy", .verb = "destroy", .done = "Removed", .dry = c->args.dry, .nothing = true,
                              .exempt = true};
-    enum cmd_exit code = cmd_load(c, CMD_SPEC_IF_FOUND, v.format);
+    enum cmd_exit code = cmd_load(c, CMD_SPEC_IF_GOOD, v.format);
     if (code != CMD_OK)
         return code;
     if (!c->args.yes && !c->args.dry) {

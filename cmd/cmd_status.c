@@ -96,11 +96,11 @@ static int fill(struct spec_arena *a, struct view *v, bool spec)
     return 0;
 }
 
-static enum cmd_exit look(struct cmd *c, const char *format, struct view *v)
+static enum cmd_exit look(struct cmd *c, enum cmd_need need, const char *format, struct view *v)
 {
     struct rec_error err;
     *v = (struct view){0};
-    enum cmd_exit code = cmd_load(c, CMD_SPEC_IF_FOUND, format);
+    enum cmd_exit code = cmd_load(c, need, format);
     if (code != CMD_OK)
         return code;
     code = cmd_open(c, &err);
@@ -127,7 +127,7 @@ static enum cmd_exit look(struct cmd *c, const char *format, struct view *v)
 int cmd_status(struct cmd *c)
 {
     struct view v;
-    enum cmd_exit code = look(c, "berth.status", &v);
+    enum cmd_exit code = look(c, CMD_SPEC_IF_FOUND, "berth.status", &v);
     if (code != CMD_OK)
         return code;
     struct cmd_render_status s = {.host = c->host ? c->host->name : NULL, .file = c->file.name, .list = v.list, .n = v.n,
@@ -238,7 +238,7 @@ static struct cmd_render_container container(struct cmd *c, const struct view *v
 int cmd_list(struct cmd *c)
 {
     struct view v;
-    enum cmd_exit code = look(c, "berth.list", &v);
+    enum cmd_exit code = look(c, CMD_SPEC_IF_GOOD, "berth.list", &v);
     if (code != CMD_OK)
         return code;
     struct timespec t;

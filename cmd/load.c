@@ -379,7 +379,7 @@ enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error 
     const char *env = getenv("BERTH_SPEC"), *name = cmd_spec_find(c->args.spec, env);
     bool here = name && !c->args.spec && name != env && !strcmp(name, CMD_SPEC_HERE);
     enum cmd_exit found = name ? CMD_OK : follow_units(c, &name, err);
-    if (found != CMD_OK || (!name && need == CMD_SPEC_IF_FOUND))
+    if (found != CMD_OK || (!name && need != CMD_SPEC_NEEDED))
         return found;
     if (!name)
         return no_spec(c, err);
@@ -429,16 +429,77 @@ static enum cmd_exit choose_host(struct cmd *c, struct rec_error *err)
     return CMD_REFUSED;
 }
 
+/* The verb works without the spec that was found: as if there were none. */
+static void do_without(struct cmd *c, const struct rec_error *err)
+{
+    cmd_put(&c->err, "warning: ");
+    if (c->diags.errors) {
+        cmd_safe(&c->err, c->file.name);
+        cmd_put(&c->err, ": ");
+    }
+    cmd_safe(&c->err, err->text);
+    cmd_printf(&c->err, "\n  berth %s goes on without a spec%s\n", c->args.verb->name,
+               c->diags.errors ? "; `berth validate` tells what is wrong" : "");
+    spec_arena_free(c->arena);
+    cmd_spec_file_done(&c->file);
+    free(c->git);
+    c->arena = NULL;
+    c->git = NULL;
+    c->doc = NULL;
+    c->file = (struct cmd_spec_file){0};
+    c->diags = (struct spec_diags){0};
+}
+
+/* What to do where the spec is bad: name the one of the last apply, or none. The first line is said, the second is a command. false: there
+ * is nothing to say. */
+static bool way_around(const struct cmd *c, char *said, size_t size, char *line, size_t room)
+{
+    const struct cmd_verb *v = c->args.verb;
+    const char *file = c->file.path ? c->file.path : "";
+    char from[450], more[500];
+    if (v->run == cmd_destroy) {
+        snprintf(said, size, "destroy needs no spec: it removes all that berth made on this host:");
+        snprintf(line, room, "cd / && berth destroy");
+        return true;
+    }
+    if (c->args.spec || !c->argv)
+        return false;
+    if (v->run == cmd_status) {
+        snprintf(said, size, "what berth made on this host is shown without a spec, too:");
+        snprintf(line, room, "cd / && berth status");
+        return !strcmp(c->file.name ? c->file.name : CMD_SPEC_HERE, CMD_SPEC_HERE);
+    }
+    bool about_names = v->operands == CMD_TAKES_NAMES || v->run == cmd_update || v->run == cmd_backup;
+    if (!about_names || !last_apply(from, sizeof from, more, sizeof more) || !strcmp(from, file))
+        return false;
+    snprintf(said, size, "the last apply here came from %s:", from);
+    return repeat_with(c, more, line, room);
+}
+
 enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format)
 {
     struct rec_error err = {0};
+    char said[500], line[560];
     enum cmd_exit code = cmd_load_file(c, need, &err);
+    if (code != CMD_OK && code != CMD_USAGE && need == CMD_SPEC_IF_GOOD && !c->args.spec && err.code != ENOMEM) {
+        do_without(c, &err);
+        return CMD_OK;
+    }
     cmd_tell_faults(c, code);
+    bool around = (code == CMD_BAD_SPEC || code == CMD_REFUSED) && way_around(c, said, sizeof said, line, sizeof line);
     if (code == CMD_BAD_SPEC && c->diags.errors) {
+        if (around) {
+            cmd_safe(&c->err, said);
+            cmd_put(&c->err, "\n    ");
+            cmd_safe(&c->err, line);
+            cmd_put(&c->err, "\n");
+        }
         if (c->args.json)
             cmd_render_diags_json(&c->out, format, c->file.name, &c->diags, c->file.text, c->file.len, NULL);
         return code;
     }
+    if (around)
+        rec_hint(&err, "%s\n%s", said, line);
     if (code == CMD_OK && c->doc)
         code = choose_host(c, &err);
     return code == CMD_OK ? code : cmd_fail(c, format, code, &err);

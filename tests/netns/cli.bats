@@ -219,7 +219,7 @@ END
     exits 0 berth apply "$SPEC"
     exits 0 berth plan -e "$SPEC"
     # None at all: the hint is a command line that works, also where arguments are containers.
-    host_sh 'rm -f /etc/berth/berth.yaml'
+    host_sh 'rm -f /etc/berth/berth.yaml /var/lib/berth/applied'
     exits 64 host_sh 'cd / && "$1" plan' "$BERTH"
     assert_match "$stderr" "name one: berth plan FILE;"
     exits 64 host_sh 'cd / && "$1" stop web' "$BERTH"

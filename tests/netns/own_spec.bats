@@ -77,3 +77,40 @@ refused() {
     exits 0 host setpriv --reuid 4242 --regid 4242 --clear-groups sh -c 'cd "$1" && "$2" validate' sh "$D" "$BERTH"
     exits 0 host setpriv --reuid 4243 --regid 4243 --clear-groups sh -c 'cd "$1" && "$2" validate' sh "$D" "$BERTH"
 }
+
+@test "list and destroy need no spec, so a bad ./berth.yaml does not stop them" {
+    local here=$D/berth.yaml
+    host mkdir -p /srv
+    host cp "$here" /srv/one.yaml
+    exits 0 berth apply /srv/one.yaml
+    chown 4242 "$here"
+    exits 0 there list
+    assert_match "$output" 'one .*netns'
+    assert_match "$stderr" "warning: cannot use './berth.yaml': it belongs to user 4242"
+    assert_match "$stderr" 'berth list goes on without a spec'
+    exits 0 there list --json
+    assert_eq "$(json '"\(.host) \(.containers[0].name)"')" 'null one'
+    exits 64 there list nosuch
+    # What needs a spec says which one there is.
+    exits 4 there stop one
+    assert_match "$stderr" 'the last apply here came from /srv/one.yaml:'$'\n'' *berth stop one -f /srv/one.yaml'
+    exits 4 there status
+    assert_match "$stderr" 'cd / && berth status'
+    # A faulty one.
+    chown 0 "$here" && echo 'nonsense: true' >>"$here"
+    exits 0 there list
+    assert_match "$stderr" 'warning: berth.yaml: the spec is not valid: 1 error'
+    exits 65 there stop one
+    assert_match "$stderr" '`nonsense` is not a key here'
+    assert_match "$stderr" 'the last apply here came from /srv/one.yaml:'$'\n'' *berth stop one -f /srv/one.yaml'
+    exits 65 there status
+    assert_match "$stderr" 'cd / && berth status'
+    # Who names a spec means it.
+    exits 65 there destroy --yes berth.yaml
+    assert_match "$stderr" 'destroy needs no spec.*'$'\n'' *cd / && berth destroy'
+    host test -e /run/netns/one
+    exits 0 there destroy --yes
+    assert_match "$stderr" 'berth destroy goes on without a spec'
+    exits 1 host test -e /run/netns/one
+    exits 1 host ip link show b0
+}

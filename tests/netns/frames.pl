@@ -4,7 +4,7 @@
 #   frames.pl send LINK NAME KIND [KEY=VALUE]...   one broadcast frame that carries NAME in its payload
 #   frames.pl hear LINK READY                      makes READY, then prints the NAME of each frame until NAME is "last"
 #
-# KIND: arp, udp4, udp6, ra, redirect, na, dad, other. KEY: mac, sha (of ARP), src, target, port, vlan. The defaults are LINK's own.
+# KIND: arp, udp4, udp6, ra, redirect, na, dad, other. KEY: mac, sha (of ARP), src, target, port, vlan, tpid (of the VLAN tag). The defaults are LINK's own.
 use strict;
 use warnings;
 use Socket;
@@ -58,5 +58,5 @@ my %kinds = (
     other => sub { (0x88b5, '') },
 );
 my ($type, $packet) = $kinds{$kind}->();
-my $tag = exists $o{vlan} ? pack 'n n', 0x8100, $o{vlan} : '';
+my $tag = exists $o{vlan} ? pack 'n n', hex($o{tpid} // '8100'), $o{vlan} : '';
 syswrite $s, "\xff" x 6 . $mac . $tag . pack('n', $type) . $packet . ($type == 0x0806 || $type == 0x88b5 ? $mark : '') or die "send: $!";

@@ -48,6 +48,11 @@ warnings() { json '[.notes[] | select(.warning) | .text] | join("\n")'; }
     bridge 203.0.113.77/24
     exits 4 berth apply "$SPEC"
     assert_match "$stderr" 'covers gateway 203.0.113.1'
+    # In a wider subnet the LAN's route is still taken, but the address itself is now this host's.
+    bridge 203.0.113.1/16
+    exits 4 berth apply "$SPEC"
+    assert_match "$stderr" 'address 203.0.113.1/16 of bridge b0 is gateway 203.0.113.1'
+    untouched
     # A LAN without a gateway.
     host ip link add eth1 type veth peer name eth1 netns /run/lab/inet
     host_sh 'ip addr add 192.0.2.5/24 dev eth1; ip link set eth1 up'
@@ -147,6 +152,45 @@ END
     assert_match "$stderr" 'warning: bridge b2: .*covers nameserver'
     exits 0 berth plan -e --json "$SPEC"
     assert_eq "$(json '.notes | length')" 0
+}
+
+@test "the gateway of a single route, and a nameserver that only the spec names, are warned of" {
+    host_sh 'ip route add 10.77.0.0/16 via 203.0.113.9; echo nameserver 203.0.113.1 >/etc/resolv.conf'
+    bridge 203.0.113.10/29
+    exits 0 berth plan --json "$SPEC"
+    assert_match "$(warnings)" 'covers gateway 203.0.113.9 of the route to 10.77.0.0/16 by eth0: that route would no longer work'
+    bridge 198.51.100.7/24
+    exits 0 berth plan --json "$SPEC"
+    assert_match "$(warnings)" 'address 198.51.100.7/24 of bridge b0 covers nameserver 198.51.100.1, which is reached by eth0'
+    # Of two routes to it the one with the lower metric is taken.
+    host ip link add eth1 type veth peer name eth1 netns /run/lab/inet
+    host_sh 'ip link set eth1 up; ip addr add 192.0.2.5/24 dev eth1
+        ip route add 198.51.100.0/24 via 203.0.113.1 metric 200; ip route add 198.51.100.0/24 dev eth1 metric 50'
+    assert_eq "$(host ip -j route get 198.51.100.1 | jq -r '.[0].dev')" eth1
+    exits 0 berth plan --json --allow-own-connection "$SPEC"
+    assert_match "$(warnings)" 'covers nameserver 198.51.100.1, which is reached by eth1'
+}
+
+@test "a resolver among the containers, and a bridge with another name, are no cause for a warning" {
+    spec <<'END'
+version: 1
+hosts:
+  localhost:
+    bridge: {name: b0, address: 10.60.0.1/24}
+    nameservers: [10.60.0.53]
+    containers:
+      dns: {address: 10.60.0.53, runtime: netns}
+END
+    exits 0 berth plan --json "$SPEC"
+    assert_eq "$(json '[.notes[] | select(.warning)] | length')" 0
+    exits 0 berth apply "$SPEC"
+    # The new bridge has the subnet that the old one of berth's still has.
+    sed -i 's/name: b0/name: b9/' "$SPEC"
+    exits 0 berth plan --json "$SPEC"
+    assert_eq "$(json '[.notes[] | select(.warning)] | length')" 0
+    exits 0 berth apply --allow-deletes 9 "$SPEC"
+    pings host 10.60.0.53
+    assert_eq "$(host ip -j route get 10.60.0.53 | jq -r '.[0].dev')" b9
 }
 
 @test "a bridge with the address of the nameserver that this host asks is warned of" {

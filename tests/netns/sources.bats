@@ -87,6 +87,7 @@ Y
     sends web arp-gateway arp src=10.100.0.1
     sends web arp-new arp src=10.100.0.99
     sends web arp-vlan0 arp src=10.100.0.1 vlan=0
+    sends web arp-vlan0-outer arp src=10.100.0.1 vlan=0 tpid=88a8
     sends web ip4-taken udp4 src=10.100.0.30
     sends web ip4-gateway udp4 src=10.100.0.1
     sends web ip4-new udp4 src=10.100.0.99
@@ -118,6 +119,26 @@ own-dad-local own-vlan"
     # The bridge learnt nothing from them.
     host bridge -j fdb show br br0 | jq -e --arg mac "$db" '[.[] | select(.mac == $mac and .ifname != "vb-db")] == []'
     host bridge -j fdb show br br0 | jq -e '[.[] | select(.mac == "02:00:00:00:00:99")] == []'
+}
+
+@test "with br_netfilter a false source address does not even reach the filters of IP" {
+    two
+    berth apply -q "$SPEC"
+    host sysctl -qw net.bridge.bridge-nf-call-iptables=1
+    host nft -f - <<'N'
+table ip seen {
+  set sources { type ipv4_addr; flags dynamic; }
+  chain first {
+    type filter hook prerouting priority -300;
+    iifname { br0, vb-web } add @sources { ip saddr }
+  }
+}
+N
+    listens "inside db" eth0
+    sends web false udp4 src=10.100.0.99
+    sends web own udp4 src=10.100.0.10
+    heard web own
+    assert_eq "$(host nft -j list set ip seen sources | jq -r '[.nftables[].set? // empty | .elem[]?] | join(" ")')" 10.100.0.10
 }
 
 @test "without an IPv6 address in the spec any is free that nobody has; a router may forward for others but not claim their addresses" {

@@ -1,7 +1,7 @@
 /* netops/nft.h — berth's own tables, `inet berth` and `bridge berth`, as one value: built, read, compared, swapped.
  * Shape    facts/runtime-and-nat.md D and E: sets and maps hold what grows, so the number of rules does not grow with containers.
  * Atomic   one batch with a generation id (NFNL_BATCH_GENID); success is a generation that moved and tables that read back equal.
- * Meaning  what wins over what (isolation, port maps, inbound): the head of nft_build.c.
+ * Meaning  what wins over what (isolation, port maps, inbound): the heads of nft_inet.c and nft_bridge.c.
  * Kernel   linux/netfilter/nf_tables.h; facts F1 to F7. Only objects of libnftnl, never text. */
 #ifndef NETOPS_NFT_H
 #define NETOPS_NFT_H

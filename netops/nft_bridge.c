@@ -1,0 +1,263 @@
+/* table bridge berth, only where there are containers:
+ *   pass    (filter, forward)          frames from and to the isolated ports. They never pass the tables of IP (facts I2), and the
+ *                                      layer 3 detour never passes this one (facts I3): both are needed.
+ *   guard   (filter, prerouting)       frames from our ports, by link group or by name, go through `sources`. Foreign ports do not.
+ *   sources (jumped to)                what a port may send. It runs before the bridge learns the MAC, and before br_netfilter.
+ *      1. router advertisements, redirects and DHCP answers come only from ports in `routers`
+ *      2. a MAC in `takenmac` comes only from its own port. A port outside `anymac` sends only from its MACs in `macs`.
+ *         The sender's MAC inside an ARP packet counts as well
+ *      3. IPv4 and ARP: likewise `taken4`, `free4`, `src4`. 0.0.0.0 passes: ARP probes, DHCP requests
+ *      4. IPv6 and neighbour discovery: likewise `taken6`, `src6`; a port in `bound6` sends from no other address. :: passes
+ *         (duplicate address detection), and fe80::/10 does. What a neighbour advertisement, or detection from ::, claims is
+ *         checked like a source address, with `claimed6` and `claims6`: nft tells these from addresses by their type
+ *      A port in `routers` may forward packets from any address, but it claims only its own in ARP and neighbour discovery. */
+#include "netops/nft_builder.h"
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/netfilter.h>
+#include <netinet/in.h>
+
+static const struct nft_set_row source_sets[] = {               /* of table bridge berth; "alone" stands before them */
+    {"macs",     T_PAIR(T_IFNAME, T_ETHER),                   24, 0,                          0,  ORDER_MIXED},
+    {"src4",     T_PAIR(T_IFNAME, T_IPV4),                    20, 0,                          0,  ORDER_MIXED},
+    {"src6",     T_PAIR(T_IFNAME, T_IPV6),                    32, 0,                          0,  ORDER_MIXED},
+    {"claims6",  T_PAIR(T_IFNAME, T_INTEGER),                 32, 0,                          0,  ORDER_MIXED},
+    {"guests",   T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
+    {"routers",  T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
+    {"anymac",   T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
+    {"free4",    T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
+    {"bound6",   T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
+    {"takenmac", T_ETHER,                                     6,  0,                          0,  ORDER_BIG},
+    {"taken4",   T_IPV4,                                      4,  0,                          0,  ORDER_BIG},
+    {"taken6",   T_IPV6,                                      16, 0,                          0,  ORDER_BIG},
+    {"claimed6", T_INTEGER,                                   16, 0,                          0,  ORDER_BIG},
+};
+enum {
+    BRIDGE_PRIORITY = -200,     /* NF_BR_PRI_FILTER_BRIDGED: nft's "filter" in this family */
+    SOURCE_PRIORITY = -300      /* NF_BR_PRI_NAT_DST_BRIDGED: nft's "dstnat", before br_netfilter (0) */
+};
+
+static const struct nft_set_row alone = {"alone", T_IFNAME, IFNAMSIZ, 0, 0, ORDER_HOST};
+static const struct nft_chain_row pass = {"pass", "filter", NF_INET_FORWARD, BRIDGE_PRIORITY};
+static const struct nft_chain_row source_chains[] = {
+    {"sources", NULL, 0, 0},
+    {"guard", "filter", NF_INET_PRE_ROUTING, SOURCE_PRIORITY},
+};
+
+/* ---- the checks of what a port sends ---- */
+
+enum { LINK = NFT_PAYLOAD_LL_HEADER, NETWORK = NFT_PAYLOAD_NETWORK_HEADER, TRANSPORT = NFT_PAYLOAD_TRANSPORT_HEADER };
+struct field {                                          /* of a frame */
+    uint32_t base, offset, len;
+};
+static const struct field ether_source = {LINK, 6, 6}, arp_mac = {NETWORK, 8, 6}, arp_source = {NETWORK, 14, 4},
+                          ip4_source = {NETWORK, 12, 4}, ip6_source = {NETWORK, 8, 16}, nd_target = {TRANSPORT, 8, 16};
+static const uint8_t no_address[16];
+
+/* The order of expressions is nft's own, so that a ruleset which nft saved and loaded again is equal. It tests for ARP in the frame,
+ * where a VLAN tag hides it: the first rules drop frames of VLAN 0, which a receiver takes for untagged ones. */
+static void source_rule(struct nft_builder *b, uint16_t ether_type)     /* 0: any */
+{
+    uint16_t type = htons(ether_type);
+    net_nft_rule_begin(b, "sources");
+    if (!ether_type)
+        return;
+    if (ether_type == ETH_P_ARP)
+        net_nft_put_payload(b, LINK, 12, sizeof type, R1);
+    else
+        net_nft_put_meta(b, NFT_META_PROTOCOL, R1);
+    net_nft_put_cmp(b, NFT_CMP_EQ, &type, sizeof type);
+}
+static void is(struct nft_builder *b, const struct field *f, const void *value)
+{
+    net_nft_put_payload(b, f->base, f->offset, f->len, R1);
+    net_nft_put_cmp(b, NFT_CMP_EQ, value, f->len);
+}
+static void field_in(struct nft_builder *b, const struct field *f, const char *in_set)
+{
+    net_nft_put_payload(b, f->base, f->offset, f->len, R1);
+    net_nft_put_lookup(b, in_set, 0);
+}
+static void not_the_ports_own(struct nft_builder *b, const struct field *f, const char *in_set)
+{
+    net_nft_put_meta(b, NFT_META_IIFNAME, R1);                      /* 16 bytes: the field follows in the next register */
+    net_nft_put_payload(b, f->base, f->offset, f->len, R2);
+    net_nft_put_lookup(b, in_set, NFT_LOOKUP_F_INV);
+}
+static void protocol_is(struct nft_builder *b, uint8_t number)
+{
+    net_nft_put_meta(b, NFT_META_L4PROTO, R1);
+    net_nft_put_cmp(b, NFT_CMP_EQ, &number, 1);
+}
+static void not_link_local(struct nft_builder *b, const struct field *f)
+{
+    static const uint8_t bits[2] = {0xff, 0xc0}, net[2] = {0xfe, 0x80};
+    net_nft_put_payload(b, f->base, f->offset, sizeof net, R1);
+    net_nft_put_mask(b, bits, sizeof bits);
+    net_nft_put_cmp(b, NFT_CMP_NEQ, net, sizeof net);
+}
+static void icmp6_is(struct nft_builder *b, uint8_t type)
+{
+    static const struct field icmp_type = {TRANSPORT, 0, 1};
+    protocol_is(b, IPPROTO_ICMPV6);
+    is(b, &icmp_type, &type);
+}
+/* Receivers ignore neighbour discovery that a router could have forwarded (RFC 4861). */
+static void never_forwarded(struct nft_builder *b)
+{
+    static const struct field hop_limit = {NETWORK, 7, 1};
+    is(b, &hop_limit, "\xff");
+}
+
+static void vlan0_rules(struct nft_builder *b)
+{
+    static const struct field type = {LINK, 12, 2};
+    static const uint8_t types[2][2] = {{0x81, 0x00}, {0x88, 0xa8}}, bits[2] = {0x0f, 0xff}, none[2];
+
+    for (size_t i = 0; i < 2; i++) {
+        net_nft_rule_begin(b, "sources");
+        is(b, &type, types[i]);
+        net_nft_put_payload(b, LINK, 14, sizeof bits, R1);
+        net_nft_put_mask(b, bits, sizeof bits);
+        net_nft_put_cmp(b, NFT_CMP_EQ, none, sizeof none);
+        net_nft_put_verdict(b, NF_DROP, NULL);
+        net_nft_rule_done(b, "drop frames of VLAN 0");
+    }
+}
+
+static void server_rules(struct nft_builder *b)
+{
+    static const struct {
+        uint16_t    ether_type, port;
+        uint8_t     icmp;
+        const char *means;
+    } rows[] = {
+        {ETH_P_IPV6, 0, 134, "router advertisements"},
+        {ETH_P_IPV6, 0, 137, "IPv6 redirects"},
+        {ETH_P_IP, 68, 0, "answers of DHCP servers"},
+        {ETH_P_IPV6, 546, 0, "answers of DHCPv6 servers"},
+    };
+    static const struct field to_port = {TRANSPORT, 2, 2};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint16_t port = htons(rows[i].port);
+        source_rule(b, rows[i].ether_type);
+        if (rows[i].icmp) {
+            never_forwarded(b);
+            icmp6_is(b, rows[i].icmp);
+        } else {
+            protocol_is(b, IPPROTO_UDP);
+            is(b, &to_port, &port);
+        }
+        net_nft_put_name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
+        net_nft_put_verdict(b, NF_DROP, NULL);
+        net_nft_rule_done(b, "drop %s from containers that are no routers", rows[i].means);
+    }
+}
+
+/* What is in `taken` comes only from its own port; a port outside `others` sends only what is its own. */
+static void pair_rules(struct nft_builder *b, uint16_t ether_type, const struct field *f, const char *taken, const char *own, const char *others,
+                       const char *what)
+{
+    source_rule(b, ether_type);
+    field_in(b, f, taken);
+    not_the_ports_own(b, f, own);
+    if (ether_type == ETH_P_IP)
+        net_nft_put_name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
+    net_nft_put_verdict(b, NF_DROP, NULL);
+    net_nft_rule_done(b, "drop %s that are somebody else's", what);
+    source_rule(b, ether_type);
+    not_the_ports_own(b, f, own);
+    net_nft_put_name_in(b, NFT_META_IIFNAME, others, NFT_LOOKUP_F_INV);
+    net_nft_put_verdict(b, NF_DROP, NULL);
+    net_nft_rule_done(b, "drop %s that are not the port's own", what);
+}
+
+static void accept_without(struct nft_builder *b, uint16_t ether_type, const struct field *f)
+{
+    source_rule(b, ether_type);
+    is(b, f, no_address);
+    net_nft_put_verdict(b, NF_ACCEPT, NULL);
+    net_nft_rule_done(b, "accept what has no source address yet");
+}
+
+/* What a neighbour advertisement claims, or a solicitation from :: (duplicate address detection). */
+static void claim_rules(struct nft_builder *b, uint8_t type)
+{
+    const char *what = type == 136 ? "neighbour advertisements" : "duplicate address detection";
+
+    for (unsigned bound = 0; bound < 2; bound++) {
+        source_rule(b, ETH_P_IPV6);
+        if (type == 136)
+            never_forwarded(b);
+        else
+            is(b, &ip6_source, no_address);
+        icmp6_is(b, type);
+        if (bound)
+            not_link_local(b, &nd_target);
+        else
+            field_in(b, &nd_target, "claimed6");
+        not_the_ports_own(b, &nd_target, "claims6");
+        if (bound)
+            net_nft_put_name_in(b, NFT_META_IIFNAME, "bound6", 0);
+        net_nft_put_verdict(b, NF_DROP, NULL);
+        net_nft_rule_done(b, "drop %s of addresses that are %s", what, bound ? "not the port's own" : "somebody else's");
+    }
+}
+
+static void address6_rules(struct nft_builder *b)
+{
+    claim_rules(b, 136);
+    claim_rules(b, 135);
+    accept_without(b, ETH_P_IPV6, &ip6_source);
+    source_rule(b, ETH_P_IPV6);
+    field_in(b, &ip6_source, "taken6");
+    not_the_ports_own(b, &ip6_source, "src6");
+    net_nft_put_name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
+    net_nft_put_verdict(b, NF_DROP, NULL);
+    net_nft_rule_done(b, "drop IPv6 source addresses that are somebody else's");
+    source_rule(b, ETH_P_IPV6);
+    not_the_ports_own(b, &ip6_source, "src6");
+    not_link_local(b, &ip6_source);
+    net_nft_put_name_in(b, NFT_META_IIFNAME, "bound6", 0);
+    net_nft_put_verdict(b, NF_DROP, NULL);
+    net_nft_rule_done(b, "drop IPv6 source addresses that are not the port's own");
+}
+
+static void source_checks(struct nft_builder *b, uint32_t group)
+{
+    net_nft_add_sets(b, source_sets, sizeof source_sets / sizeof *source_sets);
+    net_nft_add_chains(b, source_chains, sizeof source_chains / sizeof *source_chains);
+    net_nft_rule_begin(b, "guard");
+    net_nft_put_meta(b, NFT_META_IIFGROUP, R1);
+    net_nft_put_cmp(b, NFT_CMP_EQ, &group, sizeof group);
+    net_nft_put_verdict(b, NFT_JUMP, "sources");
+    net_nft_rule_done(b, "what ports of our making send is checked");
+    net_nft_rule_begin(b, "guard");
+    net_nft_put_name_in(b, NFT_META_IIFNAME, "guests", 0);
+    net_nft_put_verdict(b, NFT_JUMP, "sources");
+    net_nft_rule_done(b, "what other ports of containers send is checked");
+    vlan0_rules(b);
+    server_rules(b);
+    pair_rules(b, 0, &ether_source, "takenmac", "macs", "anymac", "source MACs");
+    pair_rules(b, ETH_P_ARP, &arp_mac, "takenmac", "macs", "anymac", "MACs in ARP packets");
+    accept_without(b, ETH_P_IP, &ip4_source);
+    pair_rules(b, ETH_P_IP, &ip4_source, "taken4", "src4", "free4", "IPv4 source addresses");
+    accept_without(b, ETH_P_ARP, &arp_source);
+    pair_rules(b, ETH_P_ARP, &arp_source, "taken4", "src4", "free4", "addresses in ARP packets");
+    address6_rules(b);
+}
+
+void net_nft_bridge_table(struct nft_builder *b, const struct net_nft *want)
+{
+    net_nft_add_table(b, NFT_BRIDGE);
+    net_nft_add_sets(b, &alone, 1);
+    net_nft_add_chains(b, &pass, 1);
+    if (want->n_sources)
+        source_checks(b, want->group);
+    for (unsigned to = 0; to < 2; to++) {
+        net_nft_rule_begin(b, "pass");
+        net_nft_put_name_in(b, to ? NFT_META_OIFNAME : NFT_META_IIFNAME, "alone", 0);
+        net_nft_put_verdict(b, NF_DROP, NULL);
+        net_nft_rule_done(b, "drop frames %s isolated containers", to ? "to" : "from");
+    }
+}

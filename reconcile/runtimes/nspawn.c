@@ -9,6 +9,7 @@
 #include "netops/sysctl.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
@@ -55,16 +56,56 @@ static bool exists(const char *path, bool directory)
     return !stat(path, &st) && (directory ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode));
 }
 
-/* Of the host's /etc, what its programs need to run and to speak TLS; each is bound only where it is there. */
-static const struct {
+/* What a container with `root: host` sees of the host's /etc: this list and nothing else. Each
+ * entry is shown only if it exists. */
+static const struct shown {
     const char *name;
     bool        directory;
-} from_host[] = {{"alternatives", true}, {"ld.so.conf.d", true}, {"ssl", true}, {"ca-certificates", true},
-                 {"ld.so.cache", false}, {"ld.so.conf", false}, {"localtime", false}};
+    /* People may add files to this directory. Root of a container without a range of ids could read
+     * each of them, so berth copies the files that every user of the host can read. */
+    bool copied;
+    bool earlier, now; /* earlier: what NSPAWN_FORM_ALL_SSL and before show */
+} shown[] = {
+    {"alternatives", .directory = true, .earlier = true, .now = true},
+    {"ld.so.conf.d", .directory = true, .earlier = true, .now = true},
+    {"ssl", .directory = true, .earlier = true},
+    {"ssl/certs", .directory = true, .copied = true, .now = true},
+    {"ca-certificates", .directory = true, .copied = true, .earlier = true, .now = true},
+    {"pki/ca-trust/extracted", .directory = true, .copied = true, .now = true},
+    {"ld.so.cache", .earlier = true, .now = true},
+    {"ld.so.conf", .earlier = true, .now = true},
+    {"localtime", .earlier = true, .now = true},
+    {"ssl/cert.pem", .now = true},
+    {"ssl/ca-bundle.pem", .now = true},
+    {"ssl/openssl.cnf", .now = true},
+};
+enum { SHOWN = sizeof shown / sizeof *shown };
+
+/* Every user of the host can read it. */
+static bool is_public(const char *path, bool directory)
+{
+    struct stat st;
+    mode_t bits = directory ? S_IROTH | S_IXOTH : S_IROTH;
+    return !stat(path, &st) && (st.st_mode & bits) == bits;
+}
+
+/* Offline, every entry counts as one that exists. */
+static bool is_bound(const struct rec_run *run, const struct shown *s, enum nspawn_form form,
+                     bool shifted)
+{
+    bool listed = form == NSPAWN_FORM_NOW ? s->now && (shifted || !s->copied) : s->earlier;
+    if (!listed || run->opt.offline)
+        return listed;
+    char path[64];
+    snprintf(path, sizeof path, "/etc/%s", s->name);
+    return exists(path, s->directory) &&
+           (form != NSPAWN_FORM_NOW || is_public(path, s->directory));
+}
 
 /* The host's /usr, and an /etc of the container's own. In a user namespace the root is a skeleton that berth makes: nspawn must never get
  * the host's own root together with a range of ids. */
-static void host_root(struct rec_run *run, const struct spec_container *c, bool skeleton, bool shifted, struct nspawn_words *w)
+static void host_root(struct rec_run *run, const struct spec_container *c, enum nspawn_form form,
+                      bool skeleton, bool shifted, struct nspawn_words *w)
 {
     const char *etc = nspawn_path(w->a, c->name, "etc");
     nspawn_word(w, "-D");
@@ -74,12 +115,9 @@ static void host_root(struct rec_run *run, const struct spec_container *c, bool 
         nspawn_word(w, shifted && nspawn_can_idmap(run, "/usr") ? "--bind-ro=/usr:/usr:idmap" : "--bind-ro=/usr");
     bool idmap = shifted && nspawn_can_idmap(run, REC_RUN_DIR);
     nspawn_word(w, spec_arena_printf(w->a, "--bind=%s:/etc%s", etc, idmap ? ":idmap" : ""));
-    for (size_t i = 0; i < sizeof from_host / sizeof *from_host; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "/etc/%s", from_host[i].name);
-        if (exists(path, from_host[i].directory))
-            nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=/etc/%s", from_host[i].name));
-    }
+    for (size_t i = 0; i < SHOWN; i++)
+        if (is_bound(run, &shown[i], form, shifted))
+            nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=/etc/%s", shown[i].name));
 }
 
 /* nspawn splits its bind arguments at colons: one inside a path is written \: */
@@ -135,9 +173,9 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
                      const struct nspawn_users *u, struct nspawn_words *w)
 {
     const char *bridge = h->bridges[c->bridge].name, *netns = spec_arena_printf(w->a, NET_NETNS_DIR "/%s", c->name);
-    bool users = form == NSPAWN_FORM_NOW && u->in_force == SPEC_USERS_AUTO;
-    bool identity = form == NSPAWN_FORM_NOW && u->in_force == SPEC_USERS_IDENTITY;
-    w->netns = form == NSPAWN_FORM_NOW ? netns : NULL;
+    bool users = form != NSPAWN_FORM_FIRST && u->in_force == SPEC_USERS_AUTO;
+    bool identity = form != NSPAWN_FORM_FIRST && u->in_force == SPEC_USERS_IDENTITY;
+    w->netns = form != NSPAWN_FORM_FIRST ? netns : NULL;
     nspawn_word(w, "--quiet");
     nspawn_word(w, "--keep-unit");
     if (!run->facts.systemd)
@@ -145,7 +183,7 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
     nspawn_word(w, "-M");
     nspawn_word(w, c->name);
     if (c->nspawn.root == SPEC_ROOT_HOST) {
-        host_root(run, c, users || identity, users, w);
+        host_root(run, c, form, users || identity, users, w);
     } else {
         nspawn_word(w, "-D");
         nspawn_word(w, nspawn_root_path(run, c, w->a));
@@ -162,7 +200,7 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
         nspawn_word(w, spec_arena_printf(w->a, "--private-users=%u:65536", u->first));
         nspawn_word(w, c->nspawn.root == SPEC_ROOT_HOST ? "--private-users-ownership=off" : "--private-users-ownership=map");
     }
-    if (form == NSPAWN_FORM_NOW) {
+    if (form != NSPAWN_FORM_FIRST) {
         nspawn_users_capabilities(c, u, w);
         /* nspawn's own filter allows these: keys of a user, which uid 0 of a container shares with the host, and io_uring. */
         nspawn_word(w, "--system-call-filter=~@keyring io_uring_setup io_uring_enter io_uring_register");
@@ -192,14 +230,6 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
         nspawn_word(w, "infinity");
     }
     return w->oom ? -ENOMEM : 0;
-}
-
-static int copy(struct rec_run *run, const char *etc, const char *name, struct rec_error *err)
-{
-    char *text;
-    size_t len;
-    int r = rec_file_read(run->arena, spec_arena_printf(run->arena, "/etc/%s", name), 4 << 20, &text, &len, err);
-    return r ? r : rec_file_write(spec_arena_printf(run->arena, "%s/%s", etc, name), text, len, 0644, err);
 }
 
 /* A thread of its own, since it stays in the namespace. */
@@ -284,18 +314,117 @@ static int make_skeleton(struct spec_arena *a, const char *name, const char *set
     return r;
 }
 
-/* A directory of files and empty directories, which berth has just made, to the container's root. */
+/* Gives everything in a directory that berth has just made to the container's root. */
 static int give_tree(struct spec_arena *a, const char *dir, uint32_t owner, struct rec_error *err)
 {
     char **list;
     size_t n;
+    struct stat st;
     int r = rec_dir_list(a, dir, &list, &n, err);
     for (size_t i = 0; !r && i <= n; i++) {
         const char *path = i < n ? spec_arena_printf(a, "%s/%s", dir, list[i]) : dir;
         if (!path || lchown(path, owner, owner))
             r = rec_fail(err, path ? errno : ENOMEM, "cannot give '%s' to the container: %s", path ? path : dir, strerror(path ? errno : ENOMEM));
+        if (!r && i < n && !lstat(path, &st) && S_ISDIR(st.st_mode))
+            r = give_tree(a, path, owner, err);
     }
     return r;
+}
+
+/* Copies the links of a directory and the files that every user of the host can read. What vanishes
+ * meanwhile is left out. */
+static int copy_public(struct spec_arena *a, const char *from, const char *to, unsigned depth,
+                       struct rec_error *err)
+{
+    enum { DEPTH = 8, FILE_MOST = 4 << 20 };
+    char **list, *text;
+    size_t n, len;
+    struct stat st;
+    int r = rec_dir_make(to, 0755, err);
+    if (!r)
+        r = rec_dir_list(a, from, &list, &n, err);
+    for (size_t i = 0; !r && i < n; i++) {
+        const char *path = spec_arena_printf(a, "%s/%s", from, list[i]);
+        const char *target = spec_arena_printf(a, "%s/%s", to, list[i]);
+        if (!path || !target)
+            return rec_fail(err, ENOMEM, "out of memory");
+        if (lstat(path, &st))
+            continue;
+        if (S_ISLNK(st.st_mode) && !rec_link_read(a, path, &text, NULL))
+            r = rec_link_write(target, text, err);
+        else if (S_ISDIR(st.st_mode) && is_public(path, true) && depth < DEPTH)
+            r = copy_public(a, path, target, depth + 1, err);
+        else if (S_ISREG(st.st_mode) && is_public(path, false) &&
+                 !rec_file_read(a, path, FILE_MOST, &text, &len, NULL))
+            r = rec_file_write(target, text, len, 0644, err);
+    }
+    return r;
+}
+
+/* Whether the settings bind that entry of /etc, and not one that only begins with its name. */
+static bool binds_entry(struct spec_arena *a, const char *settings, const struct shown *s)
+{
+    const char *word = spec_arena_printf(a, "--bind-ro=/etc/%s", s->name);
+    const char *p = word ? find_argument(settings, word) : NULL;
+    return p && (*p == '\n' || *p == '"');
+}
+
+/* A place for each entry that is bound, and the entries that are copied. */
+static int furnish_shown(struct spec_arena *a, const char *etc, const char *settings,
+                         struct rec_error *err)
+{
+    bool earlier = false, shifted = range_of(settings) != 0;
+    int r = 0;
+    for (size_t i = 0; !r && i < SHOWN; i++) {
+        const struct shown *s = &shown[i];
+        const char *path = spec_arena_printf(a, "%s/%s", etc, s->name);
+        char source[64], real[PATH_MAX], *slash;
+        snprintf(source, sizeof source, "/etc/%s", s->name);
+        if (!path)
+            return rec_fail(err, ENOMEM, "out of memory");
+        bool bound = binds_entry(a, settings, s);
+        earlier |= bound && !s->now;
+        if (bound && s->directory) {
+            r = rec_dir_make(path, 0755, err);
+        } else if (bound) {
+            char *parent = spec_arena_strdup(a, path);
+            slash = parent ? strrchr(parent, '/') : NULL;
+            if (slash)
+                *slash = 0;
+            r = parent ? rec_dir_make(parent, 0755, err) : rec_fail(err, ENOMEM, "out of memory");
+            if (!r)
+                r = rec_file_write(path, "", 0, 0644, err);
+        } else if (s->copied && s->now && !shifted && !earlier && is_public(source, true) &&
+                   realpath(source, real)) {
+            r = copy_public(a, real, path, 0, err);
+        }
+    }
+    return r;
+}
+
+/* passwd(5) or group(5), without a password: the second field becomes "x". */
+static int copy_accounts(struct rec_run *run, const char *etc, const char *name,
+                         struct rec_error *err)
+{
+    char *text;
+    size_t len;
+    int r = rec_file_read(run->arena, spec_arena_printf(run->arena, "/etc/%s", name), 4 << 20,
+                          &text, &len, err);
+    char *out = r ? NULL : spec_arena_alloc(run->arena, 2 * len + 1), *p = out;
+    if (!r && !out)
+        return rec_fail(err, ENOMEM, "out of memory");
+    for (char *line, *rest = text; out && (line = strsep(&rest, "\n"));) {
+        char *first = strchr(line, ':'), *second = first ? strchr(first + 1, ':') : NULL;
+        if (second)
+            p += sprintf(p, "%.*s:x%s", (int)(first - line), line, second);
+        else
+            p = stpcpy(p, line);
+        if (rest)
+            *p++ = '\n';
+    }
+    return r ? r
+             : rec_file_write(spec_arena_printf(run->arena, "%s/%s", etc, name), out,
+                              (size_t)(p - out), 0644, err);
 }
 
 static int furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err)
@@ -313,16 +442,13 @@ static int furnish(struct rec_run *run, const char *name, const char *settings, 
         r = rec_tree_remove(etc, err);
     if (!r)
         r = rec_dir_make(etc, 0755, err);
-    for (size_t i = 0; !r && i < sizeof from_host / sizeof *from_host; i++) {
-        const char *path = spec_arena_printf(a, "%s/%s", etc, from_host[i].name);
-        if (strstr(settings, spec_arena_printf(a, "--bind-ro=/etc/%s", from_host[i].name)))
-            r = from_host[i].directory ? rec_dir_make(path, 0755, err) : rec_file_write(path, "", 0, 0644, err);
-    }
+    if (!r)
+        r = furnish_shown(a, etc, settings, err);
     /* Without shadow there is no password to guess; whoever is root on the host enters by `berth login`. */
     if (!r)
-        r = copy(run, etc, "passwd", err);
+        r = copy_accounts(run, etc, "passwd", err);
     if (!r)
-        r = copy(run, etc, "group", err);
+        r = copy_accounts(run, etc, "group", err);
     /* The same for a container of that name on this machine, and for no other. */
     const char *id = spec_arena_printf(a, "%s%s\n", nspawn_digest(a, name),
                                        nspawn_digest(a, spec_arena_printf(a, "%s %s", run->facts.machine_id ? run->facts.machine_id : "",
@@ -485,14 +611,17 @@ static const char *next_start(struct rec_run *run, const struct rec_item *w, con
     struct nspawn_users u, other;
     if (!c || !run->host || !digest || !w->run.digest || !strcmp(digest, w->run.digest) || nspawn_users_find(run, c, &u))
         return NULL;
-    const char *brings = u.in_force == SPEC_USERS_AUTO ? "user namespace" : "fewer capabilities";
+    bool users = u.in_force == SPEC_USERS_AUTO;
+    if (runs_with(run, c, NSPAWN_FORM_ALL_SSL, &u, digest))
+        return "only certificates of the host's /etc/ssl";
     /* A mount came or went below a bind: that alone restarts nobody. */
-    if (!nspawn_users_other(run, c, &u, &other) && runs_with(run, c, NSPAWN_FORM_NOW, &other, digest))
-        return u.in_force == SPEC_USERS_AUTO ? brings : "no user namespace";
+    bool other_way = !nspawn_users_other(run, c, &u, &other);
+    for (enum nspawn_form form = NSPAWN_FORM_NOW; other_way && form < NSPAWN_FORM_FIRST; form++)
+        if (runs_with(run, c, form, &other, digest))
+            return users ? "user namespace" : "no user namespace";
     bool spelled_out = c->nspawn.users_at.line || c->nspawn.capabilities || c->nspawn.network_admin;
-    for (enum nspawn_form form = NSPAWN_FORM_FIRST; !spelled_out && form < NSPAWN_FORMS; form++)
-        if (runs_with(run, c, form, &u, digest))
-            return brings;
+    if (!spelled_out && runs_with(run, c, NSPAWN_FORM_FIRST, &u, digest))
+        return users ? "user namespace" : "fewer capabilities";
     return NULL;
 }
 

@@ -27,6 +27,7 @@ struct nspawn_words {           /* an argument vector, and the environment that 
  * changed, not the spec. */
 enum nspawn_form {
     NSPAWN_FORM_NOW,
+    NSPAWN_FORM_ALL_SSL /* `root: host` shows the host's whole /etc/ssl */,
     NSPAWN_FORM_FIRST /* no user namespace, nspawn's default capabilities: up to 0.1.0 */,
     NSPAWN_FORMS
 };

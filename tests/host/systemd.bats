@@ -10,6 +10,7 @@ setup() {
     need_berth
     "$LAB/host" make >/dev/null 2>&1 || skip "no host with systemd could be made: mmdebstrap needs Debian's packages"
     "$LAB/host" up "$NAME" --inet >&2
+    on sh -c 'mkdir -p /etc/ssl/certs /etc/ssl/private && echo AUTHORITY >/etc/ssl/certs/ca.pem && echo SECRET >/etc/ssl/private/key.pem'
     on sh -c 'mkdir -p /etc/berth; cat >/etc/berth/berth.yaml' <<-'END'
 	version: 1
 	hosts:
@@ -20,7 +21,7 @@ setup() {
 	      container1: 10.100.0.10
 	      container2: {address: 10.100.0.20, autostart: false}
 	      booted: {address: 10.100.0.30, nspawn: {boot: true}}
-	      talks: {address: 10.100.0.40, nspawn: {command: [sh, -c, 'echo "hello $A"; exec sleep 9999'], environment: {A: 'b "c" %n $$'}}}
+	      talks: {address: 10.100.0.40, nspawn: {private_users: none, command: [sh, -c, 'echo "hello $A"; exec sleep 9999'], environment: {A: 'b "c" %n $$'}}}
 	END
 }
 teardown() { "$LAB/host" down "$NAME"; }
@@ -34,6 +35,10 @@ machines() { on machinectl list --no-legend --no-pager | awk '{print $1}' | sort
     exits 0 b run container1 -- ping -c1 -W2 container2
     exits 0 b run container1 -- ping -c1 -W2 198.51.100.1
     exits 0 b run booted -- systemctl is-system-running --wait
+    for c in container1 talks; do
+        exits 0 b run "$c" -- cat /etc/ssl/certs/ca.pem
+        exits 2 b run "$c" -- ls /etc/ssl/private
+    done
     exits 0 b logs talks
     assert_match "$output" 'hello b "c" %n \$\$'
     exits 0 b plan -e

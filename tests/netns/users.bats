@@ -260,3 +260,104 @@ started() { host_sh 'p=$(pgrep -of "[s]ystemd-nspawn.*-M $1") && l=$(pgrep -P "$
     assert_eq "$(leader a)" "$a"
     [[ $(first_id d) != 0 ]] || fail "no user namespace"
 }
+
+# A host whose /etc has private keys at the usual places, and some at others.
+with_keys() {
+    host_sh 'mkdir -p /etc/ssl/private /etc/ssl/certs/java /etc/ssh /etc/letsencrypt/live /etc/pki/tls/private /etc/pki/ca-trust/extracted/pem
+        for f in ssl/private/a.key ssl/stray.key ssh/ssh_host_x_key letsencrypt/live/privkey.pem pki/tls/private/b.key machine-secret; do
+            echo SECRET-of-the-host >/etc/$f; chmod 644 /etc/$f
+        done
+        for f in ssl/certs/mixed.pem ssl/certs/java/c.key pki/ca-trust/extracted/pem/d.key; do
+            echo SECRET-of-the-host >/etc/$f; chmod 600 /etc/$f
+        done
+        chmod 755 /etc/ssl/private
+        ln -sf ../private/a.key /etc/ssl/certs/link.pem
+        echo AUTHORITY >/etc/ssl/certs/ca.pem; ln -sf ca.pem /etc/ssl/certs/01234567.0
+        echo AUTHORITY >/etc/pki/ca-trust/extracted/pem/ca.pem
+        echo "# for clients" >/etc/ssl/openssl.cnf
+        echo "kept:SECRET-of-the-host:4242:4242::/:/bin/sh" >>/etc/passwd
+        echo "kept:SECRET-of-the-host:4242:" >>/etc/group'
+}
+
+# What root of a container finds of them. grep fails for files that it cannot read.
+secrets_of() { run_in "$1" sh -c 'grep -rs SECRET /etc /run /var /root; :'; }
+
+@test "root: host shows certificates and no secret of the host's /etc, under each private_users" {
+    with_keys
+    containers <<-'END'
+	auto: {address: 10.100.0.10, nspawn: {root: host}}
+	none: {address: 10.100.0.11, nspawn: {root: host, private_users: none}}
+	same: {address: 10.100.0.12, nspawn: {root: host, private_users: identity}}
+	END
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    local c
+    for c in auto none same; do
+        assert_eq "$(secrets_of "$c")" ""
+        exits 0 run_in "$c" cat /etc/ssl/certs/01234567.0 /etc/pki/ca-trust/extracted/pem/ca.pem /etc/ssl/openssl.cnf
+        assert_eq "$output" $'AUTHORITY\nAUTHORITY\n# for clients'
+        exits 0 run_in "$c" grep ^kept: /etc/passwd
+        assert_eq "$output" "kept:x:4242:4242::/:/bin/sh"
+        # A list of what is shown: anything else of the host's /etc would be a new entry here.
+        exits 0 run_in "$c" ls /etc /etc/ssl /etc/pki /etc/pki/ca-trust
+        host_sh 'for d in alternatives ld.so.conf.d ca-certificates; do [ ! -d /etc/$d ] || echo $d; done
+            for f in ld.so.cache ld.so.conf localtime; do [ ! -f /etc/$f ] || echo $f; done' >"$BATS_TEST_TMPDIR/there"
+        assert_eq "$(sed -n '/^\/etc:$/,/^$/p' <<<"$output" | grep -v -e '^/etc:$' -e '^$' | sort | xargs)" \
+            "$(sort "$BATS_TEST_TMPDIR/there" - <<<$'ssl\npki\npasswd\ngroup\nhosts\nresolv.conf\nhostname\nnsswitch.conf\nmachine-id\nhost.conf\nos-release' | xargs)"
+        assert_eq "$(sed -n '/^\/etc\/ssl:$/,/^$/p' <<<"$output" | xargs)" "/etc/ssl: certs openssl.cnf"
+        assert_eq "$(sed -n '/^\/etc\/pki:$/,/^$/p' <<<"$output" | xargs)" "/etc/pki: ca-trust"
+        assert_eq "$(sed -n '/^\/etc\/pki\/ca-trust:$/,/^$/p' <<<"$output" | xargs)" "/etc/pki/ca-trust: extracted"
+    done
+    # The host's list of authorities changes: a container with a range of ids sees it at once, the others at their next start.
+    host_sh 'echo NEWER >/etc/ssl/certs/newer.pem'
+    exits 0 run_in auto cat /etc/ssl/certs/newer.pem
+    exits 0 berth plan -e "$SPEC"
+    exits 0 berth restart none -f "$SPEC"
+    exits 0 run_in none cat /etc/ssl/certs/newer.pem
+}
+
+# Container $1 of $SPEC, which runs, again with the whole of /etc/ssl: the settings of an earlier berth.
+started_with_all_ssl() {
+    host_sh 'cd "/run/berth/c/$1" && grep -v -e "^--bind-ro=/etc/ssl/" -e "^--bind-ro=/etc/pki/" -e "^--bind-ro=/etc/ca-certificates$" unit >was
+        [ ! -d /etc/ca-certificates ] || sed -i "/^--bind-ro=.etc.ld.so.conf.d$/a --bind-ro=/etc/ca-certificates" was
+        sed -i "/^--bind-ro=.etc.ld.so.conf.d$/a --bind-ro=/etc/ssl" was && mv was unit && mkdir -p etc/ssl etc/ca-certificates' "$1"
+    apart 'cgroup=$(find /sys/fs/cgroup -type d -path "*/berth/$1") && echo 1 >"$cgroup/cgroup.kill"
+        while pgrep -f "[s]ystemd-nspawn.*-M $1" >/dev/null; do :; done
+        rm "/run/berth/c/$1/run"
+        mapfile -t words < <(grep -v "^# " "/run/berth/c/$1/unit")
+        digest=$(perl -0777 -ne "use integer; \$h = 0xcbf29ce484222325; \$h = (\$h ^ ord) * 1099511628211 for split //; printf q(%016x), \$h" "/run/berth/c/$1/unit")
+        [[ -d $cgroup ]] || mkdir -p "$cgroup"
+        (echo "$BASHPID" >"$cgroup/cgroup.procs"
+         exec nsenter --net="/run/netns/$1" setsid env -i PATH="$PATH" LC_ALL=C BERTH_UNIT="$digest" systemd-nspawn "${words[@]}" </dev/null >>"/run/berth/c/$1/log" 2>&1) &
+        ' "$1"
+    wait_for started "$1"
+}
+
+@test "an upgrade interrupts nobody: a container that sees the whole of /etc/ssl loses it at its next start, and is named" {
+    with_keys
+    containers <<-'END'
+	a: {address: 10.100.0.10, nspawn: {root: host}}
+	b: {address: 10.100.0.11, nspawn: {root: host, private_users: none}}
+	END
+    exits 0 berth apply "$SPEC"
+    started_with_all_ssl a
+    started_with_all_ssl b
+    assert_match "$(secrets_of b)" '/etc/ssl/private/a.key:SECRET'
+    local a b
+    a=$(leader a) b=$(leader b)
+    exits 0 berth plan "$SPEC" --json
+    assert_eq "$(json '[.next_start[] | "\(.container): \(.text)"] | join(", ")')" \
+        "a: only certificates of the host's /etc/ssl, b: only certificates of the host's /etc/ssl"
+    assert_eq "$(json '[.steps[] | select(.effect != "live")] | length')" 0
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(leader a) $(leader b)" "$a $b"
+    exits 0 berth plan -e "$SPEC"
+    assert_match "$output" "b: next start: only certificates of the host's /etc/ssl"
+    exits 0 berth restart b -f "$SPEC"
+    assert_eq "$(secrets_of b)" ""
+    sed -i 's/root: host}/root: host, command: [sleep, "4321"]}/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(secrets_of a)" ""
+    exits 0 berth plan -e "$SPEC" --json
+    assert_eq "$(json '.next_start | length')" 0
+}

@@ -1,4 +1,5 @@
-/* One number says where a step stands. Removals first, from the process inwards to the wire, so that an identity is free before
+/* One number says where a step stands. Trees that are unpacked from archives come first of all.
+ * Then removals, from the process inwards to the wire, so that an identity is free before
  * its next owner comes; then creations and changes, filters before forwarding; our tables go last of all, when nothing
  * that they guard is left. */
 #include "reconcile/plan.h"
@@ -6,8 +7,8 @@
 #include <string.h>
 
 static const int removal[REC_KINDS] = {
-    [REC_RUN] = 0,   [REC_UNIT] = 1,  [REC_SYSCTL] = 2, [REC_NAMES] = 3, [REC_ADDRESS] = 4,
-    [REC_PORT] = 5,  [REC_NETNS] = 5, [REC_BRIDGE] = 5, /* one request deletes them all */
+    [REC_RUN] = 1,   [REC_UNIT] = 2,  [REC_SYSCTL] = 3, [REC_NAMES] = 4, [REC_ADDRESS] = 5,
+    [REC_PORT] = 6,  [REC_NETNS] = 6, [REC_BRIDGE] = 6, /* one request deletes them all */
     [REC_SYSTEM] = 7, [REC_NAT] = 40,
 };
 static const int creation[REC_KINDS] = {
@@ -18,10 +19,19 @@ static const int creation[REC_KINDS] = {
 
 const int rec_finish_rank = 19;
 
+/* A tree is unpacked before anything is interrupted or removed: a bad archive then harms no other
+ * container. */
+static bool is_staged(const struct rec_step *s)
+{
+    return s->kind == REC_SYSTEM && s->action == REC_CREATE && s->to->runtime == SPEC_RT_NSPAWN;
+}
+
 int rec_step_rank(const struct rec_step *s)
 {
     if (s->action == REC_REMOVE)
         return removal[s->kind];
+    if (is_staged(s))
+        return 0;
     return creation[s->kind];
 }
 

@@ -51,6 +51,9 @@ int nspawn_env_write(struct rec_run *run, const char *name, const char *text,
                      struct rec_error *err); /* NULL: removed */
 /* Trees below NSPAWN_ROOTS. `own`: the container's root is one of them, wherever it came from. */
 const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c, struct spec_arena *a);
+/* What container `c` needs and the tree `root` lacks, as text; NULL: nothing, or the tree cannot be
+ * opened. `c` NULL: what every container needs. */
+const char *nspawn_root_fault(const char *root, const struct spec_container *c);
 bool nspawn_root_own(struct rec_run *run, const struct spec_container *c);
 int  nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err);
 int  nspawn_root_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err);

@@ -85,6 +85,68 @@ static const char *tar_program(void)
     return NULL;
 }
 
+/* `path` as a process with that root would see it. */
+static int resolve_in_tree(int root, const char *path, int flags, uint64_t resolve)
+{
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
+                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve};
+    return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+}
+
+static int open_in_tree(int root, const char *path, int flags)
+{
+    return resolve_in_tree(root, path, flags, 0);
+}
+
+/* A symlink on the way may lead into a bind, which is not there yet. */
+static bool has_symlink(int root, const char *path)
+{
+    int fd = resolve_in_tree(root, path, O_PATH, RESOLVE_NO_SYMLINKS);
+    int code = errno;
+    if (fd < 0)
+        return code == ELOOP;
+    close(fd);
+    return false;
+}
+
+/* One of the paths exists in the tree, and has that file type. With `binds` a path with a symlink in
+ * it counts, too. */
+static bool has_one(int root, mode_t type, const char *const *paths, bool binds)
+{
+    struct stat st;
+    bool found = false;
+    for (; *paths && !found; paths++) {
+        int fd = open_in_tree(root, *paths, O_PATH);
+        found = fd >= 0 && !fstat(fd, &st) && (st.st_mode & S_IFMT) == type;
+        if (fd >= 0)
+            close(fd);
+        else
+            found = binds && has_symlink(root, *paths);
+    }
+    return found;
+}
+
+const char *nspawn_root_fault(const char *root, const struct spec_container *c)
+{
+    static const char *const folders[] = {"usr", "bin", NULL};
+    static const char *const releases[] = {"etc/os-release", "usr/lib/os-release", NULL};
+    static const char *const inits[] = {"usr/lib/systemd/systemd", "lib/systemd/systemd",
+                                        "sbin/init", NULL};
+    bool boot = c && c->nspawn.boot, binds = c && c->nspawn.n_binds;
+    const char *fault = NULL;
+    int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    if (!has_one(fd, S_IFDIR, folders, binds))
+        fault = "there is no /usr and no /bin in it";
+    else if (boot && !has_one(fd, S_IFREG, releases, binds))
+        fault = "there is no /etc/os-release in it, which `boot: true` needs";
+    else if (boot && !has_one(fd, S_IFREG, inits, binds))
+        fault = "there is no /sbin/init in it, which `boot: true` needs";
+    close(fd);
+    return fault;
+}
+
 static int extract(struct rec_run *run, const char *source, const char *to, struct rec_error *err)
 {
     const char *argv[] = {tar_program(),     "--extract", "--file",   source,   "--directory", to, "--numeric-owner",
@@ -102,9 +164,6 @@ static int extract(struct rec_run *run, const char *source, const char *to, stru
     output[strcspn(output, "\n")] = 0;
     if (status)
         return rec_fail(err, EIO, "cannot unpack '%s': %.200s", source, *output ? output : "tar failed");
-    if ((stat(spec_arena_printf(run->arena, "%s/usr", to), &st) || !S_ISDIR(st.st_mode)) &&
-        (stat(spec_arena_printf(run->arena, "%s/bin", to), &st) || !S_ISDIR(st.st_mode)))
-        return rec_fail(err, EINVAL, "cannot use '%s' as a root: there is no /usr and no /bin in it", source);
     return 0;
 }
 
@@ -129,6 +188,9 @@ static int unpack(struct rec_run *run, const struct rec_item *w, struct rec_erro
     if (r)
         return r;
     r = extract(run, w->system.source, staging, err);
+    const char *fault = r ? NULL : nspawn_root_fault(staging, w->spec);
+    if (fault)
+        r = rec_fail(err, EINVAL, "cannot use '%s' as a root: %s", w->system.source, fault);
     int fd = r ? -1 : open(staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0) {      /* after a power cut no half-written tree bears the name */
         syncfs(fd);
@@ -141,13 +203,6 @@ static int unpack(struct rec_run *run, const struct rec_item *w, struct rec_erro
     if (r)
         rec_tree_remove(staging, NULL);
     return r;
-}
-
-/* `path` as a process with that root would see it. */
-static int open_in_tree(int root, const char *path, int flags)
-{
-    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-    return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
 }
 
 /* One component at a time: what is there is kept, whatever it is. */

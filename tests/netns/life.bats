@@ -288,8 +288,10 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     sed -i 's|pause: 10.100.0.10|pause: {address: 10.100.0.10, nspawn: {environment: {A: b}}}|; s|command: \[/bin/sh|binds: ["/srv/data:/data", "/srv/more:/more:ro"], &|' "$SPEC"
     exits 1 berth plan "$SPEC"
     assert_match "$stderr" "berth.yaml:[0-9]+:[0-9]+: cannot start container 'dir': '/srv/data', which it binds, is not there"
-    assert_match "$stderr" "cannot start container 'dir': '/srv/more', which it binds, is not there"
-    assert_match "$stderr" "mkdir -p /srv/data"
+    # Each missing one has its own place in the spec, and one command makes them all.
+    assert_match "$stderr" "\| [^ ]*berth.yaml:10:[0-9]+: cannot start container 'dir': '/srv/more', which it binds, is not there"
+    assert_match "$stderr" 'make what `binds` names, or take it out:'$'\n''    mkdir -p /srv/data /srv/more'$'\n'
+    [[ $(grep -o 'berth.yaml:10:[0-9]*' <<<"$stderr" | sort -u | wc -l) == 2 ]] || fail "one place for both: $stderr"
     exits 1 berth apply "$SPEC"
     assert_eq "$(leader pause)" "$pause"
     host mkdir -p /srv/data /srv/more
@@ -306,4 +308,56 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     printf '%s\n' "      new: {address: 10.100.0.40, nspawn: {root: /srv/root.tar}}" >>"$SPEC"
     exits 1 berth plan "$SPEC"
     assert_match "$stderr" "cannot start container 'new': the archive of its root '/srv/root.tar' is not there"
+}
+
+@test "a bad archive, or a root without what its container needs, is found before another container is interrupted" {
+    three
+    local pause dir before
+    pause=$(leader pause) dir=$(leader dir)
+    before=$(<"$SPEC")
+    # The apply would restart pause, and remove dir.
+    sed -i 's|pause: 10.100.0.10|pause: {address: 10.100.0.10, nspawn: {environment: {A: b}}}|; /^ *dir:/d' "$SPEC"
+    local changed at="berth.yaml:11:[0-9]+: cannot start container 'new'"
+    changed=$(<"$SPEC")
+    refused() {     # NSPAWN-MAP MESSAGE
+        printf '%s\n' "$changed" "      new: {address: 10.100.0.40, nspawn: $1}" >"$SPEC"
+        exits 1 berth plan "$SPEC"
+        assert_match "$stderr" "$2"
+        exits 1 berth apply "$SPEC"
+        assert_match "$stderr" "$2"
+        assert_match "$stderr" 'the host is as it was'
+        host kill -0 "$pause" "$dir"
+        exits 1 host test -e /var/lib/berth/roots/new
+    }
+    host_sh 'seq 2000 >/srv/text.tar; : >/srv/empty.tar; head -c 300 /srv/root.tar >/srv/short.tar
+        { printf x; tail -c +2 /srv/root.tar; } >/srv/header.tar'
+    refused '{root: /srv/text.tar}' "$at: the archive of its root '/srv/text.tar' is no tar archive"
+    refused '{root: /srv/empty.tar}' "$at: the archive of its root '/srv/empty.tar' is empty"
+    refused '{root: /srv/short.tar}' "$at: .*'/srv/short.tar' is no tar archive"
+    refused '{root: /srv/header.tar}' "$at: .*'/srv/header.tar' is no tar archive"
+    host_sh 'mkdir -p /srv/bare/etc /srv/os/usr /srv/os/etc && : >/srv/os/etc/os-release'
+    # The test's file system may be one without idmapped mounts.
+    local boot="boot: true, private_users: none, capabilities: [SYS_ADMIN]"
+    refused '{root: /srv/bare}' "$at with root '/srv/bare': there is no /usr and no /bin in it"
+    refused "{root: /srv/root, $boot}" "$at with root '/srv/root': there is no /etc/os-release in it"
+    refused "{root: /srv/os, $boot}" "$at with root '/srv/os': there is no /sbin/init in it"
+    # An init that a symlink finds in a bind is there when the container starts.
+    host_sh 'mkdir -p /srv/os/sbin && ln -s /opt/init /srv/os/sbin/init'
+    printf '%s\n' "$changed" "      new: {address: 10.100.0.40, nspawn: {root: /srv/os, binds: ['/srv/opt:/opt'], $boot}}" >"$SPEC"
+    host mkdir -p /srv/opt
+    exits 0 berth plan "$SPEC"
+    # What only tar sees fails before all other steps.
+    for bad in inside.tar.gz cut.tar bare.tar; do
+        host_sh 'cd /srv; case $1 in
+            inside.tar.gz) seq 2000 | gzip >/srv/$1 ;;
+            cut.tar) head -c 20000 /srv/root.tar >/srv/$1 ;;
+            bare.tar) tar -C /srv/bare -cf /srv/$1 . ;;
+        esac' "$bad"
+        printf '%s\n' "$changed" "      new: {address: 10.100.0.40, nspawn: {root: /srv/$bad}}" >"$SPEC"
+        exits 1 berth apply "$SPEC"
+        assert_match "$stderr" "cannot (unpack|use) '/srv/$bad'"
+        assert_match "$stderr" 'the host is as it was'
+        host kill -0 "$pause" "$dir"
+        assert_eq "$(leader pause)" "$pause"
+    done
 }

@@ -51,7 +51,7 @@ const struct cmd_verb cmd_verbs[] = {
      "berth start web", CMD_ROOT},
     {"stop", cmd_stop, CMD_TAKES_NAMES, "NAME...", "stop containers until start or a reboot",
      "Stops them and holds them: apply leaves them stopped until `berth start`, or until the host "
-     "boots again.",
+     "boots again. list, status and plan name them.",
      "berth stop web db", CMD_ROOT},
     {"restart", cmd_restart, CMD_TAKES_NAMES, "NAME...", "stop and start the containers' processes",
      "A container with the runtime netns is a network namespace alone and has no process to "

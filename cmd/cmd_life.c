@@ -139,6 +139,8 @@ enum cmd_exit cmd_hold_converge(struct cmd *c, const char *format, const char *v
     rec_close(c->run);
     c->run = NULL;
     enum cmd_exit code = cmd_open(c, &err);
+    if (code == CMD_OK && to == CMD_LET_GO)
+        c->run->opt.why_start = why;
     if (code == CMD_OK)
         c->run->lock = lock;
     else if (lock >= 0)
@@ -184,7 +186,7 @@ int cmd_start(struct cmd *c)
 int cmd_stop(struct cmd *c)
 {
     enum cmd_exit code = begin(c, "berth.stop");
-    return code == CMD_OK ? cmd_hold_converge(c, "berth.stop", "stop", "Stopped:", CMD_HOLD, "stopped by hand", false) : code;
+    return code == CMD_OK ? cmd_hold_converge(c, "berth.stop", "stop", "Stopped:", CMD_HOLD, "stopped by berth stop", false) : code;
 }
 
 int cmd_restart(struct cmd *c)
@@ -208,7 +210,7 @@ int cmd_restart(struct cmd *c)
         return cmd_fail(c, "berth.restart", CMD_FAILED, &err);
     }
     code = cmd_hold_converge(c, "berth.restart", "restart", "Stopped:", CMD_HOLD_FOR_NOW, "it is being restarted", true);
-    return code == CMD_OK || cmd_signals_seen() ? cmd_hold_converge(c, "berth.restart", "restart", "Restarted:", CMD_LET_GO, NULL, false) : code;
+    return code == CMD_OK || cmd_signals_seen() ? cmd_hold_converge(c, "berth.restart", "restart", "Restarted:", CMD_LET_GO, "restart requested", false) : code;
 }
 
 int cmd_update(struct cmd *c)

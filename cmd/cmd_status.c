@@ -135,6 +135,9 @@ int cmd_status(struct cmd *c)
     struct rec_applied applied;
     struct rec_error err;
     s.path = c->file.path;
+    s.held = c->run->facts.held;
+    s.held_why = c->run->facts.held_why;
+    s.n_held = c->run->facts.n_held;
     cmd_name_spec(c);
     if (!rec_applied_read(c->run, &applied, &err))      /* without root it is not known, and not said */
         s.applied = &applied;
@@ -212,6 +215,7 @@ static struct cmd_render_container container(struct cmd *c, const struct view *v
     const char *held = rec_hold_find(a, name);
     bool alive = rt == SPEC_RT_NETNS ? netns && netns->ours : run && run->run.running;
     bool shall = rt == SPEC_RT_NETNS ? rec_state_find(&v->want, REC_NETNS, name) != NULL : wanted && wanted->run.running;
+    out.held = alive ? NULL : held;
     out.runtime = cmd_runtime_name(rt);
     out.state = alive ? "running" : held ? "held" : !shall ? "stopped" : netns || run ? "dead" : "missing";
     out.address = address_of(a, spec, rec_state_find(&v->have, REC_PORT, name));
@@ -274,8 +278,9 @@ int cmd_list(struct cmd *c)
             if (!strcmp(c->host->containers[k].name, list[i].name))
                 spec = &c->host->containers[k];
         enum spec_runtime rt = rec_runtime_of(c->run, spec);
+        const char *held = rec_hold_find(c->run->arena, spec->name);
         list[i] = (struct cmd_render_container){.name = spec->name, .runtime = cmd_runtime_name(rt), .sync = "in sync",
-                                            .state = rec_hold_find(c->run->arena, spec->name) ? "held" : "stopped",
+                                            .held = held, .state = held ? "held" : "stopped",
                                             .address = address_of(c->run->arena, spec, NULL),
                                             .root = root_of(c->run->arena, rt, spec, NULL)};
     }

@@ -61,6 +61,47 @@ bool rec_step_interrupted(const struct rec_step *s)
     return *s->blinks && (s->state == REC_DONE || s->state == REC_FAILED);
 }
 
+/* Containers that are held for the same reason share a note. */
+static int note_hold(struct rec_run *run, const struct spec_host *host, const char *why,
+                     struct rec_state *out)
+{
+    size_t room = 1;
+    for (size_t i = 0; i < host->n_containers; i++)
+        room += strlen(host->containers[i].name) + 2;
+    char *list = spec_arena_alloc(out->arena, room), *words = spec_arena_alloc(out->arena, room);
+    if (!list || !words)
+        return -ENOMEM;
+    char *l = list, *w = words;
+    *list = *words = 0;
+    for (size_t i = 0; i < host->n_containers; i++) {
+        const struct spec_container *c = &host->containers[i];
+        const char *held = c->state == SPEC_RUNNING ? rec_held_why(run, c->name) : NULL;
+        if (!held || strcmp(held, why))
+            continue;
+        l = stpcpy(stpcpy(l, l == list ? "" : ", "), c->name);
+        w = stpcpy(stpcpy(w, " "), c->name);
+    }
+    if (!*list)
+        return 0;
+    const char *hint = spec_arena_printf(out->arena, "to start again: berth start%s", words);
+    return hint ? rec_state_hint(out, list, hint, "%s; apply does not start it", why) : -ENOMEM;
+}
+
+/* The host is as the spec wants it although these containers do not run. */
+static int note_holds(struct rec_run *run, const struct spec_host *host, struct rec_state *out)
+{
+    const struct rec_facts *f = &run->facts;
+    int r = 0;
+    for (size_t i = 0; i < f->n_held && !r; i++) {
+        bool told = false;
+        for (size_t k = 0; k < i && !told; k++)
+            told = !strcmp(f->held_why[k], f->held_why[i]);
+        if (!told)
+            r = note_hold(run, host, f->held_why[i], out);
+    }
+    return r;
+}
+
 int rec_want(struct rec_run *run, const struct spec_host *host, struct rec_state *out, struct rec_error *err)
 {
     rec_state_init(out, run->arena);
@@ -79,6 +120,8 @@ int rec_want(struct rec_run *run, const struct spec_host *host, struct rec_state
         r = rec_kinds[k]->want(run, host, out, err);
     if (!r)
         rec_state_sort(out);
+    if (!r && host && note_holds(run, host, out))
+        r = rec_fail(err, ENOMEM, "out of memory");
     return r || run->opt.offline ? r : rec_adopted_want(run, out, err);
 }
 

@@ -492,16 +492,23 @@ static int hold_for_boot(struct rec_run *run, struct rec_error *err)
 static int read_holds(struct rec_run *run, struct rec_error *err)
 {
     char **held = NULL;
+    const char **why = NULL;
     size_t n = 0, kept = 0;
     int r = rec_dir_list(run->arena, REC_RUN_DIR "/held", &held, &n, err);
     if (r == -ENOENT || (r == -EACCES && !run->facts.root))
         return 0;
+    if (!r && n && !(why = spec_arena_alloc(run->arena, n * sizeof *why)))
+        return rec_fail(err, ENOMEM, "out of memory");
     for (size_t i = 0; !r && i < n; i++) {
-        if (rec_hold_find(run->arena, held[i]))
+        const char *text = rec_hold_find(run->arena, held[i]);
+        if (text) {
+            why[kept] = text;
             held[kept++] = held[i];
-        else if (run->lock >= 0)
+        } else if (run->lock >= 0) {
             r = rec_hold_clear(held[i], err);
+        }
     }
+    run->facts.held_why = why;
     run->facts.held = held;
     run->facts.n_held = kept;
     return r;

@@ -123,10 +123,18 @@ static int compare_names(const void *key, const void *entry)
     return strcmp(key, *(char *const *)entry);
 }
 
+const char *rec_held_why(const struct rec_run *run, const char *container)
+{
+    const struct rec_facts *f = &run->facts;
+    if (!f->n_held)
+        return NULL;
+    char **at = bsearch(container, f->held, f->n_held, sizeof *f->held, compare_names);
+    return at ? f->held_why[at - f->held] : NULL;
+}
+
 bool rec_is_held(const struct rec_run *run, const char *container)
 {
-    return run->facts.n_held &&
-           bsearch(container, run->facts.held, run->facts.n_held, sizeof *run->facts.held, compare_names);
+    return rec_held_why(run, container) != NULL;
 }
 
 bool rec_wants_netns(const struct rec_run *run, const struct spec_container *c)

@@ -43,6 +43,8 @@ struct spec_addr   rec_spec_address(const struct net_address *a);
 /* Is the container's namespace wanted: not stopped by spec or by hand, unless its runtime keeps the namespace while stopped. */
 bool rec_wants_netns(const struct rec_run *run, const struct spec_container *c);
 bool rec_is_held(const struct rec_run *run, const char *container);
+/* Why it is held: "stopped by berth stop"; NULL: it is not. */
+const char *rec_held_why(const struct rec_run *run, const char *container);
 /* A failed request of a batch belongs to the step that its tag names. */
 #define REC_TAG(step, part) ((uint32_t)(((step) + 1) << 3 | (part)))
 #define REC_TAG_STEP(tag)   ((size_t)((tag) >> 3) - 1)

@@ -1,6 +1,7 @@
 /* plan(from, to) pairs two sorted sets by kind and key. In one only: create or remove; in both: the kind's field table says
  * what differs, and the heaviest effect decides between a change and a replacement. */
 #include "reconcile/plan.h"
+#include "reconcile/kinds.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -277,14 +278,15 @@ static int step(struct planner *p, enum rec_action action, const struct rec_item
 }
 
 /* The one sentence that says why a change is due: the first difference, and how many more. */
-static const char *reason_of(struct spec_arena *a, const struct differ *d)
+static const char *reason_of(const struct rec_run *run, const struct differ *d)
 {
+    struct spec_arena *a = run->arena;
     if (!d->n)
         return "differs";
     if (d->from->kind == REC_RUN && !d->from->run.running)
-        return "it is not running";
+        return run->opt.why_start ? run->opt.why_start : "it is not running";
     if (d->from->kind == REC_RUN && !d->to->run.running)
-        return "it shall be stopped";
+        return d->to->run.held ? d->to->run.held : "it shall be stopped";
     const char *one = d->list[0].field;
     size_t n = strlen(one);
     bool plural = n > 1 && one[n - 1] == 's' && one[n - 2] != 's';
@@ -364,13 +366,19 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
             return step(p, REC_REMOVE, from, NULL, NULL, "a run that was killed left it behind");
         bool lives = from->kind == REC_NETNS || from->kind == REC_PORT || from->kind == REC_RUN;
         bool stopped = lives && from->container && rec_in_spec(p->run, from->container);
+        const char *held = stopped ? rec_held_why(p->run, from->container) : NULL;
+        if (held)
+            return step(p, REC_REMOVE, from, NULL, NULL, held);
         return step(p, REC_REMOVE, from, NULL, NULL, stopped ? "it shall be stopped" : "no longer wanted");
     }
     if (to->back && (!from || !from->ours))
         return 0;
     if (!from) {
         const char *why = k->conflict && !p->run->opt.adopt ? k->conflict(a, p->from, to, NULL, &hint) : NULL;
-        return why ? conflict(p, NULL, to, why, hint) : step(p, REC_CREATE, NULL, to, NULL, "missing");
+        if (why)
+            return conflict(p, NULL, to, why, hint);
+        bool asked = to->kind == REC_RUN && p->run->opt.why_start;
+        return step(p, REC_CREATE, NULL, to, NULL, asked ? p->run->opt.why_start : "missing");
     }
     bool own = from->kind == REC_SYSTEM || from->kind == REC_UNIT || from->kind == REC_RUN;
     if (own && from->ours && from->container && from->runtime != to->runtime)
@@ -409,8 +417,8 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         return conflict(p, from, to, why, hint ? hint : "give --adopt to take it over, or change the spec or the host");
     }
     if (adopt && d.effect < REC_RECREATE)
-        return step(p, REC_ADOPT, from, to, &d, reason_of(a, &d));
-    return step(p, d.effect == REC_RECREATE ? REC_REPLACE : REC_CHANGE, from, to, &d, reason_of(a, &d));
+        return step(p, REC_ADOPT, from, to, &d, reason_of(p->run, &d));
+    return step(p, d.effect == REC_RECREATE ? REC_REPLACE : REC_CHANGE, from, to, &d, reason_of(p->run, &d));
 }
 
 static int compare_keys(const struct rec_item *a, const struct rec_item *b)

@@ -39,6 +39,8 @@ struct rec_options {
     bool        await_ipv6;
     bool        boot;           /* called by the boot unit: containers with autostart: false stay stopped */
     bool        destroy_files;  /* destroy: container files too */
+    /* why a container that does not run is started; NULL: "it is not running" */
+    const char *why_start;
     long        lock_timeout_ms;
 };
 struct rec_ra {                 /* a link that lives by router advertisements (RA) */
@@ -83,6 +85,7 @@ struct rec_facts {              /* what only the host knows; read once a run, la
     struct rec_record *adopted; /* record.h: what adopted bridges were before */
     size_t      n_adopted;
     char      **held;           /* containers that `berth stop` holds, sorted */
+    const char **held_why;      /* beside them: "stopped by berth stop", "autostart: false" */
     size_t      n_held;
 };
 struct rec_built {

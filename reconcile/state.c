@@ -68,6 +68,17 @@ int rec_state_note(struct rec_state *s, const char *object, const char *format, 
     return add_note(s, &(struct rec_note){.object = object, .text = text});
 }
 
+int rec_state_hint(struct rec_state *s, const char *object, const char *hint, const char *format,
+                   ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    return add_note(s, &(struct rec_note){.object = object, .text = text, .hint = hint});
+}
+
 int rec_state_warn(struct rec_state *s, const char *object, const char *hint, const char *format,
                    ...)
 {

@@ -187,6 +187,8 @@ void rec_state_init(struct rec_state *s, struct spec_arena *a);
 struct rec_item *rec_state_add(struct rec_state *s, enum rec_kind_id kind, const char *key);
 int  rec_state_push(struct rec_state *s, struct rec_item *i);  /* an item made elsewhere */
 int  rec_state_note(struct rec_state *s, const char *object, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int rec_state_hint(struct rec_state *s, const char *object, const char *hint, const char *format,
+                   ...) __attribute__((format(printf, 4, 5)));
 /* A note that is a warning. `hint` may be NULL. Texts are copied. */
 int rec_state_warn(struct rec_state *s, const char *object, const char *hint, const char *format,
                    ...) __attribute__((format(printf, 4, 5)));

@@ -172,6 +172,18 @@ json_t *cmd_json_step(const char *file, const struct rec_step *s)
     return j;
 }
 
+json_t *cmd_json_held(char *const *names, const char *const *why, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_t *one = json_object();
+        json_object_set_new(one, "container", cmd_json_text(names[i]));
+        json_object_set_new(one, "reason", cmd_json_text(why[i]));
+        json_array_append_new(list, one);
+    }
+    return list;
+}
+
 json_t *cmd_json_notes(const struct rec_plan *p)
 {
     json_t *list = json_array();

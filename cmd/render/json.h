@@ -16,6 +16,8 @@ json_t *cmd_json_envelope(const char *format, const char *host, const char *file
 json_t *cmd_json_error(const char *file, const struct rec_error *e);
 json_t *cmd_json_step(const char *file, const struct rec_step *s);
 json_t *cmd_json_notes(const struct rec_plan *p);
+/* Containers that are stopped although the spec wants them to run: name and reason of each. */
+json_t *cmd_json_held(char *const *names, const char *const *why, size_t n);
 /* containers that take a new default of berth at their next start */
 json_t *cmd_json_next_start(const struct rec_plan *p);
 json_t *cmd_json_conflicts(const char *file, const struct rec_plan *p);

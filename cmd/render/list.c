@@ -33,12 +33,30 @@ const char *cmd_runtime_name(enum spec_runtime r)
 
 enum { COLUMNS = 7 };
 
-static void cells(const struct cmd_render_container *c, uint64_t now, char uptime[32], const char *cell[COLUMNS])
+struct texts {
+    char uptime[32];
+    char state[160];
+};
+
+/* "stopped (by berth stop)": the state that is seen, and why. */
+static const char *state_of(const struct cmd_render_container *c, char out[160])
 {
-    strcpy(uptime, "-");
+    static const char stopped[] = "stopped ";
+    if (!c->held || !c->state || strcmp(c->state, "held"))
+        return c->state;
+    size_t skip = strncmp(c->held, stopped, sizeof stopped - 1) ? 0 : sizeof stopped - 1;
+    snprintf(out, 160, "stopped (%.140s)", c->held + skip);
+    return out;
+}
+
+static void cells(const struct cmd_render_container *c, uint64_t now, struct texts *t,
+                  const char *cell[COLUMNS])
+{
+    strcpy(t->uptime, "-");
     if (c->started_ms && now >= c->started_ms)
-        cmd_render_duration(now - c->started_ms, uptime);
-    const char *all[COLUMNS] = {c->name, c->runtime, c->state, c->address, c->root, uptime, c->sync};
+        cmd_render_duration(now - c->started_ms, t->uptime);
+    const char *state = state_of(c, t->state);
+    const char *all[COLUMNS] = {c->name, c->runtime, state, c->address, c->root, t->uptime, c->sync};
     for (int i = 0; i < COLUMNS; i++)
         cell[i] = all[i] && *all[i] ? all[i] : "-";
 }
@@ -68,12 +86,12 @@ void cmd_render_list_text(struct cmd_out *o, const struct cmd_render_list *l)
 {
     static const char *const head[COLUMNS] = {"NAME", "RUNTIME", "STATE", "ADDRESS", "ROOT", "UPTIME", "SYNC"};
     size_t width[COLUMNS];
-    char uptime[32];
+    struct texts text;
     const char *cell[COLUMNS];
     for (int i = 0; i < COLUMNS; i++)
         width[i] = strlen(head[i]);
     for (size_t k = 0; k < l->n; k++) {
-        cells(&l->list[k], l->now_ms, uptime, cell);
+        cells(&l->list[k], l->now_ms, &text, cell);
         for (int i = 0; i < COLUMNS; i++) {
             size_t w = cmd_safe_width(o, cell[i]);
             width[i] = w > width[i] ? w : width[i];
@@ -81,7 +99,7 @@ void cmd_render_list_text(struct cmd_out *o, const struct cmd_render_list *l)
     }
     row(o, head, width, true);
     for (size_t k = 0; k < l->n; k++) {
-        cells(&l->list[k], l->now_ms, uptime, cell);
+        cells(&l->list[k], l->now_ms, &text, cell);
         row(o, cell, width, false);
     }
 }
@@ -95,6 +113,7 @@ void cmd_render_list_json(struct cmd_out *o, const struct cmd_render_list *l)
         json_object_set_new(one, "name", cmd_json_text(c->name));
         json_object_set_new(one, "runtime", cmd_json_text(c->runtime));
         json_object_set_new(one, "state", cmd_json_text(c->state));
+        json_object_set_new(one, "held", c->held ? cmd_json_text(c->held) : json_null());
         json_object_set_new(one, "address", cmd_json_text(c->address));
         json_object_set_new(one, "root", cmd_json_text(c->root));
         json_object_set_new(one, "sync", cmd_json_text(c->sync));

@@ -382,9 +382,14 @@ static void note(struct cmd_out *o, const struct rec_note *one)
     cmd_put(o, one->warning ? "!" : "*");
     cmd_style(o, CMD_PLAIN);
     cmd_put(o, " ");
-    size_t n = cmd_safe(o, one->object);
+    /* The object may be a list of containers. */
+    size_t width = cmd_safe_width(o, one->object), at = 4 + width;
+    if (at < CMD_WIDTH)
+        cmd_safe(o, one->object);
+    else
+        cmd_wrap(o, one->object, 4, 6, CMD_WIDTH);
     cmd_put(o, ": ");
-    cmd_wrap(o, one->text, 6 + n, 6, CMD_WIDTH);
+    cmd_wrap(o, one->text, at < CMD_WIDTH ? at + 2 : CMD_WIDTH, 6, CMD_WIDTH);
     cmd_put(o, "\n");
     if (!one->hint)
         return;

@@ -51,6 +51,9 @@ struct cmd_render_status {
     const struct rec_applied *applied;      /* the last apply; NULL: not known */
     long long               now;            /* seconds since 1970 */
     const struct rec_plan  *plan;           /* notes; NULL: no spec */
+    char *const            *held;           /* containers that are held, and why */
+    const char *const      *held_why;
+    size_t                  n_held;
     bool                    quiet;
 };
 void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s);
@@ -58,6 +61,7 @@ void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s
 
 struct cmd_render_container {
     const char *name, *runtime, *state, *address, *root, *sync;
+    const char *held;           /* why it is stopped although the spec wants it to run, or NULL */
     uint64_t    started_ms;     /* CLOCK_BOOTTIME; 0: not known */
     pid_t       leader;
 };

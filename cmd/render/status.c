@@ -27,6 +27,8 @@ static const char *said(const struct cmd_render_resource *r)
         return r->step->reason;
     if (r->sync == CMD_UNKNOWN && r->item->unknown)
         return r->item->unknown;
+    if (r->sync == CMD_IN_SYNC && r->item->kind == REC_RUN && r->item->run.held)
+        return r->item->run.held;
     return rows[r->sync].text;
 }
 
@@ -196,6 +198,7 @@ void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s
         json_object_set_new(a, "time", json_integer(s->applied->when));
         json_object_set_new(j, "applied", a);
     }
+    json_object_set_new(j, "held", cmd_json_held(s->held, s->held_why, s->n_held));
     json_object_set_new(j, "resources", list);
     json_object_set_new(j, "summary", sum);
     json_object_set_new(j, "notes", cmd_json_notes(s->plan));

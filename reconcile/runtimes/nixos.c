@@ -245,7 +245,7 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     struct text_source text = {a, unit->unit.text};
     struct nixos_in_force f = nixos_wanted_in_force(h, c);
     it->run.running = c->state == SPEC_RUNNING && !rec_is_held(run, c->name);
-    it->run.held = rec_is_held(run, c->name) ? rec_hold_find(a, c->name) : NULL;
+    it->run.held = rec_held_why(run, c->name);
     it->run.autostart = c->autostart;
     it->run.digest = nixos_digest(a, from_text, &text);
     it->run.address = nixos_in_force_text(a, &f);

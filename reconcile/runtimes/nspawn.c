@@ -658,7 +658,7 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
         system->at = c->nspawn.path.at;
     }
     it->run.running = c->state == SPEC_RUNNING && !rec_is_held(run, c->name);
-    it->run.held = rec_is_held(run, c->name) ? rec_hold_find(out->arena, c->name) : NULL;
+    it->run.held = rec_held_why(run, c->name);
     it->run.autostart = c->autostart;
     it->run.users = u.in_force;
     if (u.cannot)

@@ -144,7 +144,56 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     local before
     before=$(leader dir)
     exits 0 berth restart -f "$SPEC" dir
+    assert_match "$output" '~ run dir +restart requested'
+    refute_match "$output" 'not running'
     [[ $(leader dir) != "$before" ]]
+    exits 0 berth restart --json -f "$SPEC" dir
+    assert_eq "$(json '.steps[] | select(.object == "run dir") | .reason')" 'restart requested'
+}
+
+@test "what berth stop holds is shown as stopped by it in status, list, plan and apply, until it is started" {
+    spec <<-'END'
+	version: 1
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    containers:
+	      db: {address: 10.100.0.10, runtime: netns}
+	      mail: {address: 10.100.0.20, runtime: nspawn}
+	      off: {address: 10.100.0.30, runtime: nspawn, state: stopped}
+	      web: {address: 10.100.0.40, runtime: nspawn}
+	END
+    exits 0 berth apply "$SPEC"
+    refute_match "$output" 'berth start'
+    exits 0 berth status --json "$SPEC"
+    assert_eq "$(json .held)" '[]'
+    exits 0 berth stop -f "$SPEC" web
+    assert_match "$output" '~ run web +stopped by berth stop'
+    exits 0 berth stop -f "$SPEC" db
+    assert_match "$output" '- netns db +stopped by berth stop'
+    for verb in plan apply status; do
+        exits 0 berth $verb "$SPEC"
+        assert_match "$output" 'db, web: stopped by berth stop; apply does not start it'
+        assert_match "$output" 'to start again: berth start db web'
+        assert_match "$output" 'in sync'
+    done
+    assert_match "$output" 'run web +stopped by berth stop'
+    assert_match "$output" 'run mail +in sync'
+    exits 0 berth status --json "$SPEC"
+    assert_eq "$(json '[.held[] | "\(.container): \(.reason)"] | join(",")')" 'db: stopped by berth stop,web: stopped by berth stop'
+    for given in "-f $SPEC" ""; do
+        exits 0 berth list $given
+        assert_match "$output" 'web +[a-z-]+ +stopped \(by berth stop\)'
+        exits 0 berth list --json $given
+        assert_eq "$(json '.containers[] | select(.name == "web") | "\(.state) \(.held)"')" 'held stopped by berth stop'
+        assert_eq "$(json '.containers[] | select(.name == "mail") | "\(.state) \(.held)"')" 'running null'
+    done
+    exits 0 berth list -f "$SPEC"
+    assert_match "$output" 'db +netns +stopped \(by berth stop\)'
+    assert_match "$output" 'off +nspawn +stopped  '
+    exits 0 berth start -f "$SPEC" db web
+    exits 0 berth status "$SPEC"
+    refute_match "$output" 'berth stop'
 }
 
 @test "a hold goes with its container: destroyed, or out of the spec, it comes back as the spec says" {

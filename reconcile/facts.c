@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -467,6 +468,7 @@ void rec_facts_offline(struct rec_run *run)
                                     .systemd = true,
                                     .nspawn = "systemd-nspawn",
                                     .nsenter = "nsenter",
+                                    .contain = "berth-contain",
                                     .systemctl = "systemctl",
                                     .hostname = "",
                                     .machine_id = "",
@@ -520,6 +522,19 @@ const char *rec_systemctl(void)
     return first_of(places);
 }
 
+/* Beside this program (a build tree), else where it is installed. */
+static const char *contain_program(struct spec_arena *a)
+{
+    static const char name[] = "berth-contain";
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(self, '/');
+    const char *beside = slash ? spec_arena_printf(a, "%.*s/%s", (int)(slash - self), self, name) : NULL;
+    const char *places[] = {beside ? beside : BERTH_LIBEXEC "/berth-contain", BERTH_LIBEXEC "/berth-contain", NULL};
+    return first_of(places);
+}
+
 int rec_facts_host(struct rec_run *run, struct rec_error *err)
 {
     struct rec_facts *f = &run->facts;
@@ -534,6 +549,7 @@ int rec_facts_host(struct rec_run *run, struct rec_error *err)
     f->nixos = !access("/etc/NIXOS", F_OK);
     f->nspawn = first_of(nspawn);
     f->nsenter = first_of(nsenter);
+    f->contain = contain_program(run->arena);
     f->systemctl = rec_systemctl();
     f->ipv6 = !access("/proc/sys/net/ipv6", F_OK);
     f->hostname = uname(&u) ? "" : spec_arena_strdup(run->arena, u.nodename);

@@ -1,5 +1,5 @@
-/* A file that grew too large was put aside and begun anew, and one whose container is started again may be: a follower looks at the
- * directory as well as at the file, and goes on with whatever bears the name. */
+/* berth-contain puts a file aside when it has grown, and begins another one. A follower looks at the directory as well as at the file, and
+ * goes on with the file that has the name now. */
 #include "reconcile/logs.h"
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
@@ -41,6 +41,26 @@ static int pour(int fd, int out)
     return 1;
 }
 
+static bool is_newer(const struct stat *a, const struct stat *b)
+{
+    return a->st_mtim.tv_sec != b->st_mtim.tv_sec ? a->st_mtim.tv_sec > b->st_mtim.tv_sec : a->st_mtim.tv_nsec > b->st_mtim.tv_nsec;
+}
+
+/* The names have changed twice since the last look: the file between is the old one now. false: nobody reads. */
+static bool pour_between(const struct stat *here, const char *path, int out)
+{
+    char old[300];
+    struct stat st;
+    snprintf(old, sizeof old, "%s.old", path);
+    int fd = open_file(old);
+    bool more = true;
+    if (fd >= 0 && !fstat(fd, &st) && (st.st_ino != here->st_ino || st.st_dev != here->st_dev) && is_newer(&st, here))
+        more = pour(fd, out);
+    if (fd >= 0)
+        close(fd);
+    return more;
+}
+
 /* Cut off in place: begin again. Another file of that name: the rest of this one is out, go on with that. false: nobody reads. */
 static bool catch_up(int *fd, const char *path, int out)
 {
@@ -55,6 +75,7 @@ static bool catch_up(int *fd, const char *path, int out)
     if (next < 0)
         return true;
     int more = pour(*fd, out);      /* what came between the last look and the change of names */
+    more = more && !fstat(*fd, &here) && pour_between(&here, path, out);
     close(*fd);
     *fd = next;
     return more && pour(next, out);

@@ -58,6 +58,7 @@ struct rec_facts {              /* what only the host knows; read once a run, la
     bool        nixos;          /* /etc/NIXOS */
     const char *nspawn;         /* absolute path of systemd-nspawn, or NULL */
     const char *nsenter;        /* of util-linux, or NULL */
+    const char *contain;        /* berth-contain, or NULL */
     const char *systemctl;
     const char *hostname;
     const char *machine_id;     /* or "": seeds derived MACs together with the host's name in the spec */

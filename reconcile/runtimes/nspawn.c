@@ -427,6 +427,12 @@ static int copy_accounts(struct rec_run *run, const char *etc, const char *name,
                               (size_t)(p - out), 0644, err);
 }
 
+bool nspawn_has_own_etc(struct spec_arena *a, const char *name, const char *settings)
+{
+    const char *bind = spec_arena_printf(a, "--bind=%s:/etc", nspawn_path(a, name, "etc"));
+    return bind && strstr(settings, bind);
+}
+
 static int furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
@@ -435,7 +441,7 @@ static int furnish(struct rec_run *run, const char *name, const char *settings, 
     const char *etc = nspawn_path(a, name, "etc"), *bind = spec_arena_printf(a, "--bind=%s:/etc", etc);
     if (!etc || !bind)
         return rec_fail(err, ENOMEM, "out of memory");
-    if (!strstr(settings, bind))
+    if (!nspawn_has_own_etc(a, name, settings))
         return 0;
     int r = make_skeleton(a, name, settings, err);
     if (!r)
@@ -548,6 +554,9 @@ static const char *refuse(struct rec_run *run, const struct spec_container *c)
         return "systemd-nspawn is not installed (on Debian: apt-get install systemd-container)";
     if (c->nspawn.root == SPEC_ROOT_HOST && run->facts.nixos)
         return "`root: host` needs a whole /usr, which NixOS does not have; give a directory or a tar as root";
+    bool needs_contain = c->nspawn.root == SPEC_ROOT_HOST || !run->facts.systemd;
+    if (needs_contain && !run->facts.contain)
+        return "berth-contain is not installed, which belongs to berth; install berth whole";
     if (run->facts.systemd && !run->facts.nsenter)
         return "nsenter is not installed (on Debian: apt-get install util-linux)";
     if (c->nspawn.n_environment && !run->opt.offline && !access(spec_arena_printf(run->arena, "/etc/systemd/nspawn/%s.nspawn", c->name), F_OK))

@@ -63,7 +63,9 @@ int  nspawn_roots_purge(struct rec_run *run, struct rec_error *err);
  * holds; what cannot be made is left to nspawn. */
 void nspawn_mount_points(const char *root, const char *const *places, const bool *directory,
                          size_t n);
-/* The host's root needs an /etc of the container's own (facts R1 to R4): made anew before each start. `settings`: the unit's text. */
+/* The host's root needs an /etc of the container's own (facts R1 to R4), written before each start. berth-contain mounts a limited copy
+ * of it for the container. `settings`: the unit's text. */
+bool nspawn_has_own_etc(struct spec_arena *a, const char *name, const char *settings);
 int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err);
 /* Under the stub the payload is the leader's child. It gets SIGTERM, if it does anything on that.
  * false: it got none; or an init runs, or nothing. */

@@ -1,6 +1,6 @@
-/* Without systemd as PID 1: nspawn on its own, out of our session, in a cgroup of its own where there is a cgroup2, its output in a
- * log. A small file tells its pid and leader, each with its start time, so that a pid that came again is never taken for a
- * container; where the file was lost, the cgroup or the network namespace leads to the processes. A killed nspawn leaves the
+/* Without systemd as PID 1: nspawn on its own, out of our session, in a cgroup of its own where there is a cgroup2. berth-contain writes
+ * its output to a log. A small file tells their pids and the leader's, each with its start time, so that a pid that came again is never
+ * taken for a container; where the file was lost, the cgroup or the network namespace leads to the processes. A killed nspawn leaves the
  * payload behind (facts R11): then the leader lives without it, and is an orphan. */
 #include "reconcile/files.h"
 #include "reconcile/logs.h"
@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define CGROUP2_MAGIC 0x63677270
-enum { START_MS = 90000, SETTLE_MS = 5000, PAYLOAD_MS = 10000, STUB_MS = 3000, INIT_MS = 15000, KILLED_MS = 5000, LOG_MOST = 16 << 20 };
+enum { START_MS = 90000, SETTLE_MS = 5000, PAYLOAD_MS = 10000, STUB_MS = 3000, INIT_MS = 15000, KILLED_MS = 5000, LOG_MS = 1000 };
 
 static int left_until(long deadline)
 {
@@ -165,24 +165,44 @@ static void search(struct rec_run *run, const char *name, struct nspawn_found *o
     }
 }
 
+struct process {
+    int                pid;     /* 0: none */
+    unsigned long long started;
+};
+struct run_file {
+    struct process nspawn, leader, log;
+};
+
+static void forget_ended(struct process *p)
+{
+    if (!p->started || rec_proc_started(p->pid) != p->started)
+        *p = (struct process){0};
+}
+
+/* nspawn and the leader, if they still run. `log` may have ended; an earlier berth named none. */
+static void read_run_file(struct rec_run *run, const char *name, struct run_file *out)
+{
+    char *text, boot[48] = "";
+    size_t len;
+    *out = (struct run_file){0};
+    if (rec_file_read(run->arena, nspawn_path(run->arena, name, "run"), 4096, &text, &len, NULL))
+        return;
+    int n = sscanf(text, "boot %40s nspawn %d %llu leader %d %llu log %d %llu", boot, &out->nspawn.pid, &out->nspawn.started,
+                   &out->leader.pid, &out->leader.started, &out->log.pid, &out->log.started);
+    if (n < 5 || strcmp(boot, rec_proc_boot()) != 0)
+        *out = (struct run_file){0};
+    forget_ended(&out->nspawn);
+    forget_ended(&out->leader);
+}
+
 int nspawn_detached_find(struct rec_run *run, const char *name, struct nspawn_found *out)
 {
-    char *text, boot[48];
-    size_t len;
-    int nspawn, leader;
-    unsigned long long s1, s2;
-    *out = (struct nspawn_found){0};
-    if (!rec_file_read(run->arena, nspawn_path(run->arena, name, "run"), 4096, &text, &len, NULL) &&
-        sscanf(text, "boot %40s nspawn %d %llu leader %d %llu", boot, &nspawn, &s1, &leader, &s2) == 5 && !strcmp(boot, rec_proc_boot())) {
-        if (s2 && rec_proc_started(leader) == s2) {
-            out->leader = leader;
-            out->leader_started = s2;
-        }
-        if (s1 && rec_proc_started(nspawn) == s1) {
-            out->nspawn = nspawn;
-            out->nspawn_started = s1;
-        }
-    }
+    struct run_file file;
+    read_run_file(run, name, &file);
+    *out = (struct nspawn_found){.leader = file.leader.pid,
+                                 .leader_started = file.leader.started,
+                                 .nspawn = file.nspawn.pid,
+                                 .nspawn_started = file.nspawn.started};
     if (!out->leader)
         search(run, name, out);
     if (out->nspawn) {
@@ -195,12 +215,13 @@ int nspawn_detached_find(struct rec_run *run, const char *name, struct nspawn_fo
 /* ---- start ---------------------------------------------------------------- */
 
 struct start {
-    const char        *name, *cgroup, *sock_path, *log_path, *netns;
+    const char        *name, *cgroup, *sock_path, *log_path, *netns, *contain;
     char             **argv, *env[6];
-    int                sock, log, pidfd, inside;    /* inside: the network namespace to start in, -1: none */
+    /* log: a pipe to berth-contain; inside: the network namespace to start in, -1: none */
+    int                sock, log, pidfd, inside;
     off_t              log_from;        /* where this life's output begins */
-    pid_t              nspawn, leader;
-    unsigned long long started;
+    pid_t              nspawn, leader, logger;
+    unsigned long long started, logger_started;
     bool               ready, over, waits_forever;      /* waits_forever: `sleep infinity`, which cannot end at once */
 };
 
@@ -230,17 +251,23 @@ static void launch(const struct start *s)
     _exit(127);
 }
 
-/* The arguments stand in the unit, a line each; a line end inside one is written \n. */
-static char **arguments(struct rec_run *run, const char *text, const char **netns)
+/* The arguments stand in the unit, a line each; a line end inside one is written \n. A container with an /etc of its own is started by
+ * berth-contain. */
+static char **arguments(struct rec_run *run, const char *name, const char *text, const char **netns)
 {
     *netns = NULL;
-    size_t n = 2, i = 1;
+    size_t n = 5, i = 0;
     for (const char *p = text; *p; p++)
         n += *p == '\n';
     char **argv = spec_arena_alloc(run->arena, (n + 1) * sizeof *argv), *rest = spec_arena_strdup(run->arena, text);
     if (!argv || !rest)
         return NULL;
-    argv[0] = (char *)run->facts.nspawn;
+    if (nspawn_has_own_etc(run->arena, name, text)) {
+        argv[i++] = (char *)run->facts.contain;
+        argv[i++] = "etc";
+        argv[i++] = (char *)nspawn_path(run->arena, name, "etc");
+    }
+    argv[i++] = (char *)run->facts.nspawn;
     strsep(&rest, "\n");            /* the first line says whose file it is */
     while (rest && *rest == '#') {
         const char *line = strsep(&rest, "\n");
@@ -262,8 +289,10 @@ static const char *log_tail(struct rec_run *run, const struct start *s)
     char text[4096];
     int fd = open(s->log_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END), from = end - (off_t)sizeof text + 1;
-    if (from < s->log_from)
+    if (from < s->log_from && s->log_from <= end)
         from = s->log_from;
+    if (from < 0)
+        from = 0;
     ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof text - 1, from);
     if (fd >= 0)
         close(fd);
@@ -288,12 +317,25 @@ static int notify_socket(const char *path, int *out, struct rec_error *err)
     return 0;
 }
 
-/* Nothing of an earlier life may still write to the root (facts R12). */
+/* It ends by itself when the last writer has gone. A process elsewhere may hold the pipe. */
+static void end_log(pid_t pid, unsigned long long started)
+{
+    if (!pid || rec_proc_wait(pid, started, LOG_MS))
+        return;
+    rec_proc_kill(pid, started, SIGKILL);
+    rec_proc_wait(pid, started, KILLED_MS);
+}
+
+/* Nothing of an earlier life may still write to the root (facts R12), or to the log. */
 static int clear_leftovers(struct rec_run *run, const char *name, struct rec_error *err)
 {
     struct nspawn_found f;
+    struct run_file file;
     struct rec_error e = {0};
     nspawn_detached_find(run, name, &f);
+    read_run_file(run, name, &file);
+    if (!f.leader && !f.nspawn)
+        end_log(file.log.pid, file.log.started);
     if (f.leader || f.nspawn)
         nspawn_detached_stop(run, &name, 1, &e);
     if (e.code && err)
@@ -301,16 +343,49 @@ static int clear_leftovers(struct rec_run *run, const char *name, struct rec_err
     return -e.code;
 }
 
+/* A pipe without a reader would end the container: the kernel shall take others first when memory runs out. */
+static void run_log(const struct start *s, int input)
+{
+    char *const argv[] = {"berth-contain", "log", (char *)s->log_path, NULL}, *const env[] = {"LC_ALL=C", NULL};
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int i = 1; i < NSIG; i++)
+        signal(i, SIG_DFL);
+    setsid();
+    put("/proc/self", "oom_score_adj", "-1000");
+    int null = open("/dev/null", O_WRONLY);
+    if (dup2(input, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 || chdir("/"))
+        _exit(126);
+    syscall(SYS_close_range, 3, ~0u, 0);
+    umask(022);
+    rec_proc_files_back();
+    execve(s->contain, argv, env);
+    _exit(127);
+}
+
 static int open_log(struct rec_run *run, struct start *s, struct rec_error *err)
 {
-    struct stat st;
+    int ends[2];
     s->log_path = nspawn_path(run->arena, s->name, "log");
-    if (!lstat(s->log_path, &st) && st.st_size > LOG_MOST)
-        rename(s->log_path, nspawn_path(run->arena, s->name, "log.old"));
-    s->log = open(s->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (s->log < 0)
+    s->contain = run->facts.contain;
+    int fd = open(s->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0)
         return rec_fail(err, errno, "cannot write '%s': %s", s->log_path, strerror(errno));
-    s->log_from = lseek(s->log, 0, SEEK_END);
+    s->log_from = lseek(fd, 0, SEEK_END);
+    close(fd);
+    if (!s->contain)
+        return rec_fail(err, ENOENT, "cannot start berth-contain: it is not installed");
+    if (pipe2(ends, O_CLOEXEC))
+        return rec_fail(err, errno, "cannot make a pipe: %s", strerror(errno));
+    s->log = ends[1];
+    s->logger = fork();
+    if (!s->logger)
+        run_log(s, ends[0]);
+    close(ends[0]);
+    if (s->logger < 0)
+        return rec_fail(err, EAGAIN, "cannot start container '%s': no process could be made", s->name);
+    s->logger_started = rec_proc_started(s->logger);
     return 0;
 }
 
@@ -332,7 +407,7 @@ static int prepare(struct rec_run *run, struct start *s, struct rec_error *err)
     if (s->cgroup)
         put(s->cgroup, "cgroup.kill", "1");
     s->sock_path = nspawn_path(a, s->name, "notify");
-    s->argv = arguments(run, text, &s->netns);
+    s->argv = arguments(run, s->name, text, &s->netns);
     size_t words = 0;
     while (s->argv && s->argv[words])
         words++;
@@ -363,6 +438,8 @@ static int begin(struct rec_run *run, struct start *s, struct rec_error *err)
     s->nspawn = fork();
     if (!s->nspawn)
         launch(s);
+    close(s->log);          /* its reader ends with the container */
+    s->log = -1;
     if (s->nspawn < 0)
         return rec_fail(err, EAGAIN, "cannot start container '%s': no process could be made", s->name);
     s->started = rec_proc_started(s->nspawn);
@@ -451,8 +528,8 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
     unsigned long long leader_started = rec_proc_started(s->leader);
     if (s->ready && !s->over && leader_started) {
         char line[192];
-        int n = snprintf(line, sizeof line, "boot %s nspawn %d %llu leader %d %llu\n", rec_proc_boot(), (int)s->nspawn, s->started,
-                         (int)s->leader, leader_started);
+        int n = snprintf(line, sizeof line, "boot %s nspawn %d %llu leader %d %llu log %d %llu\n", rec_proc_boot(), (int)s->nspawn,
+                         s->started, (int)s->leader, leader_started, (int)s->logger, s->logger_started);
         int r = rec_file_write(nspawn_path(a, s->name, "run"), line, (size_t)n, 0644, err);
         if (!r) {
             rec_log_forget(s->name);
@@ -465,6 +542,7 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
         put(s->cgroup, "cgroup.kill", "1");
     rec_proc_kill(s->leader, leader_started, SIGKILL);
     rec_proc_wait(s->nspawn, s->started, KILLED_MS);
+    end_log(s->logger, s->logger_started);
     if (s->cgroup)
         remove_cgroup(a, s->cgroup);
     char late[64];
@@ -547,6 +625,9 @@ void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t 
         }
         if (cgroup)
             remove_cgroup(a, cgroup);
+        struct run_file file;
+        read_run_file(run, names[i], &file);
+        end_log(file.log.pid, file.log.started);
         rec_file_remove(nspawn_path(a, names[i], "run"), &err[i]);
     }
     free(f);

@@ -106,6 +106,7 @@ const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c
     for (size_t i = 0; i < c->nspawn.n_environment; i++)
         size += strlen(c->nspawn.environment[i].name) + 24;
     size += 4 * (w->netns ? strlen(w->netns) : 0) + (devices ? strlen(devices) : 0);
+    size += run->facts.contain ? 4 * strlen(run->facts.contain) : 0;
     char *text = spec_arena_alloc(w->a, size), *p = text;
     if (!text || !devices)
         return NULL;
@@ -120,6 +121,12 @@ const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c
         p = stpcpy(p, " ");
         quoted(&p, spec_arena_printf(w->a, "--net=%s", w->netns));
         p = stpcpy(p, " -- \\\n  ");
+    }
+    if (c->nspawn.root == SPEC_ROOT_HOST && run->facts.contain) {
+        quoted(&p, run->facts.contain);
+        p = stpcpy(p, " etc ");
+        quoted(&p, nspawn_path(w->a, c->name, "etc"));
+        p = stpcpy(p, " \\\n  ");
     }
     quoted(&p, run->facts.nspawn);
     for (size_t i = 0; i < w->n; i++) {

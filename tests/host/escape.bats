@@ -74,6 +74,34 @@ in_c() { local c=$1; shift; b run "$c" -- /bin/sh -c "$@"; }
     done
 }
 
+@test "its own /etc and log: limits while it runs, also after a restart by systemd and a reboot from inside" {
+    local c before leader
+    full() {
+        in_c "$1" 'cat /dev/zero >/etc/fill; stat -c %s /etc/fill; rm /etc/fill' >"$BATS_TEST_TMPDIR/size" 2>"$BATS_TEST_TMPDIR/why" || true
+        grep -q "No space left" "$BATS_TEST_TMPDIR/why" || fail "$1: no end: $(cat "$BATS_TEST_TMPDIR/size" "$BATS_TEST_TMPDIR/why")"
+        (($(<"$BATS_TEST_TMPDIR/size") <= 16 << 20)) || fail "$1: $(cat "$BATS_TEST_TMPDIR/size") bytes in /etc"
+        in_c "$1" 'for o in size=1g nr_inodes=0; do mount -o remount,$o /etc && echo "won $o"; done; cat /dev/zero >/etc/fill; true' >"$BATS_TEST_TMPDIR/won" 2>/dev/null
+        ! grep won "$BATS_TEST_TMPDIR/won" || fail "$1"
+    }
+    used() { on df --output=used /run | tail -n 1; }
+    before=$(used)
+    for c in host boot none same; do full "$c"; done
+    (($(used) <= before + 4096)) || fail "/run holds $(used) KiB, before $before"
+    # The host has no mount more, and berth's own files are as berth wrote them.
+    assert_eq "$(on sh -c 'grep -c " /run/berth/" /proc/1/mountinfo || :')" 0
+    on cmp /etc/passwd /run/berth/c/boot/etc/passwd
+    exits 0 b plan -e
+    on systemctl restart berth@host
+    full host
+    leader=$(on machinectl show -p Leader --value boot)
+    in_c boot 'systemctl reboot' >/dev/null 2>&1 || true
+    wait_for on sh -c 'new=$(machinectl show -p Leader --value boot) && [ "$new" != "$1" ] && [ "$(systemctl -M boot is-system-running 2>/dev/null)" != starting ]' sh "$leader"
+    exits 0 in_c boot 'ls /etc/fill 2>/dev/null; ip -o -4 address show dev eth0 | grep -o 10.100.0.11'
+    assert_eq "$output" 10.100.0.11
+    full boot
+    assert_eq "$(on sh -c 'ls /sys/fs/cgroup/machine.slice | grep -c "^berth@"')" 6
+}
+
 @test "devices: made by mknod, and those that are there" {
     local c
     for c in $ALL; do

@@ -209,6 +209,9 @@ started_by_old_berth() {
 }
 started() { host_sh 'p=$(pgrep -of "[s]ystemd-nspawn.*-M $1") && l=$(pgrep -P "$p") && c=$(pgrep -P "$l") && [ "$(cat /proc/$c/comm)" = sleep ]' "$1"; }
 
+# own_etc NAME: which directory of which file system its /etc is.
+own_etc() { host awk '$5 == "/etc" {print $4}' "/proc/$(leader "$1")/mountinfo"; }
+
 @test "an upgrade interrupts nobody: what only berth's new default brings waits for the next start, and is named" {
     containers <<-'END'
 	a: {address: 10.100.0.10, runtime: nspawn}
@@ -227,6 +230,7 @@ started() { host_sh 'p=$(pgrep -of "[s]ystemd-nspawn.*-M $1") && l=$(pgrep -P "$
     assert_match "$output" 'nothing is interrupted'
     exits 0 berth apply "$SPEC"
     assert_eq "$(leader a) $(leader d)" "$a $d"
+    assert_match "$(own_etc a)" '/berth/c/a/etc$'
     exits 0 berth plan -e "$SPEC"
     assert_match "$output" 'd: next start: user namespace'
     exits 0 berth status "$SPEC"
@@ -236,6 +240,8 @@ started() { host_sh 'p=$(pgrep -of "[s]ystemd-nspawn.*-M $1") && l=$(pgrep -P "$
     # The next start takes it, and so does a change of the spec that restarts the container in any case.
     exits 0 berth restart a -f "$SPEC"
     [[ $(first_id a) != 0 ]] || fail "the restart brought no user namespace"
+    assert_eq "$(own_etc a)" / "the restart brought no limit for /etc"
+    assert_eq "$(host_sh 'pgrep -fc "berth-contain log .*/c/a/log"')" 1
     assert_eq "$(leader d)" "$d"
     sed -i 's/A: b/A: c/' "$SPEC"
     exits 0 berth apply "$SPEC"

@@ -23,11 +23,12 @@ function median(a, size,    i, j, v) {
     return size % 2 ? a[(size + 1) / 2] : (a[size / 2] + a[size / 2 + 1]) / 2
 }
 # `plan` has no phase of its own in the limit: it is compared with observe.
-function limit_of(phase, round) {
-    return least[(phase == "plan" ? "observe" : phase) SUBSEP "limit" SUBSEP round]
+function base_of(phase, round) {
+    return least[(phase == "plan" && base_variant == "limit" ? "observe" : phase) SUBSEP base_variant SUBSEP round]
 }
 END {
     n_variants = split(variants, variant, ",")
+    base_variant = ("," variants "," ~ /,limit,/) ? "limit" : variant[1]
     printf "n=%-13d", n
     for (v = 1; v <= n_variants; v++) printf "%22s", variant[v]
     print ""
@@ -39,7 +40,7 @@ END {
                 key = phases[p] SUBSEP variant[v] SUBSEP r
                 if (!(key in least)) continue
                 time[++times] = least[key]
-                base = limit_of(phases[p], r)
+                base = base_of(phases[p], r)
                 if (base) ratio[++ratios] = least[key] / base
             }
             if (!times) printf "%22s", "-"

@@ -530,8 +530,10 @@ static const char *contain_program(struct spec_arena *a)
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = 0;
     char *slash = strrchr(self, '/');
-    const char *beside = slash ? spec_arena_printf(a, "%.*s/%s", (int)(slash - self), self, name) : NULL;
-    const char *places[] = {beside ? beside : BERTH_LIBEXEC "/berth-contain", BERTH_LIBEXEC "/berth-contain", NULL};
+    const char *beside =
+        slash ? spec_arena_printf(a, "%.*s/%s", (int)(slash - self), self, name) : NULL;
+    const char *places[] = {beside ? beside : BERTH_LIBEXEC "/berth-contain",
+                            BERTH_LIBEXEC "/berth-contain", NULL};
     return first_of(places);
 }
 

@@ -1,5 +1,5 @@
-/* berth-contain puts a file aside when it has grown, and begins another one. A follower looks at the directory as well as at the file, and
- * goes on with the file that has the name now. */
+/* berth-contain puts a file aside when it has grown, and begins another one. A follower looks at
+ * the directory as well as at the file, and goes on with the file that has the name now. */
 #include "reconcile/logs.h"
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
@@ -43,10 +43,12 @@ static int pour(int fd, int out)
 
 static bool is_newer(const struct stat *a, const struct stat *b)
 {
-    return a->st_mtim.tv_sec != b->st_mtim.tv_sec ? a->st_mtim.tv_sec > b->st_mtim.tv_sec : a->st_mtim.tv_nsec > b->st_mtim.tv_nsec;
+    return a->st_mtim.tv_sec != b->st_mtim.tv_sec ? a->st_mtim.tv_sec > b->st_mtim.tv_sec
+                                                  : a->st_mtim.tv_nsec > b->st_mtim.tv_nsec;
 }
 
-/* The names have changed twice since the last look: the file between is the old one now. false: nobody reads. */
+/* The names have changed twice since the last look: the file between is the old one now. false:
+ * nobody reads. */
 static bool pour_between(const struct stat *here, const char *path, int out)
 {
     char old[300];
@@ -54,7 +56,8 @@ static bool pour_between(const struct stat *here, const char *path, int out)
     snprintf(old, sizeof old, "%s.old", path);
     int fd = open_file(old);
     bool more = true;
-    if (fd >= 0 && !fstat(fd, &st) && (st.st_ino != here->st_ino || st.st_dev != here->st_dev) && is_newer(&st, here))
+    if (fd >= 0 && !fstat(fd, &st) && (st.st_ino != here->st_ino || st.st_dev != here->st_dev) &&
+        is_newer(&st, here))
         more = pour(fd, out);
     if (fd >= 0)
         close(fd);

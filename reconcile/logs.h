@@ -1,6 +1,7 @@
 /* reconcile/logs.h — what a container's process printed: from the journal where its runtime has a unit there, else from a file.
- * Files    /run/berth/c/NAME/log, and log.old when it has grown (reconcile/contain/contain.h); /run/berth/failed/NAME: of a container that never started, whose
- *          files an undo has taken away. Kept until it starts or all is destroyed. */
+ * Files    /run/berth/c/NAME/log, and log.old when it has grown (reconcile/contain/contain.h);
+ *          /run/berth/failed/NAME: of a container that never started, whose files an undo has taken
+ *          away. Kept until it starts or all is destroyed. */
 #ifndef RECONCILE_LOGS_H
 #define RECONCILE_LOGS_H
 #include "reconcile/runtime.h"

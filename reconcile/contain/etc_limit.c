@@ -1,5 +1,6 @@
-/* A container's /etc is a tmpfs with limits. No other process of the host sees the mount, so it ends with the container, and nothing has
- * to be unmounted. berth writes `dir` before a start; every start, also a reboot from inside, begins with a copy of that. */
+/* A container's /etc is a tmpfs with limits. No other process of the host sees the mount, so it
+ * ends with the container, and nothing has to be unmounted. berth writes `dir` before a start;
+ * every start, also a reboot from inside, begins with a copy of that. */
 #include "reconcile/contain/contain.h"
 #include <dirent.h>
 #include <errno.h>
@@ -36,7 +37,8 @@ static int copy_file(int from, int to, const char *name, const struct stat *st)
 {
     int in = openat(from, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     int out = in < 0 ? -1 : openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool good = out >= 0 && !copy_bytes(in, out) && !fchown(out, st->st_uid, st->st_gid) && !fchmod(out, st->st_mode & 07777);
+    bool good = out >= 0 && !copy_bytes(in, out) && !fchown(out, st->st_uid, st->st_gid) &&
+                !fchmod(out, st->st_mode & 07777);
     int code = errno;
     if (in >= 0)
         close(in);
@@ -124,7 +126,8 @@ static int copy_all(int from, const char *dir)
 {
     struct stat st;
     int to = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-    if (to < 0 || fstat(from, &st) || fchown(to, st.st_uid, st.st_gid) || fchmod(to, st.st_mode & 07777))
+    if (to < 0 || fstat(from, &st) || fchown(to, st.st_uid, st.st_gid) ||
+        fchmod(to, st.st_mode & 07777))
         r = complain("write", dir);
     if (!r && copy_entries(from, to, 0))
         r = -EIO;
@@ -144,7 +147,8 @@ int contain_etc(const char *dir)
     /* Names of network namespaces would be kept once more for each container. */
     if (!r)
         umount2("/run/netns", MNT_DETACH | UMOUNT_NOFOLLOW);
-    if (!r && mount("tmpfs", dir, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=" CONTAIN_ETC_SIZE ",nr_inodes=" CONTAIN_ETC_INODES))
+    if (!r && mount("tmpfs", dir, "tmpfs", MS_NOSUID | MS_NODEV,
+                    "mode=0755,size=" CONTAIN_ETC_SIZE ",nr_inodes=" CONTAIN_ETC_INODES))
         r = complain("mount a tmpfs on", dir);
     if (!r)
         r = copy_all(from, dir);

@@ -1,6 +1,7 @@
-/* A container's output in two files: FILE, and FILE.old when FILE has grown. Together they never hold more than twice the limit, and the
- * newest lines are kept. A full disk, a file that another program moves or cuts off, and a directory that is removed do not end this
- * program: then the container would get SIGPIPE. */
+/* A container's output in two files: FILE, and FILE.old when FILE has grown. Together they never
+ * hold more than twice the limit, and the newest lines are kept. A full disk, a file that another
+ * program moves or cuts off, and a directory that is removed do not end this program: then the
+ * container would get SIGPIPE. */
 #include "reconcile/contain/contain.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -14,9 +15,9 @@
 
 struct log {
     const char *path;
-    char        old[PATH_MAX];
-    int         fd;             /* of FILE; -1: it cannot be opened now */
-    off_t       size;
+    char old[PATH_MAX];
+    int fd; /* of FILE; -1: it cannot be opened now */
+    off_t size;
 };
 
 static int open_log(const char *path, int flags)
@@ -24,7 +25,8 @@ static int open_log(const char *path, int flags)
     return open(path, O_CLOEXEC | O_NOFOLLOW | flags, 0640);
 }
 
-/* An earlier berth set a limit only at the start of a container: keep the last lines of its file. */
+/* An earlier berth set a limit only at the start of a container: keep the last lines of its file.
+ */
 static void cut_head(const char *path)
 {
     char b[65536];
@@ -49,10 +51,12 @@ static void cut_head(const char *path)
 static bool same_file(int fd, const char *path, struct stat *here)
 {
     struct stat there;
-    return !fstat(fd, here) && !lstat(path, &there) && here->st_ino == there.st_ino && here->st_dev == there.st_dev;
+    return !fstat(fd, here) && !lstat(path, &there) && here->st_ino == there.st_ino &&
+           here->st_dev == there.st_dev;
 }
 
-/* The file that has the name now. While there is no such directory, the file that was open stays. */
+/* The file that has the name now. While there is no such directory, the file that was open stays.
+ */
 static void follow_name(struct log *l)
 {
     struct stat st = {0};

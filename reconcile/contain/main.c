@@ -1,6 +1,9 @@
-/* berth-contain — what keeps a container within its limits while it runs. berth starts it, and so do units of berth's.
- *          berth-contain etc DIR PROGRAM ARGUMENT...   mount a limited copy of DIR over DIR, then execute PROGRAM
- *          berth-contain log FILE                      write standard input to FILE and FILE.old */
+/* berth-contain — keeps a container within its limits. berth and berth's units start it.
+ *
+ *     berth-contain etc DIR PROGRAM ARGUMENT...   mount a limited copy of DIR over DIR, then
+ *                                                 execute PROGRAM
+ *     berth-contain log FILE                      write standard input to FILE and FILE.old
+ */
 #include "reconcile/contain/contain.h"
 #include <errno.h>
 #include <stdio.h>

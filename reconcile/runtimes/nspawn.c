@@ -93,13 +93,13 @@ static bool is_public(const char *path, bool directory)
 static bool is_bound(const struct rec_run *run, const struct shown *s, enum nspawn_form form,
                      bool shifted)
 {
-    bool listed = form == NSPAWN_FORM_NOW ? s->now && (shifted || !s->copied) : s->earlier;
+    bool listed = form < NSPAWN_FORM_ALL_SSL ? s->now && (shifted || !s->copied) : s->earlier;
     if (!listed || run->opt.offline)
         return listed;
     char path[64];
     snprintf(path, sizeof path, "/etc/%s", s->name);
     return exists(path, s->directory) &&
-           (form != NSPAWN_FORM_NOW || is_public(path, s->directory));
+           (form >= NSPAWN_FORM_ALL_SSL || is_public(path, s->directory));
 }
 
 /* The host's /usr, and an /etc of the container's own. In a user namespace the root is a skeleton that berth makes: nspawn must never get
@@ -132,11 +132,22 @@ static const char *escaped(struct spec_arena *a, const char *path)
     return out;
 }
 
+/* What berth-contain keeps within limits; NULL: nothing. */
+static const char *limited(const struct rec_run *run, const struct spec_container *c)
+{
+    bool etc = c->nspawn.root == SPEC_ROOT_HOST;
+    if (run->facts.systemd)
+        return etc ? "/etc" : NULL;
+    return etc ? "/etc and log" : "log";
+}
+
 /* Canonical settings: a line an argument, a line end in one written \n. No first argument begins with #. */
-static const char *lines(const struct nspawn_words *w, const struct spec_container *c, enum nspawn_form form)
+static const char *lines(const struct rec_run *run, const struct nspawn_words *w,
+                         const struct spec_container *c, enum nspawn_form form)
 {
     static const char mark[] = "# made by berth: the arguments of systemd-nspawn\n";
-    size_t size = sizeof mark + sizeof NSPAWN_INSIDE + (w->netns ? strlen(w->netns) + 1 : 0);
+    const char *limits = form < NSPAWN_FORM_UNLIMITED ? limited(run, c) : NULL;
+    size_t size = sizeof mark + sizeof NSPAWN_INSIDE + (w->netns ? strlen(w->netns) + 1 : 0) + 32;
     for (size_t i = 0; i < w->n; i++)
         size += 2 * strlen(w->word[i]) + 1;
     size_t n_names = form == NSPAWN_FORM_FIRST ? 0 : c->nspawn.n_environment;
@@ -145,6 +156,8 @@ static const char *lines(const struct nspawn_words *w, const struct spec_contain
     char *text = spec_arena_alloc(w->a, size), *p = text ? stpcpy(text, mark) : NULL;
     if (p && w->netns)
         p += sprintf(p, NSPAWN_INSIDE "%s\n", w->netns);
+    if (p && limits)
+        p += sprintf(p, "# limited: %s\n", limits);
     for (size_t i = 0; p && i < n_names; i++)
         p += sprintf(p, "# environment: %s\n", c->nspawn.environment[i].name);
     for (size_t i = 0; p && i < w->n; i++) {
@@ -609,7 +622,8 @@ static bool runs_with(struct rec_run *run, const struct spec_container *c, enum 
                       const char *digest)
 {
     struct nspawn_words words = {.a = run->arena};
-    const char *text = nspawn_arguments(run, run->host, c, form, u, &words) ? NULL : lines(&words, c, form);
+    const char *text =
+        nspawn_arguments(run, run->host, c, form, u, &words) ? NULL : lines(run, &words, c, form);
     return text && !strcmp(nspawn_digest(run->arena, text), digest);
 }
 
@@ -621,6 +635,8 @@ static const char *next_start(struct rec_run *run, const struct rec_item *w, con
     if (!c || !run->host || !digest || !w->run.digest || !strcmp(digest, w->run.digest) || nspawn_users_find(run, c, &u))
         return NULL;
     bool users = u.in_force == SPEC_USERS_AUTO;
+    if (runs_with(run, c, NSPAWN_FORM_UNLIMITED, &u, digest))
+        return spec_arena_printf(run->arena, "limits for %s", limited(run, c));
     if (runs_with(run, c, NSPAWN_FORM_ALL_SSL, &u, digest))
         return "only certificates of the host's /etc/ssl";
     /* A mount came or went below a bind: that alone restarts nobody. */
@@ -645,7 +661,7 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
         system = add(out, REC_SYSTEM, c);
     if (!unit || !it || (own && !system) || nspawn_users_find(run, c, &u) || nspawn_arguments(run, h, c, NSPAWN_FORM_NOW, &u, &w))
         return rec_fail(err, ENOMEM, "out of memory");
-    const char *text = lines(&w, c, NSPAWN_FORM_NOW);
+    const char *text = lines(run, &w, c, NSPAWN_FORM_NOW);
     int k = nspawn_env_text(run, c, out->arena, &unit->unit.environment, err);
     if (k)
         return k;

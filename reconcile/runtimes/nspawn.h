@@ -27,6 +27,7 @@ struct nspawn_words {           /* an argument vector, and the environment that 
  * changed, not the spec. */
 enum nspawn_form {
     NSPAWN_FORM_NOW,
+    NSPAWN_FORM_UNLIMITED /* its own /etc and log grow without a limit */,
     NSPAWN_FORM_ALL_SSL /* `root: host` shows the host's whole /etc/ssl */,
     NSPAWN_FORM_FIRST /* no user namespace, nspawn's default capabilities: up to 0.1.0 */,
     NSPAWN_FORMS
@@ -63,8 +64,8 @@ int  nspawn_roots_purge(struct rec_run *run, struct rec_error *err);
  * holds; what cannot be made is left to nspawn. */
 void nspawn_mount_points(const char *root, const char *const *places, const bool *directory,
                          size_t n);
-/* The host's root needs an /etc of the container's own (facts R1 to R4), written before each start. berth-contain mounts a limited copy
- * of it for the container. `settings`: the unit's text. */
+/* The host's root needs an /etc of the container's own (facts R1 to R4), written before each start.
+ * berth-contain mounts a limited copy of it for the container. `settings`: the unit's text. */
 bool nspawn_has_own_etc(struct spec_arena *a, const char *name, const char *settings);
 int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err);
 /* Under the stub the payload is the leader's child. It gets SIGTERM, if it does anything on that.

@@ -1,7 +1,9 @@
-/* Without systemd as PID 1: nspawn on its own, out of our session, in a cgroup of its own where there is a cgroup2. berth-contain writes
- * its output to a log. A small file tells their pids and the leader's, each with its start time, so that a pid that came again is never
- * taken for a container; where the file was lost, the cgroup or the network namespace leads to the processes. A killed nspawn leaves the
- * payload behind (facts R11): then the leader lives without it, and is an orphan. */
+/* Without systemd as PID 1: nspawn on its own, out of our session, in a cgroup of its own where
+ * there is a cgroup2. berth-contain writes its output to a log. A small file tells their pids and
+ * the leader's, each with its start time, so that a pid that came again is never taken for a
+ * container; where the file was lost, the cgroup or the network namespace leads to the processes. A
+ * killed nspawn leaves the payload behind (facts R11): then the leader lives without it, and is an
+ * orphan. */
 #include "reconcile/files.h"
 #include "reconcile/logs.h"
 #include "reconcile/proc.h"
@@ -24,7 +26,15 @@
 #include <unistd.h>
 
 #define CGROUP2_MAGIC 0x63677270
-enum { START_MS = 90000, SETTLE_MS = 5000, PAYLOAD_MS = 10000, STUB_MS = 3000, INIT_MS = 15000, KILLED_MS = 5000, LOG_MS = 1000 };
+enum {
+    START_MS = 90000,
+    SETTLE_MS = 5000,
+    PAYLOAD_MS = 10000,
+    STUB_MS = 3000,
+    INIT_MS = 15000,
+    KILLED_MS = 5000,
+    LOG_MS = 1000
+};
 
 static int left_until(long deadline)
 {
@@ -187,8 +197,9 @@ static void read_run_file(struct rec_run *run, const char *name, struct run_file
     *out = (struct run_file){0};
     if (rec_file_read(run->arena, nspawn_path(run->arena, name, "run"), 4096, &text, &len, NULL))
         return;
-    int n = sscanf(text, "boot %40s nspawn %d %llu leader %d %llu log %d %llu", boot, &out->nspawn.pid, &out->nspawn.started,
-                   &out->leader.pid, &out->leader.started, &out->log.pid, &out->log.started);
+    int n = sscanf(text, "boot %40s nspawn %d %llu leader %d %llu log %d %llu", boot,
+                   &out->nspawn.pid, &out->nspawn.started, &out->leader.pid, &out->leader.started,
+                   &out->log.pid, &out->log.started);
     if (n < 5 || strcmp(boot, rec_proc_boot()) != 0)
         *out = (struct run_file){0};
     forget_ended(&out->nspawn);
@@ -251,8 +262,8 @@ static void launch(const struct start *s)
     _exit(127);
 }
 
-/* The arguments stand in the unit, a line each; a line end inside one is written \n. A container with an /etc of its own is started by
- * berth-contain. */
+/* The arguments stand in the unit, a line each; a line end inside one is written \n. A container
+ * with an /etc of its own is started by berth-contain. */
 static char **arguments(struct rec_run *run, const char *name, const char *text, const char **netns)
 {
     *netns = NULL;
@@ -343,10 +354,12 @@ static int clear_leftovers(struct rec_run *run, const char *name, struct rec_err
     return -e.code;
 }
 
-/* A pipe without a reader would end the container: the kernel shall take others first when memory runs out. */
+/* A pipe without a reader would end the container, so the kernel must not choose this process when
+ * memory runs out. */
 static void run_log(const struct start *s, int input)
 {
-    char *const argv[] = {"berth-contain", "log", (char *)s->log_path, NULL}, *const env[] = {"LC_ALL=C", NULL};
+    char *const argv[] = {"berth-contain", "log", (char *)s->log_path, NULL};
+    char *const env[] = {"LC_ALL=C", NULL};
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -384,7 +397,8 @@ static int open_log(struct rec_run *run, struct start *s, struct rec_error *err)
         run_log(s, ends[0]);
     close(ends[0]);
     if (s->logger < 0)
-        return rec_fail(err, EAGAIN, "cannot start container '%s': no process could be made", s->name);
+        return rec_fail(err, EAGAIN, "cannot start container '%s': no process could be made",
+                        s->name);
     s->logger_started = rec_proc_started(s->logger);
     return 0;
 }
@@ -438,7 +452,7 @@ static int begin(struct rec_run *run, struct start *s, struct rec_error *err)
     s->nspawn = fork();
     if (!s->nspawn)
         launch(s);
-    close(s->log);          /* its reader ends with the container */
+    close(s->log); /* its reader ends with the container */
     s->log = -1;
     if (s->nspawn < 0)
         return rec_fail(err, EAGAIN, "cannot start container '%s': no process could be made", s->name);
@@ -528,8 +542,9 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
     unsigned long long leader_started = rec_proc_started(s->leader);
     if (s->ready && !s->over && leader_started) {
         char line[192];
-        int n = snprintf(line, sizeof line, "boot %s nspawn %d %llu leader %d %llu log %d %llu\n", rec_proc_boot(), (int)s->nspawn,
-                         s->started, (int)s->leader, leader_started, (int)s->logger, s->logger_started);
+        int n = snprintf(line, sizeof line, "boot %s nspawn %d %llu leader %d %llu log %d %llu\n",
+                         rec_proc_boot(), (int)s->nspawn, s->started, (int)s->leader,
+                         leader_started, (int)s->logger, s->logger_started);
         int r = rec_file_write(nspawn_path(a, s->name, "run"), line, (size_t)n, 0644, err);
         if (!r) {
             rec_log_forget(s->name);

@@ -132,3 +132,40 @@ pipe_of_payload() { host_sh 'echo "/proc/$(pgrep -x -P "$1" sleep || echo "$1")/
     # What berth wrote for it is as it was.
     assert_eq "$(host grep -c '^x:' /run/berth/c/box/etc/passwd || :)" 0
 }
+
+# The container that runs, again without limits: as an earlier berth started it.
+started_unlimited() {
+    host_sh 'cd /run/berth/c/box && grep -v "^# limited: " unit >was && mv was unit'
+    apart 'cgroup=$(find /sys/fs/cgroup -type d -path "*/berth/box") && echo 1 >"$cgroup/cgroup.kill"
+        while pgrep -f "[s]ystemd-nspawn.*-M box" >/dev/null; do :; done
+        rm /run/berth/c/box/run
+        mapfile -t words < <(grep -v "^# " /run/berth/c/box/unit)
+        digest=$(perl -0777 -ne "use integer; \$h = 0xcbf29ce484222325;
+            \$h = (\$h ^ ord) * 1099511628211 for split //; printf q(%016x), \$h" /run/berth/c/box/unit)
+        [[ -d $cgroup ]] || mkdir -p "$cgroup"
+        (echo "$BASHPID" >"$cgroup/cgroup.procs"
+         exec nsenter --net=/run/netns/box setsid env -i PATH="$PATH" LC_ALL=C BERTH_UNIT="$digest" \
+             systemd-nspawn "${words[@]}" </dev/null >>/run/berth/c/box/log 2>&1) &'
+    wait_for host_sh 'p=$(pgrep -of "[s]ystemd-nspawn.*-M box") && l=$(pgrep -P "$p") &&
+        c=$(pgrep -P "$l") && [ "$(cat /proc/$c/comm)" = sleep ]'
+}
+
+@test "an upgrade interrupts nobody: a container that an earlier berth started has its limits at its next start, and is named" {
+    box '[sleep, infinity]'
+    started_unlimited
+    local before
+    before=$(leader)
+    exits 0 berth plan "$SPEC" --json
+    assert_eq "$(json '.next_start[].text')" "limits for /etc and log"
+    assert_eq "$(json '[.steps[] | select(.effect != "live")] | length')" 0
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(leader)" "$before"
+    exits 0 berth status "$SPEC"
+    assert_match "$output" "box: next start: limits for /etc and log"
+    # It had no limit before.
+    exits 0 run_in sh -c 'head -c 20M /dev/zero >/etc/fill'
+    exits 0 berth restart box -f "$SPEC"
+    exits 1 run_in sh -c 'head -c 20M /dev/zero >/etc/fill'
+    exits 0 berth plan -e "$SPEC" --json
+    assert_eq "$(json '.next_start | length')" 0
+}

@@ -324,7 +324,7 @@ secrets_of() { run_in "$1" sh -c 'grep -rs SECRET /etc /run /var /root; :'; }
 
 # Container $1 of $SPEC, which runs, again with the whole of /etc/ssl: the settings of an earlier berth.
 started_with_all_ssl() {
-    host_sh 'cd "/run/berth/c/$1" && grep -v -e "^--bind-ro=/etc/ssl/" -e "^--bind-ro=/etc/pki/" -e "^--bind-ro=/etc/ca-certificates$" unit >was
+    host_sh 'cd "/run/berth/c/$1" && grep -v -e "^# limited: " -e "^--bind-ro=/etc/ssl/" -e "^--bind-ro=/etc/pki/" -e "^--bind-ro=/etc/ca-certificates$" unit >was
         [ ! -d /etc/ca-certificates ] || sed -i "/^--bind-ro=.etc.ld.so.conf.d$/a --bind-ro=/etc/ca-certificates" was
         sed -i "/^--bind-ro=.etc.ld.so.conf.d$/a --bind-ro=/etc/ssl" was && mv was unit && mkdir -p etc/ssl etc/ca-certificates' "$1"
     apart 'cgroup=$(find /sys/fs/cgroup -type d -path "*/berth/$1") && echo 1 >"$cgroup/cgroup.kill"

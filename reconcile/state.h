@@ -117,6 +117,7 @@ struct rec_running {
     const char *environment;
     bool        stale;          /* have: lives in another network namespace than the one that bears its name */
     bool        orphan;         /* have: processes without their nspawn */
+    bool        unlogged;       /* have, nspawn: the process that writes its log has ended */
     pid_t       leader;         /* have; 0: none */
     uint64_t    started_ms;     /* have: CLOCK_BOOTTIME */
     const char *address;        /* nixos: what eth0 has in force: "10.0.0.2/24 via 10.0.0.1" */

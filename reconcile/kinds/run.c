@@ -18,14 +18,18 @@ static const struct rec_field fields[] = {
     {"master", REC_T_STRING, AT(master), REC_LIVE},
     {"system in force", REC_T_STRING, AT(system), REC_RELOAD},
     {"environment in force", REC_T_CUSTOM, 0, REC_RESTART},
+    {"log", REC_T_CUSTOM, 0, REC_LIVE},
 };
-enum { ENVIRONMENT = 7 };
+enum { ENVIRONMENT = 7, LOG = 8 };
 
 static void compare(struct spec_arena *a, const struct rec_item *want, const struct rec_item *have,
                     rec_differs_fn differs, void *arg)
 {
     const char *w = want->run.environment, *h = have->run.environment;
     (void)a;
+    /* An undo does not ask for a log that nobody writes. */
+    if (want->run.running && have->run.unlogged && !want->run.unlogged)
+        differs(arg, LOG, "nobody writes it", "written");
     /* What waits for the next start has the same variables: its settings tell. */
     if (!(want->stated & have->stated & ~have->later & 1u << ENVIRONMENT) || rec_same_text(w, h))
         return;

@@ -802,6 +802,7 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         if (w && (it->next_start = next_start(run, w, it->run.digest)))
             it->later = 1u << RUN_DIGEST | 1u << RUN_ENVIRONMENT;
         it->run.orphan = f.leader && !f.nspawn;
+        it->run.unlogged = f.unlogged;
         it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != lives_in || rec_proc_lost_etc(out->arena, f.leader));
         it->run.started_ms = (f.leader ? f.leader_started : f.nspawn_started) * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
     }
@@ -904,6 +905,12 @@ static void stop(struct rec_run *run, const char *const *names, size_t n, struct
     (run->facts.systemd ? nspawn_unit_stop : nspawn_detached_stop)(run, names, n, err);
 }
 
+static void mend(struct rec_run *run, const struct rec_step *s, struct rec_error *err)
+{
+    if (s->from && s->from->run.unlogged)
+        nspawn_detached_log(run, s->from->container, err);
+}
+
 static const char *journal(struct rec_run *run, const char *container, bool here)
 {
     if (!run->facts.systemd || (here && access(nspawn_unit_path(run->arena, container), F_OK)))
@@ -914,5 +921,5 @@ static const char *journal(struct rec_run *run, const char *container, bool here
 const struct rec_runtime rec_runtime_nspawn = {
     .name = "nspawn", .id = SPEC_RT_NSPAWN, .refuse = refuse, .want = want, .read = read_all, .unit = unit, .system = nspawn_root_step,
     .purge = nspawn_roots_purge, .journal = journal,
-    .units_done = units_done, .start = start, .stop = stop,
+    .units_done = units_done, .start = start, .stop = stop, .mend = mend,
 };

@@ -80,7 +80,12 @@ bool nspawn_ask_payload(struct rec_run *run, pid_t leader);
 #define NSPAWN_AT_ONCE   8
 #define NSPAWN_UNIT_MOST (8 << 20)
 
+/* The process that writes the log of a running container has ended, and the container gets SIGPIPE.
+ * This starts another process. */
+int nspawn_detached_log(struct rec_run *run, const char *name, struct rec_error *err);
+
 struct nspawn_found {
+    bool               unlogged;        /* the process that wrote its log has ended */
     pid_t              leader, nspawn;      /* 0: none */
     unsigned long long leader_started, nspawn_started;
     const char        *digest;              /* of the unit it was started with, NULL: not known */

@@ -214,6 +214,8 @@ int nspawn_detached_find(struct rec_run *run, const char *name, struct nspawn_fo
                                  .leader_started = file.leader.started,
                                  .nspawn = file.nspawn.pid,
                                  .nspawn_started = file.nspawn.started};
+    out->unlogged =
+        out->nspawn && file.log.pid && rec_proc_started(file.log.pid) != file.log.started;
     if (!out->leader)
         search(run, name, out);
     if (out->nspawn) {
@@ -226,13 +228,14 @@ int nspawn_detached_find(struct rec_run *run, const char *name, struct nspawn_fo
 /* ---- start ---------------------------------------------------------------- */
 
 struct start {
-    const char        *name, *cgroup, *sock_path, *log_path, *netns, *contain;
+    const char        *name, *cgroup, *sock_path, *log_path, *netns;
     char             **argv, *env[6];
     /* log: a pipe to berth-contain; inside: the network namespace to start in, -1: none */
     int                sock, log, pidfd, inside;
     off_t              log_from;        /* where this life's output begins */
-    pid_t              nspawn, leader, logger;
-    unsigned long long started, logger_started;
+    pid_t              nspawn, leader;
+    unsigned long long started;
+    struct process     logger;
     bool               ready, over, waits_forever;      /* waits_forever: `sleep infinity`, which cannot end at once */
 };
 
@@ -329,12 +332,12 @@ static int notify_socket(const char *path, int *out, struct rec_error *err)
 }
 
 /* It ends by itself when the last writer has gone. A process elsewhere may hold the pipe. */
-static void end_log(pid_t pid, unsigned long long started)
+static void end_log(const struct process *p)
 {
-    if (!pid || rec_proc_wait(pid, started, LOG_MS))
+    if (!p->pid || rec_proc_wait(p->pid, p->started, LOG_MS))
         return;
-    rec_proc_kill(pid, started, SIGKILL);
-    rec_proc_wait(pid, started, KILLED_MS);
+    rec_proc_kill(p->pid, p->started, SIGKILL);
+    rec_proc_wait(p->pid, p->started, KILLED_MS);
 }
 
 /* Nothing of an earlier life may still write to the root (facts R12), or to the log. */
@@ -346,7 +349,7 @@ static int clear_leftovers(struct rec_run *run, const char *name, struct rec_err
     nspawn_detached_find(run, name, &f);
     read_run_file(run, name, &file);
     if (!f.leader && !f.nspawn)
-        end_log(file.log.pid, file.log.started);
+        end_log(&file.log);
     if (f.leader || f.nspawn)
         nspawn_detached_stop(run, &name, 1, &e);
     if (e.code && err)
@@ -356,9 +359,9 @@ static int clear_leftovers(struct rec_run *run, const char *name, struct rec_err
 
 /* A pipe without a reader would end the container, so the kernel must not choose this process when
  * memory runs out. */
-static void run_log(const struct start *s, int input)
+static void run_log(const char *program, const char *path, int input)
 {
-    char *const argv[] = {"berth-contain", "log", (char *)s->log_path, NULL};
+    char *const argv[] = {"berth-contain", "log", (char *)path, NULL};
     char *const env[] = {"LC_ALL=C", NULL};
     sigset_t none;
     sigemptyset(&none);
@@ -373,34 +376,76 @@ static void run_log(const struct start *s, int input)
     syscall(SYS_close_range, 3, ~0u, 0);
     umask(022);
     rec_proc_files_back();
-    execve(s->contain, argv, env);
+    execve(program, argv, env);
     _exit(127);
+}
+
+/* `input` stays the caller's. */
+static int start_log(struct rec_run *run, const char *name, int input, struct process *out,
+                     struct rec_error *err)
+{
+    const char *path = nspawn_path(run->arena, name, "log");
+    if (!run->facts.contain || !path)
+        return rec_fail(err, ENOENT, "cannot start berth-contain: it is not installed");
+    pid_t pid = fork();
+    if (!pid)
+        run_log(run->facts.contain, path, input);
+    if (pid < 0)
+        return rec_fail(err, EAGAIN,
+                        "cannot write the log of container '%s': no process could be made", name);
+    *out = (struct process){pid, rec_proc_started(pid)};
+    return 0;
 }
 
 static int open_log(struct rec_run *run, struct start *s, struct rec_error *err)
 {
     int ends[2];
     s->log_path = nspawn_path(run->arena, s->name, "log");
-    s->contain = run->facts.contain;
     int fd = open(s->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (fd < 0)
         return rec_fail(err, errno, "cannot write '%s': %s", s->log_path, strerror(errno));
     s->log_from = lseek(fd, 0, SEEK_END);
     close(fd);
-    if (!s->contain)
-        return rec_fail(err, ENOENT, "cannot start berth-contain: it is not installed");
     if (pipe2(ends, O_CLOEXEC))
         return rec_fail(err, errno, "cannot make a pipe: %s", strerror(errno));
     s->log = ends[1];
-    s->logger = fork();
-    if (!s->logger)
-        run_log(s, ends[0]);
+    int r = start_log(run, s->name, ends[0], &s->logger, err);
     close(ends[0]);
-    if (s->logger < 0)
-        return rec_fail(err, EAGAIN, "cannot start container '%s': no process could be made",
-                        s->name);
-    s->logger_started = rec_proc_started(s->logger);
-    return 0;
+    return r;
+}
+
+static int write_run_file(struct rec_run *run, const char *name, const struct run_file *f,
+                          struct rec_error *err)
+{
+    char line[192];
+    int n = snprintf(line, sizeof line, "boot %s nspawn %d %llu leader %d %llu log %d %llu\n",
+                     rec_proc_boot(), f->nspawn.pid, f->nspawn.started, f->leader.pid,
+                     f->leader.started, f->log.pid, f->log.started);
+    return rec_file_write(nspawn_path(run->arena, name, "run"), line, (size_t)n, 0644, err);
+}
+
+/* nspawn holds the end of the pipe that is written to. proc(5) opens the other end again. */
+int nspawn_detached_log(struct rec_run *run, const char *name, struct rec_error *err)
+{
+    struct run_file file;
+    struct stat st;
+    char path[48];
+    read_run_file(run, name, &file);
+    snprintf(path, sizeof path, "/proc/%d/fd/1", file.nspawn.pid);
+    if (!file.nspawn.pid || !file.leader.pid || stat(path, &st) || !S_ISFIFO(st.st_mode))
+        return rec_fail(err, ESRCH, "cannot write the log of container '%s': its pipe is not there",
+                        name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fcntl(fd, F_SETFL, 0)) {
+        int code = errno;
+        if (fd >= 0)
+            close(fd);
+        return rec_fail(err, code, "cannot read the output of container '%s': %s", name,
+                        strerror(code));
+    }
+    int r = start_log(run, name, fd, &file.log, err);
+    close(fd);
+    return r ? r : write_run_file(run, name, &file, err);
 }
 
 static int prepare(struct rec_run *run, struct start *s, struct rec_error *err)
@@ -541,11 +586,8 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
     struct spec_arena *a = run->arena;
     unsigned long long leader_started = rec_proc_started(s->leader);
     if (s->ready && !s->over && leader_started) {
-        char line[192];
-        int n = snprintf(line, sizeof line, "boot %s nspawn %d %llu leader %d %llu log %d %llu\n",
-                         rec_proc_boot(), (int)s->nspawn, s->started, (int)s->leader,
-                         leader_started, (int)s->logger, s->logger_started);
-        int r = rec_file_write(nspawn_path(a, s->name, "run"), line, (size_t)n, 0644, err);
+        struct run_file file = {{s->nspawn, s->started}, {s->leader, leader_started}, s->logger};
+        int r = write_run_file(run, s->name, &file, err);
         if (!r) {
             rec_log_forget(s->name);
             return 0;
@@ -557,7 +599,7 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
         put(s->cgroup, "cgroup.kill", "1");
     rec_proc_kill(s->leader, leader_started, SIGKILL);
     rec_proc_wait(s->nspawn, s->started, KILLED_MS);
-    end_log(s->logger, s->logger_started);
+    end_log(&s->logger);
     if (s->cgroup)
         remove_cgroup(a, s->cgroup);
     char late[64];
@@ -642,7 +684,7 @@ void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t 
             remove_cgroup(a, cgroup);
         struct run_file file;
         read_run_file(run, names[i], &file);
-        end_log(file.log.pid, file.log.started);
+        end_log(&file.log);
         rec_file_remove(nspawn_path(a, names[i], "run"), &err[i]);
     }
     free(f);

@@ -233,7 +233,12 @@ int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found 
     const char *digest = rec_proc_env(run->arena, nspawn, "BERTH_UNIT");
     if (!digest)
         return -ESRCH;      /* a machine of that name, but not of ours */
-    *out = (struct nspawn_found){leader, nspawn, started, rec_proc_started(nspawn), digest, rec_proc_env(run->arena, nspawn, "BERTH_ENV")};
+    *out = (struct nspawn_found){.leader = leader,
+                                 .nspawn = nspawn,
+                                 .leader_started = started,
+                                 .nspawn_started = rec_proc_started(nspawn),
+                                 .digest = digest,
+                                 .environment = rec_proc_env(run->arena, nspawn, "BERTH_ENV")};
     return 0;
 }
 

@@ -133,6 +133,24 @@ pipe_of_payload() { host_sh 'echo "/proc/$(pgrep -x -P "$1" sleep || echo "$1")/
     assert_eq "$(host grep -c '^x:' /run/berth/c/box/etc/passwd || :)" 0
 }
 
+@test "the process that writes a log is killed: the next apply starts another, without a restart" {
+    box '[sleep, infinity]'
+    local pipe before
+    pipe=$(pipe_of_payload)
+    before=$(leader)
+    host_sh 'pkill -KILL -f "[b]erth-contain log .*/c/box/log"'
+    exits 2 berth plan -e "$SPEC"
+    assert_match "$output" 'box.*log'
+    assert_match "$output" 'nothing is interrupted'
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+    assert_eq "$(leader)" "$before"
+    host_sh 'echo after >"$1"' "$pipe"
+    wait_for host grep -qx after "$LOG"
+    exits 0 berth destroy --yes "$SPEC"
+    assert_eq "$(host_sh 'pgrep -f "[b]erth-contain" || :')" ""
+}
+
 # The container that runs, again without limits: as an earlier berth started it.
 started_unlimited() {
     host_sh 'cd /run/berth/c/box && grep -v "^# limited: " unit >was && mv was unit'

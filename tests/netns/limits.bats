@@ -187,3 +187,25 @@ started_unlimited() {
     exits 0 berth plan -e "$SPEC" --json
     assert_eq "$(json '.next_start | length')" 0
 }
+
+@test "a process elsewhere holds a container's output open: a stop does not wait for it" {
+    box '[sleep, infinity]'
+    apart 'exec 9>"$1"; exec sleep 7654' "$(pipe_of_payload)" &
+    wait_for host_sh 'p=$(pgrep -xf "sleep 7654") && readlink /proc/$p/fd/9 | grep -q pipe'
+    exits 0 berth stop box -f "$SPEC"
+    assert_eq "$(host_sh 'pgrep -f "[b]erth-contain" || :')" ""
+    exits 0 berth start box -f "$SPEC"
+    exits 0 berth destroy --yes "$SPEC"
+    host pkill -xf 'sleep 7654'
+}
+
+@test "where /run has no idmapped mounts, as before Linux 6.3, files of /etc belong to the container's root" {
+    # An overlay has none.
+    host_sh 'mkdir -p /srv/o && mount -t tmpfs tmpfs /srv/o && mkdir /srv/o/l /srv/o/u /srv/o/w /run/berth &&
+        mount -t overlay -o lowerdir=/srv/o/l,upperdir=/srv/o/u,workdir=/srv/o/w overlay /run/berth'
+    box '[sleep, infinity]'
+    refute_match "$(host_sh 'pgrep -af "[s]ystemd-nspawn.*-M box"')" '/etc:idmap'
+    exits 0 run_in sh -c 'stat -c %u /etc /etc/ssl /etc/passwd /etc/os-release; echo x >>/etc/passwd && rm /etc/hostname'
+    assert_eq "$(xargs <<<"$output")" "0 0 0 0"
+    exits 1 run_in sh -c 'cat /dev/zero >/etc/fill'
+}

@@ -567,7 +567,8 @@ static const char *refuse(struct rec_run *run, const struct spec_container *c)
         return "systemd-nspawn is not installed (on Debian: apt-get install systemd-container)";
     if (c->nspawn.root == SPEC_ROOT_HOST && run->facts.nixos)
         return "`root: host` needs a whole /usr, which NixOS does not have; give a directory or a tar as root";
-    bool needs_contain = c->nspawn.root == SPEC_ROOT_HOST || !run->facts.systemd;
+    /* Who is not root starts nothing. */
+    bool needs_contain = run->facts.root && (c->nspawn.root == SPEC_ROOT_HOST || !run->facts.systemd);
     if (needs_contain && !run->facts.contain)
         return "berth-contain is not installed, which belongs to berth; install berth whole";
     if (run->facts.systemd && !run->facts.nsenter)

@@ -27,7 +27,7 @@ for_others() {
     chmod 755 "$BATS_TEST_TMPDIR" "$BATS_RUN_TMPDIR" "$BATS_SUITE_TMPDIR" 2>/dev/null || true
     if setpriv --reuid 65534 --regid 65534 --clear-groups test -x "$BERTH"; then return 0; fi
     mkdir "$BATS_TEST_TMPDIR/program"
-    cp "$BERTH" "${BERTH%/*}"/berth-{archive,enter,git-read} "$BATS_TEST_TMPDIR/program/"
+    cp "$BERTH" "${BERTH%/*}"/berth-{archive,contain,enter,git-read} "$BATS_TEST_TMPDIR/program/"
     BERTH=$BATS_TEST_TMPDIR/program/berth
 }
 

@@ -76,35 +76,57 @@ static bool write_map(pid_t pid, const char *file, const char *text)
     return good;
 }
 
+/* A process with a user namespace without ids. It holds the lock of this host, too, so it must not outlive its parent,
+ * even a killed one: it ends when 'end' has no writer. */
+_Noreturn static void hold_userns(const int ready[2], const int end[2])
+{
+    char byte = !unshare(CLONE_NEWUSER);
+    close(end[1]);
+    if (write(ready[1], &byte, 1) == 1)
+        while (read(end[0], &byte, 1) < 0 && errno == EINTR)
+            ;
+    _exit(0);
+}
+
+/* Open the user namespace of 'pid' with ids from FIRST_ID on; -1: there is none. */
+static int open_userns(pid_t pid)
+{
+    char text[64];
+    snprintf(text, sizeof text, "0 %u %d\n", FIRST_ID, RANGE);
+    if (!write_map(pid, "uid_map", text) || !write_map(pid, "gid_map", text))
+        return -1;
+    snprintf(text, sizeof text, "/proc/%d/ns/user", (int)pid);
+    return open(text, O_RDONLY | O_CLOEXEC);
+}
+
 /* A user namespace to try mounts with; -1: there is none. A child makes it and lives only until it is opened. */
 static int make_userns(void)
 {
-    int ready[2], fd = -1;
-    char byte = 0, path[64];
+    int ready[2], end[2], fd = -1;
+    char byte = 0;
     if (pipe2(ready, O_CLOEXEC))
         return -1;
-    pid_t pid = fork();
-    if (!pid) {
-        byte = !unshare(CLONE_NEWUSER);
-        if (write(ready[1], &byte, 1) == 1)
-            pause();
-        _exit(1);
+    if (pipe2(end, O_CLOEXEC)) {
+        close(ready[0]);
+        close(ready[1]);
+        return -1;
     }
+    pid_t pid = fork();
+    if (!pid)
+        hold_userns(ready, end);
     close(ready[1]);
+    close(end[0]);
     ssize_t n = 0;
     while (pid > 0 && (n = read(ready[0], &byte, 1)) < 0 && errno == EINTR)
         ;
     close(ready[0]);
-    snprintf(path, sizeof path, "0 %u %d\n", FIRST_ID, RANGE);
-    if (pid > 0 && n == 1 && byte && write_map(pid, "uid_map", path) && write_map(pid, "gid_map", path)) {
-        snprintf(path, sizeof path, "/proc/%d/ns/user", (int)pid);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-    }
-    if (pid > 0) {
-        kill(pid, SIGKILL);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-    }
+    if (pid > 0 && n == 1 && byte)
+        fd = open_userns(pid);
+    close(end[1]);
+    if (pid > 0)
+        kill(pid, SIGKILL);     /* another thread's child may have 'end', too */
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
     return fd;
 }
 

@@ -140,6 +140,19 @@ mended() {
     exits 1 host test -e /run/berth/held/b
 }
 
+@test "a berth that is killed while it tries idmapped mounts leaves nobody with the lock" {
+    sed -i 's/b: 10.100.0.20/b: {address: 10.100.0.20, runtime: nspawn}/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    # Its child is late, and sees its own parent killed.
+    host_sh 'strace -f -qq -o /dev/null -e trace=unshare -e inject=unshare:delay_exit=1s "$1" apply "$2" &
+        strace=$!; until child=$(pgrep -P "$(pgrep -P $strace)"); do :; done
+        kill -KILL "$(pgrep -P $strace)"; wait $strace
+        while [ -e /proc/$child ] && ! grep -q "^State:.Z" /proc/$child/status; do
+            [ $((tries += 1)) -lt 2000 ] || { cat /proc/$child/stack; exit 1; }; read -rt 0.01 <> <(:)
+        done; true' "$BERTH" "$SPEC" >&2
+    exits 0 berth apply "$SPEC"
+}
+
 @test "a failed restart says whom it interrupted, and who was not reached is not" {
     sed -i 's/b: 10.100.0.20/b: {address: 10.100.0.20, runtime: nspawn, nspawn: {root: host, command: [sleep, infinity]}}/' "$SPEC"
     exits 0 berth apply "$SPEC"

@@ -135,6 +135,68 @@ echoes() {
     exits 1 host grep "src=10.100.0.10 " /proc/net/nf_conntrack
 }
 
+# outward NAME: the container sends to port 5000 of the internet, and has a tracked flow by that.
+outward() {
+    inside "$1" perl -MIO::Socket::INET -e '
+        $s = IO::Socket::INET->new(Proto => "udp", LocalPort => 4445) or die;
+        $to = sockaddr_in(5000, inet_aton("198.51.100.1"));
+        for (;;) { $s->send("x\n", 0, $to); select undef, undef, undef, 0.05 }' >/dev/null 2>&1 3>&- {LAB_LIFE}>&- &
+    wait_for host grep -q "src=$2 dst=198.51.100.1 .*dport=5000" /proc/net/nf_conntrack
+}
+
+@test "the connections of an address that leaves go with it, and no others" {
+    maps "8080:80" "9:9"
+    outward web 10.100.0.10
+    outward db 10.100.0.20
+    sed -i '/web: /d' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 1 host grep "10.100.0.10 " /proc/net/nf_conntrack
+    host grep -q "src=10.100.0.20 dst=198.51.100.1 " /proc/net/nf_conntrack
+}
+
+@test "a peer outside that could send to a container does not any longer when inbound is closed" {
+    maps "8080:80" "9:9"
+    sed -i 's/interface: eth0/interface: eth0, inbound: open/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    inet ip route add 10.100.0.0/24 via 203.0.113.2
+    inside web perl -MIO::Socket::INET -e '
+        $s = IO::Socket::INET->new(Proto => "udp", LocalPort => 5000) or die;
+        $| = 1;
+        while ($s->recv($b, 99)) { print $b; $s->send("yes") }' >"$BATS_TEST_TMPDIR/web" 2>/dev/null 3>&- {LAB_LIFE}>&- &
+    wait_for listening "inside web" udp 5000
+    keeps_sending inet 10.100.0.10
+    arrives web
+    wait_for host grep -q "dst=10.100.0.10 .*ASSURED" /proc/net/nf_conntrack
+    sed -i 's/, inbound: open//' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    stays_away web
+}
+
+@test "a container that sends before its bridge has NAT gets the address of the uplink with it" {
+    spec <<'Y'
+version: 1
+hosts:
+  homelab:
+    bridge: {name: br0, address: 10.100.0.1/24}
+    containers:
+      web: {address: 10.100.0.10, runtime: netns}
+Y
+    exits 0 berth apply "$SPEC"
+    # Somebody else's rule has the flow tracked.
+    host_sh 'echo 1 >/proc/sys/net/ipv4/ip_forward
+        nft "table ip own { chain c { type filter hook prerouting priority 0; ct state established accept; }; }"'
+    inet perl -MIO::Socket::INET -e '
+        $s = IO::Socket::INET->new(Proto => "udp", LocalPort => 5000) or die;
+        $| = 1;
+        while ($s->recv($b, 9)) { print $s->peerhost, "\n" }' >"$BATS_TEST_TMPDIR/from" 2>/dev/null 3>&- {LAB_LIFE}>&- &
+    wait_for listening inet udp 5000
+    outward web 10.100.0.10
+    wait_for grep -qx 10.100.0.10 "$BATS_TEST_TMPDIR/from"
+    sed -i 's/    containers:/    nat: {interface: eth0}\n    containers:/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    wait_for grep -qx 203.0.113.2 "$BATS_TEST_TMPDIR/from"
+}
+
 @test "nothing is asked of the connections where no map, address or isolation changes" {
     maps "8080:80" "9:9"
     sed -i 's/interface: eth0/interface: eth0, inbound: open/' "$SPEC"

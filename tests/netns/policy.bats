@@ -40,7 +40,8 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
 	  bridges: ['b?']
 	  runtimes: [netns, nspawn]
 	  binds: [/srv/data/*, '/srv/www:ro', '/srv/all/**']
-	  ports: [1024-9000/tcp, 53/udp]
+	  roots: [host, '/srv/all/**']
+  ports: [1024-9000/tcp, 53/udp]
 	  nat: [auto]
 	END
     exits 0 berth apply --host homelab --git "$R" main:berth.yaml
@@ -71,6 +72,9 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     good | sed 's,8080:80,5353:53/udp,' | refused 7 'port 5353/udp' ports
     with '      web-1: {address: 10.9.0.20, runtime: nixos, nixos: {flake: "github:evil/flake"}}' | refused 8 'runtime nixos' runtimes
     with '      web-1: {address: 10.9.0.20, runtime: nixos, nixos: {flake: "github:evil/flake"}}' | refused 8 'github:evil/flake' flakes
+    local system=/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-web
+    with "      web-1: {address: 10.9.0.20, runtime: nixos, nixos: {system: $system}}" | refused 8 "the system '$system'" systems
+    with '      web-1: {address: 10.9.0.20, runtime: nixos, nixos: {config: /srv/web.nix}}' | refused 8 "the configuration '/srv/web.nix'" configs
     with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {root: /srv/root}}' | refused 8 "root '/srv/root'" roots
     with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {environment: {A: {file: /root/token}}}}' | refused 8 "read '/root/token'" binds
     with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {private_users: none}}' | refused 8 'private_users: none' private_users
@@ -78,7 +82,7 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     with '      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {network_admin: true, private_users: none}}' | refused 8 'its own network' network_admin
     # Paths, however they are written.
     local path
-    for path in /etc:/mnt '//etc:/mnt' '/./etc/:/mnt' /srv/data:/mnt /srv/data/a/b:/mnt /srv/dataset:/mnt /srv/www:/mnt /srv/all:/mnt; do
+    for path in /etc:/mnt '//etc:/mnt' '/./etc/:/mnt' /srv/data:/mnt /srv/data/a/b:/mnt /srv/dataset:/mnt /srv/data/.git:/mnt /srv/www:/mnt /srv/all:/mnt; do
         with "      web-1: {address: 10.9.0.20, runtime: nspawn, nspawn: {binds: ['$path']}}" | refused 8 "may not bind '/" binds
     done
     assert_eq "$(seen)" "$before" "nothing that was refused has changed the host"
@@ -88,6 +92,10 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     # A source below what another container can write, and a flake that names another server.
     with '      web-1: {address: 10.9.0.20, runtime: nspawn, state: stopped, nspawn: {binds: ["/srv/all/a:/a"]}}' \
         '      web-2: {address: 10.9.0.21, runtime: nspawn, state: stopped, nspawn: {binds: ["/srv/all/a/logs:/b:ro"]}}' | refused 9 'a directory that a container can write' binds
+    with '      web-1: {address: 10.9.0.20, runtime: nspawn, state: stopped, nspawn: {binds: ["/srv/all/a:/a"]}}' \
+        '      web-2: {address: 10.9.0.21, runtime: nspawn, state: stopped, nspawn: {root: /srv/all/a/root}}' | refused 9 'a directory that a container can write' roots
+    with '      web-1: {address: 10.9.0.20, runtime: nspawn, state: stopped, nspawn: {binds: ["/srv/all/a:/a"]}}' \
+        '      web-2: {address: 10.9.0.21, runtime: nspawn, state: stopped, nspawn: {binds: ["/srv/all/a/logs:/b:ro"]}}' >berth.yaml
     exits 0 berth validate "$R/berth.yaml"
     assert_match "$stderr" "'/srv/all/a/logs' of container 'web-2' lies in a directory that a container can write"
     # A container that can write to /srv/data/a makes a link there; a pattern says nothing of where it leads.

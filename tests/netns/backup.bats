@@ -301,7 +301,10 @@ plain() {
     for signal in TERM INT KILL; do
         apart 'PATH=$PATH:/usr/sbin; "$1" backup web "$3/web.tar.zst" -f "$2" >/dev/null 2>&1 & 
             until grep -qs "frozen 1" /sys/fs/cgroup/{,unified/}berth/web/cgroup.events || [ -e "$3/web.tar.zst" ]; do sleep 0.005; done
-            kill -$4 $!; wait $!; exit 0' "$BERTH" "$SPEC" "$dir" "$signal"
+            kill -$4 $!; wait $!
+            # The child of a killed one thaws a moment later.
+            while grep -qs "frozen 1" /sys/fs/cgroup/{,unified/}berth/web/cgroup.events; do sleep 0.005; done
+            exit 0' "$BERTH" "$SPEC" "$dir" "$signal"
         assert_eq "$(ls -A "$dir" | grep -v '^web.tar.zst$' || :)" "" "after SIG$signal"
     done
     exits 0 berth backup web "$B" -q --force -f "$SPEC"

@@ -229,7 +229,14 @@ static int attend(const struct rec_enter *e, const struct enter_call *call, cons
     int by = 0;
     if (send(ours, call, sizeof *call, MSG_NOSIGNAL) == sizeof *call && send_variables(ours, variables, call->env_bytes))
         n = receive_ends(ours, signals, pid, ends, &by);
-    int st = n ? rec_relay_run(relay, ends, n, signals, pid) : wait_status(pid);
+    int st;
+    int r = 0;
+    if (n)
+        r = rec_relay_run(relay, ends, n, signals, pid, &st, err);
+    else
+        st = wait_status(pid);
+    if (r)
+        return r;
     *status = WIFEXITED(st) ? WEXITSTATUS(st) : 128 + (by ? by : WTERMSIG(st));
     return 0;
 }

@@ -3,6 +3,7 @@
 #include "reconcile/relay.h"
 #include "reconcile/enter/call.h"
 #include "reconcile/proc.h"
+#include "reconcile/pump.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
@@ -22,6 +23,7 @@
 
 enum {
     ONE_BUFFER = 4096,
+    PUMP_MS = 700,              /* a pump that says nothing: a process that stays behind locks its pipe */
     DRAIN_MS = 200,             /* a process that stays behind may hold the pty: its silence ends the wait for more */
     PTY_MOST = 131072,          /* a pty holds less */
     AGAIN_MS = 200,             /* a terminal that is another program's now: look again */
@@ -42,13 +44,14 @@ struct input {
 };
 
 struct output {
-    int    from;                /* -1: ended */
+    int    from;                /* the pty's master or the pump's socket; -1: ended */
+    struct rec_pump pump;       /* of a pipe */
     int    to;                  /* -1: nobody reads any more */
     int    own;                 /* `to`, if it is ours to close; else -1 */
     bool   is_pty, is_socket;
     char   bytes[16384];
     size_t at, n;
-    size_t rest;                /* once the command has ended: bytes that may still be its own */
+    size_t rest;                /* of a pty, once the command has ended: bytes that may still be its own */
 };
 
 struct relay {
@@ -264,15 +267,23 @@ static bool input_waits_for_command(const struct input *in)
 
 /* ---- output ---- */
 
-static void output_begin(struct relay *r, int from, int to, bool is_pty)
+static int output_begin(struct relay *r, int from, int to, bool is_pty)
 {
     struct output *o = &r->out[r->n_out++];
     struct stat st;
     *o = (struct output){.from = from, .to = to, .own = -1, .is_pty = is_pty, .rest = SIZE_MAX};
-    set_nonblocking(from);
+    o->pump.sock = -1;
+    if (is_pty) {
+        set_nonblocking(from);
+    } else {
+        int code = rec_pump_output(&o->pump, from);
+        o->from = o->pump.sock;
+        if (code)
+            return code;
+    }
     if (fstat(to, &st)) {
         o->to = -1;
-        return;
+        return 0;
     }
     o->is_socket = S_ISSOCK(st.st_mode);
     /* A file has one offset, which goes with its description: others may write there as well. */
@@ -280,14 +291,15 @@ static void output_begin(struct relay *r, int from, int to, bool is_pty)
         o->own = open_again(to, O_WRONLY);
         o->to = o->own >= 0 ? o->own : to;
     }
+    return 0;
 }
 
 static void output_close(struct relay *r, struct output *o)
 {
-    if (o->from >= 0 && !o->is_pty)
-        close(o->from);
     if (o->is_pty && r->in.to == r->master)
         r->in.to = -1;
+    if (!o->is_pty)
+        rec_pump_close(&o->pump);
     o->from = -1;
 }
 
@@ -320,7 +332,8 @@ static bool output_fill(struct relay *r, struct output *o)
     ssize_t k = read(o->from, o->bytes, o->rest < sizeof o->bytes ? o->rest : sizeof o->bytes);
     if (k > 0) {
         o->n = (size_t)k;
-        o->rest -= r->ended ? (size_t)k : 0;
+        if (r->ended && o->is_pty)
+            o->rest -= (size_t)k;
         output_flush(r, o);
         return true;
     }
@@ -418,25 +431,41 @@ static void handle_signal(struct relay *r)
 
 /* ---- the loop ---- */
 
-static void begin(struct relay *r, const int *ends, size_t n)
+/* All of `ends` are closed in the end, also on failure. */
+static int begin(struct relay *r, const int *ends, size_t n)
 {
     size_t at = 0;
+    int code = 0;
     bool terminal = r->look->terminal >= 0;
     r->master = terminal && n ? ends[at++] : -1;
     if (r->master >= 0)
-        output_begin(r, r->master, r->look->terminal, true);
+        code = output_begin(r, r->master, r->look->terminal, true);
     if (r->look->tty[0])
         input_begin(r, r->master);
     else if (at < n)
         input_begin(r, ends[at++]);
-    for (int i = 1; i < 3; i++)
+    for (int i = 1; i < 3 && !code; i++)
         if (!r->look->tty[i] && !(i == 2 && r->look->joined) && at < n)
-            output_begin(r, ends[at++], i, false);
+            code = output_begin(r, ends[at++], i, false);
+    while (at < n)
+        close(ends[at++]);
+    if (code)
+        return code;
     set_raw(r, true);
     take_size(r);
+    return 0;
 }
 
 enum { POLL_ENDED, POLL_SIGNALS, POLL_SOURCE, POLL_COMMAND, POLL_OUTPUT, POLLS = POLL_OUTPUT + 3 };
+
+/* Whether a pump may still bring bytes. */
+static bool any_pump_works(const struct relay *r)
+{
+    for (size_t i = 0; i < r->n_out; i++)
+        if (!r->out[i].is_pty && r->out[i].from >= 0 && !r->out[i].n)
+            return true;
+    return false;
+}
 
 /* Which descriptors to wait for. Returns the longest wait in ms, or -1. */
 static int prepare(const struct relay *r, struct pollfd p[POLLS])
@@ -468,8 +497,10 @@ static int prepare(const struct relay *r, struct pollfd p[POLLS])
         if (r->ended && o->is_pty && o->from >= 0 && !o->n)
             wait = DRAIN_MS;
     }
+    if (r->ended && r->asked)
+        return any_pump_works(r) ? PUMP_MS : DRAIN_MS;
     if (r->ended)
-        return r->asked ? DRAIN_MS : wait;
+        return wait;
     if (r->sent) {
         long left = r->sent_ms + FROZEN_MS - now_ms();
         left = left > 0 ? left : 0;
@@ -520,10 +551,11 @@ static void end(struct relay *r)
 {
     r->ended = true;
     for (size_t i = 0; i < r->n_out; i++) {
-        int left = PTY_MOST;
-        if (r->out[i].from >= 0 && !r->out[i].is_pty && ioctl(r->out[i].from, FIONREAD, &left))
-            left = 0;
-        r->out[i].rest = (size_t)left;
+        struct output *o = &r->out[i];
+        if (o->is_pty)
+            o->rest = PTY_MOST;
+        else
+            rec_pump_finish(&o->pump);
     }
 }
 
@@ -536,9 +568,17 @@ static bool all_written(struct relay *r)
             ;
         if (!o->rest)
             output_close(r, o);
-        all &= !o->n && (o->from < 0 || !o->is_pty);
+        all &= !o->n && o->from < 0;
     }
     return all;
+}
+
+/* Nothing has come for a while. */
+static void end_silent_pty(struct relay *r)
+{
+    for (size_t i = 0; i < r->n_out; i++)
+        if (r->out[i].is_pty && !r->out[i].n)
+            output_close(r, &r->out[i]);
 }
 
 static void loop(struct relay *r)
@@ -552,8 +592,10 @@ static void loop(struct relay *r)
             return;
         if (k < 0)
             continue;
-        if (!k && r->ended)        /* the pty has been silent, or nobody reads */
+        if (!k && r->ended && r->asked)     /* nobody reads, or a process that stays behind locks the pipe */
             return;
+        if (!k && r->ended)
+            end_silent_pty(r);
         if (p[POLL_SIGNALS].revents)
             handle_signal(r);
         end_frozen(r);
@@ -565,30 +607,43 @@ static void loop(struct relay *r)
     }
 }
 
-int rec_relay_run(const struct rec_relay *look, const int *ends, size_t n, int signals, pid_t pid)
+static void close_all(struct relay *r)
+{
+    for (size_t i = 0; i < r->n_out; i++) {
+        output_close(r, &r->out[i]);
+        if (r->out[i].own >= 0)
+            close(r->out[i].own);
+    }
+    input_close(r);
+    if (r->in.from >= 0)
+        close(r->in.from);
+    if (r->in.peek >= 0)
+        close(r->in.peek);
+    if (r->master >= 0)
+        close(r->master);
+    if (r->pidfd >= 0)
+        close(r->pidfd);
+}
+
+int rec_relay_run(const struct rec_relay *look, const int *ends, size_t n, int signals, pid_t pid,
+                  int *status, struct rec_error *err)
 {
     struct relay r = {.look = look, .in = {.from = -1, .to = -1, .peek = -1}, .master = -1, .signals = signals, .pid = pid};
-    int status = 0;
     r.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    begin(&r, ends, n);
-    loop(&r);
+    int code = begin(&r, ends, n);
+    if (code)
+        kill(pid, SIGKILL);
+    else
+        loop(&r);
     input_settle(&r);
     set_raw(&r, false);
-    for (size_t i = 0; i < r.n_out; i++) {
-        output_close(&r, &r.out[i]);
-        if (r.out[i].own >= 0)
-            close(r.out[i].own);
-    }
-    input_close(&r);
-    if (r.in.from >= 0)
-        close(r.in.from);
-    if (r.in.peek >= 0)
-        close(r.in.peek);
-    if (r.master >= 0)
-        close(r.master);
-    if (r.pidfd >= 0)
-        close(r.pidfd);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    close_all(&r);
+    *status = 0;
+    while (waitpid(pid, status, 0) < 0 && errno == EINTR)
         ;
-    return r.killed_for && WIFSIGNALED(status) ? r.killed_for : status;     /* as if that signal had ended it */
+    if (code)
+        return rec_fail(err, -code, "cannot start a process: %s", strerror(-code));
+    if (r.killed_for && WIFSIGNALED(*status))
+        *status = r.killed_for;     /* as if that signal had ended it */
+    return 0;
 }

@@ -159,8 +159,7 @@ field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
 
 @test "a terminal for a part of the command: what is typed comes in lines, Ctrl-C and Ctrl-D work, lines end once" {
     helper terminal
-    # The shell reads, and not cat(1): that may hold the lock of its output pipe while it waits for the terminal.
-    exits 0 host /srv/terminal -w up -s $'one\n' -w 'got one' -s $'\004' -w ended -- bash -c "'$BERTH' run box -- sh -c 'echo up; read x; echo got \$x; while read y; do echo \$y; done; echo ended' | cat"
+    exits 0 host /srv/terminal -w up -s $'one\n' -w 'got one' -s $'\004' -w ended -- bash -c "'$BERTH' run box -- sh -c 'echo up; read x; echo got \$x; cat; echo ended' | cat"
     exits 130 host /srv/terminal -w up -s $'\003' -- bash -c "set -o pipefail; trap : INT; '$BERTH' run box -- sh -c 'echo up; sleep 7777' | cat"
     exits 0 host_sh "echo x | /srv/terminal -- bash -c 'echo in | \"$BERTH\" run box -- sh -c \"cat; echo out\"' | od -c"
     refute_match "$output" '\\r +\\r'
@@ -168,6 +167,44 @@ field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
     exits 0 host /srv/terminal -w up -s 'q' -w 'key q' -- bash -c "'$BERTH' run box -- sh -c 'echo up; while [ ! -e /stop ]; do sleep 0.1; done' | { read l; stty -icanon </dev/tty; echo \$l; read -rn1 k </dev/tty; echo key \$k; touch /srv/root/stop; }"
     # Nor while that program is busy and does not read.
     exits 0 host /srv/terminal -w up -s 'q' -w 'key q' -- bash -c "'$BERTH' run box -- sh -c 'echo up; while [ ! -e /stop2 ]; do sleep 0.1; done' | { read l; stty -icanon </dev/tty; echo \$l; sleep 0.5; read -rn1 k </dev/tty; echo key \$k; touch /srv/root/stop2; }"
+}
+
+no_pump() { ! host pgrep -x berth-pump; }
+
+@test "a command that splices to its output locks that pipe: keys and TERM reach it, and nothing is lost" {
+    helper terminal
+    helper splicer
+    local i all='$(pgrep -x "berth|berth-pump")' got='while read -r l; do echo "got $l"; done'
+    # berth and what belongs to it find the first bytes in a pipe that is locked already. As with
+    # every pipe, they can be read when the next bytes come.
+    exits 0 host timeout 60 /srv/terminal -w holds -s $'one\n' -s $'two\n' -s $'\004' -w 'got ended' \
+        -- bash -c "'$BERTH' run alone -- sh -c '/srv/splicer $all; echo ended' | $got"
+    assert_match "$output" 'got up.*got one.*got two.*got ended'
+    exits 143 host_sh '"$1" run alone -- sh -c "exec /srv/splicer -s -w /srv/holds $2" >/srv/out & p=$!
+        until [ -e /srv/holds ]; do read -rt 0.05 <>/srv/full2 || :; done; kill -TERM $p; wait $p' "$BERTH" "$all"
+    assert_eq "$(host cat /srv/out)" up
+    # With programs that people use, the lock is a matter of chance.
+    for i in {1..10}; do
+        exits 0 host timeout 60 /srv/terminal -w up -s $'one\n' -s $'two\n' -s $'\004' -w 'got ended' \
+            -- bash -c "'$BERTH' run box -- sh -c 'echo up >&2; cat; echo ended' | $got"
+        assert_match "$output" 'got one.*got two.*got ended'
+    done
+    wait_for no_pump
+}
+
+@test "a process that stays behind and locks the pipe: berth passes on all that the command wrote, and ends" {
+    helper splicer
+    local stay='rm -f /srv/holds; /srv/splicer -s -w /srv/holds & until [ -e /srv/holds ]; do sleep 0.1; done'
+    exits 7 host_sh 'timeout 10 "$1" run alone -- sh -c "echo one; $2; exit 7" | cat; exit ${PIPESTATUS[0]}' "$BERTH" "$stay"
+    assert_eq "$output" one
+    host pkill -x splicer
+    # The command's bytes are in the locked pipe. berth waits for them, until TERM ends it.
+    exits 7 host_sh '"$1" run alone -- sh -c "$2; exit 7" >/srv/out & p=$!
+        until [ -e /srv/holds ] && pgrep -r D -x berth-pump >/dev/null && pgrep -r Z -P $p -x berth-enter >/dev/null
+        do read -rt 0.05 <>/srv/full2 || :; done
+        kill -TERM $p; wait $p' "$BERTH" "${stay/ &/ \$(pgrep -x \"berth|berth-pump\") &}"
+    host pkill -x splicer
+    wait_for no_pump
 }
 
 @test "a job in the background leaves the keyboard alone; Ctrl-Z stops the command with berth, fg goes on" {

@@ -10,13 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { FREEZE_MS = 10000, DEPTH = 16 };
+enum { FREEZE_MS = 10000, LOCK_MS = 3000, NOTIFY_MS = 30, DEPTH = 16 };
 
 const char *rec_cgroup_of(struct spec_arena *a, pid_t leader, const char *container)
 {
@@ -186,7 +187,8 @@ static void guard(int dir, int pipe)
     _exit(0);
 }
 
-static int await_frozen(int dir)
+/* Wait until cgroup.events of `dir` says `state`. 0 or -errno; -ETIMEDOUT after FREEZE_MS. */
+static int await_state(int dir, const char *state)
 {
     struct timespec now, end;
     int fd = openat(dir, "cgroup.events", O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r = fd < 0 ? -errno : -EAGAIN;
@@ -199,7 +201,7 @@ static int await_frozen(int dir)
         text[n > 0 ? n : 0] = 0;
         clock_gettime(CLOCK_MONOTONIC, &now);
         long left = (end.tv_sec - now.tv_sec) * 1000 + (end.tv_nsec - now.tv_nsec) / 1000000;
-        if (strstr(text, "frozen 1"))
+        if (strstr(text, state))
             r = 0;
         else if (left <= 0)
             r = -ETIMEDOUT;
@@ -209,6 +211,35 @@ static int await_frozen(int dir)
     if (fd >= 0)
         close(fd);
     return r;
+}
+
+/* The guard of a killed process thaws a moment after that process has ended. It must not thaw what
+ * is frozen next, so it locks the directory until then, and the processes in it must run again
+ * before the next freeze. After LOCK_MS the lock is that of a process which lives:
+ * rec_cgroup_was_still() tells if it thaws. */
+static void await_earlier_guard(int dir)
+{
+    const struct timespec pause = {.tv_nsec = 10000000};
+    char wanted[8];
+    int tries = LOCK_MS / 10;
+    while (flock(dir, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK && tries-- > 0)
+        nanosleep(&pause, NULL);
+    if (slurp(dir, "cgroup.freeze", wanted, sizeof wanted) > 0 && wanted[0] == '0')
+        await_state(dir, "frozen 0");
+}
+
+/* Open cgroup.events so that only changes from now on can be polled. The kernel says one of a few
+ * milliseconds ago late (kernel/cgroup/cgroup.c: CGROUP_FILE_NOTIFY_MIN_INTV, 10 ms). */
+static int watch_events(int dir, int *out)
+{
+    char text[256];
+    *out = openat(dir, "cgroup.events", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (*out < 0 || pread(*out, text, sizeof text, 0) < 0)
+        return -errno;
+    struct pollfd p = {*out, POLLPRI, 0};
+    if (poll(&p, 1, NOTIFY_MS) > 0 && pread(*out, text, sizeof text, 0) < 0)
+        return -errno;
+    return 0;
 }
 
 int rec_cgroup_freeze(const char *dir, struct rec_frozen *out, struct rec_error *err)
@@ -222,6 +253,7 @@ int rec_cgroup_freeze(const char *dir, struct rec_frozen *out, struct rec_error 
             close(fd);
         return rec_fail(err, -r, "cannot freeze '%s': %s", dir, strerror(-r));
     }
+    await_earlier_guard(fd);
     out->hold = hold[1];
     out->guard = fork();
     if (!out->guard)
@@ -229,12 +261,9 @@ int rec_cgroup_freeze(const char *dir, struct rec_frozen *out, struct rec_error 
     close(hold[0]);
     r = out->guard < 0 ? -errno : put(fd, "1");
     if (!r)
-        r = await_frozen(fd);
-    /* What was read of it before counts as known: only a change from now on can be polled. */
-    char text[256];
-    if (!r && ((out->events = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC)) < 0 ||
-               pread(out->events, text, sizeof text, 0) < 0))
-        r = -errno;
+        r = await_state(fd, "frozen 1");
+    if (!r)
+        r = watch_events(fd, &out->events);
     close(fd);
     if (!r)
         return 0;

@@ -1,7 +1,10 @@
 /* One number says where a step stands. Trees that are unpacked from archives come first of all.
- * Then removals, from the process inwards to the wire, so that an identity is free before
- * its next owner comes; then creations and changes, filters before forwarding; our tables go last of all, when nothing
- * that they guard is left. */
+ * Then removals, from the process inwards to the wire, so that an identity is free before its next
+ * owner comes. Then creations and changes, filters before forwarding. Addresses come after
+ * forwarding: where it is switched on while the kernel still announces a new IPv6 address, the
+ * kernel joins the subnet's anycast address twice and leaves it once (net/ipv6/addrconf.c:
+ * dev_forward_change, addrconf_dad_work), and a route stays. Our tables go last of all, when
+ * nothing that they guard is left. */
 #include "reconcile/plan.h"
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +15,8 @@ static const int removal[REC_KINDS] = {
     [REC_SYSTEM] = 7, [REC_NAT] = 40,
 };
 static const int creation[REC_KINDS] = {
-    [REC_SYSTEM] = 10, [REC_BRIDGE] = 12, [REC_ADDRESS] = 13, [REC_NAT] = 14, [REC_SYSCTL] = 15, [REC_NAMES] = 16,
+    [REC_SYSTEM] = 10, [REC_BRIDGE] = 12, [REC_NAT] = 13, [REC_SYSCTL] = 14, [REC_ADDRESS] = 15,
+    [REC_NAMES] = 16,
     [REC_NETNS] = 17,  [REC_PORT] = 17, /* one container after the other, in one pipeline */
     [REC_UNIT] = 20,   [REC_RUN] = 21,
 };

@@ -33,18 +33,24 @@ static int copy_bytes(int from, int to)
     return 0;
 }
 
-static int copy_file(int from, int to, const char *name, const struct stat *st)
+/* Close both, where they are open. errno stays. */
+static void close_both(int in, int out)
 {
-    int in = openat(from, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int out = in < 0 ? -1 : openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool good = out >= 0 && !copy_bytes(in, out) && !fchown(out, st->st_uid, st->st_gid) &&
-                !fchmod(out, st->st_mode & 07777);
     int code = errno;
     if (in >= 0)
         close(in);
     if (out >= 0)
         close(out);
     errno = code;
+}
+
+static int copy_file(int from, int to, const char *name, const struct stat *st)
+{
+    int in = openat(from, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int out = in < 0 ? -1 : openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    bool good = out >= 0 && !copy_bytes(in, out) && !fchown(out, st->st_uid, st->st_gid) &&
+                !fchmod(out, st->st_mode & 07777);
+    close_both(in, out);
     return good ? 0 : -1;
 }
 
@@ -70,12 +76,7 @@ static int copy_directory(int from, int to, const char *name, const struct stat 
     int r = out < 0 ? -1 : copy_entries(in, out, depth + 1);
     if (!r && (fchown(out, st->st_uid, st->st_gid) || fchmod(out, st->st_mode & 07777)))
         r = -1;
-    int code = errno;
-    if (in >= 0)
-        close(in);
-    if (out >= 0)
-        close(out);
-    errno = code;
+    close_both(in, out);
     return r;
 }
 
@@ -88,7 +89,8 @@ static int copy_entry(int from, int to, const char *name, unsigned depth)
         return copy_link(from, to, name, &st);
     if (S_ISDIR(st.st_mode))
         return copy_directory(from, to, name, &st, depth);
-    return copy_file(from, to, name, &st);
+    /* A container of an earlier berth could write here: a FIFO or a device is none of berth's files. */
+    return S_ISREG(st.st_mode) ? copy_file(from, to, name, &st) : 0;
 }
 
 static DIR *open_again(int directory)

@@ -58,7 +58,7 @@ const struct cmd_verb cmd_verbs[] = {
      "restart.",
      "berth restart web", CMD_ROOT},
     {"update", cmd_update, CMD_TAKES_ANY_NAMES, "NAME...|--all",
-     "build NixOS containers anew and switch them",
+     "build NixOS containers again and switch them",
      "Asks nix again for the systems of these containers, and takes the lightest way to each that "
      "has changed: a new system alone is switched to inside, without a restart.",
      "berth update web", CMD_ROOT},
@@ -90,7 +90,7 @@ const struct cmd_verb cmd_verbs[] = {
      "write a container, with its files, into one file",
      "A tar, compressed by zstd, of the container's root and what the spec says of it, with "
      "checksums of everything; of a NixOS container its conf and its system's store path too, and "
-     "with --closure the system itself. A container that runs stands still meanwhile. What was "
+     "with --closure the system itself. A running container is frozen meanwhile. What was "
      "written is read back and checked before the file gets its name. FILE may be -: standard "
      "output.",
      "berth backup web web.tar.zst", CMD_ROOT},
@@ -259,7 +259,7 @@ const struct cmd_flag cmd_flags[] = {
     {0, "files", NULL, CMD_SWITCH, AT(files), "destroy", NULL, false,
      "delete the containers' files too"},
     {0, "at", "COMMIT", CMD_TEXT, AT(at), "apply", NULL, true,
-     "called by a hook: the commit that the revision of SPEC stands for"},
+     "called by a hook: the commit of the revision in SPEC"},
     {0, "boot", NULL, CMD_SWITCH, AT(boot), "apply", NULL, true,
      "called by the boot unit: `autostart: false` stays stopped"},
     {0, "boot-wait", "TIME", CMD_TIME, AT(boot_wait_ms), "apply", "BERTH_BOOT_WAIT", true,

@@ -259,7 +259,7 @@ static int make(struct backup *b, struct rec_error *err)
         b->tree = open(b->root.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         r = b->tree < 0 ? rec_fail(err, errno, "cannot read '%s': %s", b->root.path, strerror(errno)) : hold_still(b, err);
     }
-    /* What the container is made of is open, and it stands still: other work need not wait for the
+    /* All files of the container are open, and it is frozen: other work need not wait for the
      * copying. */
     if (b->lock >= 0) {
         close(b->lock);

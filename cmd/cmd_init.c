@@ -83,7 +83,7 @@ static void runtime_lines(struct cmd_out *o, const struct rec_survey *s)
     cmd_printf(o, "    runtime: %s", nspawn ? "nspawn" : "netns");
     comment(o, 44,
             nspawn ? "systemd-nspawn is installed here"
-                   : "a network alone: no process, no files of its own");
+                   : "a network alone, without processes and files");
     if (!nspawn && !s->nixos)
         cmd_put(o, "    # For real containers: apt-get install systemd-container, then `runtime: "
                    "nspawn`.\n");

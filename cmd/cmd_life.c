@@ -186,7 +186,10 @@ int cmd_start(struct cmd *c)
 int cmd_stop(struct cmd *c)
 {
     enum cmd_exit code = begin(c, "berth.stop");
-    return code == CMD_OK ? cmd_hold_converge(c, "berth.stop", "stop", "Stopped:", CMD_HOLD, "stopped by berth stop", false) : code;
+    if (code != CMD_OK)
+        return code;
+    return cmd_hold_converge(c, "berth.stop", "stop", "Stopped:", CMD_HOLD,
+                             "stopped by berth stop", false);
 }
 
 int cmd_restart(struct cmd *c)
@@ -210,7 +213,10 @@ int cmd_restart(struct cmd *c)
         return cmd_fail(c, "berth.restart", CMD_FAILED, &err);
     }
     code = cmd_hold_converge(c, "berth.restart", "restart", "Stopped:", CMD_HOLD_FOR_NOW, "it is being restarted", true);
-    return code == CMD_OK || cmd_signals_seen() ? cmd_hold_converge(c, "berth.restart", "restart", "Restarted:", CMD_LET_GO, "restart requested", false) : code;
+    if (code != CMD_OK && !cmd_signals_seen())
+        return code;
+    return cmd_hold_converge(c, "berth.restart", "restart", "Restarted:", CMD_LET_GO,
+                             "restart requested", false);
 }
 
 int cmd_update(struct cmd *c)

@@ -70,7 +70,7 @@ static enum cmd_exit evaluate_all(struct cmd *c)
     return cmd_signals_exit(code);
 }
 
-/* `path` as a spec writes it; a flake's may begin with "path:". Only what stands beside the spec
+/* `path` as a spec writes it; a flake's may begin with "path:". Only what lies beside the spec
  * can be looked for offline. */
 static void look_beside(struct cmd *c, const struct spec_container *k, const char *what,
                         const struct spec_string *path)

@@ -267,7 +267,7 @@ static bool lies_in(const struct cmd *c, const struct owned_dir *common)
 }
 
 /* Was the hook installed for the repository that calls it? Several may share a hooks folder by
- * core.hooksPath. A copy of a repository holds copies of its hooks, and is told so; one that was
+ * core.hooksPath. A copy of a repository holds copies of its hooks, and its owner gets a message; one that was
  * moved is still the same. */
 static bool for_this_repository(const struct cmd *c)
 {

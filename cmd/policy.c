@@ -1,4 +1,4 @@
-/* Reading the policy, and holding a spec against it. What the words mean stands in
+/* Reading the policy, and holding a spec against it. The words are explained in
  * spec/policy.c. */
 #include "cmd/policy.h"
 #include "cmd/git.h"

@@ -2,7 +2,7 @@
  * how long it has taken.
  * Where    standard error, only if that is a terminal, and neither --quiet nor --json was given.
  *          Elsewhere nothing happens.
- * Thread   one of its own writes the line, so that it moves while berth waits for a child. All
+ * Thread   a separate one writes the line, so that it moves while berth waits for a child. All
  *          calls come from one thread. */
 #ifndef CMD_PROGRESS_H
 #define CMD_PROGRESS_H

@@ -42,7 +42,7 @@ void          cmd_deny_format(uint32_t bits, char out[64]);
  * `unknown`, or "". */
 uint32_t      cmd_allow_parse(const char *words, char unknown[32]);
 /* What the commits at `rev` allow that are new since the last apply on this host. *commit: what
- * `rev` stands for, "": it cannot be read. */
+ * `rev` names, "": it cannot be read. */
 uint32_t      cmd_allowed_since_apply(const struct cmd_git_ask *ask, char commit[65]);
 
 /* render/range.c, render/markdown.c */

@@ -17,7 +17,7 @@
 #include <linux/netfilter.h>
 #include <netinet/in.h>
 
-static const struct nft_set_row source_sets[] = {               /* of table bridge berth; "alone" stands before them */
+static const struct nft_set_row source_sets[] = {               /* of table bridge berth; "alone" comes first */
     {"macs",     T_PAIR(T_IFNAME, T_ETHER),                   24, 0,                          0,  ORDER_MIXED},
     {"src4",     T_PAIR(T_IFNAME, T_IPV4),                    20, 0,                          0,  ORDER_MIXED},
     {"src6",     T_PAIR(T_IFNAME, T_IPV6),                    32, 0,                          0,  ORDER_MIXED},

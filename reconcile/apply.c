@@ -427,7 +427,7 @@ static bool changes_container(const struct rec_plan *p, const struct rec_step *r
 }
 
 /* Undoing the plan cannot help a container whose start fails although the plan did not change it:
- * its own files are the cause. It fails alone. In the first run of a boot everything is made anew,
+ * its own files are the cause. It fails alone. In the first run of a boot everything is made again,
  * and an undo would only take the other containers down. */
 static bool fails_alone(const struct rec_run *run, const struct rec_apply_options *o,
                         const struct rec_plan *p, const struct rec_step *s)

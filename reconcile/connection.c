@@ -49,7 +49,7 @@ bool rec_connection_find(struct rec_run *run, struct rec_connection *out)
     return text && rec_connection_parse(text, out);
 }
 
-/* The link that bears the server's address, and the one that answers leave by: names, "" where
+/* The link that has the server's address, and the one that answers leave by: names, "" where
  * there is none. */
 struct links {
     char server[16], out[16];
@@ -66,7 +66,7 @@ static bool has_foreign_port(const struct rec_links *l, int bridge)
     return false;
 }
 
-/* A bridge whose subnet was made to cover the client stands between the two: nobody on it has the
+/* A bridge whose subnet was made to cover the client is in the way: nobody on it has the
  * client's address. */
 static bool is_restored(const struct rec_run *run, const struct rec_routes *routes,
                         struct net_port *p, const struct net_route *best,

@@ -39,8 +39,8 @@ int rec_step_rank(const struct rec_step *s)
     return creation[s->kind];
 }
 
-/* A link is told to keep its router advertisements before the host forwards, and forgets that after
- * the host has stopped. */
+/* accept_ra is written before the host forwards, or a link would lose its routes. It is given back
+ * after the host has stopped. */
 static int sysctl_turn(const struct rec_step *s)
 {
     const struct rec_item *i = s->to ? s->to : s->from;

@@ -84,7 +84,7 @@ void spec_drop_duplicates(struct spec_ctx *c, struct spec_node *n);
  * are. */
 void spec_syntax_fault(struct spec_ctx *c, const char *problem, const char *context,
                        struct spec_loc at, struct spec_loc context_at);
-/* lookalike.c: characters that look like another one. Each gets a fault of its own where it changes
+/* lookalike.c: characters that look like another one. Each gets a separate fault where it changes
  * the structure. Returns whether there is one. */
 bool spec_lookalikes(struct spec_ctx *c, const struct spec_node *root);
 /* The first such character in the `n` bytes from `byte` of the text: tell it. false: there is

@@ -188,7 +188,7 @@ static void unexpected_colon(struct spec_ctx *c, struct spec_loc at, struct line
     }
 }
 
-/* A list or map in brackets: what is missing stands at the end of the line above where libyaml
+/* A list or map in brackets: what is missing is at the end of the line above where libyaml
  * stopped at the start of one. */
 static void in_brackets(struct spec_ctx *c, bool list, struct spec_loc at, struct spec_loc opened,
                         struct line l)

@@ -4,7 +4,7 @@
  *          tree; may be absent), berth.manifest.
  * Manifest one line for berth.json, for closure.nix and for each entry of the tree, in their order,
  *          with all that is kept of it and the SHA-256 of its bytes and of its extended attributes.
- *          Whoever reads an archive writes the same text anew and compares; after an extraction it
+ *          A reader writes the same text again and compares; after an extraction it
  *          is written once more, from the disk.
  * Order    a directory before what is in it, names within one sorted by bytes: so each entry's
  *          directory is the one that was entered last, nothing comes twice, and no path is ever

@@ -1,4 +1,4 @@
-/* berth-archive: makes and reads backups for berth, in a program of its own, so that only it is
+/* berth-archive: makes and reads backups for berth, in a separate program, so that only it is
  * linked to libarchive.
  *
  *   berth-archive create [tree] [closure]   descriptor 0: berth.json; 3: the tree; 4: the archive,

@@ -1,5 +1,5 @@
 /* berth-git-read — reads one file at one revision out of a git repository and prints it as a frame
- * (frame.h), as `berth` asks it to. It is a program of its own so that what the library or a
+ * (frame.h), as `berth` asks it to. It is a separate program, so that what the library or a
  * hostile repository does to it (a crash, a hang, all the memory) is an error message to berth and
  * nothing more, and so that starting berth does not wait for the library.
  *
@@ -182,8 +182,8 @@ static bool id_too(git_repository *repo, const char *name, const char *ref)
 }
 
 /* The revision with the full name of the ref that it begins with: "refs/heads/main~1" for "main~1".
- * A short name that stands for two things is refused: who pushes a tag of a branch's name must not
- * decide what the name stands for. */
+ * A short name with two meanings is refused: who pushes a tag of a branch's name must not
+ * decide what the name means. */
 static void full_revision(git_repository *repo, const char *rev, char out[MOST_REVISION])
 {
     static const char *const forms[][2] = {{"refs/", ""},

@@ -1,4 +1,4 @@
-/* Without systemd as PID 1: nspawn on its own, out of our session, in a cgroup of its own where
+/* Without systemd as PID 1: nspawn by itself, out of our session, in a separate cgroup where
  * there is a cgroup2. berth-contain writes its output to a log. A small file tells their pids and
  * the leader's, each with its start time, so that a pid that came again is never taken for a
  * container; where the file was lost, the cgroup or the network namespace leads to the processes. A
@@ -265,8 +265,8 @@ static void launch(const struct start *s)
     _exit(127);
 }
 
-/* The arguments stand in the unit, a line each; a line end inside one is written \n. A container
- * with an /etc of its own is started by berth-contain. */
+/* The unit has the arguments, a line each; a line end inside one is written \n. A container
+ * with a private /etc is started by berth-contain. */
 static char **arguments(struct rec_run *run, const char *name, const char *text, const char **netns)
 {
     *netns = NULL;

@@ -73,7 +73,8 @@ const struct cmd_verb cmd_verbs[] = {
      "Ends with the shell; no password is asked.", "berth login container1", CMD_ROOT},
     {"logs", cmd_logs, CMD_TAKES_NAME, "NAME", "show what a container's process printed",
      "From the journal where systemd is PID 1, else from its log file, which keeps the newest 4 to "
-     "8 MiB. Of a container whose first start failed, what it said then. On a terminal, control sequences are left out.",
+     "8 MiB. Of a container whose first start failed, what it said then. On a terminal, control "
+     "sequences are left out.",
      "berth logs -f web", CMD_ROOT},
     {"top", cmd_top, CMD_TAKES_ANY_NAMES, "[NAME...]", "show what the containers use",
      "CPU and memory out of their cgroups, tasks, and the bytes that went over their links, as the "

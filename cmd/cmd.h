@@ -55,7 +55,7 @@ const char   *cmd_outcome_name(enum rec_outcome o, bool pending);
 enum cmd_need {
     CMD_SPEC_NEEDED,
     CMD_SPEC_IF_FOUND,          /* none is fine, a bad one is not */
-    CMD_SPEC_IF_GOOD            /* a bad one that nobody named on the command line is left aside, with a warning */
+    CMD_SPEC_IF_GOOD            /* a bad one that the command line does not name gives a warning */
 };
 enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format);
 /* Check the spec alone: no host is chosen, nothing is printed but by the caller. */

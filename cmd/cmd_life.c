@@ -188,8 +188,8 @@ int cmd_stop(struct cmd *c)
     enum cmd_exit code = begin(c, "berth.stop");
     if (code != CMD_OK)
         return code;
-    return cmd_hold_converge(c, "berth.stop", "stop", "Stopped:", CMD_HOLD,
-                             "stopped by berth stop", false);
+    return cmd_hold_converge(c, "berth.stop", "stop", "Stopped:", CMD_HOLD, "stopped by berth stop",
+                             false);
 }
 
 int cmd_restart(struct cmd *c)

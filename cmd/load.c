@@ -450,8 +450,8 @@ static void do_without(struct cmd *c, const struct rec_error *err)
     c->diags = (struct spec_diags){0};
 }
 
-/* What to do where the spec is bad: name the one of the last apply, or none. The first line is said, the second is a command. false: there
- * is nothing to say. */
+/* What to do where the spec is bad: name the one of the last apply, or none. The first line is
+ * said, the second is a command. false: there is nothing to say. */
 static bool way_around(const struct cmd *c, char *said, size_t size, char *line, size_t room)
 {
     const struct cmd_verb *v = c->args.verb;
@@ -469,7 +469,8 @@ static bool way_around(const struct cmd *c, char *said, size_t size, char *line,
         snprintf(line, room, "cd / && berth status");
         return !strcmp(c->file.name ? c->file.name : CMD_SPEC_HERE, CMD_SPEC_HERE);
     }
-    bool about_names = v->operands == CMD_TAKES_NAMES || v->run == cmd_update || v->run == cmd_backup;
+    bool about_names =
+        v->operands == CMD_TAKES_NAMES || v->run == cmd_update || v->run == cmd_backup;
     if (!about_names || !last_apply(from, sizeof from, more, sizeof more) || !strcmp(from, file))
         return false;
     snprintf(said, size, "the last apply here came from %s:", from);
@@ -481,12 +482,14 @@ enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format)
     struct rec_error err = {0};
     char said[500], line[560];
     enum cmd_exit code = cmd_load_file(c, need, &err);
-    if (code != CMD_OK && code != CMD_USAGE && need == CMD_SPEC_IF_GOOD && !c->args.spec && err.code != ENOMEM) {
+    if (code != CMD_OK && code != CMD_USAGE && need == CMD_SPEC_IF_GOOD && !c->args.spec &&
+        err.code != ENOMEM) {
         do_without(c, &err);
         return CMD_OK;
     }
     cmd_tell_faults(c, code);
-    bool around = (code == CMD_BAD_SPEC || code == CMD_REFUSED) && way_around(c, said, sizeof said, line, sizeof line);
+    bool around = (code == CMD_BAD_SPEC || code == CMD_REFUSED) &&
+                  way_around(c, said, sizeof said, line, sizeof line);
     if (code == CMD_BAD_SPEC && c->diags.errors) {
         if (around) {
             cmd_safe(&c->err, said);

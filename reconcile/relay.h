@@ -3,7 +3,8 @@
  *          writing through /proc/self/fd, a pipe filled for the next program that reads it.
  * Input    of a file, a pipe or a stream socket stays where it is until the command has read it: what the command leaves, the next
  *          program finds. Of a terminal, what is typed while the command runs goes to the command.
- * Blocking never: only poll waits, so signals are always heard. Pipes that the command could lock have pumps (pump.h). */
+ * Blocking never: only poll waits, so signals are always heard. Pipes that the command could lock
+ *          have pumps (pump.h). */
 #ifndef RECONCILE_RELAY_H
 #define RECONCILE_RELAY_H
 #include "reconcile/error.h"
@@ -23,7 +24,8 @@ struct rec_relay {
 /* What the operator's standard descriptors are. */
 void rec_relay_look(struct rec_relay *r);
 /* `ends`: the outer ends, as reconcile/enter/call.h orders them; closed at the end. `signals`: a signalfd of the signals that are
- * blocked meanwhile; they go to `pid`, berth-enter. Its wait status goes to *status. On failure `pid` was killed; 0 or -errno. */
+ * blocked meanwhile; they go to `pid`, berth-enter. Its wait status goes to *status. On failure
+ * `pid` was killed; 0 or -errno. */
 int rec_relay_run(const struct rec_relay *r, const int *ends, size_t n, int signals, pid_t pid,
                   int *status, struct rec_error *err);
 #endif

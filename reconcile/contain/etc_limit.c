@@ -89,7 +89,7 @@ static int copy_entry(int from, int to, const char *name, unsigned depth)
         return copy_link(from, to, name, &st);
     if (S_ISDIR(st.st_mode))
         return copy_directory(from, to, name, &st, depth);
-    /* A container of an earlier berth could write here: a FIFO or a device is none of berth's files. */
+    /* A container of an earlier berth could write here. berth itself makes no FIFO or device. */
     return S_ISREG(st.st_mode) ? copy_file(from, to, name, &st) : 0;
 }
 

@@ -242,7 +242,8 @@ int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found 
     return 0;
 }
 
-/* systemd knows how a unit's process ended only a moment after the process is gone. Each question takes some 10 ms. */
+/* systemd knows how a unit's process ended only a moment after the process is gone. Each question
+ * takes some 10 ms. */
 static void await_end(struct rec_run *run, const char *name)
 {
     long deadline = nspawn_now_ms() + PAYLOAD_MS;

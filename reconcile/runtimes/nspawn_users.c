@@ -76,8 +76,8 @@ static bool write_map(pid_t pid, const char *file, const char *text)
     return good;
 }
 
-/* A process with a user namespace without ids. It holds the lock of this host, too, so it must not outlive its parent,
- * even a killed one: it ends when 'end' has no writer. */
+/* A process with a user namespace without ids. It holds the lock of this host, too, so it must not
+ * outlive its parent, even a killed one: it ends when 'end' has no writer. */
 _Noreturn static void hold_userns(const int ready[2], const int end[2])
 {
     char byte = !unshare(CLONE_NEWUSER);

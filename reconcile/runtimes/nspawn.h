@@ -67,15 +67,29 @@ void nspawn_mount_points(const char *root, const char *const *places, const bool
 /* The host's root needs an /etc of the container's own (facts R1 to R4), written before each start.
  * berth-contain mounts a limited copy of it for the container. `settings`: the unit's text. */
 bool nspawn_has_own_etc(struct spec_arena *a, const char *name, const char *settings);
+/* nspawn_host_root.c. The words of nspawn for it; `skeleton`: under a directory that berth makes;
+ * `shifted`: in a user namespace. */
+void nspawn_host_root_words(struct rec_run *run, const struct spec_container *c,
+                            enum nspawn_form form, bool skeleton, bool shifted,
+                            struct nspawn_words *w);
+int  nspawn_host_root_furnish(struct rec_run *run, const char *name, const char *settings,
+                              struct rec_error *err);
+int  nspawn_host_root_skeleton(struct spec_arena *a, const char *name, const char *settings,
+                               struct rec_error *err);
+/* What follows `word` in an argument of `settings` that begins with it; NULL: there is none. */
+const char *nspawn_find_argument(const char *settings, const char *word);
+/* A link counts as what it leads to. */
+bool nspawn_exists(const char *path, bool directory);
+/* All that must be there before a start; `settings` is the unit's text. */
 int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err);
-/* Under the stub the payload is the leader's child. It gets SIGTERM, if it does anything on that.
- * false: it got none; or an init runs, or nothing. */
 /* A command that ends at once is no running container. This waits until the command has ended, or
  * has run for a while; a command that has had no processor meanwhile gets more time. false: it has
  * ended. `since`: when it was first seen to run (CLOCK_MONOTONIC, ms). */
 bool nspawn_payload_stays(struct rec_run *run, pid_t leader, long since);
 long nspawn_now_ms(void);
 bool nspawn_payload_runs(struct rec_run *run, pid_t leader);
+/* Without an init the container's command is the child of nspawn's stub, the leader. It gets SIGTERM,
+ * unless that would only end it. false: it got none, or an init runs, or nothing. */
 bool nspawn_ask_payload(struct rec_run *run, pid_t leader);
 #define NSPAWN_AT_ONCE   8
 #define NSPAWN_UNIT_MOST (8 << 20)

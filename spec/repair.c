@@ -3,484 +3,18 @@
  * with the line to write, and the tree becomes what was meant, so that no fault follows from
  * another one.
  * Owns     nothing; new nodes live in the arena. */
-#include "spec/internal.h"
+#include "spec/repair.h"
 #include "spec/schema.h"
 #include "spec/values.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum place {
-    TOP,
-    DEFAULTS,
-    HOST,
-    BRIDGE,
-    BRIDGES_ONE,
-    NAT,
-    CONTAINER,
-    NIXOS,
-    NSPAWN,
-    HOSTS,
-    BRIDGES,
-    CONTAINERS,
-    NOWHERE
-};
-#define N_TABLES                                                                                   \
-    HOSTS /* the places before it are spec_tables[], in that order; keys of the others are names */
-
 static const char *const owner[] = {
     [TOP] = "the top level",     [DEFAULTS] = "`defaults`",  [HOST] = "a host",
     [BRIDGE] = "`bridge`",       [BRIDGES_ONE] = "a bridge", [NAT] = "`nat`",
     [CONTAINER] = "a container", [NIXOS] = "`nixos`",        [NSPAWN] = "`nspawn`",
 };
-
-/* Where the value of a key is. A key of NULL: any. */
-static const struct {
-    enum place  in;
-    const char *key;
-    enum place  value;
-} shape[] = {
-    {TOP, "defaults", DEFAULTS},
-    {TOP, "hosts", HOSTS},
-    {DEFAULTS, "container", CONTAINER},
-    {DEFAULTS, "host", HOST},
-    {HOSTS, NULL, HOST},
-    {HOST, "bridge", BRIDGE},
-    {HOST, "bridges", BRIDGES},
-    {HOST, "containers", CONTAINERS},
-    {HOST, "nat", NAT},
-    {BRIDGES, NULL, BRIDGES_ONE},
-    {BRIDGES_ONE, "nat", NAT},
-    {CONTAINERS, NULL, CONTAINER},
-    {CONTAINER, "nixos", NIXOS},
-    {CONTAINER, "nspawn", NSPAWN},
-};
-
-/* How a hint is made of a key of another tool, and of its value. */
-enum form {
-    SAY,            /* the hint as it is */
-    /* `hint` names the key of this place that is meant; the value is read as its value */
-    MEANT,
-    VALUE,          /* %s is the value */
-    LIST,           /* %s is the value as a list */
-    PAIRS,          /* %s is the value as NAME: text pairs */
-    WORDS,          /* %s is the value as a command */
-    NAMED,          /* %s is the name of the container */
-};
-
-static const struct foreign {
-    enum place  in;
-    const char *key;            /* lower case, without - and _ */
-    enum form   form;
-    const char *hint;
-} foreign[] = {
-    {TOP, "host", MEANT, "hosts"},
-    {TOP, "machines", MEANT, "hosts"},
-    {TOP, "nodes", MEANT, "hosts"},
-    {TOP, "default", MEANT, "defaults"},
-
-    {DEFAULTS, "hosts", MEANT, "host"},
-    {DEFAULTS, "containers", MEANT, "container"},
-
-    {HOST, "container", MEANT, "containers"},
-    {HOST, "services", MEANT, "containers"},
-    {HOST, "guests", MEANT, "containers"},
-    {HOST, "machines", MEANT, "containers"},
-    {HOST, "vms", MEANT, "containers"},
-    {HOST, "dns", MEANT, "nameservers"},
-    {HOST, "nameserver", MEANT, "nameservers"},
-    {HOST, "dnsservers", MEANT, "nameservers"},
-    {HOST, "resolvers", MEANT, "nameservers"},
-    {HOST, "masquerade", SAY, "write `nat: {interface: auto}`"},
-    {HOST, "interface", VALUE, "write `nat: {interface: %s}`"},
-    {HOST, "uplink", VALUE, "write `nat: {interface: %s}`"},
-    {HOST, "externalinterface", VALUE, "write `nat: {interface: %s}`"},
-    {HOST, "inbound", VALUE, "write `nat: {inbound: %s}`"},
-    {HOST, "address", VALUE, "write `bridge: {address: %s}`"},
-    {HOST, "addresses", VALUE, "write `bridge: {address: %s}`"},
-    {HOST, "subnet", SAY,
-     "write the bridge's own address with its prefix length: `bridge: {address: 10.100.0.1/24}`"},
-    {HOST, "mtu", VALUE, "write `bridge: {mtu: %s, …}`"},
-    {HOST, "name", SAY, "the key above is the host's name; a bridge's is `bridge: {name: …}`"},
-    {HOST, "hostname", SAY, "leave it out: the key above is the host's name"},
-    {HOST, "gateway", SAY, "leave it out: berth does not set the host's own routes"},
-    {HOST, "gateway4", SAY, "leave it out: berth does not set the host's own routes"},
-    {HOST, "routes", SAY, "leave it out: berth does not set the host's own routes"},
-    {HOST, "networks", SAY, "write `bridges: {NAME: {address: 10.100.0.1/24}}`"},
-    {HOST, "network", SAY, "write `bridge: {address: 10.100.0.1/24}`"},
-    {HOST, "ethernets", SAY, "leave it out: berth does not set the host's own links"},
-    {HOST, "volumes", SAY, "a container has its own: `nspawn: {binds: [/HOST:/CONTAINER]}`"},
-    {HOST, "ports", SAY, "a container has its own: `web: {address: …, ports: [8080:80]}`"},
-    {HOST, "runtime", VALUE,
-     "for all containers write `defaults: {container: {runtime: %s}}`, at the top level"},
-
-    {BRIDGE, "addresses", MEANT, "address"},
-    {BRIDGE, "ip", MEANT, "address"},
-    {BRIDGE, "ipaddress", MEANT, "address"},
-    {BRIDGE, "cidr", MEANT, "address"},
-    {BRIDGE, "gateway", MEANT, "address"},
-    {BRIDGE, "subnet", SAY,
-     "write the bridge's own address with its prefix length: `address: 10.100.0.1/24`"},
-    {BRIDGE, "nat", VALUE, "write `nat: %s` beside `bridge`, with the same indentation"},
-    {BRIDGE, "containers", SAY, "write it beside `bridge`, with the same indentation"},
-    {BRIDGE, "nameservers", VALUE,
-     "write `nameservers: %s` beside `bridge`, with the same indentation"},
-    {BRIDGE, "dns", VALUE, "write `nameservers: %s` beside `bridge`, with the same indentation"},
-    {BRIDGE, "interfaces", SAY, "leave it out: a bridge of berth's has the containers alone"},
-    {BRIDGE, "ports", SAY, "leave it out: a bridge of berth's has the containers alone"},
-    {BRIDGE, "dhcp4", SAY, "leave it out: a bridge has a fixed address"},
-    {BRIDGE, "dhcp6", SAY, "leave it out: a bridge has a fixed address"},
-    {BRIDGE, "interface", VALUE,
-     "the bridge's name is `name`; where traffic leaves is `nat: {interface: %s}`, beside "
-     "`bridge`"},
-
-    {BRIDGES_ONE, "addresses", MEANT, "address"},
-    {BRIDGES_ONE, "ip", MEANT, "address"},
-    {BRIDGES_ONE, "cidr", MEANT, "address"},
-    {BRIDGES_ONE, "gateway", MEANT, "address"},
-    {BRIDGES_ONE, "subnet", SAY,
-     "write the bridge's own address with its prefix length: `address: 10.100.0.1/24`"},
-    {BRIDGES_ONE, "name", SAY, "leave it out: the key above is the bridge's name"},
-    {BRIDGES_ONE, "interfaces", SAY, "leave it out: a bridge of berth's has the containers alone"},
-    {BRIDGES_ONE, "containers", SAY,
-     "write it beside `bridges`: a container's address says which bridge it is on"},
-
-    {NAT, "masquerade", SAY, "leave it out: `interface` switches masquerading on"},
-    {NAT, "enable", SAY, "leave it out: `interface` switches masquerading on"},
-    {NAT, "enabled", SAY, "leave it out: `interface` switches masquerading on"},
-    {NAT, "uplink", MEANT, "interface"},
-    {NAT, "link", MEANT, "interface"},
-    {NAT, "out", MEANT, "interface"},
-    {NAT, "outgoing", MEANT, "interface"},
-    {NAT, "externalinterface", MEANT, "interface"},
-    {NAT, "internalinterfaces", SAY, "leave it out: it is the bridge"},
-    {NAT, "forwardports", SAY, "a container has its own: `web: {address: …, ports: [8080:80]}`"},
-    {NAT, "ports", SAY, "a container has its own: `web: {address: …, ports: [8080:80]}`"},
-
-    {CONTAINER, "addresses", MEANT, "address"},
-    {CONTAINER, "ip", MEANT, "address"},
-    {CONTAINER, "ipaddress", MEANT, "address"},
-    {CONTAINER, "ipv4", MEANT, "address"},
-    {CONTAINER, "ipv6", MEANT, "address"},
-    {CONTAINER, "ipv4address", MEANT, "address"},
-    {CONTAINER, "ipv6address", MEANT, "address"},
-    {CONTAINER, "localaddress", MEANT, "address"},
-    {CONTAINER, "localaddress6", MEANT, "address"},
-    {CONTAINER, "hostaddress", SAY, "leave it out: it is the bridge's address"},
-    {CONTAINER, "hostbridge", SAY,
-     "leave it out: the container's address says which bridge it is on"},
-    {CONTAINER, "bridge", SAY, "leave it out: the container's address says which bridge it is on"},
-    {CONTAINER, "network", SAY, "leave it out: the container's address says which bridge it is on"},
-    {CONTAINER, "networks", SAY,
-     "leave it out: the container's address says which bridge it is on"},
-    {CONTAINER, "networkmode", SAY,
-     "leave it out: the container's address says which bridge it is on"},
-    {CONTAINER, "privatenetwork", SAY, "leave it out: each container has a network of its own"},
-    {CONTAINER, "dhcp", SAY, "leave it out: a container has a fixed address"},
-    {CONTAINER, "dhcp4", SAY, "leave it out: a container has a fixed address"},
-    {CONTAINER, "gateway4", MEANT, "gateway"},
-    {CONTAINER, "gateway6", MEANT, "gateway"},
-    {CONTAINER, "macaddress", MEANT, "mac"},
-    {CONTAINER, "hwaddr", MEANT, "mac"},
-    {CONTAINER, "port", MEANT, "ports"},
-    {CONTAINER, "publish", MEANT, "ports"},
-    {CONTAINER, "portmappings", MEANT, "ports"},
-    {CONTAINER, "forwardports", SAY,
-     "write `ports: [8080:80]`: the host's port, then the container's"},
-    {CONTAINER, "expose", SAY, "leave it out; `ports: [8080:80]` leads a port of the host to it"},
-    {CONTAINER, "enable", MEANT, "autostart"},
-    {CONTAINER, "enabled", MEANT, "autostart"},
-    {CONTAINER, "onboot", MEANT, "autostart"},
-    {CONTAINER, "status", MEANT, "state"},
-    {CONTAINER, "driver", MEANT, "runtime"},
-    {CONTAINER, "type", MEANT, "runtime"},
-    {CONTAINER, "isolate", MEANT, "isolated"},
-    {CONTAINER, "protected", MEANT, "protect"},
-    {CONTAINER, "ondelete", MEANT, "on_remove"},
-    {CONTAINER, "dns", VALUE, "it is the host's: write `nameservers: %s` beside `containers`"},
-    {CONTAINER, "nameserver", VALUE,
-     "it is the host's: write `nameservers: [%s]` beside `containers`"},
-    {CONTAINER, "nameservers", VALUE,
-     "it is the host's: write `nameservers: %s` beside `containers`"},
-    {CONTAINER, "nat", SAY, "it is the host's: write `nat: {interface: auto}` beside `containers`"},
-    {CONTAINER, "names", VALUE, "it is the host's: write `names: %s` beside `containers`"},
-    {CONTAINER, "mtu", VALUE, "it is the bridge's: write `bridge: {mtu: %s, …}`"},
-    {CONTAINER, "name", SAY, "leave it out: the key above is the container's name"},
-    {CONTAINER, "hostname", SAY, "leave it out: the container's name is its host name"},
-    {CONTAINER, "containername", SAY, "leave it out: the key above is the container's name"},
-    {CONTAINER, "dependson", SAY,
-     "leave it out: all containers are started, and find each other by name"},
-    {CONTAINER, "links", SAY, "leave it out: containers find each other by name"},
-    {CONTAINER, "restart", SAY, "leave it out: `state: running` is the default"},
-    {CONTAINER, "restartpolicy", SAY, "leave it out: `state: running` is the default"},
-    {CONTAINER, "image", SAY,
-     "berth pulls no images; unpack it, and write `nspawn: {root: /PATH/OF/DIR.or.tar}`"},
-    {CONTAINER, "build", SAY,
-     "berth builds no images; write `nspawn: {root: /PATH/OF/DIR.or.tar}` or `nixos: {flake: …}`"},
-    {CONTAINER, "rootfs", VALUE, "write `nspawn: {root: %s}`"},
-    {CONTAINER, "root", VALUE, "write `nspawn: {root: %s}`"},
-    {CONTAINER, "boot", VALUE, "write `nspawn: {boot: %s}`"},
-    {CONTAINER, "binds", LIST, "write `nspawn: {binds: %s}`"},
-    {CONTAINER, "volumes", LIST, "write `nspawn: {binds: %s}`"},
-    {CONTAINER, "mounts", LIST, "write `nspawn: {binds: %s}`"},
-    {CONTAINER, "bindmounts", SAY, "write `nspawn: {binds: [/HOST:/CONTAINER]}`"},
-    {CONTAINER, "environment", PAIRS, "write `nspawn: {environment: %s}`"},
-    {CONTAINER, "env", PAIRS, "write `nspawn: {environment: %s}`"},
-    {CONTAINER, "envfile", SAY, "write `nspawn: {environment: {NAME: text}}`"},
-    {CONTAINER, "command", WORDS, "write `nspawn: {command: %s}`"},
-    {CONTAINER, "cmd", WORDS, "write `nspawn: {command: %s}`"},
-    {CONTAINER, "entrypoint", WORDS, "write `nspawn: {command: %s}`"},
-    {CONTAINER, "flake", VALUE, "write `nixos: {flake: %s}`"},
-    {CONTAINER, "system", VALUE, "write `nixos: {system: %s}`"},
-    {CONTAINER, "config", VALUE, "write `nixos: {config: %s}`"},
-    {CONTAINER, "memory", NAMED,
-     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
-    {CONTAINER, "mem", NAMED,
-     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
-    {CONTAINER, "memlimit", NAMED,
-     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
-    {CONTAINER, "memorymax", NAMED,
-     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=…` does"},
-    {CONTAINER, "cpu", NAMED,
-     "leave it out: berth sets no limits; `systemctl set-property %s CPUQuota=…` does"},
-    {CONTAINER, "cpus", NAMED,
-     "leave it out: berth sets no limits; `systemctl set-property %s CPUQuota=…` does"},
-    {CONTAINER, "cpulimit", NAMED,
-     "leave it out: berth sets no limits; `systemctl set-property %s CPUQuota=…` does"},
-    {CONTAINER, "limits", NAMED,
-     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
-    {CONTAINER, "deploy", NAMED,
-     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
-    {CONTAINER, "resources", NAMED,
-     "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
-    {CONTAINER, "privileged", SAY,
-     "leave it out, or name single rights: `nspawn: {capabilities: [CAP_…]}`"},
-    {CONTAINER, "capadd", VALUE, "write `nspawn: {capabilities: %s}`"},
-
-    {NIXOS, "path", MEANT, "system"},
-    {NIXOS, "configuration", MEANT, "config"},
-    {NIXOS, "attr", SAY, "write it behind the flake: `flake: PATH#ATTR`"},
-
-    {NSPAWN, "volumes", MEANT, "binds"},
-    {NSPAWN, "mounts", MEANT, "binds"},
-    {NSPAWN, "bind", MEANT, "binds"},
-    {NSPAWN, "env", MEANT, "environment"},
-    {NSPAWN, "cmd", MEANT, "command"},
-    {NSPAWN, "exec", MEANT, "command"},
-    {NSPAWN, "entrypoint", MEANT, "command"},
-    {NSPAWN, "rootfs", MEANT, "root"},
-    {NSPAWN, "directory", MEANT, "root"},
-    {NSPAWN, "path", MEANT, "root"},
-    {NSPAWN, "tar", MEANT, "root"},
-    {NSPAWN, "init", MEANT, "boot"},
-    {NSPAWN, "capadd", MEANT, "capabilities"},
-    {NSPAWN, "userns", MEANT, "private_users"},
-    {NSPAWN, "image", SAY,
-     "berth pulls no images; unpack it, and write `root: /PATH/OF/DIR.or.tar`"},
-};
-
-static enum place place_of(enum place in, const char *key)
-{
-    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
-        if (shape[i].in == in && (!shape[i].key || !strcmp(shape[i].key, key)))
-            return shape[i].value;
-    return NOWHERE;
-}
-
-static bool row_in(enum place p, const char *key)
-{
-    for (size_t i = 0; p < N_TABLES && i < spec_tables[p].n; i++)
-        if (!strcmp(spec_tables[p].keys[i].name, key))
-            return true;
-    return false;
-}
-
-/* "on-remove", "onRemove" and "On_Remove" are one word. */
-static void squeeze(const char *key, char out[64])
-{
-    size_t n = 0;
-    for (; *key && n < 63; key++)
-        if (*key >= 'A' && *key <= 'Z')
-            out[n++] = (char)(*key - 'A' + 'a');
-        else if (*key != '-' && *key != '_')
-            out[n++] = *key;
-    out[n] = 0;
-}
-
-static const char *same_word(enum place p, const char *key)
-{
-    char a[64], b[64];
-    squeeze(key, a);
-    for (size_t i = 0; p < N_TABLES && i < spec_tables[p].n; i++) {
-        squeeze(spec_tables[p].keys[i].name, b);
-        if (!strcmp(a, b))
-            return spec_tables[p].keys[i].name;
-    }
-    return NULL;
-}
-
-static const struct foreign *foreign_in(enum place p, const char *key)
-{
-    char word[64];
-    squeeze(key, word);
-    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
-        if (foreign[i].in == p && !strcmp(foreign[i].key, word))
-            return &foreign[i];
-    return NULL;
-}
-
-static const char *nearest_in(enum place p, const char *key)
-{
-    const char *names[32];
-    for (size_t i = 0; i < spec_tables[p].n; i++)
-        names[i] = spec_tables[p].keys[i].name;
-    return spec_nearest(key, names, spec_tables[p].n);
-}
-
-/* ---- values as a hint writes them ------------------------------------------- */
-struct words {
-    char   text[160];
-    size_t n;
-};
-
-static void put(struct words *w, const char *s)
-{
-    int k = snprintf(w->text + w->n, sizeof w->text - w->n, "%s", s);
-    w->n += (size_t)k;
-    if (w->n >= sizeof w->text)
-        w->n = sizeof w->text - 1;
-}
-
-static void put_text(struct words *w, const char *s)
-{
-    bool plain = *s && s[strcspn(s, " ,[]{}#&*!|>'\"%@`\t\n")] == 0 && *s != '-' && *s != '?' &&
-                 *s != ':' && s[strlen(s) - 1] != ':';
-    if (plain) {
-        put(w, s);
-        return;
-    }
-    put(w, "\"");
-    for (char c[3] = ""; *s; s++) {
-        snprintf(c, sizeof c, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
-        put(w, c);
-    }
-    put(w, "\"");
-}
-
-static void put_node(struct words *w, const struct spec_node *v, unsigned depth)
-{
-    if (v->type == SPEC_SCALAR) {
-        put_text(w, v->text);
-        return;
-    }
-    if (depth > 3) {
-        put(w, "…");
-        return;
-    }
-    put(w, v->type == SPEC_MAP ? "{" : "[");
-    for (size_t i = 0; i < v->n; i++) {
-        put(w, i ? ", " : "");
-        if (v->type == SPEC_MAP) {
-            put_node(w, v->keys[i], depth + 1);
-            put(w, ": ");
-        }
-        put_node(w, v->values[i], depth + 1);
-    }
-    put(w, v->type == SPEC_MAP ? "}" : "]");
-}
-
-static const struct spec_node *text_at(const struct spec_node *map, const char *key)
-{
-    const struct spec_node *v = spec_value(map, key);
-    return v && v->type == SPEC_SCALAR ? v : NULL;
-}
-
-/* Of docker-compose: "/a:/b:ro", or {source: /a, target: /b, read_only: true}. A name is a volume,
- * which berth does not have. */
-static void put_bind(struct words *w, const struct spec_node *v)
-{
-    const struct spec_node *from = text_at(v, "source"), *to = text_at(v, "target");
-    if (v->type == SPEC_MAP && from && to) {
-        put(w, from->text);
-        put(w, ":");
-        put(w, to->text);
-    } else if (v->type == SPEC_SCALAR && *v->text != '/') {
-        const char *colon = strchr(v->text, ':');
-        put(w, "/PATH");
-        put(w, colon ? colon : "");
-    } else if (v->type == SPEC_SCALAR) {
-        put_text(w, v->text);
-    } else {
-        put(w, "/HOST:/CONTAINER");
-    }
-}
-
-static void put_list(struct words *w, const struct spec_node *v)
-{
-    put(w, "[");
-    if (v->type == SPEC_LIST)
-        for (size_t i = 0; i < v->n; i++) {
-            put(w, i ? ", " : "");
-            put_bind(w, v->values[i]);
-        }
-    else
-        put_bind(w, v);
-    put(w, "]");
-}
-
-/* A list of NAME=text as NAME: text. */
-static void put_pairs(struct words *w, const struct spec_node *v)
-{
-    if (v->type == SPEC_MAP) {
-        put_node(w, v, 0);
-        return;
-    }
-    put(w, "{");
-    size_t n = v->type == SPEC_LIST ? v->n : 1;
-    for (size_t i = 0; i < n; i++) {
-        const struct spec_node *x = v->type == SPEC_LIST ? v->values[i] : v;
-        const char *text = x->type == SPEC_SCALAR ? x->text : "NAME=text",
-                   *equals = strchr(text, '=');
-        char name[64];
-        snprintf(name, sizeof name, "%.*s", (int)(equals ? equals - text : (ptrdiff_t)strlen(text)),
-                 text);
-        put(w, i ? ", " : "");
-        put(w, name);
-        put(w, ": ");
-        put_text(w, equals ? equals + 1 : "");
-    }
-    put(w, "}");
-}
-
-static void put_words(struct words *w, const struct spec_node *v)
-{
-    if (v->type == SPEC_LIST) {
-        put_node(w, v, 0);
-        return;
-    }
-    const char *text = v->type == SPEC_SCALAR ? v->text : "…";
-    bool shell = text[strcspn(text, "\"'$|&;<>()*?\\`~")] != 0;
-    if (shell) {
-        put(w, "[sh, -c, ");
-        put_text(w, text);
-        put(w, "]");
-        return;
-    }
-    put(w, "[");
-    for (const char *p = text; *p;) {
-        char word[80];
-        size_t n = strcspn(p, " \t");
-        snprintf(word, sizeof word, "%.*s", (int)n, p);
-        put(w, p == text ? "" : ", ");
-        if (*word == '-')       /* no list item in brackets */
-            put(w, word);
-        else
-            put_text(w, word);
-        p += n;
-        p += strspn(p, " \t");
-    }
-    put(w, "]");
-}
 
 /* ---- the walk ----------------------------------------------------------------- */
 struct fix {
@@ -498,8 +32,8 @@ static bool named(const struct spec_node *k)
     return k->type == SPEC_SCALAR && !spec_extension(k);
 }
 
-__attribute__((format(printf, 4, 5)))
-static void hint_unknown(struct fix *f, struct spec_node *k, enum place p, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void
+hint_unknown(struct fix *f, struct spec_node *k, enum spec_place p, const char *format, ...)
 {
     char text[300];
     va_list ap;
@@ -515,7 +49,7 @@ static void hint_unknown(struct fix *f, struct spec_node *k, enum place p, const
 }
 
 /* Tell that a key is not one, and read its value as that of the key that is meant. */
-static void take_as(struct fix *f, struct spec_node *map, struct spec_node *k, enum place p,
+static void take_as(struct fix *f, struct spec_node *map, struct spec_node *k, enum spec_place p,
                     const char *meant)
 {
     if (spec_value(map, meant)) {
@@ -528,12 +62,12 @@ static void take_as(struct fix *f, struct spec_node *map, struct spec_node *k, e
     k->len = strlen(meant);
 }
 
-static void tell_foreign(struct fix *f, struct spec_node *map, size_t i, enum place p,
-                         const struct foreign *x)
+static void tell_foreign(struct fix *f, struct spec_node *map, size_t i, enum spec_place p,
+                         const struct spec_foreign *x)
 {
     struct spec_node *k = map->keys[i];
     const struct spec_node *v = map->values[i];
-    struct words w = {0};
+    struct spec_words w = {0};
     bool nixos = spec_value(map, "nixos") != NULL;
     switch (x->form) {
     case SAY:
@@ -543,27 +77,27 @@ static void tell_foreign(struct fix *f, struct spec_node *map, size_t i, enum pl
         take_as(f, map, k, p, x->hint);
         return;
     case VALUE:
-        put_node(&w, v, 0);
+        spec_words_node(&w, v, 0);
         break;
     case LIST:
-        put_list(&w, v);
+        spec_words_binds(&w, v);
         break;
     case PAIRS:
-        put_pairs(&w, v);
+        spec_words_pairs(&w, v);
         break;
     case WORDS:
-        put_words(&w, v);
+        spec_words_command(&w, v);
         break;
     case NAMED:
-        put(&w, nixos ? "container@" : "berth@");
-        put(&w, f->container ? f->container : "NAME");
+        spec_words_put(&w, nixos ? "container@" : "berth@");
+        spec_words_put(&w, f->container ? f->container : "NAME");
         break;
     }
     const char *at = strstr(x->hint, "%s");
     hint_unknown(f, k, p, "%.*s%s%s", (int)(at - x->hint), x->hint, w.text, at + 2);
 }
 
-static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum place p)
+static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum spec_place p)
 {
     struct spec_node *k = map->keys[i];
     if (spec_is(k, "<<")) {
@@ -573,11 +107,11 @@ static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum pla
         k->told = true;
         return;
     }
-    const char *same = same_word(p, k->text);
-    const struct foreign *x = foreign_in(p, k->text);
+    const char *same = spec_repair_same_word(p, k->text);
+    const struct spec_foreign *x = spec_repair_foreign(p, k->text);
     bool below = p == NSPAWN || p == NIXOS;
     if (!x && below)            /* limits are looked for here, too */
-        x = foreign_in(CONTAINER, k->text);
+        x = spec_repair_foreign(CONTAINER, k->text);
     if (x && x->in != p && x->form != NAMED)
         x = NULL;
     if (*k->text >= '0' && *k->text <= '9' && strchr(k->text, ':') && p == CONTAINER) {
@@ -593,10 +127,10 @@ static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum pla
         tell_foreign(f, map, i, p, x);
         return;
     }
-    for (enum place q = TOP; q < N_TABLES; q++)
-        if (row_in(q, k->text)) {       /* another key's name is no typing error */
-            struct words w = {0};
-            put_node(&w, map->values[i], 0);
+    for (enum spec_place q = TOP; q < N_TABLES; q++)
+        if (spec_repair_has_row(q, k->text)) { /* another key's name is no typing error */
+            struct spec_words w = {0};
+            spec_words_node(&w, map->values[i], 0);
             if (p == CONTAINER && (q == NSPAWN || q == NIXOS))
                 hint_unknown(f, k, p, "write `%s: {%.60s: %s}`", q == NSPAWN ? "nspawn" : "nixos",
                              k->text, w.text);
@@ -604,15 +138,15 @@ static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum pla
                 hint_unknown(f, k, p, "it is a key of %s", owner[q]);
             return;
         }
-    const char *near = nearest_in(p, k->text);
+    const char *near = spec_repair_nearest(p, k->text);
     if (near) {
         take_as(f, map, k, p, near);
         return;
     }
-    struct words w = {0};
+    struct spec_words w = {0};
     for (size_t j = 0; j < spec_tables[p].n; j++) {
-        put(&w, j ? ", " : "");
-        put(&w, spec_tables[p].keys[j].name);
+        spec_words_put(&w, j ? ", " : "");
+        spec_words_put(&w, spec_tables[p].keys[j].name);
     }
     hint_unknown(f, k, p, "keys here: %s", w.text);
 }
@@ -625,21 +159,22 @@ static bool address_like(const struct spec_node *v)
 }
 
 /* Does a map of place p have this key, with such a value? */
-static bool fits(enum place p, const struct spec_node *k, const struct spec_node *v)
+static bool fits(enum spec_place p, const struct spec_node *k, const struct spec_node *v)
 {
     if (!named(k))
         return false;
     if (p < N_TABLES) {
-        bool own_map =
-            v->type == SPEC_MAP && place_of(p, k->text) == NOWHERE && !spec_value(v, "NAME");
-        return (row_in(p, k->text) || foreign_in(p, k->text)) && !own_map;
+        bool own_map = v->type == SPEC_MAP && spec_repair_place(p, k->text) == NOWHERE &&
+                       !spec_value(v, "NAME");
+        return (spec_repair_has_row(p, k->text) || spec_repair_foreign(p, k->text)) && !own_map;
     }
     if (p == HOSTS)
-        return (v->type == SPEC_MAP || hollow(v)) && !row_in(TOP, k->text) &&
-               !row_in(HOST, k->text) && !foreign_in(TOP, k->text);
+        return (v->type == SPEC_MAP || hollow(v)) && !spec_repair_has_row(TOP, k->text) &&
+               !spec_repair_has_row(HOST, k->text) && !spec_repair_foreign(TOP, k->text);
     if (p == BRIDGES)
-        return v->type == SPEC_MAP && !row_in(HOST, k->text) && !foreign_in(HOST, k->text);
-    return (v->type == SPEC_MAP || address_like(v)) && !row_in(HOST, k->text);
+        return v->type == SPEC_MAP && !spec_repair_has_row(HOST, k->text) &&
+               !spec_repair_foreign(HOST, k->text);
+    return (v->type == SPEC_MAP || address_like(v)) && !spec_repair_has_row(HOST, k->text);
 }
 
 /* Keys `from`..`to`-1 of `map` as a map of their own. */
@@ -661,15 +196,16 @@ static struct spec_node *map_of(struct fix *f, const struct spec_node *map, size
 
 /* The key behind the last one that belongs to hollow key `i` of a map of place p; i + 1: none
  * does. */
-static size_t end_of_run(const struct spec_node *map, size_t i, enum place p)
+static size_t end_of_run(const struct spec_node *map, size_t i, enum spec_place p)
 {
     const struct spec_node *k = map->keys[i];
-    enum place below = named(k) && hollow(map->values[i]) ? place_of(p, k->text) : NOWHERE;
+    enum spec_place below =
+        named(k) && hollow(map->values[i]) ? spec_repair_place(p, k->text) : NOWHERE;
     size_t to = i + 1;
     if (below == NOWHERE || to == map->n || map->keys[to]->at.col != k->at.col)
         return to;
     for (; to < map->n && fits(below, map->keys[to], map->values[to]) &&
-           !row_in(p, map->keys[to]->text);
+           !spec_repair_has_row(p, map->keys[to]->text);
          to++) {
         /* a second `address` is the next container's */
         size_t again = below < N_TABLES ? i + 1 : to;
@@ -679,12 +215,12 @@ static size_t end_of_run(const struct spec_node *map, size_t i, enum place p)
             break;
     }
     bool by_name = below < N_TABLES && to > i + 1;
-    return by_name && !row_in(below, map->keys[i + 1]->text) ? i + 1 : to;
+    return by_name && !spec_repair_has_row(below, map->keys[i + 1]->text) ? i + 1 : to;
 }
 
 /* `key:` with nothing behind it, and below it, no further to the right, what belongs to it. `end`:
  * the line behind the map. */
-static void indentation(struct fix *f, struct spec_node *map, enum place p, uint32_t end)
+static void indentation(struct fix *f, struct spec_node *map, enum spec_place p, uint32_t end)
 {
     bool block = map->n && map->keys[0]->at.byte == map->at.byte;
     size_t kept = 0, to;
@@ -714,12 +250,12 @@ static void indentation(struct fix *f, struct spec_node *map, enum place p, uint
 /* A key of the host that stands among the containers. */
 static bool is_hosts_key(const struct spec_node *k, const struct spec_node *v)
 {
-    enum place below = place_of(HOST, k->text);
-    if (!row_in(HOST, k->text) || below == NOWHERE)
-        return row_in(HOST, k->text) && v->type == SPEC_LIST;
+    enum spec_place below = spec_repair_place(HOST, k->text);
+    if (!spec_repair_has_row(HOST, k->text) || below == NOWHERE)
+        return spec_repair_has_row(HOST, k->text) && v->type == SPEC_LIST;
     for (size_t i = 0; v->type == SPEC_MAP && i < v->n; i++)
-        if (v->keys[i]->type == SPEC_SCALAR && row_in(below, v->keys[i]->text) &&
-            !row_in(CONTAINER, v->keys[i]->text))
+        if (v->keys[i]->type == SPEC_SCALAR && spec_repair_has_row(below, v->keys[i]->text) &&
+            !spec_repair_has_row(CONTAINER, v->keys[i]->text))
             return true;
     return v->type == SPEC_MAP && below == BRIDGE && !spec_value(v, "runtime") &&
            spec_value(v, "address") && spec_value(v, "address")->type == SPEC_SCALAR &&
@@ -749,7 +285,7 @@ static bool one_of(const char *word, const char *list)
     return false;
 }
 
-static void scalar_for_map(struct fix *f, enum place below, const struct spec_node *k,
+static void scalar_for_map(struct fix *f, enum spec_place below, const struct spec_node *k,
                            const struct spec_node *v)
 {
     const char *s = v->text;
@@ -798,13 +334,13 @@ static void scalar_for_map(struct fix *f, enum place below, const struct spec_no
     }
 }
 
-static void list_for_map(struct fix *f, enum place below, const struct spec_node *k,
+static void list_for_map(struct fix *f, enum spec_place below, const struct spec_node *k,
                          const struct spec_node *v)
 {
     const struct spec_node *one = v->n ? v->values[0] : NULL, *name = NULL;
     char hint[200];
     if (one && one->type == SPEC_MAP)
-        name = text_at(one, "name");
+        name = spec_words_text_at(one, "name");
     if (one && one->type == SPEC_SCALAR)
         name = one;
     bool one_map = below < N_TABLES;
@@ -863,8 +399,8 @@ static void odd_ports(struct fix *f, const struct spec_node *v)
         spec_hint(f->c, d, "write `ports: [%.120s]`", v->text);
     }
     for (size_t i = 0; v->type == SPEC_LIST && i < v->n; i++) {
-        const struct spec_node *to = text_at(v->values[i], "target"),
-                               *from = text_at(v->values[i], "published");
+        const struct spec_node *to = spec_words_text_at(v->values[i], "target"),
+                               *from = spec_words_text_at(v->values[i], "published");
         if (!to || !from)
             continue;
         d = spec_fault(f->c, SPEC_E_TYPE, v->values[i]->at,
@@ -874,10 +410,10 @@ static void odd_ports(struct fix *f, const struct spec_node *v)
 }
 
 /* A value that its reader would refuse in general words. */
-static void value_of(struct fix *f, enum place p, const struct spec_node *k,
+static void value_of(struct fix *f, enum spec_place p, const struct spec_node *k,
                      const struct spec_node *v)
 {
-    struct words w = {0};
+    struct spec_words w = {0};
     struct spec_diag *d;
     bool text = v->type == SPEC_SCALAR && v->len;
     const char *equals = text ? strchr(v->text, '=') : NULL;
@@ -904,24 +440,24 @@ static void value_of(struct fix *f, enum place p, const struct spec_node *k,
                        "a space is missing behind this `-`");
         spec_hint(f->c, d, "write `- %.*s`", (int)strcspn(v->text + 1, " "), v->text + 1);
     } else if (p == CONTAINER && spec_is(k, "ports") && v->type == SPEC_MAP) {
-        put(&w, "[");
+        spec_words_put(&w, "[");
         for (size_t i = 0; i < v->n; i++) {
-            put(&w, i ? ", " : "");
-            put_node(&w, v->keys[i], 4);
-            put(&w, ":");
-            put_node(&w, v->values[i], 4);
+            spec_words_put(&w, i ? ", " : "");
+            spec_words_node(&w, v->keys[i], 4);
+            spec_words_put(&w, ":");
+            spec_words_node(&w, v->values[i], 4);
         }
-        put(&w, "]");
+        spec_words_put(&w, "]");
         d = spec_fault(f->c, SPEC_E_TYPE, v->at, "`ports` must be a list, not `key: value` pairs");
         spec_hint(f->c, d, "write `ports: %s`", w.text);
     } else if (p == HOST && spec_is(k, "nameservers") && v->type == SPEC_MAP &&
                spec_value(v, "addresses")) {
-        put_node(&w, spec_value(v, "addresses"), 0);
+        spec_words_node(&w, spec_value(v, "addresses"), 0);
         d = spec_fault(f->c, SPEC_E_TYPE, v->at,
                        "`nameservers` must be a list, not `key: value` pairs");
         spec_hint(f->c, d, "write `nameservers: %s`", w.text);
     } else if (p == NSPAWN && spec_is(k, "environment") && v->type == SPEC_LIST) {
-        put_pairs(&w, v);
+        spec_words_pairs(&w, v);
         expect_pairs(f, k, v, "write `environment: %s`", w.text);
     } else if (p == TOP && spec_is(k, "version") && text && !strncmp(v->text, "1.", 2)) {
         d = spec_fault(f->c, SPEC_E_NUMBER, v->at, "expected a whole number");
@@ -929,7 +465,7 @@ static void value_of(struct fix *f, enum place p, const struct spec_node *k,
     }
 }
 
-static void repair_map(struct fix *f, struct spec_node *map, enum place p, uint32_t end)
+static void repair_map(struct fix *f, struct spec_node *map, enum spec_place p, uint32_t end)
 {
     if (map->type != SPEC_MAP || p == NOWHERE) {
         if (map->type == SPEC_MAP)
@@ -949,7 +485,7 @@ static void repair_map(struct fix *f, struct spec_node *map, enum place p, uint3
             k->told = true;
             continue;
         }
-        if (p < N_TABLES && !row_in(p, k->text))
+        if (p < N_TABLES && !spec_repair_has_row(p, k->text))
             unknown_key(f, map, i, p);
     }
     spec_drop_duplicates(f->c, map);
@@ -958,7 +494,7 @@ static void repair_map(struct fix *f, struct spec_node *map, enum place p, uint3
         struct spec_node *v = map->values[i];
         if (!named(k) || k->told)
             continue;
-        enum place below = place_of(p, k->text);
+        enum spec_place below = spec_repair_place(p, k->text);
         if (p == CONTAINERS || p == DEFAULTS)
             f->container = p == CONTAINERS ? k->text : NULL;
         if (p == CONTAINERS && hollow(v)) {
@@ -1007,8 +543,8 @@ static bool host_is_missing(struct fix *f, struct spec_node *root)
     struct spec_node *first = NULL;
     for (size_t i = 0; i < root->n; i++) {
         struct spec_node *k = root->keys[i];
-        bool host_key =
-            named(k) && row_in(HOST, k->text) && !row_in(TOP, k->text) && !hollow(root->values[i]);
+        bool host_key = named(k) && spec_repair_has_row(HOST, k->text) &&
+                        !spec_repair_has_row(TOP, k->text) && !hollow(root->values[i]);
         if (!host_key)
             continue;
         first = first ? first : k;

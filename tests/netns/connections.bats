@@ -197,6 +197,31 @@ Y
     wait_for grep -qx 203.0.113.2 "$BATS_TEST_TMPDIR/from"
 }
 
+@test "a connection that somebody has put into a conntrack zone ends with its map, too" {
+    host nft 'table ip own { chain c { type filter hook prerouting priority raw; udp dport 5000 ct zone set 7; }; }'
+    maps "5000:6000/udp" "9:9"
+    receives web
+    keeps_sending inet 203.0.113.2
+    arrives web
+    wait_for host grep -q "dport=5000 .*zone=7" /proc/net/nf_conntrack
+    maps "" "9:9"
+    stays_away web
+}
+
+@test "a map of one address leaves the connections to another address of the host alone" {
+    host_sh 'ip address add 203.0.113.3/24 dev eth0; echo 1 >/proc/sys/net/netfilter/nf_conntrack_acct'
+    maps "8080:80" "9:9"
+    keeps_sending inet 203.0.113.3
+    seen() { host sed -n 's/.*dst=203.0.113.3 sport=4444 dport=5000 packets=\([0-9]*\) .*/\1/p' /proc/net/nf_conntrack; }
+    wait_for eval '[[ $(seen) -ge 40 ]]'
+    maps "203.0.113.2:5000:6000/udp" "9:9"
+    [[ $(seen) -ge 40 ]] || fail "the entry is a new one: $(seen) packets"
+    # Any address is another matter: the peer belongs to the container now.
+    receives web
+    maps "5000:6000/udp" "9:9"
+    arrives web
+}
+
 @test "nothing is asked of the connections where no map, address or isolation changes" {
     maps "8080:80" "9:9"
     sed -i 's/interface: eth0/interface: eth0, inbound: open/' "$SPEC"

@@ -63,6 +63,10 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     }
     with() { good; printf '%s\n' "$@"; }
     with '      evil: {address: 10.9.0.66, runtime: netns}' | refused 8 "container 'evil'" containers
+    # What is staged or committed comes through a repository without --git, too.
+    git add berth.yaml
+    exits 4 host sh -c 'cd "$1" && exec "$2" plan --host homelab :berth.yaml' sh "$R" "$BERTH"
+    exits 4 host sh -c 'cd "$1" && exec "$2" policy check --host homelab main:berth.yaml' sh "$R" "$BERTH"
     good | sed 's/name: b0/name: lan/' | refused 4 "bridge 'lan'" bridges
     good | sed 's,10.9.0.1/24,203.0.113.129/25,; s/10.9.0.10/203.0.113.140/' | refused 4 '203.0.113.128/25' subnets
     good | sed 's/interface: auto/interface: eth0/' | refused 5 "by way of 'eth0'" nat

@@ -48,7 +48,7 @@ first_id() { host awk 'NR == 1 {print $2}' "/proc/$(leader "$1")/uid_map"; }
     assert_eq "$(host_sh 'ls -A /var/lib/berth 2>/dev/null || :')" ""
 }
 
-@test "auto: ranges of /etc/subuid and recorded ranges are left alone; a damaged record is no obstacle" {
+@test "auto: ranges of /etc/subuid, /etc/subgid and recorded ranges are left alone; a damaged record is no obstacle" {
     containers <<<'a: {address: 10.100.0.10, runtime: nspawn}'
     exits 0 berth apply "$SPEC"
     local first other
@@ -59,7 +59,11 @@ first_id() { host awk 'NR == 1 {print $2}' "/proc/$(leader "$1")/uid_map"; }
     other=$(first_id a)
     [[ $other != "$first" ]] || fail "a range of /etc/subuid was taken: $other"
     exits 0 berth destroy --yes "$SPEC"
-    host_sh 'rm /etc/subuid; mkdir -p /var/lib/berth; printf "%s\n" garbage "b $1" "c $1" "a 7" "d 99999999999" >/var/lib/berth/ids' "$first"
+    host_sh 'mv /etc/subuid /etc/subgid'
+    exits 0 berth apply "$SPEC"
+    [[ $(first_id a) != "$first" ]] || fail "a range of /etc/subgid was taken"
+    exits 0 berth destroy --yes "$SPEC"
+    host_sh 'rm /etc/subgid; mkdir -p /var/lib/berth; printf "%s\n" garbage "b $1" "c $1" "a 7" "d 99999999999" >/var/lib/berth/ids' "$first"
     exits 0 berth apply "$SPEC"
     [[ $(first_id a) != "$first" ]] || fail "the range of b was taken"
     exits 0 berth plan -e "$SPEC"

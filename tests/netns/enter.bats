@@ -195,8 +195,10 @@ no_pump() { ! host pgrep -x berth-pump; }
 @test "a process that stays behind and locks the pipe: berth passes on all that the command wrote, and ends" {
     helper splicer
     local stay='rm -f /srv/holds; /srv/splicer -s -w /srv/holds & until [ -e /srv/holds ]; do sleep 0.1; done'
-    exits 7 host_sh 'timeout 10 "$1" run alone -- sh -c "echo one; $2; exit 7" | cat; exit ${PIPESTATUS[0]}' "$BERTH" "$stay"
-    assert_eq "$output" one
+    # What it wrote has come before the pipe is locked.
+    exits 7 host_sh ': >/srv/out; timeout 60 "$1" run alone -- sh -c "echo one; until [ -s /srv/out ]; do sleep 0.05; done; $2; exit 7" |
+        cat >/srv/out; exit ${PIPESTATUS[0]}' "$BERTH" "$stay"
+    assert_eq "$(host cat /srv/out)" one
     host pkill -x splicer
     # The command's bytes are in the locked pipe. berth waits for them, until TERM ends it.
     exits 7 host_sh '"$1" run alone -- sh -c "$2; exit 7" >/srv/out & p=$!

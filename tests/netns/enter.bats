@@ -159,7 +159,8 @@ field() { sed -n "s/^$1:[[:space:]]*//p" <<<"$output"; }
 
 @test "a terminal for a part of the command: what is typed comes in lines, Ctrl-C and Ctrl-D work, lines end once" {
     helper terminal
-    exits 0 host /srv/terminal -w up -s $'one\n' -w 'got one' -s $'\004' -w ended -- bash -c "'$BERTH' run box -- sh -c 'echo up; read x; echo got \$x; cat; echo ended' | cat"
+    # The shell reads, and not cat(1): that may lock its output pipe before 'got one' is read out of it (next test).
+    exits 0 host /srv/terminal -w up -s $'one\n' -w 'got one' -s $'\004' -w ended -- bash -c "'$BERTH' run box -- sh -c 'echo up; read x; echo got \$x; while read y; do echo \$y; done; echo ended' | cat"
     exits 130 host /srv/terminal -w up -s $'\003' -- bash -c "set -o pipefail; trap : INT; '$BERTH' run box -- sh -c 'echo up; sleep 7777' | cat"
     exits 0 host_sh "echo x | /srv/terminal -- bash -c 'echo in | \"$BERTH\" run box -- sh -c \"cat; echo out\"' | od -c"
     refute_match "$output" '\\r +\\r'

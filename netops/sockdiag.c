@@ -1,4 +1,5 @@
-/* One dump for each family, on a socket of its own. */
+/* A dump walks the kernel's whole table of sockets, a millisecond where that is large. TCP has a
+ * request for both families in one walk; UDP needs one for each. */
 #include "netops/sockdiag.h"
 #include "netops/attr.h"
 #include <arpa/inet.h>
@@ -34,7 +35,8 @@ static int take_socket(void *arg, const struct nlmsghdr *m)
     const struct nlattr *a;
     bool only6 = false;
 
-    if (!net_message_is(m, SOCK_DIAG_BY_FAMILY, sizeof d))
+    if (!net_message_is(m, SOCK_DIAG_BY_FAMILY, sizeof d) &&
+        !net_message_is(m, TCPDIAG_GETSOCK, sizeof d))
         return -EBADMSG;
     memcpy(&d, mnl_nlmsg_get_payload(m), sizeof d);
     if (d.idiag_family != AF_INET && d.idiag_family != AF_INET6)
@@ -70,31 +72,73 @@ static void put_ports(struct nlmsghdr *m, uint16_t first, uint16_t last)
     mnl_attr_put(m, INET_DIAG_REQ_BYTECODE, sizeof code, code);
 }
 
-int net_sockdiag_dump(uint8_t proto, uint16_t first, uint16_t last, net_socket_fn each, void (*restart)(void *arg), void *arg,
+union request {
+    struct nlmsghdr head;
+    uint8_t         room[256];
+};
+
+static uint32_t state_bits(uint8_t proto, enum net_socket_states states)
+{
+    uint32_t bits = 1u << TCP_ESTABLISHED;
+    if (states != NET_SOCKETS_CONNECTED)
+        bits |= 1u << (proto == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
+    return bits;
+}
+
+/* inet_diag_dump_compat() in net/ipv4/inet_diag.c takes AF_UNSPEC, whatever the request says. */
+static void put_both_families(union request *q, uint32_t states, uint16_t first, uint16_t last)
+{
+    mnl_nlmsg_put_header(q);
+    q->head.nlmsg_type = TCPDIAG_GETSOCK;
+    struct inet_diag_req *body = mnl_nlmsg_put_extra_header(&q->head, sizeof *body);
+    body->idiag_states = states;
+    put_ports(&q->head, first, last);
+}
+
+static void put_family(union request *q, uint8_t family, uint8_t proto, uint32_t states,
+                       uint16_t first, uint16_t last)
+{
+    mnl_nlmsg_put_header(q);
+    q->head.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    struct inet_diag_req_v2 *body = mnl_nlmsg_put_extra_header(&q->head, sizeof *body);
+    body->sdiag_family = family;
+    body->sdiag_protocol = proto;
+    body->idiag_states = states;
+    put_ports(&q->head, first, last);
+}
+
+static int ask_each_family(struct net_port *p, struct taking *t, uint32_t states, uint16_t first,
+                           uint16_t last, struct net_error *err)
+{
+    union request q[2] = {0};
+    struct net_dump dumps[2];
+    for (int i = 0; i < 2; i++) {
+        put_family(&q[i], i ? AF_INET6 : AF_INET, t->proto, states, first, last);
+        /* ENOENT: no module for this family */
+        dumps[i] = (struct net_dump){.request = &q[i].head, .forgive = ENOENT};
+    }
+    return net_port_dump_all(p, dumps, 2, take_socket, begin_again, t, err);
+}
+
+int net_sockdiag_dump(uint8_t proto, enum net_socket_states states, uint16_t first, uint16_t last,
+                      net_socket_fn each, void (*restart)(void *arg), void *arg,
                       struct net_error *err)
 {
     scoped(net_port_closep) struct net_port *p = NULL;
-    union {
-        struct nlmsghdr head;
-        uint8_t         room[256];
-    } q[2] = {0};
-    struct net_dump dumps[2] = {0};
     struct taking t = {.proto = proto, .each = each, .arg = arg, .restart = restart};
+    uint32_t bits = state_bits(proto, states);
 
     int e = net_port_open(NETLINK_SOCK_DIAG, &p, err);
     if (e == -EPROTONOSUPPORT)
         return 0;
-    if (e)
-        return e;
-    for (int i = 0; i < 2; i++) {
-        mnl_nlmsg_put_header(&q[i]);
-        q[i].head.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-        struct inet_diag_req_v2 *body = mnl_nlmsg_put_extra_header(&q[i].head, sizeof *body);
-        body->sdiag_family = i ? AF_INET6 : AF_INET;
-        body->sdiag_protocol = proto;
-        body->idiag_states = 1u << TCP_ESTABLISHED | 1u << (proto == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
-        put_ports(&q[i].head, first, last);
-        dumps[i] = (struct net_dump){.request = &q[i].head, .forgive = ENOENT};     /* no module for this family */
+    if (!e && proto == IPPROTO_TCP) {
+        union request q = {0};
+        put_both_families(&q, bits, first, last);
+        e = net_port_dump_all(p, &(struct net_dump){.request = &q.head}, 1, take_socket,
+                              begin_again, &t, err);
+        if (e != -EOPNOTSUPP && e != -EINVAL)
+            return e == -ENOENT ? 0 : e;
+        e = 0;      /* a kernel without that request */
     }
-    return net_port_dump_all(p, dumps, 2, take_socket, begin_again, &t, err);
+    return e ? e : ask_each_family(p, &t, bits, first, last, err);
 }

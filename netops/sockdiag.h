@@ -15,7 +15,10 @@ struct net_socket {
     uint32_t inode;                     /* of the socket: /proc/PID/fd names it */
 };
 typedef int (*net_socket_fn)(void *arg, const struct net_socket *s);
-/* Those of `proto` on ports `first` to `last` that listen or are connected. A kernel without this question has none to show. */
-int net_sockdiag_dump(uint8_t proto, uint16_t first, uint16_t last, net_socket_fn each, void (*restart)(void *arg), void *arg,
+enum net_socket_states { NET_SOCKETS_ALL, NET_SOCKETS_CONNECTED }; /* all: those that listen, too */
+/* Those of `proto` in `states` on local ports `first` to `last`, in any order of the families. A
+ * kernel without this question has none to show. */
+int net_sockdiag_dump(uint8_t proto, enum net_socket_states states, uint16_t first, uint16_t last,
+                      net_socket_fn each, void (*restart)(void *arg), void *arg,
                       struct net_error *err);
 #endif

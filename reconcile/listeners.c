@@ -322,13 +322,15 @@ int rec_listeners_check(struct rec_run *run, const struct rec_state *have, const
         return rec_fail(err, ENOMEM, "out of memory");
     if (!f.n)
         return 0;
-    int r = net_sockdiag_dump(IPPROTO_TCP, f.added[0].port, f.added[f.n - 1].port, take_user, forget_users, &f, &e);
+    int r = net_sockdiag_dump(IPPROTO_TCP, NET_SOCKETS_ALL, f.added[0].port, f.added[f.n - 1].port,
+                              take_user, forget_users, &f, &e);
     size_t n_tcp = f.n_users;
     struct user *tcp = f.users;
     f.users = NULL;
     f.n_users = f.room = 0;
     if (!r)
-        r = net_sockdiag_dump(IPPROTO_UDP, f.added[0].port, f.added[f.n - 1].port, take_user, forget_users, &f, &e);
+        r = net_sockdiag_dump(IPPROTO_UDP, NET_SOCKETS_ALL, f.added[0].port, f.added[f.n - 1].port,
+                              take_user, forget_users, &f, &e);
     struct user *all = r ? NULL : realloc(tcp, (n_tcp + f.n_users + 1) * sizeof *all);
     if (!r && !all)
         r = -ENOMEM;
@@ -407,7 +409,8 @@ int rec_sshd_clients(struct rec_run *run, bool (*wanted)(void *arg, const struct
     struct net_error e;
     *n = 0;
     *out = NULL;
-    int r = net_sockdiag_dump(IPPROTO_TCP, 1, 65535, take_client, forget_clients, &c, &e);
+    int r = net_sockdiag_dump(IPPROTO_TCP, NET_SOCKETS_CONNECTED, 1, 65535, take_client, forget_clients,
+                              &c, &e);
     if (r)
         rec_fail_net(err, &e);
     if (!r && c.search.n_users) {

@@ -164,11 +164,25 @@ static bool is_taken_over(void *arg, const struct spec_addr *client)
     return takes_over(arg, client, &now);
 }
 
+/* Without a route to the new address itself, nothing that is reached today can be taken over. */
+static bool can_take_over(const struct look *k)
+{
+    for (size_t i = 0; i < k->routes->n; i++) {
+        const struct net_route *one = &k->routes->list[i];
+        struct spec_addr to = destination(one);
+        if (to.family == k->addr.family && spec_addr_in(&k->addr, &to) && !is_own_way(k, one))
+            return true;
+    }
+    return false;
+}
+
 /* Where the environment names no client: a timer, a hook. */
 static int check_sshd(struct look *k, struct rec_error *err)
 {
     struct spec_addr *clients;
     size_t n;
+    if (!can_take_over(k))
+        return 0;
     int r = rec_sshd_clients(k->run, is_taken_over, k, &clients, &n, err);
     for (size_t i = 0; !r && i < n; i++) {
         const struct net_route *now;

@@ -46,7 +46,7 @@ const char *cmd_hook_branch(const struct cmd *c);
  * a word of --deny is unknown, in `bad`. */
 bool        cmd_hook_denies(const struct cmd *c, uint32_t *bits, char bad[32]);
 struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev);  /* NULL: what is staged */
-bool        cmd_hook_line(char **input, char *word[4], size_t n);       /* the next line, of n words. false: none */
+int         cmd_hook_line(char **input, char *word[4], size_t n); /* the next line: 1; 0: none; -EBADMSG: not of n words */
 
 void        cmd_hook_end(struct cmd_out *to, const struct cmd_out *said, const char *more);    /* its last screen; `more`: where all is */
 enum cmd_exit   cmd_hook_failed(struct cmd *c, const char *what, const char *path, int code);  /* "cannot WHAT 'PATH': …", told */

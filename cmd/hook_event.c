@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_INPUT = 4 << 20 };
+enum { FIRST_INPUT = 1 << 16, MOST_INPUT = 64 << 20 };
 
 bool cmd_hook_zero(const char *id)
 {
@@ -43,16 +43,15 @@ struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev)
                                 .objects = getenv("GIT_QUARANTINE_PATH"), .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
 }
 
-/* "OLD NEW REF" lines. */
-bool cmd_hook_line(char **input, char *word[4], size_t n)
+int cmd_hook_line(char **input, char *word[4], size_t n)
 {
     char *line = strsep(input, "\n"), *save = NULL;
     size_t k = 0;
-    if (!line || !*line)
-        return false;
+    if (!line || (!*line && !*input))
+        return 0;
     for (char *w = strtok_r(line, " ", &save); w && k < n; w = strtok_r(NULL, " ", &save))
         word[k++] = w;
-    return k == n;
+    return k == n ? 1 : -EBADMSG;
 }
 
 /* How it came out stands last, and whoever pushed has seen the plan: from the beginning of a line. */
@@ -85,7 +84,7 @@ static int post_receive(struct cmd *c, char *input)
 {
     char *w[4], mine[300], spec[1400], git[PATH_MAX], bad[32];
     snprintf(mine, sizeof mine, "refs/heads/%.250s", cmd_hook_branch(c));
-    while (cmd_hook_line(&input, w, 3)) {
+    while (cmd_hook_line(&input, w, 3) > 0) {
         if (strcmp(w[2], mine) || cmd_hook_zero(w[1]) || !c->args.apply)
             continue;
         if (geteuid())
@@ -169,18 +168,36 @@ const struct cmd_hook_event *cmd_hook_find(const char *name)
     return NULL;
 }
 
-static char *read_input(void)
+/* All of it, so that no ref goes unjudged. NULL after a message. */
+static char *read_input(const char *hook)
 {
-    size_t n = 0;
-    char *text = malloc(MOST_INPUT + 1);
-    for (ssize_t r; text && n < MOST_INPUT && (r = read(0, text + n, MOST_INPUT - n)) != 0;)
+    size_t n = 0, room = FIRST_INPUT;
+    char *text = malloc(room);
+    int code = text ? 0 : ENOMEM;
+    for (ssize_t r = 1; !code && r;) {
+        r = read(0, text + n, room - n - 1);
         if (r > 0)
             n += (size_t)r;
-        else if (errno != EINTR)
-            break;
-    if (text)
+        else if (r < 0 && errno != EINTR)
+            code = errno;
+        if (code || n + 1 < room)
+            continue;
+        char *more = room < MOST_INPUT ? realloc(text, room * 2) : NULL;
+        if (more) {
+            text = more;
+            room *= 2;
+        } else {
+            code = room < MOST_INPUT ? ENOMEM : EFBIG;
+        }
+    }
+    if (!code) {
         text[n] = 0;
-    return text;
+        return text;
+    }
+    free(text);
+    fprintf(stderr, "berth: cannot read from git what the %s hook is about: %s%s\n", hook,
+            strerror(code), code == EFBIG ? "; push fewer refs at once" : "");
+    return NULL;
 }
 
 /* The hook that was there before, with the same words and input. Its exit status; 0: there is none, or git would not run it either. */
@@ -293,7 +310,7 @@ static bool for_this_repository(const struct cmd *c)
 int cmd_hook_call(struct cmd *c, const struct cmd_hook_event *e)
 {
     clock_gettime(CLOCK_REALTIME_COARSE, &began);
-    char *input = e->input ? read_input() : NULL;
+    char *input = e->input ? read_input(e->name) : NULL;
     int code = e->input && !input ? CMD_FAILED : before(c, input);
     /* What was asked before a change may stop it. After one there is nothing to stop: git takes no notice, and nor do we. */
     bool after = !strncmp(e->name, "post-", 5) && (!e->input || input);

@@ -351,6 +351,14 @@ static void add(struct push *p, enum cmd_exit code, struct cmd_out *one)
     cmd_out_done(one);
 }
 
+/* What cannot be judged does not go through. */
+static void add_unknown(struct push *p)
+{
+    struct cmd_out said = {.fd = -1};
+    cmd_put(&said, "berth: git says of a ref what this hook does not understand\n");
+    add(p, CMD_FAILED, &said);
+}
+
 /* A push is refused as a whole, so what would have gone through says nothing then. */
 static enum cmd_exit finish(struct cmd *c, struct push *p)
 {
@@ -367,9 +375,10 @@ int cmd_hook_pre_receive(struct cmd *c, char *input)
 {
     char *w[4], mine[300], base[65];
     struct push p;
+    int more;
     begin(&p, input);
     snprintf(mine, sizeof mine, "refs/heads/%.250s", cmd_hook_branch(c));
-    while (cmd_hook_line(&input, w, 3)) {
+    while ((more = cmd_hook_line(&input, w, 3)) > 0) {
         struct cmd_out text = {.fd = -1, .utf8 = c->out.utf8};
         enum cmd_exit code = CMD_OK;
         struct look l = {.out = &text, .ref = w[2], .new = w[1], .branch = !strcmp(w[2], mine)};
@@ -383,6 +392,8 @@ int cmd_hook_pre_receive(struct cmd *c, char *input)
         }
         add(&p, code, &text);
     }
+    if (more)
+        add_unknown(&p);
     if (finish(c, &p) != CMD_OK)
         cmd_put(&c->out, "berth: the push is refused; nothing was changed\n");
     return p.worst;
@@ -407,8 +418,9 @@ int cmd_hook_pre_push(struct cmd *c, char *input)
 {
     char *w[4];
     struct push p;
+    int more;
     begin(&p, input);
-    while (cmd_hook_line(&input, w, 4)) {
+    while ((more = cmd_hook_line(&input, w, 4)) > 0) {
         if (cmd_hook_zero(w[1]))
             continue;
         struct cmd_git_ask theirs = cmd_hook_ask(c, w[3]), ours = cmd_hook_ask(c, w[1]);
@@ -424,5 +436,7 @@ int cmd_hook_pre_push(struct cmd *c, char *input)
         struct look l = {.out = &said, .most = room(&p, false), .ref = w[2], .old = known ? w[3] : NULL, .new = w[1], .own = true};
         add(&p, look_at(c, &l), &said);
     }
+    if (more)
+        add_unknown(&p);
     return finish(c, &p);
 }

@@ -545,6 +545,31 @@ hostile() {
     (($(grep -c '^remote: ' <<<"$stderr") < 60)) || fail "more than two screens: $stderr"
 }
 
+@test "no ref of a push goes unjudged: thousands before it, a line cut short, more than is read" {
+    git clone -q --bare . ../infra.git
+    git remote add origin ../infra.git
+    exits 0 here hook install --repo ../infra.git --deny delete
+    local old none name lines
+    old=$(git rev-parse HEAD) none=$(printf '0%.0s' {1..40})
+    sed -i /two:/d berth.yaml && git commit -qam 'no two' && git -C ../infra.git fetch -q "$R" main
+    judge() { exits "$1" env GIT_DIR="$BATS_TEST_TMPDIR/infra.git" sh -c 'cd "$GIT_DIR" && sh hooks/pre-receive'; }
+    name=$(printf 'a%.0s' {1..200})
+    name=$name/$name/$name/$name/$name/$name/$name/$name/$name/$name/$name/$name/$name/$name/$name
+    lines=$(for i in {1..1800}; do echo "$old $none refs/heads/$i/$name"; done)
+    ((${#lines} > 5 << 20)) || fail "only ${#lines} bytes"
+    judge 4 <<<"$lines"$'\n'"$old $(git rev-parse HEAD) refs/heads/main"
+    assert_match "$output$stderr" 'Refused: this plan deletes'
+    judge 0 <<<"$lines"
+    # Git writes neither of these.
+    judge 1 <<<"$old $none"$'\n'"$old $(git rev-parse HEAD) refs/heads/main"
+    assert_match "$output$stderr" 'git says of a ref what this hook does not understand'
+    judge 1 <<<$'\n'"$old $(git rev-parse HEAD) refs/heads/main"
+    assert_match "$output$stderr" 'git says of a ref what this hook does not understand'
+    head -c $((65 << 20)) /dev/zero | tr '\0' x >"$BATS_TEST_TMPDIR/much"
+    judge 1 <"$BATS_TEST_TMPDIR/much"
+    assert_match "$output$stderr" 'cannot read from git what the pre-receive hook is about: File too large; push fewer refs at once'
+}
+
 @test "a wrong word is told: the path of the spec, a permission that is none" {
     git clone -q --bare . ../infra.git
     git remote add origin ../infra.git

@@ -117,7 +117,8 @@ const struct cmd_verb cmd_verbs[] = {
      "repository may ask for: roots, binds, capabilities, flakes, ports, subnets, NAT. pre-receive "
      "and apply refuse what it does not allow. check explains what of SPEC it refuses, suggest "
      "prints a policy that allows just what SPEC asks for, write puts it into its place if there "
-     "is none.",
+     "is none. As root on the host of the spec they also look at the host: ports and subnets in "
+     "use, containers that could have no user namespace there.",
      "berth policy write --git /srv/git/infra.git main:berth.yaml", CMD_ANYBODY},
     {"version", cmd_version, CMD_TAKES_NOTHING, "", "print the version", "", "berth version --json",
      CMD_ANYBODY},

@@ -236,6 +236,8 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     v->outcome = result.outcome;
     v->alone = result.alone;
     v->pending = v->dry && result.plan && (result.plan->n || result.plan->unknown || result.plan->n_not_known);
+    if (result.outcome == REC_REFUSED && result.plan)
+        cmd_policy_tell(c, result.plan, &result.error);
     report(c, v, &result, count_wanted(v, &want));
     if (!v->dry)
         cmd_journal_steps(c, &result);

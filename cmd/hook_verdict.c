@@ -6,6 +6,7 @@
 #include "reconcile/apply.h"
 #include "reconcile/connection.h"
 #include "reconcile/guard.h"
+#include "reconcile/listeners.h"
 #include "reconcile/record.h"
 #include <errno.h>
 #include <stdio.h>
@@ -128,17 +129,46 @@ static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one,
     return code == CMD_PENDING ? CMD_OK : code;
 }
 
+/* The port maps that the push itself adds: may they take their ports? *result gets the plan that
+ * refuses them. */
+static void judge_ports(struct rec_run *run, const struct cmd_range *r, struct rec_plan *p,
+                        struct rec_result *result, struct rec_error *err)
+{
+    const struct rec_state *kept;
+    struct rec_error refusal;
+    struct rec_state nothing = {.n = 0};
+    /* In a branch's first push all maps are new, though the host may have them: the apply knows. */
+    if (rec_connection_guard(run, p, err) || r->from_nothing)
+        return;
+    run->opt.own_connection = true;     /* whose a connection is, only root can see */
+    if (!rec_listeners_check(run, &nothing, p, &kept, &refusal, err) &&
+        rec_guard_forbidden(p, err))
+        result->plan = p;
+}
+
+/* All else that the policy forbids on this host. */
+static void tell_others(const struct look *l, const struct cmd *one, const struct rec_plan *p,
+                        const struct rec_error *told)
+{
+    for (size_t i = 0; p && i < p->n_forbidden; i++) {
+        struct rec_error e;
+        rec_forbidden_error(&p->forbidden[i], &e);
+        if (strcmp(e.text, told->text))
+            cmd_render_error(l->out, one->file.name, &e);
+    }
+}
+
 /* Hooks that apply a branch do so on this host. What the apply after the push would refuse here is
  * refused before it: the plan of the pushed spec against the host, with its guards, and nothing is
  * changed. The guard of deletions has had its say. Without root berth does not see all of the host,
  * so what only looks like a conflict is left to the apply. */
 static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struct cmd *one,
-                                const struct cmd_range *r, bool refuses_none)
+                                const struct cmd_range *r, uint32_t forbid)
 {
     struct rec_options o = {.spec_name = one->file.name,
                             .source = &r->sources[1],
                             .allow_deletes = DELETES_ALLOWED,
-                            .refuse_no_userns = refuses_none};
+                            .forbid = forbid};
     struct rec_apply_options dry = {.dry = true};
     struct rec_error err = {0}, ignored;
     struct rec_result result = {.outcome = REC_IN_SYNC};
@@ -160,12 +190,13 @@ static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struc
          * itself count. */
         for (size_t i = 0; geteuid() && !err.code && i < r->n; i++)
             if (r->hosts[i].plan && !strcmp(r->hosts[i].name, h->name))
-                rec_connection_guard(run, r->hosts[i].plan, &err);
+                judge_ports(run, r, r->hosts[i].plan, &result, &err);
         if (geteuid() && err.code != EPERM)
             err = (struct rec_error){0};
     }
     if (err.code) {
         cmd_put(l->out, "Refused on this host:\n");
+        tell_others(l, one, result.plan, &err);
         cmd_render_error(l->out, one->file.name, &err);
     }
     rec_close(run);
@@ -174,7 +205,7 @@ static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struc
 
 /* What the policy of this host says of its part of the spec. */
 static enum cmd_exit judge_policy(struct cmd *c, const struct look *l, struct cmd *one,
-                                  bool *refuses_none)
+                                  uint32_t *forbid)
 {
     struct cmd_policy_verdict v;
     struct rec_error err = {0};
@@ -187,7 +218,7 @@ static enum cmd_exit judge_policy(struct cmd *c, const struct look *l, struct cm
         cmd_render_error(l->out, one->file.name, &err);
         return CMD_REFUSED;
     }
-    *refuses_none = v.refuses_none;
+    *forbid = v.forbid;
     if (v.absent && l->here)
         cmd_put(l->out, "berth: warning: no policy limits what this repository may ask for; root "
                         "can write " CMD_POLICY_FILE "\n");
@@ -222,12 +253,12 @@ static enum cmd_exit look_at(struct cmd *c, const struct look *l)
     to.since = new ? old ? old : "" : NULL;
     enum cmd_exit code = cmd_range_read(&one, old ? &from : NULL, &to, 0, &r, &err);
     if (code == CMD_OK) {
-        bool refuses_none = false;
+        uint32_t forbid = 0;
         code = judge(c, l, &one, &r, deny, range);
-        enum cmd_exit policy = l->branch ? judge_policy(c, l, &one, &refuses_none) : CMD_OK;
+        enum cmd_exit policy = l->branch ? judge_policy(c, l, &one, &forbid) : CMD_OK;
         code = code == CMD_OK ? policy : code;
         if (code == CMD_OK && l->here)
-            code = judge_here(c, l, &one, &r, refuses_none);
+            code = judge_here(c, l, &one, &r, forbid);
     } else if (one.diags.errors) {
         char *faults = spec_diags_format(one.arena, &one.diags, one.file.name, one.file.text, one.file.len, false);
         cmd_put(&text, faults ? faults : "berth: out of memory\n");

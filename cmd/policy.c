@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 enum { POLICY_BYTES = 1 << 20 };
@@ -34,7 +35,11 @@ static const char strict[] =
     "  systems: []\n"
     "  configs: []\n"
     "  ports: [1024-65535]\n"
+    "  ports_in_use: refuse              # a new map of a port that a program of the host listens "
+    "on\n"
     "  subnets: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 'fc00::/7']\n"
+    "  subnets_in_use: refuse            # a new subnet that covers a gateway, a nameserver or a "
+    "route of the host\n"
     "  nat: ['*']\n"
     "  open_inbound: false\n";
 
@@ -175,8 +180,12 @@ int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,
         r = rec_fail(err, ENOMEM, "out of memory");
     if (!r)
         check_links(a, host, out);
-    if (!r)
-        out->refuses_none = !spec_policy_allows_users(p, SPEC_USERS_NONE);
+    if (!r && !spec_policy_allows_users(p, SPEC_USERS_NONE))
+        out->forbid |= REC_FORBID(REC_FIND_NO_USERNS);
+    if (!r && !p->ports_in_use)
+        out->forbid |= REC_FORBID(REC_FIND_PORT_IN_USE);
+    if (!r && !p->subnets_in_use)
+        out->forbid |= REC_FORBID(REC_FIND_SUBNET_IN_USE);
     /* The policy's own words are no longer needed. */
     free(text);
     return r;
@@ -229,8 +238,8 @@ enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format)
         return cmd_fail(c, format, CMD_REFUSED, &err);
     if (v.absent && !c->args.quiet)
         cmd_policy_warn(c);
-    /* On this host `auto` may come to `none`: the plan tells. */
-    c->run->opt.refuse_no_userns = v.refuses_none;
+    /* What depends on this host is found with the plan. */
+    c->run->opt.forbid = v.forbid;
     for (size_t i = 0; i + 1 < v.n; i++) {
         cmd_policy_error(&v.list[i], &err);
         cmd_tell(c, &err);
@@ -243,22 +252,128 @@ enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format)
     return cmd_fail(c, format, CMD_REFUSED, &err);
 }
 
+void cmd_policy_tell(struct cmd *c, const struct rec_plan *p, const struct rec_error *told)
+{
+    for (size_t i = 0; i < p->n_forbidden; i++) {
+        struct rec_error err;
+        rec_forbidden_error(&p->forbidden[i], &err);
+        if (strcmp(err.text, told->text))
+            cmd_tell(c, &err);
+    }
+}
+
 /* -EEXIST: there is one. Nobody ever sees half of it. */
-static int write_policy(const char *text, struct rec_error *err)
+static int write_policy(const char *text, size_t len, struct rec_error *err)
 {
     if (mkdir("/etc/berth", 0755) && errno != EEXIST)
         return rec_fail(err, errno, "cannot make '/etc/berth': %s", strerror(errno));
     struct stat st;
     if (!lstat(CMD_POLICY_FILE, &st))
         return rec_fail(err, EEXIST, "there is a policy already: '%s'", CMD_POLICY_FILE);
-    return rec_file_write(CMD_POLICY_FILE, text, strlen(text), 0644, err);
+    return rec_file_write(CMD_POLICY_FILE, text, len, 0644, err);
 }
 
 int cmd_policy_write_strict(bool *made, struct rec_error *err)
 {
-    int r = write_policy(strict, err);
+    int r = write_policy(strict, sizeof strict - 1, err);
     *made = !r;
     return r == -EEXIST ? 0 : r;
+}
+
+/* What depends on the host: violations that the dry plan of an apply finds, of which `forbid` has a
+ * bit, and why it could not be made, "" if it could. */
+struct look {
+    uint32_t               forbid;
+    struct spec_violation *list;
+    size_t                 n;
+    char                   missed[1400];
+};
+
+/* Another host of the spec bears this machine's name. */
+static bool is_elsewhere(const struct cmd *c)
+{
+    struct utsname          u;
+    const struct spec_host *here = spec_host_find(c->doc, NULL, uname(&u) ? "" : u.nodename);
+    return here && here != c->host;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct spec_violation *x = a, *y = b;
+    return x->at.byte < y->at.byte ? -1 : x->at.byte > y->at.byte;
+}
+
+static int take_forbidden(struct spec_arena *a, const struct rec_plan *p, struct look *l)
+{
+    l->list = spec_arena_alloc(a, (p->n_forbidden + 1) * sizeof *l->list);
+    if (!l->list)
+        return -ENOMEM;
+    for (size_t i = 0; i < p->n_forbidden; i++) {
+        const struct rec_forbidden *f = &p->forbidden[i];
+        bool                        users = f->finding == REC_FIND_NO_USERNS;
+        l->list[l->n++] = (struct spec_violation){.at = f->at,
+                                                  .rule = rec_finding_rule(f->finding),
+                                                  .text = spec_arena_strdup(a, f->text),
+                                                  .value = users ? "none" : "allow"};
+        if (!l->list[l->n - 1].text)
+            return -ENOMEM;
+    }
+    qsort(l->list, l->n, sizeof *l->list, by_place);
+    return 0;
+}
+
+/* The plan that an apply would make now. What else stands in its way is not the policy's. */
+static int look_here(struct cmd *c, struct look *l)
+{
+    struct rec_apply_options dry = {.dry = true};
+    struct rec_result        result = {.outcome = REC_IN_SYNC};
+    struct rec_state         want;
+    struct rec_error         err = {0};
+    if (cmd_open(c, &err) == CMD_OK) {
+        c->run->opt.forbid = l->forbid;
+        if (!rec_want(c->run, c->host, &want, &err) && rec_converge(c->run, &want, &dry, &result))
+            err = result.error;
+    }
+    if (result.plan)
+        return take_forbidden(c->arena, result.plan, l);
+    snprintf(l->missed, sizeof l->missed, "%s", err.text);
+    return err.code == ENOMEM ? -ENOMEM : 0;
+}
+
+static int look_at_host(struct cmd *c, struct look *l)
+{
+    if (is_elsewhere(c))
+        snprintf(l->missed, sizeof l->missed, "'%s' is not this machine", c->host->name);
+    else if (geteuid())
+        snprintf(l->missed, sizeof l->missed, "that needs root");
+    else if (l->forbid)
+        return look_here(c, l);
+    return 0;
+}
+
+static void put_missed(struct cmd_out *o, const char *begin, const struct look *l)
+{
+    if (!*l->missed)
+        return;
+    cmd_put(o, begin);
+    cmd_put(o, "not looked at: ports and subnets that the host uses, and whether its file systems "
+               "allow user namespaces: ");
+    cmd_safe(o, l->missed);
+    cmd_put(o, "\n");
+}
+
+static void put_violation(struct cmd *c, const struct spec_violation *v)
+{
+    bool flag = !strcmp(v->value, "true") || !strcmp(v->value, "allow");
+    cmd_safe(&c->out, c->file.name);
+    cmd_printf(&c->out, ":%u:%u: ", v->at.line, v->at.col);
+    cmd_safe(&c->out, v->text);
+    if (flag)
+        cmd_printf(&c->out, "\n  to allow it, set in " CMD_POLICY_FILE ": %s: ", v->rule);
+    else
+        cmd_printf(&c->out, "\n  to allow it, add to `%s` in " CMD_POLICY_FILE ": ", v->rule);
+    cmd_safe(&c->out, v->value);
+    cmd_put(&c->out, "\n");
 }
 
 static int policy_check(struct cmd *c)
@@ -274,45 +389,64 @@ static int policy_check(struct cmd *c)
                  c->file.name);
         return cmd_fail(c, "berth.policy", CMD_REFUSED, &err);
     }
-    for (size_t i = 0; i < v.n; i++) {
-        cmd_safe(&c->out, c->file.name);
-        cmd_printf(&c->out, ":%u:%u: ", v.list[i].at.line, v.list[i].at.col);
-        cmd_safe(&c->out, v.list[i].text);
-        cmd_printf(&c->out, "\n  to allow it, add to `%s` in %s: ", v.list[i].rule,
-                   CMD_POLICY_FILE);
-        cmd_safe(&c->out, v.list[i].value);
-        cmd_put(&c->out, "\n");
-    }
-    if (!v.n && !c->args.quiet)
-        cmd_printf(&c->out, "The policy allows all that the spec asks for on %s.\n", c->host->name);
-    return v.n ? CMD_REFUSED : CMD_OK;
-}
-
-/* A policy for this spec: to standard output, or into its place. */
-static int policy_suggest(struct cmd *c, bool write)
-{
-    enum spec_runtime automatic;
-    struct rec_error  err = {0};
-    if (automatic_runtime(&automatic, &err))
-        return cmd_fail(c, "berth.policy", cmd_exit_of_errno(err.code), &err);
-    const char *text = spec_policy_suggest(c->arena, c->host, automatic);
-    if (!text) {
+    struct look l = {.forbid = v.forbid};
+    if (look_at_host(c, &l)) {
         rec_fail(&err, ENOMEM, "out of memory");
         return cmd_fail(c, "berth.policy", CMD_FAILED, &err);
     }
-    if (!write) {
-        cmd_put(&c->out, text);
-        return CMD_OK;
+    for (size_t i = 0; i < v.n; i++)
+        put_violation(c, &v.list[i]);
+    for (size_t i = 0; i < l.n; i++)
+        put_violation(c, &l.list[i]);
+    put_missed(&c->err, "berth: ", &l);
+    if (!v.n && !l.n && !c->args.quiet)
+        cmd_printf(&c->out, "The policy allows all that the spec asks for on %s.\n", c->host->name);
+    return v.n || l.n ? CMD_REFUSED : CMD_OK;
+}
+
+/* A policy for this spec. What the host itself made necessary is explained above it. */
+static int compose_policy(struct cmd *c, struct cmd_out *o, struct rec_error *err)
+{
+    enum spec_runtime automatic;
+    struct look       l = {.forbid = ~0u};
+    int               r = automatic_runtime(&automatic, err);
+    if (r)
+        return r;
+    const char *text = look_at_host(c, &l)
+                           ? NULL
+                           : spec_policy_suggest(c->arena, c->host, automatic, l.list, l.n);
+    if (!text)
+        return rec_fail(err, ENOMEM, "out of memory");
+    put_missed(o, "# ", &l);
+    put_missed(&c->err, "berth: ", &l);
+    for (size_t i = 0; i < l.n; i++) {
+        cmd_printf(o, "# %s: ", l.list[i].rule);
+        cmd_safe(o, l.list[i].text);
+        cmd_put(o, "\n");
     }
-    if (write_policy(text, &err)) {
-        if (err.code == EEXIST)
-            rec_hint(&err, "to see what the spec needs: berth policy suggest %.200s", c->file.name);
-        return cmd_fail(c, "berth.policy",
-                        err.code == EEXIST ? CMD_REFUSED : cmd_exit_of_errno(err.code), &err);
-    }
-    if (!c->args.quiet)
+    cmd_put(o, text);
+    return 0;
+}
+
+/* To standard output, or into its place. */
+static int policy_suggest(struct cmd *c, bool write)
+{
+    struct cmd_out   text = {.fd = -1, .utf8 = true};
+    struct rec_error err = {0};
+    int              r = compose_policy(c, &text, &err);
+    bool             composed = !r;
+    if (!r && write)
+        r = write_policy(text.text, text.n, &err);
+    if (!r && write && !c->args.quiet)
         cmd_put(&c->out, "Written: " CMD_POLICY_FILE "\n");
-    return CMD_OK;
+    if (!r && !write)
+        cmd_putn(&c->out, text.text, text.n);
+    cmd_out_done(&text);
+    if (r == -EEXIST && composed) {
+        rec_hint(&err, "to see what the spec needs: berth policy suggest %.200s", c->file.name);
+        return cmd_fail(c, "berth.policy", CMD_REFUSED, &err);
+    }
+    return r ? cmd_fail(c, "berth.policy", cmd_exit_of_errno(err.code), &err) : CMD_OK;
 }
 
 int cmd_policy(struct cmd *c)

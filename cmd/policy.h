@@ -6,14 +6,15 @@
 #ifndef CMD_POLICY_H
 #define CMD_POLICY_H
 #include "cmd/cmd.h"
+#include "reconcile/guard.h"
 #include "spec/policy.h"
 
-#define CMD_POLICY_FILE "/etc/berth/policy.yaml"
+#define CMD_POLICY_FILE REC_POLICY_FILE
 
 /* What the policy says of one host of a spec. */
 struct cmd_policy_verdict {
     bool                   absent;      /* there is no policy */
-    bool                   refuses_none;        /* it does not allow private_users: none */
+    uint32_t               forbid;      /* rec_options.forbid: what it does not allow here */
     struct spec_violation *list;        /* in the arena of the call */
     size_t                 n;
 };
@@ -24,6 +25,8 @@ int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,
 void cmd_policy_error(const struct spec_violation *v, struct rec_error *out);
 /* Before a plan or an apply of a spec out of a repository. CMD_OK, or CMD_REFUSED, told. */
 enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format);
+/* Findings of a plan that the policy forbids, each with its rule, but the one that `told` is. */
+void cmd_policy_tell(struct cmd *c, const struct rec_plan *p, const struct rec_error *told);
 /* One line on stderr: no policy limits this repository. */
 void cmd_policy_warn(struct cmd *c);
 /* A strict policy, where there is none. `made` tells whether it was written. 0 or -errno with

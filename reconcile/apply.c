@@ -2,6 +2,7 @@
  * an empty second plan, never an acknowledgement. */
 #include "reconcile/apply.h"
 #include "reconcile/again.h"
+#include "reconcile/claims.h"
 #include "reconcile/connection.h"
 #include "reconcile/files.h"
 #include "reconcile/guard.h"
@@ -239,6 +240,7 @@ static void drop_unfinished(struct spec_arena *a)
                                         REC_STATE_DIR "/protected",
                                         REC_STATE_DIR "/applied",
                                         REC_ADOPTED,
+                                        REC_CLAIMS,
                                         REC_STATE_DIR "/ids"};
     static const char *const dirs[] = {"/etc/netns", REC_RUN_DIR "/held"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
@@ -369,8 +371,7 @@ static int conflict_error(const struct rec_conflict *c, struct rec_error *err)
     return -EEXIST;
 }
 
-static bool refused(struct rec_run *run, const struct rec_state *want,
-                    const struct rec_apply_options *o, struct rec_result *out)
+static bool refused(struct rec_run *run, const struct rec_apply_options *o, struct rec_result *out)
 {
     const struct rec_plan *p = out->plan;
     const struct rec_conflict *c = p->n ? in_the_way(p, o) : p->conflicts;
@@ -381,13 +382,13 @@ static bool refused(struct rec_run *run, const struct rec_state *want,
     }
     int r = o->exempt ? rec_guard_protected(run, p, &out->error) : rec_guard(run, p, &out->error);
     if (!r)
-        r = rec_guard_users(run, want, &out->error);
-    if (!r)
         r = rec_connection_guard(run, p, &out->error);
     if (!r && p->cuts) {
         out->error = *p->cuts;
         r = -EPERM;
     }
+    if (!r)
+        r = rec_guard_forbidden(p, &out->error);
     if (!r && o->confirm && p->n && !o->confirm(o->arg, p))
         r = rec_fail(&out->error, ECANCELED, "not confirmed; nothing was changed");
     if (r)
@@ -541,7 +542,9 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     if (!r)
         r = rec_overlap_find(run, out->plan, &out->error);
     if (!r)
-        r = rec_listeners_check(run, &have, want, out->plan, &kept, &refusal, &out->error);
+        r = rec_users_check(run, want, out->plan, &out->error);
+    if (!r)
+        r = rec_listeners_check(run, want, out->plan, &kept, &refusal, &out->error);
     if (!r && kept) {       /* all but these port maps is done */
         const struct rec_plan *whole = out->plan;
         want = kept;
@@ -550,6 +553,8 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
             out->plan->notes = whole->notes;
             out->plan->n_notes = whole->n_notes;
             out->plan->cuts = whole->cuts;
+            out->plan->forbidden = whole->forbidden;
+            out->plan->n_forbidden = whole->n_forbidden;
             out->plan->n_pending = whole->n_pending;
         }
     }
@@ -562,7 +567,7 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     }
     if (o->planned)
         o->planned(o->arg, out->plan);
-    if (refused(run, want, o, out))
+    if (refused(run, o, out))
         goto end;
     if (!out->plan->n || o->dry) {
         out->outcome = REC_IN_SYNC;
@@ -606,6 +611,9 @@ record:
         out->outcome = REC_PARTIAL;
     if (!o->dry && !o->only &&
         (drop_holds(run, &out->error) || (run->host && rec_protected_write(run, run->host, &out->error)) || rec_applied_write(run, out->outcome == REC_APPLIED, &out->error)))
+        out->outcome = REC_PARTIAL;
+    /* Port maps that are pending are not claimed. */
+    if (!o->dry && !o->only && !kept && rec_claims_write(run, want, out->plan, &out->error))
         out->outcome = REC_PARTIAL;
     if (out->outcome == REC_IN_SYNC && !o->dry && !want->n)
         drop_empty();       /* a destroy that was killed after its last step left them */

@@ -82,24 +82,55 @@ enum spec_users rec_users_in_force(const struct rec_state *want, const char *con
     return known ? i->run.users : SPEC_USERS_AUTO;
 }
 
-int rec_guard_users(struct rec_run *run, const struct rec_state *want, struct rec_error *err)
+int rec_users_check(struct rec_run *run, const struct rec_state *want, struct rec_plan *p,
+                    struct rec_error *err)
 {
-    if (!run->opt.refuse_no_userns || !run->opt.source)
+    if (!(run->opt.forbid & REC_FORBID(REC_FIND_NO_USERNS)))
         return 0;
     for (size_t i = 0; i < want->n; i++) {
         const struct rec_item *w = want->items[i];
-        if (w->kind != REC_RUN || !w->run.no_userns)
-            continue;
-        rec_fail(err, EPERM,
-                 "container '%s' would run without a user namespace: %s; the policy does not allow "
-                 "private_users: none",
-                 w->key, w->run.no_userns);
-        err->at = w->at;
-        rec_hint(err, "use a tree of its own on ext4, xfs or btrfs; or root allows it: "
-                      "private_users: [auto, none] in /etc/berth/policy.yaml");
-        return -EPERM;
+        if (w->kind == REC_RUN && w->run.no_userns &&
+            rec_plan_forbid(
+                run, p, REC_FIND_NO_USERNS, w->at,
+                spec_arena_printf(run->arena,
+                                  "container '%s' would run without a user namespace: %s", w->key,
+                                  w->run.no_userns)))
+            return rec_fail(err, ENOMEM, "out of memory");
     }
     return 0;
+}
+
+static const struct {
+    const char *rule, *hint;
+} findings[REC_FINDINGS] = {
+    [REC_FIND_NO_USERNS] = {"private_users",
+                            "use a tree of its own on ext4, xfs or btrfs; or root allows it: "
+                            "private_users: [auto, none] in " REC_POLICY_FILE},
+    [REC_FIND_PORT_IN_USE] = {"ports_in_use", "choose another port; or root allows it: "
+                                              "ports_in_use: allow in " REC_POLICY_FILE},
+    [REC_FIND_SUBNET_IN_USE] = {"subnets_in_use", "choose another subnet; or root allows it: "
+                                                  "subnets_in_use: allow in " REC_POLICY_FILE},
+};
+
+const char *rec_finding_rule(enum rec_finding f)
+{
+    return findings[f].rule;
+}
+
+void rec_forbidden_error(const struct rec_forbidden *f, struct rec_error *err)
+{
+    rec_fail(err, EPERM, "%s: '%s' in " REC_POLICY_FILE " does not allow it", f->text,
+             findings[f->finding].rule);
+    rec_hint(err, "%s", findings[f->finding].hint);
+    err->at = f->at;
+}
+
+int rec_guard_forbidden(const struct rec_plan *p, struct rec_error *err)
+{
+    if (!p->n_forbidden)
+        return 0;
+    rec_forbidden_error(&p->forbidden[0], err);
+    return -EPERM;
 }
 
 int rec_guard(struct rec_run *run, const struct rec_plan *p, struct rec_error *err)

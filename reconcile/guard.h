@@ -4,6 +4,8 @@
 #define RECONCILE_GUARD_H
 #include "reconcile/plan.h"
 
+#define REC_POLICY_FILE "/etc/berth/policy.yaml"        /* its keys may forbid findings */
+
 /* "restart", … as --deny and a commit's trailer name them; NULL: beyond the last. */
 const char *rec_deny_name(enum rec_deny d);
 /* 0, or -EPERM with *err. */
@@ -13,9 +15,16 @@ int rec_guard(struct rec_run *run, const struct rec_plan *p, struct rec_error *e
  * other runtimes: SPEC_USERS_AUTO. */
 enum spec_users rec_users_in_force(const struct rec_state *want, const char *container,
                                    const char **why);
-/* Whether a spec out of a repository would run a container without the user namespace that `auto`
- * asks for, although the options refuse that. 0, or -EPERM with *err. */
-int rec_guard_users(struct rec_run *run, const struct rec_state *want, struct rec_error *err);
+/* Containers that would run without the user namespace that `auto` asks for, if the options forbid
+ * that. */
+int rec_users_check(struct rec_run *run, const struct rec_state *want, struct rec_plan *p,
+                    struct rec_error *err);
+/* The policy's key that allows a finding: "ports_in_use". */
+const char *rec_finding_rule(enum rec_finding f);
+/* As a refusal, with its place in the spec and the policy's key. */
+void rec_forbidden_error(const struct rec_forbidden *f, struct rec_error *err);
+/* 0, or -EPERM with the first finding that is forbidden in *err. */
+int rec_guard_forbidden(const struct rec_plan *p, struct rec_error *err);
 /* Protected containers are kept also from a confirmed destroy. */
 int rec_guard_protected(struct rec_run *run, const struct rec_plan *p, struct rec_error *err);
 #endif

@@ -1,6 +1,7 @@
 /* A port map is a rule that goes before all sockets: whoever listens on the port hears nothing any more, and nobody is told. */
 #include "reconcile/listeners.h"
 #include "netops/sockdiag.h"
+#include "reconcile/claims.h"
 #include "reconcile/kinds.h"
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -19,8 +20,10 @@ struct user {                           /* a socket on a port of a new map */
     pid_t             pid;              /* 0: not known */
     char              program[32];      /* its comm, without control bytes; "" */
 };
+enum fate { MAP_SET, MAP_PENDING, MAP_FORBIDDEN };
 struct search {
     const struct net_nft_map *added;
+    enum fate                *fate;     /* beside `added` */
     size_t                    n;
     struct user              *users;
     size_t                    n_users, room;
@@ -181,24 +184,24 @@ static const char *by_whom(struct spec_arena *a, const struct user *u)
     return u->pid ? spec_arena_printf(a, "%s (pid %d)", u->program, (int)u->pid) : "a program";
 }
 
-/* The first map that takes the socket's port and is not refused, or NULL. */
-static const struct net_nft_map *taking_map(const struct search *f, const bool *refused, const struct net_socket *s)
+/* The first map that takes the socket's port and is to be set, or NULL. */
+static const struct net_nft_map *taking_map(const struct search *f, const struct net_socket *s)
 {
     for (size_t x = first_map(f->added, f->n, s->port); x < f->n && f->added[x].port == s->port; x++)
-        if (!refused[x] && takes(&f->added[x], s))
+        if (f->fate[x] == MAP_SET && takes(&f->added[x], s))
             return &f->added[x];
     return NULL;
 }
 
 /* A refused map is not set, but it stays wanted: each port is named. */
-static int warn_pending(struct rec_run *run, struct rec_plan *p, const struct search *f, const bool *refused)
+static int warn_pending(struct rec_run *run, struct rec_plan *p, const struct search *f)
 {
     for (size_t i = 0; i < f->n; i++) {
         const struct net_nft_map *m = &f->added[i];
         bool again = false;
         for (size_t k = first_map(f->added, f->n, m->port); k < i && !again; k++)        /* both families, or several addresses */
-            again = refused[k] && f->added[k].proto == m->proto;
-        if (!refused[i] || again)
+            again = f->fate[k] == MAP_PENDING && f->added[k].proto == m->proto;
+        if (f->fate[i] != MAP_PENDING || again)
             continue;
         const char *object = spec_arena_printf(run->arena, "port %s %u", m->proto == IPPROTO_TCP ? "tcp" : "udp", m->port);
         const char *text = spec_arena_printf(run->arena, "the port map to container %s is pending: sshd has a connection on that port",
@@ -209,7 +212,7 @@ static int warn_pending(struct rec_run *run, struct rec_plan *p, const struct se
     return 0;
 }
 
-static int warn(struct rec_run *run, struct rec_plan *p, const struct search *f, const bool *refused)
+static int warn(struct rec_run *run, struct rec_plan *p, const struct search *f)
 {
     size_t n = 0;
     for (size_t i = 0; i < f->n_users; i++) {
@@ -217,7 +220,7 @@ static int warn(struct rec_run *run, struct rec_plan *p, const struct search *f,
         bool again = false;
         for (size_t k = 0; k < i && !again; k++)        /* both families, or several sockets of one program */
             again = f->users[k].s.listens && f->users[k].pid == u->pid && f->users[k].s.port == u->s.port && f->users[k].s.proto == u->s.proto;
-        const struct net_nft_map *m = taking_map(f, refused, &u->s);
+        const struct net_nft_map *m = taking_map(f, &u->s);
         if (!u->s.listens || again || !m || n++ >= MOST_WARNINGS)
             continue;
         const char *proto = u->s.proto == IPPROTO_TCP ? "tcp" : "udp";
@@ -248,6 +251,51 @@ static const struct spec_port *spec_port_of(const struct rec_run *run, const str
     return NULL;
 }
 
+/* Has a map of that port been forbidden: of the other family, or at another address? */
+static bool forbidden_before(const struct search *f, size_t map)
+{
+    const struct net_nft_map *m = &f->added[map];
+    size_t k = first_map(f->added, f->n, m->port);
+    for (; k < f->n && f->added[k].port == m->port; k++)
+        if (f->fate[k] == MAP_FORBIDDEN && f->added[k].proto == m->proto)
+            return true;
+    return false;
+}
+
+/* Port map `x` takes the port that `u` listens on. */
+static int forbid_map(struct rec_run *run, struct rec_plan *p, struct search *f, size_t x,
+                      const struct user *u)
+{
+    const struct net_nft_map *m = &f->added[x];
+    const struct spec_port *port = spec_port_of(run, m);
+    bool told = forbidden_before(f, x);
+    f->fate[x] = MAP_FORBIDDEN;
+    if (told)
+        return 0;
+    const char *text = spec_arena_printf(
+        run->arena, "container '%s' may not take port %u/%s of this host: %s listens on it",
+        container_of(run, m), m->port, m->proto == IPPROTO_TCP ? "tcp" : "udp",
+        by_whom(run->arena, u));
+    return rec_plan_forbid(run, p, REC_FIND_PORT_IN_USE, port ? port->at : (struct spec_loc){0},
+                           text);
+}
+
+/* Each port is told once, with a program that listens on it. */
+static int forbid(struct rec_run *run, struct rec_plan *p, struct search *f)
+{
+    struct rec_claims claims;
+    int r = f->n_users ? rec_claims_read(run, &claims) : 0;
+    for (size_t i = 0; !r && i < f->n_users; i++) {
+        const struct user *u = &f->users[i];
+        size_t x = u->s.listens ? first_map(f->added, f->n, u->s.port) : f->n;
+        for (; !r && x < f->n && f->added[x].port == u->s.port; x++)
+            if (f->fate[x] == MAP_SET && takes(&f->added[x], &u->s) &&
+                !rec_claims_port(&claims, &f->added[x]))
+                r = forbid_map(run, p, f, x, u);
+    }
+    return r;
+}
+
 static void refuse(const struct rec_run *run, const struct user *u, const struct net_nft_map *m, struct rec_error *refusal)
 {
     char peer[INET6_ADDRSTRLEN] = "";
@@ -260,8 +308,9 @@ static void refuse(const struct rec_run *run, const struct user *u, const struct
     rec_hint(refusal, "if there is another way in: --allow-own-connection");
 }
 
-/* What is wanted, without the maps that are refused. NULL: out of memory. */
-static const struct rec_state *without(struct rec_run *run, const struct rec_state *want, const struct search *f, const bool *refused)
+/* What is wanted, without the maps that are pending. NULL: out of memory. */
+static const struct rec_state *without(struct rec_run *run, const struct rec_state *want,
+                                       const struct search *f)
 {
     struct rec_state *state = spec_arena_alloc(run->arena, sizeof *state);
     struct rec_item **items = spec_arena_alloc(run->arena, (want->n + 1) * sizeof *items);
@@ -284,7 +333,7 @@ static const struct rec_state *without(struct rec_run *run, const struct rec_sta
         for (size_t k = 0; k < nft->n_maps; k++) {
             bool keep = true;
             for (size_t x = 0; x < f->n && keep; x++)
-                keep = !(refused[x] && same_map(&f->added[x], &nft->maps[k]));
+                keep = !(f->fate[x] == MAP_PENDING && same_map(&f->added[x], &nft->maps[k]));
             if (keep)
                 maps[n++] = nft->maps[k];
         }
@@ -296,29 +345,63 @@ static const struct rec_state *without(struct rec_run *run, const struct rec_sta
     return state;
 }
 
-static const struct rec_item *new_tables(const struct rec_plan *p)
+static const struct rec_step *new_tables(const struct rec_plan *p)
 {
     for (size_t i = 0; i < p->n; i++)
         if (p->steps[i]->kind == REC_NAT && p->steps[i]->to && p->steps[i]->to->nat.want)
-            return p->steps[i]->to;
+            return p->steps[i];
     return NULL;
 }
 
-int rec_listeners_check(struct rec_run *run, const struct rec_state *have, const struct rec_state *want, struct rec_plan *p,
-                        const struct rec_state **kept, struct rec_error *refusal, struct rec_error *err)
+/* The maps of `s` that are not there before it. -ENOMEM. */
+static int find_new_maps(struct rec_run *run, const struct rec_step *s, struct search *f)
 {
-    const struct rec_item *to = new_tables(p), *from = rec_state_find(have, REC_NAT, "berth");
     struct net_nft_model old;
+    const struct rec_item *from = s->from;
+    bool known = from && from->nat.have && net_nft_model(from->nat.have, &old);
+    const struct net_nft *before = known ? &old.nft : from ? from->nat.want : NULL;
+    f->added = new_maps(run->arena, s->to->nat.want, before, &f->n);
+    if (known)
+        net_nft_model_done(&old);
+    f->fate = spec_arena_alloc(run->arena, (f->n + 1) * sizeof *f->fate);
+    if (!f->added || !f->fate)
+        return -ENOMEM;
+    memset(f->fate, 0, (f->n + 1) * sizeof *f->fate);
+    return 0;
+}
+
+/* Maps that would take a port on which sshd has a connection. True: there are some. */
+static bool hold_back(const struct rec_run *run, struct search *f, struct rec_error *refusal)
+{
+    bool some = false;
+    for (size_t i = 0; i < f->n_users; i++) {
+        const struct user *u = &f->users[i];
+        if (u->s.listens || run->opt.own_connection || !is_sshd(u))
+            continue;
+        size_t x = first_map(f->added, f->n, u->s.port);
+        for (; x < f->n && f->added[x].port == u->s.port; x++) {
+            if (!takes(&f->added[x], &u->s))
+                continue;
+            if (!some)
+                refuse(run, u, &f->added[x], refusal);
+            f->fate[x] = MAP_PENDING;
+            some = true;
+        }
+    }
+    return some;
+}
+
+int rec_listeners_check(struct rec_run *run, const struct rec_state *want, struct rec_plan *p,
+                        const struct rec_state **kept, struct rec_error *refusal,
+                        struct rec_error *err)
+{
+    const struct rec_step *s = new_tables(p);
     struct net_error e;
     struct search f = {0};
     *kept = NULL;
-    if (!to || !to->nat.want->n_maps || run->opt.offline)
+    if (!s || !s->to->nat.want->n_maps || run->opt.offline)
         return 0;
-    bool known = from && from->nat.have && net_nft_model(from->nat.have, &old);
-    f.added = new_maps(run->arena, to->nat.want, known ? &old.nft : NULL, &f.n);
-    if (known)
-        net_nft_model_done(&old);
-    if (!f.added)
+    if (find_new_maps(run, s, &f))
         return rec_fail(err, ENOMEM, "out of memory");
     if (!f.n)
         return 0;
@@ -344,26 +427,15 @@ int rec_listeners_check(struct rec_run *run, const struct rec_state *have, const
     free(f.users);
     f.users = all;
     f.n_users += n_tcp;
-    bool *refused = spec_arena_alloc(run->arena, (f.n + 1) * sizeof *refused);
-    bool some = false;
     if (f.n_users)
         find_processes(&f);
-    for (size_t i = 0; refused && i < f.n_users; i++) {
-        const struct user *u = &f.users[i];
-        if (u->s.listens || run->opt.own_connection || !is_sshd(u))
-            continue;
-        for (size_t x = first_map(f.added, f.n, u->s.port); x < f.n && f.added[x].port == u->s.port; x++) {
-            if (!takes(&f.added[x], &u->s))
-                continue;
-            if (!some)
-                refuse(run, u, &f.added[x], refusal);
-            refused[x] = some = true;
-        }
-    }
-    r = refused ? warn(run, p, &f, refused) : -ENOMEM;
-    if (!r && some)
-        r = warn_pending(run, p, &f, refused);
-    if (!r && some && !(*kept = without(run, want, &f, refused)))
+    r = run->opt.forbid & REC_FORBID(REC_FIND_PORT_IN_USE) ? forbid(run, p, &f) : 0;
+    bool pending = !r && !p->n_forbidden && hold_back(run, &f, refusal);
+    if (!r)
+        r = warn(run, p, &f);
+    if (!r && pending)
+        r = warn_pending(run, p, &f);
+    if (!r && pending && !(*kept = without(run, want, &f)))
         r = -ENOMEM;
     free(f.users);
     return r ? rec_fail(err, ENOMEM, "out of memory") : 0;

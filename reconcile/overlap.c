@@ -1,5 +1,6 @@
 /* A subnet with a typo can cover the LAN, and then the host does not find its gateway, or the operator, any more. */
 #include "reconcile/overlap.h"
+#include "reconcile/claims.h"
 #include "reconcile/connection.h"
 #include "reconcile/kinds.h"
 #include "reconcile/listeners.h"
@@ -87,6 +88,7 @@ struct look {
     struct spec_addr         addr;      /* with its prefix */
     char                     text[SPEC_ADDR_TEXT];
     int                      index;     /* of the bridge; 0: there is none yet */
+    bool                     forbidden; /* what would be a warning is forbidden */
 };
 
 /* The route leads by the bridge itself or by one of its ports: the new subnet belongs there. A connected route of another bridge of ours
@@ -118,17 +120,22 @@ static const char *link_of(const struct look *k, const struct net_route *r)
 
 static int warn(const struct look *k, const char *text)
 {
+    if (k->forbidden)
+        return rec_plan_forbid(k->run, k->plan, REC_FIND_SUBNET_IN_USE, k->step->at, text);
     const char *object = spec_arena_printf(k->run->arena, "bridge %s", k->bridge);
     return object && text ? rec_plan_warn(k->run, k->plan, object, "choose another subnet for the bridge, if that is not what you want", text) : -ENOMEM;
 }
 
-/* Refused, or told where that is allowed. The first refusal is kept. */
+/* Refused, or told where that is allowed. The first refusal is kept. A policy forbids it beside. */
 static int cut(const struct look *k, const char *text)
 {
     if (!text)
         return -ENOMEM;
-    if (k->run->opt.own_connection)
-        return warn(k, text);
+    if (k->forbidden || k->run->opt.own_connection) {
+        int r = warn(k, text);
+        if (r || k->run->opt.own_connection)
+            return r;
+    }
     if (k->plan->cuts)
         return 0;
     struct rec_error *e = spec_arena_alloc(k->run->arena, sizeof *e);
@@ -290,6 +297,18 @@ static const struct rec_item *new_address(const struct rec_step *s)
     return s->kind == REC_ADDRESS && comes && s->to && !s->implied ? s->to : NULL;
 }
 
+/* A subnet that the last apply set is not new, though its address is. */
+static int may_forbid(const struct look *k, bool *out)
+{
+    struct rec_claims claims;
+    *out = k->run->opt.forbid & REC_FORBID(REC_FIND_SUBNET_IN_USE);
+    if (!*out)
+        return 0;
+    int r = rec_claims_read(k->run, &claims);
+    *out = !r && !rec_claims_subnet(&claims, k->bridge, &k->addr);
+    return r;
+}
+
 int rec_overlap_find(struct rec_run *run, struct rec_plan *p, struct rec_error *err)
 {
     struct rec_routes routes;
@@ -318,7 +337,9 @@ int rec_overlap_find(struct rec_run *run, struct rec_plan *p, struct rec_error *
         k.index = bridge ? bridge->index : 0;
         k.addr.prefix = (uint8_t)to->address.prefix;
         spec_addr_format(&k.addr, true, k.text);
-        r = connected ? check_client(&k, &c) : 0;
+        r = may_forbid(&k, &k.forbidden);
+        if (!r && connected)
+            r = check_client(&k, &c);
         if (!r)
             r = check_gateways(&k);
         if (!r)

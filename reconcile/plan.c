@@ -538,6 +538,20 @@ int rec_plan_warn(struct rec_run *run, struct rec_plan *p, const char *object, c
     return 0;
 }
 
+int rec_plan_forbid(struct rec_run *run, struct rec_plan *p, enum rec_finding finding,
+                    struct spec_loc at, const char *text)
+{
+    struct rec_forbidden *list =
+        text ? spec_arena_grow(run->arena, p->forbidden, p->n_forbidden * sizeof *list,
+                               (p->n_forbidden + 1) * sizeof *list)
+             : NULL;
+    if (!list)
+        return -ENOMEM;
+    p->forbidden = list;
+    list[p->n_forbidden++] = (struct rec_forbidden){finding, text, at};
+    return 0;
+}
+
 int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec_state *to,
              bool (*only)(void *arg, const struct rec_item *i), void *arg, struct rec_plan **out, struct rec_error *err)
 {

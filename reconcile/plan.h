@@ -36,6 +36,11 @@ struct rec_conflict {                   /* different and not ours: exit 4 until 
     struct spec_loc        at;
     bool                   aside;       /* nothing depends on it: a destroy does all else and leaves it */
 };
+struct rec_forbidden {                  /* a finding that the options forbid */
+    enum rec_finding finding;
+    const char      *text;
+    struct spec_loc  at;
+};
 struct rec_plan {
     struct rec_step    **steps;         /* in the order of apply */
     size_t               n;
@@ -52,6 +57,8 @@ struct rec_plan {
     size_t               n_not_known;
     /* refused unless --allow-own-connection: a new subnet takes over a way (overlap.h); or NULL */
     const struct rec_error *cuts;
+    struct rec_forbidden *forbidden;    /* each is a reason to refuse the plan (guard.h) */
+    size_t               n_forbidden;
     /* port maps that are wanted, and refused for now: one for each port (listeners.h) */
     size_t               n_pending;
     /* had: differs only because berth changed; its `next_start` says what that brings */
@@ -65,6 +72,9 @@ int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec
 /* One more warning, found by a look at the plan itself. `hint` may be NULL. Texts are copied. */
 int rec_plan_warn(struct rec_run *run, struct rec_plan *p, const char *object, const char *hint,
                   const char *text);
+/* A finding that opt.forbid has. `text` is borrowed, NULL: -ENOMEM. */
+int rec_plan_forbid(struct rec_run *run, struct rec_plan *p, enum rec_finding finding,
+                    struct spec_loc at, const char *text);
 /* Where in the plan a step stands: groups of equal rank are applied together (order.c). */
 /* Would a plan change `have` so as to become `want`, both of one kind; also where memory is out. */
 bool rec_item_differs(struct rec_run *run, const struct rec_item *have, const struct rec_item *want);

@@ -13,6 +13,9 @@ struct rec_again;
 struct rec_nspawn;
 struct rec_memory;
 enum rec_deny { REC_DENY_RELOAD, REC_DENY_RESTART, REC_DENY_RECREATE, REC_DENY_DELETE, REC_DENIES };
+/* What the host may have against a spec, beside its guards. A policy can forbid each. */
+enum rec_finding { REC_FIND_NO_USERNS, REC_FIND_PORT_IN_USE, REC_FIND_SUBNET_IN_USE, REC_FINDINGS };
+#define REC_FORBID(finding) (1u << (finding))
 struct rec_tree {               /* a folder of a repository at a commit */
     const char *folder;         /* from the top: "", "a/b" */
     char        id[65];         /* "" : there is none */
@@ -31,8 +34,10 @@ struct rec_options {
     bool        adopt;
     long        allow_deletes;  /* -1: the default bound */
     uint32_t    deny;           /* bit per enum rec_deny: such plans are refused */
-    /* with `source`: private_users: auto that would run as `none` here is refused */
-    bool        refuse_no_userns;
+    /* bit per enum rec_finding: a plan that has one is refused. Without the bit, the plan warns:
+     * private_users: auto runs as `none` here; a new map of a port that a program listens on; a new
+     * subnet that covers what the host reaches by another link. */
+    uint32_t    forbid;
     bool        own_connection; /* the operator's own connection may be cut */
     bool        offline;        /* two wishes are compared: nothing of this host is read, not even its memory of what was protected */
     /* no IPv6 forwarding while `auto` finds no IPv6 uplink: a router may still announce itself */

@@ -89,6 +89,23 @@ TAKE(policy_open_inbound)
     (void)key;
     spec_take_bool(b, v, &((struct spec_policy *)object)->open_inbound);
 }
+static void take_in_use(struct spec_build *b, const struct spec_node *v, bool *out)
+{
+    static const char *const words[] = {"refuse", "allow"};
+    int                      k = spec_take_word(b, v, words, 2);
+    if (k >= 0)
+        *out = k == 1;
+}
+TAKE(policy_ports_in_use)
+{
+    (void)key;
+    take_in_use(b, v, &((struct spec_policy *)object)->ports_in_use);
+}
+TAKE(policy_subnets_in_use)
+{
+    (void)key;
+    take_in_use(b, v, &((struct spec_policy *)object)->subnets_in_use);
+}
 
 /* "8080", "1024-65535", "53/udp". */
 static bool parse_ports(const char *text, struct spec_policy_ports *out)
@@ -160,6 +177,8 @@ static const struct spec_key allow_keys[] = {
      policy_open_inbound},
     {"ports", "a list of ports and ranges, with /tcp or /udp", "none", "ports of the host",
      policy_ports},
+    {"ports_in_use", "`refuse` or `allow`", "refuse", "new maps of ports that a program listens on",
+     policy_ports_in_use},
     {"private_users", "a list of `auto`, `none`, `identity`", "auto alone", "",
      policy_private_users},
     {"roots", "a list of patterns, `host`", "`host` alone", "root directories and archives",
@@ -167,6 +186,9 @@ static const struct spec_key allow_keys[] = {
     {"runtimes", "a list of `nixos`, `nspawn`, `netns`", "any", "", policy_runtimes},
     {"subnets", "a list of CIDRs, or `*`", "private ones", "that a bridge's subnet must lie in",
      policy_subnets},
+    {"subnets_in_use", "`refuse` or `allow`", "refuse",
+     "new subnets that cover a gateway, a nameserver or a route of the host",
+     policy_subnets_in_use},
     {"systems", "a list of patterns", "none", "store paths of NixOS systems", policy_systems},
 };
 static const struct spec_table allow_table = {"allow", allow_keys,
@@ -595,8 +617,20 @@ static bool must_be_named(const char *rule)
            !strcmp(rule, "subnets");
 }
 
+/* Keys that have one value, and no list. */
+static bool is_flag(const char *rule)
+{
+    static const char *const flags[] = {"network_admin", "open_inbound", "ports_in_use",
+                                        "subnets_in_use"};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (!strcmp(rule, flags[i]))
+            return true;
+    return false;
+}
+
 char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host,
-                          enum spec_runtime automatic)
+                          enum spec_runtime automatic, const struct spec_violation *seen,
+                          size_t n_seen)
 {
     /* Names of bridges and containers give no rights: a suggestion leaves both to their default,
      * which is any. */
@@ -604,6 +638,8 @@ char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host,
     struct spec_policy  nothing = {.bridges = {&any, 1}, .containers = {&any, 1}};
     struct audit        v = {.arena = a, .p = &nothing, .suggests = true};
     const size_t        n_keys = sizeof allow_keys / sizeof *allow_keys;
+    for (size_t i = 0; i < n_seen; i++)
+        violate(&v, seen[i].rule, seen[i].at, seen[i].value, seen[i].text);
     if (!audit_host(&v, host, automatic))
         return NULL;
     if (v.n > 1)
@@ -616,9 +652,10 @@ char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host,
     for (size_t k = 0, i = 0; k < n_keys; k++) {
         const char *rule = allow_keys[k].name, *last = NULL;
         size_t      first = i;
-        bool        flag = i < v.n && !strcmp(v.list[i].value, "true");
+        bool        flag = is_flag(rule);
         if (i < v.n && !strcmp(v.list[i].rule, rule))
-            add_line(&l, spec_arena_printf(a, "  %s:%s\n", rule, flag ? " true" : ""));
+            add_line(&l, spec_arena_printf(a, "  %s:%s%s\n", rule, flag ? " " : "",
+                                           flag ? v.list[i].value : ""));
         for (; i < v.n && !strcmp(v.list[i].rule, rule); i++) {
             if (!flag && (!last || strcmp(last, v.list[i].value)))
                 add_line(&l, value_line(a, v.list[i].value));

@@ -25,6 +25,9 @@ struct spec_policy {
     size_t                    n_subnets;
     uint64_t                  capabilities;     /* bit per capability */
     bool                      network_admin, open_inbound, any_subnet;
+    /* What the host has in use may be taken over: a port that a program listens on; a subnet that
+     * covers a gateway, a nameserver or a route. */
+    bool                      ports_in_use, subnets_in_use;
 };
 /* 0 with *out; -EINVAL when *diags holds errors; -ENOMEM. */
 int spec_policy_load(struct spec_arena *a, const char *text, size_t len, struct spec_policy **out,
@@ -43,7 +46,9 @@ int spec_policy_check(struct spec_arena *a, const struct spec_policy *p,
                       struct spec_violation **list, size_t *n);
 /* Whether the policy's private_users has that mode. */
 bool spec_policy_allows_users(const struct spec_policy *p, enum spec_users mode);
-/* The text of a policy that allows just what `host` asks for; NULL: out of memory. */
+/* The text of a policy that allows just what `host` asks for; NULL: out of memory. `seen`: what the
+ * caller found on the host itself, and a policy must allow, too. */
 char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host,
-                          enum spec_runtime automatic);
+                          enum spec_runtime automatic, const struct spec_violation *seen,
+                          size_t n_seen);
 #endif

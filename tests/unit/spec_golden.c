@@ -1,5 +1,6 @@
 /* Every bad spec of golden/bad is refused in the words of its .err, at the same places with CRLF and with a byte order mark too; every one of
  * golden/good is taken in all three forms. BERTH_GOLDEN=write renews the .err files, for a review to read. */
+#include "spec/policy.h"
 #include "spec/spec.h"
 #include <dirent.h>
 #include <stdio.h>
@@ -129,11 +130,56 @@ static int too_large(void)
     return failed;
 }
 
+/* Of golden/policy: a policy that is refused has its words in an .err, any other one is taken. */
+static int one_policy(const char *dir, const char *file, bool renew)
+{
+    char path[1024], golden[1024];
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    snprintf(golden, sizeof golden, "%s/%.*s.err", dir, (int)strlen(file) - 5, file);
+    struct text in = slurp(path), want = slurp(golden);
+    struct spec_arena *a = spec_arena_new();
+    struct spec_policy *p;
+    struct spec_diags d;
+    int r = spec_policy_load(a, in.p, in.n, &p, &d);
+    const char *text = spec_diags_format(a, &d, "policy.yaml", in.p, in.n, false);
+    if (renew && r) {
+        FILE *f = fopen(golden, "w");
+        MUST(f);
+        fputs(text, f);
+        fclose(f);
+    }
+    bool same = want.n == strlen(text) && !memcmp(want.p, text, want.n);
+    int failed = renew ? 0 : r != (want.n ? -22 : 0) || !same;
+    if (failed)
+        printf("policy %s: result %d\n%s", file, r, text);
+    spec_arena_free(a);
+    free(in.p);
+    free(want.p);
+    return failed;
+}
+
+static int policies(const char *golden, bool renew)
+{
+    char dir[400];
+    int failed = 0;
+    snprintf(dir, sizeof dir, "%s/policy", golden);
+    DIR *d = opendir(dir);
+    MUST(d);
+    for (struct dirent *e; (e = readdir(d));) {
+        size_t k = strlen(e->d_name);
+        if (k > 5 && !strcmp(e->d_name + k - 5, ".yaml"))
+            failed += one_policy(dir, e->d_name, renew);
+    }
+    closedir(d);
+    return failed;
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = getenv("BERTH_GOLDEN");
     int failed = too_large(), n = 1;
     MUST(argc == 2);
+    failed += policies(argv[1], mode && !strcmp(mode, "write"));
     for (int good = 0; good < 2; good++) {
         char dir[400];
         snprintf(dir, sizeof dir, "%s/%s", argv[1], good ? "good" : "bad");

@@ -43,7 +43,8 @@ struct net_nft_source {
     bool     has_mac, has4, has6;
     bool     guest;                     /* the link is not in net_nft.group: it is checked by its name */
     bool     router;                    /* it may forward for others, advertise routes and answer DHCP requests */
-    bool     any_mac, any4, bound6;     /* any_mac, any4: all but what is another port's. bound6: addr6 and link-local addresses only */
+    bool     any_mac;                   /* any MAC and IPv6 address but another port's; else also IPv6 addresses made of `mac` */
+    bool     any4;                      /* any IPv4 address but another port's */
     uint32_t tag;
 };
 struct net_nft {                        /* what berth wants of nftables; arrays borrowed */

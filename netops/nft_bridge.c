@@ -7,9 +7,11 @@
  *      2. a MAC in `takenmac` comes only from its own port. A port outside `anymac` sends only from its MACs in `macs`.
  *         The sender's MAC inside an ARP packet counts as well
  *      3. IPv4 and ARP: likewise `taken4`, `free4`, `src4`. 0.0.0.0 passes: ARP probes, DHCP requests
- *      4. IPv6 and neighbour discovery: likewise `taken6`, `src6`; a port in `bound6` sends from no other address. :: passes
- *         (duplicate address detection), and fe80::/10 does. What a neighbour advertisement, or detection from ::, claims is
- *         checked like a source address, with `claimed6` and `claims6`: nft tells these from addresses by their type
+ *      4. IPv6 and neighbour discovery: likewise `taken6`, `src6`. A port outside `anymac` may send also from the addresses that
+ *         the kernel makes of its MAC, link-local ones and those that a router advertises: their last 8 bytes are in `ids6`. A
+ *         port in `alone` needs its own addresses or link-local ones. :: passes (duplicate address detection). What a neighbour
+ *         advertisement, or detection from ::, claims is checked like a source address, with `claimed6` and `claims6`: nft
+ *         tells these from addresses by their type
  *      A port in `routers` may forward packets from any address, but it claims only its own in ARP and neighbour discovery. */
 #include "netops/nft_builder.h"
 #include <arpa/inet.h>
@@ -22,11 +24,11 @@ static const struct nft_set_row source_sets[] = {               /* of table brid
     {"src4",     T_PAIR(T_IFNAME, T_IPV4),                    20, 0,                          0,  ORDER_MIXED},
     {"src6",     T_PAIR(T_IFNAME, T_IPV6),                    32, 0,                          0,  ORDER_MIXED},
     {"claims6",  T_PAIR(T_IFNAME, T_INTEGER),                 32, 0,                          0,  ORDER_MIXED},
+    {"ids6",     T_PAIR(T_IFNAME, T_INTEGER),                 24, 0,                          0,  ORDER_MIXED},
     {"guests",   T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
     {"routers",  T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
     {"anymac",   T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
     {"free4",    T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
-    {"bound6",   T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
     {"takenmac", T_ETHER,                                     6,  0,                          0,  ORDER_BIG},
     {"taken4",   T_IPV4,                                      4,  0,                          0,  ORDER_BIG},
     {"taken6",   T_IPV6,                                      16, 0,                          0,  ORDER_BIG},
@@ -52,6 +54,7 @@ struct field {                                          /* of a frame */
 };
 static const struct field ether_source = {LINK, 6, 6}, arp_mac = {NETWORK, 8, 6}, arp_source = {NETWORK, 14, 4},
                           ip4_source = {NETWORK, 12, 4}, ip6_source = {NETWORK, 8, 16}, nd_target = {TRANSPORT, 8, 16};
+static const struct field ip6_source_id = {NETWORK, 16, 8}, nd_target_id = {TRANSPORT, 16, 8};
 static const uint8_t no_address[16];
 
 /* The order of expressions is nft's own, so that a ruleset which nft saved and loaded again is equal. It tests for ARP in the frame,
@@ -180,27 +183,55 @@ static void accept_without(struct nft_builder *b, uint16_t ether_type, const str
     net_nft_rule_done(b, "accept what has no source address yet");
 }
 
+/* The three rules for an IPv6 address that a port sends from or claims. */
+enum rule6 { TAKEN, NOT_OWN, NOT_OWN_ALONE };
+
+static void unless_own6(struct nft_builder *b, enum rule6 rule, bool claim)
+{
+    const struct field *address = claim ? &nd_target : &ip6_source;
+    const char *own = claim ? "claims6" : "src6";
+
+    if (rule == TAKEN)
+        field_in(b, address, claim ? "claimed6" : "taken6");
+    not_the_ports_own(b, address, own);
+    if (rule == NOT_OWN) {
+        not_the_ports_own(b, claim ? &nd_target_id : &ip6_source_id, "ids6");
+        net_nft_put_name_in(b, NFT_META_IIFNAME, "anymac", NFT_LOOKUP_F_INV);
+    }
+    if (rule == NOT_OWN_ALONE) {
+        not_link_local(b, address);
+        net_nft_put_name_in(b, NFT_META_IIFNAME, "alone", 0);
+    }
+    if (rule == TAKEN && !claim)
+        net_nft_put_name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
+}
+
+static void drop6(struct nft_builder *b, enum rule6 rule, const char *what)
+{
+    static const char *const why[] = {
+        [TAKEN] = "that are somebody else's",
+        [NOT_OWN] = "that are not the port's own",
+        [NOT_OWN_ALONE] = "that are not the isolated container's",
+    };
+    net_nft_put_verdict(b, NF_DROP, NULL);
+    net_nft_rule_done(b, "drop %s %s", what, why[rule]);
+}
+
 /* What a neighbour advertisement claims, or a solicitation from :: (duplicate address detection). */
 static void claim_rules(struct nft_builder *b, uint8_t type)
 {
-    const char *what = type == 136 ? "neighbour advertisements" : "duplicate address detection";
+    const char *what = type == 136 ? "neighbour advertisements of addresses"
+                                   : "duplicate address detection of addresses";
 
-    for (unsigned bound = 0; bound < 2; bound++) {
+    for (enum rule6 rule = TAKEN; rule <= NOT_OWN_ALONE; rule++) {
         source_rule(b, ETH_P_IPV6);
         if (type == 136)
             never_forwarded(b);
         else
             is(b, &ip6_source, no_address);
         icmp6_is(b, type);
-        if (bound)
-            not_link_local(b, &nd_target);
-        else
-            field_in(b, &nd_target, "claimed6");
-        not_the_ports_own(b, &nd_target, "claims6");
-        if (bound)
-            net_nft_put_name_in(b, NFT_META_IIFNAME, "bound6", 0);
-        net_nft_put_verdict(b, NF_DROP, NULL);
-        net_nft_rule_done(b, "drop %s of addresses that are %s", what, bound ? "not the port's own" : "somebody else's");
+        unless_own6(b, rule, true);
+        drop6(b, rule, what);
     }
 }
 
@@ -209,18 +240,11 @@ static void address6_rules(struct nft_builder *b)
     claim_rules(b, 136);
     claim_rules(b, 135);
     accept_without(b, ETH_P_IPV6, &ip6_source);
-    source_rule(b, ETH_P_IPV6);
-    field_in(b, &ip6_source, "taken6");
-    not_the_ports_own(b, &ip6_source, "src6");
-    net_nft_put_name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
-    net_nft_put_verdict(b, NF_DROP, NULL);
-    net_nft_rule_done(b, "drop IPv6 source addresses that are somebody else's");
-    source_rule(b, ETH_P_IPV6);
-    not_the_ports_own(b, &ip6_source, "src6");
-    not_link_local(b, &ip6_source);
-    net_nft_put_name_in(b, NFT_META_IIFNAME, "bound6", 0);
-    net_nft_put_verdict(b, NF_DROP, NULL);
-    net_nft_rule_done(b, "drop IPv6 source addresses that are not the port's own");
+    for (enum rule6 rule = TAKEN; rule <= NOT_OWN_ALONE; rule++) {
+        source_rule(b, ETH_P_IPV6);
+        unless_own6(b, rule, false);
+        drop6(b, rule, "IPv6 source addresses");
+    }
 }
 
 static void source_checks(struct nft_builder *b, uint32_t group)

@@ -40,6 +40,15 @@ static void name_key(struct nft_builder *b, const char *in_set, const char *name
     memcpy(padded, name, strnlen(name, sizeof padded - 1));
     key(b, in_set, padded, sizeof padded, tag);
 }
+/* The last 8 bytes of the IPv6 addresses that the kernel makes of a MAC: RFC 4291, appendix A. */
+static void interface_id(const uint8_t mac[6], uint8_t out[8])
+{
+    memcpy(out, mac, 3);
+    out[0] ^= 2;
+    out[3] = 0xff;
+    out[4] = 0xfe;
+    memcpy(out + 5, mac + 3, 3);
+}
 /* A key that begins with a port's name. */
 static void pair_key(struct nft_builder *b, struct nft_set *in_set, const char *name, const void *bytes, size_t len, uint32_t tag)
 {
@@ -64,7 +73,7 @@ static void port_names(struct nft_builder *b, const struct net_nft_source *s)
     const struct {
         bool        is;
         const char *in_set;
-    } names[] = {{s->guest, "guests"}, {s->router, "routers"}, {s->any_mac, "anymac"}, {s->any4, "free4"}, {s->bound6, "bound6"}};
+    } names[] = {{s->guest, "guests"}, {s->router, "routers"}, {s->any_mac, "anymac"}, {s->any4, "free4"}};
 
     for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
         if (names[k].is)
@@ -76,17 +85,18 @@ static void port_names(struct nft_builder *b, const struct net_nft_source *s)
 static void source_elems(struct nft_builder *b, const struct net_nft *want)
 {
     struct nft_set *macs = set_named(b, "macs"), *src4 = set_named(b, "src4"), *src6 = set_named(b, "src6");
-    struct nft_set *claims6 = set_named(b, "claims6"), *claimed6 = set_named(b, "claimed6");
+    struct nft_set *claims6 = set_named(b, "claims6"), *claimed6 = set_named(b, "claimed6"), *ids6 = set_named(b, "ids6");
     struct nft_set *takenmac = set_named(b, "takenmac"), *taken4 = set_named(b, "taken4"), *taken6 = set_named(b, "taken6");
-    bool any_mac = false, any4 = false, any6 = false;
+    bool any_mac = false, any4 = false;
+    uint8_t id[8];
 
     net_nft_set_room(macs, want->n_sources);
     net_nft_set_room(src4, want->n_sources);
+    net_nft_set_room(ids6, want->n_sources);
     for (size_t i = 0; i < want->n_sources; i++) {
         const struct net_nft_source *s = &want->sources[i];
         any_mac |= s->any_mac;
         any4 |= s->any4;
-        any6 |= !s->bound6 && s->port[0];
     }
     for (size_t i = 0; i < want->n_sources; i++) {
         const struct net_nft_source *s = &want->sources[i];
@@ -95,6 +105,10 @@ static void source_elems(struct nft_builder *b, const struct net_nft *want)
             port_names(b, s);
         if (s->has_mac && port)
             pair_key(b, macs, s->port, s->mac, sizeof s->mac, s->tag);
+        if (s->has_mac && port && !s->any_mac) {
+            interface_id(s->mac, id);
+            pair_key(b, ids6, s->port, id, sizeof id, s->tag);
+        }
         if (s->has4 && port)
             pair_key(b, src4, s->port, s->addr4, sizeof s->addr4, s->tag);
         if (s->has6 && port) {
@@ -105,7 +119,7 @@ static void source_elems(struct nft_builder *b, const struct net_nft *want)
             taken_key(b, takenmac, s->mac, sizeof s->mac, s->tag);
         if (s->has4 && (any4 || !port))
             taken_key(b, taken4, s->addr4, sizeof s->addr4, s->tag);
-        if (s->has6 && (any6 || !port)) {
+        if (s->has6 && (any_mac || !port)) {
             taken_key(b, taken6, s->addr6, sizeof s->addr6, s->tag);
             taken_key(b, claimed6, s->addr6, sizeof s->addr6, s->tag);
         }

@@ -84,8 +84,9 @@ static uint8_t *put_udata_u32(uint8_t *p, uint8_t type, uint32_t value)
     return put_udata(p, type, &value, sizeof value);
 }
 /* nft has no name for the target of neighbour discovery: it prints `@th,64,128`, and loads that again only into a set that is
- * declared by `typeof @th,64,128`, or `typeof iifname . @th,64,128`. The numbers are nft's own (enum expr_types and others). */
-static uint8_t *put_typeof(uint8_t *p, bool pair)
+ * declared by `typeof @th,64,128`, or `typeof iifname . @th,64,128`. So it is with the last `bits` of it: `@th,128,64`. The numbers
+ * are nft's own (enum expr_types and others). */
+static uint8_t *put_typeof(uint8_t *p, bool pair, uint32_t bits)
 {
     enum { EXPR = NFTNL_UDATA_SET_TYPEOF_EXPR, DATA = NFTNL_UDATA_SET_TYPEOF_DATA, PAYLOAD = 7, META = 9, CONCAT = 13, BASE_TRANSPORT = 3 };
     uint8_t fields[30], target[38], port[14], key[6], parts[56], *end;
@@ -93,8 +94,8 @@ static uint8_t *put_typeof(uint8_t *p, bool pair)
     end = put_udata_u32(fields, 0, 0);                  /* of no known protocol */
     end = put_udata_u32(end, 1, 0);
     end = put_udata_u32(end, 2, BASE_TRANSPORT);
-    end = put_udata_u32(end, 3, 64);
-    put_udata_u32(end, 4, 128);
+    end = put_udata_u32(end, 3, 64 + 128 - bits);
+    put_udata_u32(end, 4, bits);
     end = put_udata_u32(target, EXPR, PAYLOAD);
     put_udata(end, DATA, fields, sizeof fields);
     if (!pair)
@@ -131,8 +132,10 @@ static void add_set(struct nft_builder *b, const struct nft_set_row *row)
     uint8_t udata[128], *end = udata;
     if (row->order != ORDER_MIXED)                      /* else nft would print names backwards */
         end = put_udata_u32(end, NFTNL_UDATA_SET_KEYBYTEORDER, row->order);
-    if (row->key_type == T_INTEGER || row->key_type == T_PAIR(T_IFNAME, T_INTEGER))
-        end = put_typeof(end, row->key_type != T_INTEGER);
+    if (row->key_type == T_INTEGER)
+        end = put_typeof(end, false, 8 * row->key_len);
+    if (row->key_type == T_PAIR(T_IFNAME, T_INTEGER))
+        end = put_typeof(end, true, 8 * (row->key_len - IFNAMSIZ));
     if (end > udata)
         nftnl_set_set_data(o, NFTNL_SET_USERDATA, udata, (uint32_t)(end - udata));
     nftnl_set_nlmsg_build_payload(m, o);

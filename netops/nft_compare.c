@@ -82,10 +82,13 @@ static void map_data(char *out, size_t size, const struct nft_elem *e)
     address_port(out, size, e->data, len, e->data + len);
 }
 
-/* An IPv4 address (4 bytes), a MAC (padded to 8), or an IPv6 address. */
-static void own_text(char *out, size_t size, const uint8_t *bytes, size_t len)
+/* An IPv4 address (4 bytes), a MAC (padded to 8), or an IPv6 address; of set `ids6` the last 8 bytes of one. */
+static void own_text(char *out, size_t size, const char *set, const uint8_t *bytes, size_t len)
 {
-    if (len == 8)
+    if (!strcmp(set, "ids6"))
+        snprintf(out, size, "::%x:%x:%x:%x", bytes[0] << 8 | bytes[1], bytes[2] << 8 | bytes[3], bytes[4] << 8 | bytes[5],
+                 bytes[6] << 8 | bytes[7]);
+    else if (len == 8)
         snprintf(out, size, "%02x:%02x:%02x:%02x:%02x:%02x", bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]);
     else
         inet_ntop(len == 4 ? AF_INET : AF_INET6, bytes, out, (socklen_t)size);
@@ -104,12 +107,12 @@ void net_nft_elem_format(enum nft_which t, const char *set, const struct nft_ele
     if (t == NFT_BRIDGE && e->key_len > IFNAMSIZ) {     /* a port, and what is its own */
         char own[INET6_ADDRSTRLEN];
         quoted(data, sizeof data, e->key, IFNAMSIZ);
-        own_text(own, sizeof own, e->key + IFNAMSIZ, e->key_len - (size_t)IFNAMSIZ);
+        own_text(own, sizeof own, set, e->key + IFNAMSIZ, e->key_len - (size_t)IFNAMSIZ);
         snprintf(key, sizeof key, "%s . %s", data, own);
     } else if (t == NFT_BRIDGE && !strcmp(set, "takenmac"))
-        own_text(key, sizeof key, e->key, 8);
+        own_text(key, sizeof key, set, e->key, 8);
     else if (e->key_len == 4 || (e->key_len == 16 && (!strcmp(set, "alone6") || !strcmp(set, "taken6") || !strcmp(set, "claimed6"))))
-        own_text(key, sizeof key, e->key, e->key_len);
+        own_text(key, sizeof key, set, e->key, e->key_len);
     else if (e->key_len == 1)
         snprintf(key, sizeof key, "%u", e->key[0]);
     else
@@ -484,9 +487,9 @@ static bool group_of(const struct nft_rule *r, uint32_t *out)
 }
 
 /* Sets whose keys begin with the name of a port; then those of addresses that no other port may use. */
-enum { S_MACS, S_SRC4, S_SRC6, S_GUESTS, S_ROUTERS, S_ANYMAC, S_FREE4, S_BOUND6, S_PORTS, S_TAKENMAC = S_PORTS, S_TAKEN4, S_TAKEN6, S_ALL };
+enum { S_MACS, S_SRC4, S_SRC6, S_GUESTS, S_ROUTERS, S_ANYMAC, S_FREE4, S_PORTS, S_TAKENMAC = S_PORTS, S_TAKEN4, S_TAKEN6, S_ALL };
 static const char *const source_sets[S_ALL] = {"macs",   "src4",  "src6",   "guests",   "routers", "anymac",
-                                               "free4", "bound6", "takenmac", "taken4",  "taken6"};
+                                               "free4", "takenmac", "taken4",  "taken6"};
 
 static void model_source(struct net_nft_source *o, int in_set, const struct nft_elem *e)
 {
@@ -520,9 +523,6 @@ static void model_source(struct net_nft_source *o, int in_set, const struct nft_
         break;
     case S_FREE4:
         o->any4 = true;
-        break;
-    case S_BOUND6:
-        o->bound6 = true;
         break;
     }
 }

@@ -100,9 +100,8 @@ static void mark_gateways(const struct spec_host *h, bool *router)
 }
 
 /* What the container's port may send. berth makes the ports of netns and nspawn, so it knows their MAC and addresses. A nixos container
- * makes its port by itself, and its system may add addresses: it may use all that nobody else has. So may a router, and any container
- * in a family of which the spec gives it no address. An isolated container may use its addresses in the spec alone: another address
- * would lead around the isolation. */
+ * makes its port by itself, and its system may add addresses: it may use all that nobody else has. So may a router. An isolated container
+ * may use its addresses in the spec alone: another address would lead around the isolation. */
 static void want_source(struct rec_run *run, const struct spec_container *c, struct rec_mac_seed seed, bool router, struct net_nft_source *o)
 {
     bool ours = rec_runtime_of(run, c) != SPEC_RT_NIXOS, free_to_add = !ours || router;
@@ -118,8 +117,7 @@ static void want_source(struct rec_run *run, const struct spec_container *c, str
     o->has6 = c->address[1].addr.family;
     memcpy(o->addr4, c->address[0].addr.bytes, sizeof o->addr4);
     memcpy(o->addr6, c->address[1].addr.bytes, sizeof o->addr6);
-    o->any4 = !c->isolated && (free_to_add || !o->has4);
-    o->bound6 = c->isolated || (!free_to_add && o->has6);
+    o->any4 = !c->isolated && free_to_add;
 }
 
 /* Of each container, and of the bridges' own addresses: nobody but the host may use those. */
@@ -374,7 +372,7 @@ static bool has_source(const struct net_nft *n, const struct net_nft_source *x, 
         if (strcmp(o->port, x->port) || memcmp(o->addr4, x->addr4, 4) || memcmp(o->addr6, x->addr6, 16))
             continue;
         *from = k + 1;
-        return !memcmp(o->mac, x->mac, 6) && o->guest == x->guest && o->router == x->router && o->any4 == x->any4 && o->bound6 == x->bound6;
+        return !memcmp(o->mac, x->mac, 6) && o->guest == x->guest && o->router == x->router && o->any_mac == x->any_mac && o->any4 == x->any4;
     }
     return false;
 }

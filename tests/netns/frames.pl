@@ -4,7 +4,7 @@
 #   frames.pl send LINK NAME KIND [KEY=VALUE]...   one broadcast frame that carries NAME in its payload
 #   frames.pl hear LINK READY                      makes READY, then prints the NAME of each frame until NAME is "last"
 #
-# KIND: arp, udp4, udp6, ra, redirect, na, dad, other. KEY: mac, sha (of ARP), src, target, port, vlan, tpid (of the VLAN tag). The defaults are LINK's own.
+# KIND: arp, udp4, udp6, ra, redirect, na, dad, other. KEY: mac, sha (of ARP), src, target, port, prefix (of ra, a /64), vlan, tpid (of the VLAN tag). The defaults are LINK's own.
 use strict;
 use warnings;
 use Socket;
@@ -18,7 +18,7 @@ bind $s, pack 'S n i S C C a8', 17, 3, $index, 0, 0, 0, '' or die "bind: $!";
 if ($verb eq 'hear') {
     open my $f, '>', $name or die;
     close $f;
-    alarm 20;
+    alarm 120;
     while (sysread $s, my $frame, 4096) {
         next unless $frame =~ /probe:([a-z0-9-]+);/;
         exit if $1 eq 'last';
@@ -35,6 +35,8 @@ $option .= "\0" x (-length($option) % 8);
 sub sum { my $n = 0; $n += $_ for unpack 'n*', $_[0] . "\0"; $n = ($n >> 16) + ($n & 0xffff) while $n >> 16; ~$n & 0xffff }
 sub v4 { inet_aton $_[0] }
 sub v6 { Socket::inet_pton(AF_INET6, $_[0]) }
+# For addresses that receivers make by themselves (SLAAC).
+my $prefix = exists $o{prefix} ? pack('C C C C N N N a16', 3, 4, 64, 0xc0, 3600, 3600, 0, v6($o{prefix})) : '';
 sub ip4 {
     my ($src, $to, $body) = @_;
     my $h = pack 'C C n n n C C n a4 a4', 0x45, 0, 20 + length $body, 1, 0, 64, 17, 0, v4($src), v4($to);
@@ -51,7 +53,7 @@ my %kinds = (
                           v4($o{target} // $o{src})) },
     udp4 => sub { ip4($o{src}, '255.255.255.255', pack('n n n n', 4000, $o{port} // 4000, 8 + length $mark, 0) . $mark) },
     udp6 => sub { ip6($o{src}, 'ff02::1', 17, 6, pack('n n n n', 4000, $o{port} // 4000, 8 + length $mark, 0) . $mark) },
-    ra => sub { ip6($o{src} // 'fe80::bad', 'ff02::1', 58, 2, pack('C C n C C n N N', 134, 0, 0, 64, 0, 1800, 0, 0) . $option) },
+    ra => sub { ip6($o{src} // 'fe80::bad', 'ff02::1', 58, 2, pack('C C n C C n N N', 134, 0, 0, 64, 0, 1800, 0, 0) . $prefix . $option) },
     redirect => sub { ip6('fe80::bad', 'ff02::1', 58, 2, pack('C C n N a16 a16', 137, 0, 0, 0, v6('fe80::bad'), v6('2001:db8::1')) . $option) },
     na => sub { ip6($o{src} // 'fe80::bad', 'ff02::1', 58, 2, pack('C C n N a16 C C a6', 136, 0, 0, 0x20000000, v6($o{target}), 2, 1, $mac) . $option) },
     dad => sub { ip6('::', 'ff02::1', 58, 2, pack('C C n N a16', 135, 0, 0, 0, v6($o{target})) . $option) },

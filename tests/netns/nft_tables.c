@@ -52,10 +52,10 @@ static struct net_nft_alone alone[] = {
 /* A container with all, one without IPv6, a router, an isolated guest, and a bridge's own address. */
 static const struct net_nft_source sources[] = {
     {.port = "vb-all", .mac = {2, 1}, .has_mac = true, .addr4 = {10, 100, 0, 10}, .has4 = true, .addr6 = {0xfd, 0, 1, [15] = 0x10}, .has6 = true,
-     .bound6 = true, .tag = 31},
+     .tag = 31},
     {.port = "vb-four", .mac = {2, 2}, .has_mac = true, .addr4 = {10, 100, 0, 11}, .has4 = true, .tag = 32},
     {.port = "vb-router", .mac = {2, 3}, .has_mac = true, .addr4 = {10, 100, 0, 12}, .has4 = true, .router = true, .any_mac = true, .any4 = true},
-    {.port = "vb-guest", .guest = true, .addr4 = {10, 100, 0, 13}, .has4 = true, .any_mac = true, .bound6 = true},
+    {.port = "vb-guest", .guest = true, .addr4 = {10, 100, 0, 13}, .has4 = true, .any_mac = true},
     {.addr4 = {10, 100, 0, 1}, .has4 = true},
 };
 static const struct net_nft wish = {.bridges = bridges, .n_bridges = 2, .maps = maps, .n_maps = 4, .alone = alone, .n_alone = 1,

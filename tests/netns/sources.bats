@@ -39,6 +39,12 @@ heard() {
     assert_eq "$(paste -sd ' ' "$BATS_TEST_TMPDIR/heard")" "$2" "what came from $1"
 }
 mac_of() { inside "$1" ip -j link show eth0 | jq -r '.[0].address'; }
+# made6 PREFIX NAME: the address that the kernel makes of NAME's MAC.
+made6() {
+    local m
+    IFS=: read -ra m <<<"$(mac_of "$2")"
+    printf '%s%02x%s:%sff:fe%s:%s%s' "$1" $((16#${m[0]} ^ 2)) "${m[@]:1}"
+}
 
 @test "a container's router advertisements and DHCP answers reach neither its neighbours nor the host" {
     spec <<'Y'
@@ -78,7 +84,7 @@ Y
 @test "a frame with another's MAC or address, or a made-up one, is dropped, and the container's own pass" {
     two
     berth apply -q "$SPEC"
-    db=$(mac_of db)
+    db=$(mac_of db) own_local=$(made6 fe80:: web)
     listens "inside db" eth0
     sends web mac-taken other mac="$(mac_of old)"
     sends web mac-new other mac=02:00:00:00:00:99
@@ -99,19 +105,26 @@ Y
     sends web na-new na target=fd00:100::99
     sends web dad-taken dad target=fd00:100::20
     sends web dad-new dad target=fd00:100::99
+    sends web local-new udp6 src=fe80::77
+    sends web local-taken udp6 src="$(made6 fe80:: db)"
+    sends web na-local-new na target=fe80::77
+    sends web na-local-taken na target="$(made6 fe80:: db)"
+    sends web dad-local-new dad target=fe80::77
+    sends web made-taken udp6 src="$(made6 2001:db8:7:0: db)"
     sends web own-arp arp src=10.100.0.10 target=10.100.0.20
     sends web own-gratuitous arp src=10.100.0.10
     sends web own-probe arp src=0.0.0.0 target=10.100.0.10
     sends web own-dhcp udp4 src=0.0.0.0 port=67
     sends web own-ip4 udp4 src=10.100.0.10
     sends web own-ip6 udp6 src=fd00:100::10
-    sends web own-link-local udp6 src=fe80::77
+    sends web own-link-local udp6 src="$own_local"
+    sends web own-made udp6 src="$(made6 2001:db8:7:0: web)"
     sends web own-na na src=fd00:100::10 target=fd00:100::10
-    sends web own-na-local na target=fe80::77
+    sends web own-na-local na src=fd00:100::10 target="$own_local"
     sends web own-dad dad target=fd00:100::10
-    sends web own-dad-local dad target=fe80::77
+    sends web own-dad-local dad target="$own_local"
     sends web own-vlan other vlan=7
-    heard web "own-arp own-gratuitous own-probe own-dhcp own-ip4 own-ip6 own-link-local own-na own-na-local own-dad \
+    heard web "own-arp own-gratuitous own-probe own-dhcp own-ip4 own-ip6 own-link-local own-made own-na own-na-local own-dad \
 own-dad-local own-vlan"
     pings "inside web" 10.100.0.20
     pings "inside web" fd00:100::20
@@ -141,16 +154,93 @@ N
     assert_eq "$(host nft -j list set ip seen sources | jq -r '[.nftables[].set? // empty | .elem[]?] | join(" ")')" 10.100.0.10
 }
 
-@test "without an IPv6 address in the spec any is free that nobody has; a router may forward for others but not claim their addresses" {
-    two
+@test "without an address of a family in the spec, a container sends from none that it chooses" {
+    spec <<'Y'
+version: 1
+hosts:
+  homelab:
+    bridge: {name: br0, address: [10.100.0.1/24, "fd00:100::1/64"]}
+    containers:
+      db: {address: [10.100.0.20, "fd00:100::20"], runtime: netns}
+      four: {address: 10.100.0.30, runtime: netns}
+      six: {address: "fd00:100::30", runtime: netns}
+Y
+    berth apply -q "$SPEC"
+    own_local=$(made6 fe80:: four)
+    listens "inside db" eth0
+    sends four new6 udp6 src=fd00:100::99
+    sends four host6 udp6 src=2001:db8:ffff::1
+    sends four taken6 udp6 src=fd00:100::20
+    sends four local-new udp6 src=fe80::77
+    sends four na-new na src="$own_local" target=fd00:100::99
+    sends four na-taken na src="$own_local" target=fd00:100::1
+    sends four na-local na src="$own_local" target=fe80::bad
+    sends four dad-new dad target=fd00:100::99
+    sends four new4 udp4 src=10.100.0.99
+    sends four own-dad dad target="$own_local"
+    sends four own-local udp6 src="$own_local"
+    sends four own-na na src="$own_local" target="$own_local"
+    sends four own-unspecified udp6 src=::
+    heard four "own-dad own-local own-na own-unspecified"
+    listens "inside db" eth0
+    sends six new4 udp4 src=10.100.0.99
+    sends six arp-new4 arp src=10.100.0.99
+    sends six arp-gateway arp src=10.100.0.1
+    sends six dhcp udp4 src=0.0.0.0 port=67
+    sends six probe arp src=0.0.0.0 target=10.100.0.77
+    heard six "dhcp probe"
+    # `router: true` lifts it, for all but what others have.
+    sed -i 's/runtime: netns}$/runtime: netns, router: true}/' "$SPEC"
     berth apply -q "$SPEC"
     listens "inside db" eth0
-    sends old new6 udp6 src=fd00:100::99
-    sends old na-new6 na target=fd00:100::99
-    sends old taken6 udp6 src=fd00:100::20
-    sends old na-taken6 na target=fd00:100::1
-    sends old new4 udp4 src=10.100.0.99
-    heard old "new6 na-new6"
+    sends four new6 udp6 src=fd00:100::99
+    sends four local-new udp6 src=fe80::77
+    sends four na-new na target=fd00:100::99
+    sends four na-taken na target=fd00:100::20
+    heard four "new6 local-new na-new"
+    berth plan -e "$SPEC"
+}
+
+@test "on a bridge with a router beside it, a container keeps the address that it makes of the router's prefix, and takes no other" {
+    spec <<'Y'
+version: 1
+hosts:
+  homelab:
+    bridge: {name: br0, address: 10.100.0.1/24}
+    containers:
+      web: {address: 10.100.0.10, runtime: netns}
+      alone: {address: 10.100.0.20, runtime: netns, isolated: true}
+Y
+    berth apply -q "$SPEC"
+    host ip netns add lan
+    host ip link add lan0 type veth peer name eth0 netns lan
+    host ip link set lan0 master br0 up
+    host_sh 'ip -n lan link set eth0 addrgenmode none; ip -n lan link set eth0 up
+        ip -n lan addr add fe80::1/64 dev eth0 nodad; ip -n lan addr add 2001:db8:7::1/64 dev eth0 nodad'
+    inside lan "$FRAMES" send eth0 ra ra src=fe80::1 prefix=2001:db8:7::
+    own=$(made6 2001:db8:7:0: web)
+    wait_for eval "inside web ip -6 -j addr show eth0 -tentative | grep -q global"
+    wait_for pings "inside web" 2001:db8:7::1
+    assert_match "$(host ip -n lan -6 -j neigh show dev eth0 | jq -r '.[].dst')" "$(inside web ip -6 -j addr show eth0 | jq -r '.[0].addr_info[0].local')"
+    listens "inside lan" eth0
+    sends web na-router na src="$own" target=fe80::1
+    sends web na-host na src="$own" target=2001:db8:7::1
+    sends web new6 udp6 src=2001:db8:7::99
+    sends web local-router udp6 src=fe80::1
+    sends web own-slaac udp6 src="$own"
+    heard web "own-slaac"
+    # No way around the isolation.
+    listens host br0
+    sends alone slaac udp6 src="$(made6 2001:db8:7:0: alone)"
+    sends alone na-slaac na src="$(made6 fe80:: alone)" target="$(made6 2001:db8:7:0: alone)"
+    sends alone dad-slaac dad target="$(made6 2001:db8:7:0: alone)"
+    sends alone own-local udp6 src="$(made6 fe80:: alone)"
+    heard alone "own-local"
+}
+
+@test "a router may forward for others but not claim their addresses" {
+    two
+    berth apply -q "$SPEC"
     listens "inside db" eth0
     sends gate forwarded4 udp4 src=192.0.2.7
     sends gate forwarded-web udp4 src=10.100.0.10
@@ -241,21 +331,35 @@ Y
     assert_eq "$(host nft list tables)" ""
 }
 
-@test "a host without the checks gets them in one commit, and an open connection goes on" {
+@test "a host without the checks, or with those of an older berth, gets them in one commit, and an open connection goes on" {
     two
     berth apply -q "$SPEC"
-    # What an older berth left: table inet berth where the spec has NAT, and no table bridge berth.
-    host nft delete table bridge berth
     echo_server "inside db" tcp 10.100.0.20 80 db
-    inside web bash -c 'exec 9<>/dev/tcp/10.100.0.20/80; echo ready >"$1"; read -r _ <"$2"; echo hello >&9; cat <&9' bash \
-        "$BATS_TEST_TMPDIR/open" <(wait_for test -e "$BATS_TEST_TMPDIR/go"; echo go) >"$BATS_TEST_TMPDIR/said" 3>&- {LAB_LIFE}>&- &
-    client=$!
-    wait_for test -s "$BATS_TEST_TMPDIR/open"
-    nft_watch "$BATS_TEST_TMPDIR/nft"
-    berth apply -q "$SPEC"
-    assert_eq "$(nft_watched "$BATS_TEST_TMPDIR/nft")" 1 "commits"
-    touch "$BATS_TEST_TMPDIR/go"
-    wait "$client"
-    assert_match "$(<"$BATS_TEST_TMPDIR/said")" "db .*10.100.0.10"
-    berth plan -e "$SPEC"
+    for before in none older; do
+        if [[ $before == none ]]; then
+            # What an older berth left: table inet berth where the spec has NAT, and no table bridge berth.
+            host nft delete table bridge berth
+        else
+            # Any IPv6 address was free where the spec has none: a set `bound6` named the other ports.
+            host_sh 'for handle in $(nft -a list chain bridge berth sources | sed -n "s/.*@ids6.*# handle //p"); do
+                nft delete rule bridge berth sources handle $handle; done
+                nft delete set bridge berth ids6
+                nft "add set bridge berth bound6 { type ifname; elements = { vb-web, vb-db }; }"
+                nft add rule bridge berth sources iifname . ip6 saddr != @src6 ip6 saddr != fe80::/10 iifname @bound6 drop'
+            exits 2 berth plan -e "$SPEC"
+        fi
+        rm -f "$BATS_TEST_TMPDIR"/{open,go,said,nft}
+        inside web bash -c 'exec 9<>/dev/tcp/10.100.0.20/80; echo ready >"$1"; read -r _ <"$2"; echo hello >&9; cat <&9' bash \
+            "$BATS_TEST_TMPDIR/open" <(wait_for test -e "$BATS_TEST_TMPDIR/go"; echo go) >"$BATS_TEST_TMPDIR/said" 3>&- {LAB_LIFE}>&- &
+        client=$!
+        wait_for test -s "$BATS_TEST_TMPDIR/open"
+        nft_watch "$BATS_TEST_TMPDIR/nft"
+        berth apply -q "$SPEC"
+        assert_eq "$(nft_watched "$BATS_TEST_TMPDIR/nft")" 1 "commits"
+        touch "$BATS_TEST_TMPDIR/go"
+        wait "$client"
+        assert_match "$(<"$BATS_TEST_TMPDIR/said")" "db .*10.100.0.10"
+        berth plan -e "$SPEC"
+        host nft list set bridge berth ids6 | grep -q vb-old
+    done
 }

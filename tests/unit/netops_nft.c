@@ -34,10 +34,10 @@ static const struct net_nft wish = {.bridges = bridges, .n_bridges = 2, .maps = 
 /* A container with all, one without IPv6, a router, an isolated guest, and a bridge's own address. */
 static const struct net_nft_source sources[] = {
     {.port = "vb-all", .mac = {2, 1}, .has_mac = true, .addr4 = {10, 100, 0, 10}, .has4 = true, .addr6 = {0xfd, 0, 1, [15] = 0x10}, .has6 = true,
-     .bound6 = true, .tag = 31},
+     .tag = 31},
     {.port = "vb-four", .mac = {2, 2}, .has_mac = true, .addr4 = {10, 100, 0, 11}, .has4 = true, .tag = 32},
     {.port = "vb-router", .mac = {2, 3}, .has_mac = true, .addr4 = {10, 100, 0, 12}, .has4 = true, .router = true, .any_mac = true, .any4 = true},
-    {.port = "vb-guest", .guest = true, .addr4 = {10, 100, 0, 13}, .has4 = true, .any_mac = true, .bound6 = true},
+    {.port = "vb-guest", .guest = true, .addr4 = {10, 100, 0, 13}, .has4 = true, .any_mac = true},
     {.addr4 = {10, 100, 0, 1}, .has4 = true},
 };
 
@@ -200,13 +200,14 @@ static void test_sources(void **state)
     other.sources = some;
     some[0].mac[5] = 9;
     some[0].addr6[15] = 0x11;
-    some[3].bound6 = false;
+    some[3].any_mac = false;
     assert_true(compare(&other, &h, &l) > 4);
     assert_true(said(&l, "bridge set 'macs': element \"vb-all . 02:01:00:00:00:09\" is missing"));
     assert_true(said(&l, "bridge set 'macs': element \"vb-all . 02:01:00:00:00:00\" is not wanted"));
     assert_true(said(&l, "bridge set 'src6': element \"vb-all . fd00:100::11\" is missing"));
+    assert_true(said(&l, "bridge set 'ids6': element \"vb-all . ::1:ff:fe00:9\" is missing"));
     assert_true(said(&l, "bridge set 'takenmac': element \"02:01:00:00:00:09\" is missing"));
-    assert_true(said(&l, "bridge set 'bound6': element \"vb-guest\" is not wanted"));
+    assert_true(said(&l, "bridge set 'anymac': element \"vb-guest\" is not wanted"));
     other = checked;
     other.group = 78;
     assert_int_equal(compare(&other, &h, &l), 1);

@@ -4,6 +4,7 @@
 #include "reconcile/again.h"
 #include "reconcile/claims.h"
 #include "reconcile/connection.h"
+#include "reconcile/contain/contain.h"
 #include "reconcile/files.h"
 #include "reconcile/guard.h"
 #include "reconcile/kinds.h"
@@ -225,7 +226,9 @@ static enum rec_outcome outcome_of(int code)
 /* Directories of ours that nothing is in any more. The lock's file stays: two could lock two. */
 static void drop_empty(void)
 {
-    static const char *const dirs[] = {REC_RUN_DIR "/c", REC_RUN_DIR "/hosts", REC_RUN_DIR "/held", REC_STATE_DIR "/roots", REC_STATE_DIR};
+    static const char *const dirs[] = {REC_RUN_DIR "/hosts", REC_RUN_DIR "/held", REC_STATE_DIR "/roots", REC_STATE_DIR};
+    if (!rmdir(REC_RUN_DIR "/c"))
+        unlink(CONTAIN_WRITABLE);
     for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
         rmdir(dirs[i]);
 }
@@ -241,7 +244,8 @@ static void drop_unfinished(struct spec_arena *a)
                                         REC_STATE_DIR "/applied",
                                         REC_ADOPTED,
                                         REC_CLAIMS,
-                                        REC_STATE_DIR "/ids"};
+                                        REC_STATE_DIR "/ids",
+                                        CONTAIN_WRITABLE};
     static const char *const dirs[] = {"/etc/netns", REC_RUN_DIR "/held"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         rec_file_unfinished(files[i]);

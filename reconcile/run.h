@@ -126,6 +126,8 @@ struct rec_run {
     struct rec_links        *links;     /* kinds/links.h: the latest dump of the host's links and addresses */
     /* runtimes/nspawn_users.c: ids and file systems, as far as they were asked for */
     struct rec_nspawn       *nspawn;
+    /* runtimes/nspawn_sources.c: what containers can write; NULL: not asked for yet */
+    struct rec_writable     *writable;
     struct rec_insides      *insides;   /* kinds/insides.h: of a reading that is under way */
     /* record.h: what earlier runs left to remember; NULL: not read, or written since */
     struct rec_memory       *memory;

@@ -1,4 +1,4 @@
-/* For each container that starts: one stat(2) a source. The first block of an archive and a few
+/* For each container that starts: each source is opened as at the start. The first block of an archive and a few
  * paths of a tree are looked at only where the container is set up. */
 #include "reconcile/sources.h"
 #include "reconcile/runtimes/nspawn.h"
@@ -184,12 +184,23 @@ static void check_archive(struct faults *f, const struct rec_plan *p,
                   fault);
 }
 
+/* berth-contain refuses it, too. */
+static bool check_links(struct faults *f, const struct spec_container *c, const char *what,
+                        const char *path, const struct spec_loc *at)
+{
+    const char *why = nspawn_source_fault(f->run, path);
+    if (why)
+        add_fault(f, at, "name the place that the link leads to, if that is the one you mean",
+                  "cannot start container '%s': its %s '%s' %s", c->name, what, path, why);
+    return why != NULL;
+}
+
 static void check_directory(struct faults *f, const struct rec_plan *p,
                             const struct spec_container *c)
 {
     struct stat st;
     const char *path = nspawn_root_path(f->run, c, f->run->arena), *fault = NULL;
-    if (!path || is_ours(path))
+    if (!path || is_ours(path) || check_links(f, c, "root", path, &c->nspawn.path.at))
         return;
     if (stat(path, &st))
         fault = "not there";
@@ -220,7 +231,9 @@ static void check_binds(struct faults *f, const struct spec_container *c)
     struct stat st;
     for (size_t i = 0; i < c->nspawn.n_binds; i++) {
         const struct spec_bind *b = &c->nspawn.binds[i];
-        if (is_ours(b->host) || !stat(b->host, &st))
+        if (is_ours(b->host) ||
+            check_links(f, c, "bind", b->host, b->at.line ? &b->at : &c->nspawn.at) ||
+            !stat(b->host, &st))
             continue;
         add_fault(f, b->at.line ? &b->at : &c->nspawn.at, "make what `binds` names, or take it out",
                   "cannot start container '%s': '%s', which it binds, is not there", c->name,

@@ -575,7 +575,7 @@ static void warn_below(struct check *k, const struct spec_seen *writable,
         "the %s '%.200s' of container '%.80s' lies in a directory that a container can write", what,
         plain, c->name);
     spec_hint(k->c, d,
-              "its root can put a link there that leads to any directory of this host; use a "
+              "its root decides what is there, and whether the container can start; use a "
               "directory beside it");
     spec_note(k->c, d, *above, "this makes the directory writable");
 }

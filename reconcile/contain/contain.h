@@ -1,6 +1,7 @@
-/* reconcile/contain/contain.h — the two parts of berth-contain, which keeps a container's own files
- *          of the host within limits while the container runs.
- * Why      /run is a small file system in memory. A container may fill only what is its own. */
+/* reconcile/contain/contain.h — the parts of berth-contain, which keeps a container to what is its
+ *          own: files of the host within limits, and sources that no link can exchange.
+ * Why      /run is a small file system in memory. A container may fill only what is its own, and
+ *          may not choose which directories of the host it gets. */
 #ifndef RECONCILE_CONTAIN_CONTAIN_H
 #define RECONCILE_CONTAIN_CONTAIN_H
 
@@ -10,6 +11,13 @@
 /* The same while less than an eighth of the file system is free. */
 #define CONTAIN_LOG_LEAST (64 << 10)
 
+/* What containers can write: sorted paths, each with its NUL. berth writes this file. */
+#define CONTAIN_WRITABLE "/var/lib/berth/writable"
+
+/* Executes systemd-nspawn, whose path and arguments `argv` has: in a mount namespace, with paths
+ * of it in the arguments, and with a limited copy of DIR/etc if that is a source. `dir` is the
+ * container's directory of berth's. Returns only -errno, after a message on standard error. */
+int contain_start(const char *dir, char **argv);
 /* In a mount namespace that only this process has: a limited copy of `dir` over `dir`. */
 int contain_etc(const char *dir); /* -errno, after a message on standard error */
 /* Lines from standard input to the end of the file at `path`, until the last writer has gone. */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -144,13 +143,8 @@ int contain_etc(const char *dir)
     if (from < 0)
         return complain("read", dir);
     int r = 0;
-    if (unshare(CLONE_NEWNS) || mount("", "/", NULL, MS_SLAVE | MS_REC, NULL))
-        r = complain("make a mount namespace for", dir);
-    /* Names of network namespaces would be kept once more for each container. */
-    if (!r)
-        umount2("/run/netns", MNT_DETACH | UMOUNT_NOFOLLOW);
-    if (!r && mount("tmpfs", dir, "tmpfs", MS_NOSUID | MS_NODEV,
-                    "mode=0755,size=" CONTAIN_ETC_SIZE ",nr_inodes=" CONTAIN_ETC_INODES))
+    if (mount("tmpfs", dir, "tmpfs", MS_NOSUID | MS_NODEV,
+              "mode=0755,size=" CONTAIN_ETC_SIZE ",nr_inodes=" CONTAIN_ETC_INODES))
         r = complain("mount a tmpfs on", dir);
     if (!r)
         r = copy_all(from, dir);

@@ -76,7 +76,7 @@ static const char *lines(const struct rec_run *run, const struct nspawn_words *w
 {
     static const char mark[] = "# made by berth: the arguments of systemd-nspawn\n";
     const char *limits = form < NSPAWN_FORM_UNLIMITED ? limited(run, c) : NULL;
-    size_t size = sizeof mark + sizeof NSPAWN_INSIDE + (w->netns ? strlen(w->netns) + 1 : 0) + 32;
+    size_t size = sizeof mark + sizeof NSPAWN_INSIDE + (w->netns ? strlen(w->netns) + 1 : 0) + 64;
     for (size_t i = 0; i < w->n; i++)
         size += 2 * strlen(w->word[i]) + 1;
     size_t n_names = form == NSPAWN_FORM_FIRST ? 0 : c->nspawn.n_environment;
@@ -87,6 +87,8 @@ static const char *lines(const struct rec_run *run, const struct nspawn_words *w
         p += sprintf(p, NSPAWN_INSIDE "%s\n", w->netns);
     if (p && limits)
         p += sprintf(p, "# limited: %s\n", limits);
+    if (p && form < NSPAWN_FORM_LINKS)
+        p = stpcpy(p, "# sources: without links\n");
     for (size_t i = 0; p && i < n_names; i++)
         p += sprintf(p, "# environment: %s\n", c->nspawn.environment[i].name);
     for (size_t i = 0; p && i < w->n; i++) {
@@ -100,12 +102,21 @@ static const char *lines(const struct rec_run *run, const struct nspawn_words *w
     return text;
 }
 
-/* `u`: NULL for a form without user namespaces. */
-static void binds(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, struct nspawn_words *w)
+/* nspawn followed the paths itself: then a bind inside the container's own root was a part of an
+ * idmapped mount already, and mount_setattr(2) cannot map a mount twice. */
+static bool is_mapped(struct rec_run *run, const struct spec_container *c, enum nspawn_form form,
+                      const struct nspawn_users *u, const char *host)
+{
+    bool users = form != NSPAWN_FORM_FIRST && u->in_force == SPEC_USERS_AUTO;
+    return users && (form < NSPAWN_FORM_LINKS || nspawn_users_mapped_bind(run, c, host));
+}
+
+static void binds(struct rec_run *run, const struct spec_container *c, enum nspawn_form form,
+                  const struct nspawn_users *u, struct nspawn_words *w)
 {
     for (size_t i = 0; i < c->nspawn.n_binds; i++) {
         const struct spec_bind *b = &c->nspawn.binds[i];
-        bool idmap = u && nspawn_users_maps_bind(run, c, u, b->host);
+        bool idmap = is_mapped(run, c, form, u, b->host);
         nspawn_word(w, spec_arena_printf(w->a, "--bind%s=%s:%s%s", b->read_only ? "-ro" : "", escaped(w->a, b->host),
                                          escaped(w->a, b->container), idmap ? ":idmap" : ""));
     }
@@ -155,7 +166,7 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
     if (h->names)
         nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=" REC_RUN_DIR "/hosts/%s:/etc/hosts", bridge));
     nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=%s:/etc/resolv.conf", nspawn_path(w->a, c->name, "ns/resolv.conf")));
-    binds(run, c, users ? u : NULL, w);
+    binds(run, c, form, u, w);
     for (size_t i = 0; form == NSPAWN_FORM_FIRST && i < c->nspawn.n_environment; i++)
         nspawn_word(w, spec_arena_printf(w->a, "--setenv=%s=%s", c->nspawn.environment[i].name, c->nspawn.environment[i].value));
     if (c->nspawn.boot) {
@@ -205,7 +216,9 @@ int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, 
     struct rec_error e = {0};
     if (nspawn_find_argument(settings, "--private-users="))
         open_ports(name);
-    int r = nspawn_host_root_furnish(run, name, settings, &e);
+    int r = nspawn_writable_write(run, &e);
+    if (!r)
+        r = nspawn_host_root_furnish(run, name, settings, &e);
     return r ? rec_fail(err, e.code, "cannot start container '%s': %.1000s", name, e.text) : 0;
 }
 
@@ -278,8 +291,7 @@ static const char *refuse(struct rec_run *run, const struct spec_container *c)
     if (c->nspawn.root == SPEC_ROOT_HOST && run->facts.nixos)
         return "`root: host` needs a whole /usr, which NixOS does not have; give a directory or a tar as root";
     /* Who is not root starts nothing. */
-    bool needs_contain = run->facts.root && (c->nspawn.root == SPEC_ROOT_HOST || !run->facts.systemd);
-    if (needs_contain && !run->facts.contain)
+    if (run->facts.root && !run->facts.contain)
         return "berth-contain is not installed, which belongs to berth; install berth whole";
     if (run->facts.systemd && !run->facts.nsenter)
         return "nsenter is not installed (on Debian: apt-get install util-linux)";
@@ -329,6 +341,23 @@ static int note_users(struct rec_run *run, const struct spec_container *c, const
                        : 0;
 }
 
+/* A container that runs is not touched, but its next start would fail. */
+static int note_sources(struct rec_run *run, const struct spec_container *c, struct rec_state *out)
+{
+    static const char hint[] = "name the place that the link leads to, if that is the one you mean";
+    const char *root = c->nspawn.root == SPEC_ROOT_DIR ? nspawn_root_path(run, c, run->arena) : NULL;
+    const char *why = root ? nspawn_source_fault(run, root) : NULL;
+    if (why && rec_state_warn(out, c->name, hint, "its next start will fail: its root '%s' %s", root, why))
+        return -ENOMEM;
+    for (size_t i = 0; i < c->nspawn.n_binds; i++) {
+        const char *path = c->nspawn.binds[i].host;
+        if ((why = nspawn_source_fault(run, path)) &&
+            rec_state_warn(out, c->name, hint, "its next start will fail: its bind '%s' %s", path, why))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 static bool runs_with(struct rec_run *run, const struct spec_container *c, enum nspawn_form form, const struct nspawn_users *u,
                       const char *digest)
 {
@@ -346,6 +375,8 @@ static const char *next_start(struct rec_run *run, const struct rec_item *w, con
     if (!c || !run->host || !digest || !w->run.digest || !strcmp(digest, w->run.digest) || nspawn_users_find(run, c, &u))
         return NULL;
     bool users = u.in_force == SPEC_USERS_AUTO;
+    if (runs_with(run, c, NSPAWN_FORM_LINKS, &u, digest))
+        return "no links in its root and binds, and a systemd-nspawn that it cannot change";
     if (runs_with(run, c, NSPAWN_FORM_UNLIMITED, &u, digest))
         return spec_arena_printf(run->arena, "limits for %s", limited(run, c));
     if (runs_with(run, c, NSPAWN_FORM_ALL_SSL, &u, digest))
@@ -381,7 +412,7 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     if (!unit->unit.text || !unit->unit.digest)
         return rec_fail(err, ENOMEM, "out of memory");
     unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_ENVIRONMENT;
-    if (note_users(run, c, &u, out))
+    if (note_users(run, c, &u, out) || note_sources(run, c, out))
         return rec_fail(err, ENOMEM, "out of memory");
     if (system) {
         const char *p = c->nspawn.path.text;
@@ -540,6 +571,8 @@ static int ready_for_start(struct rec_run *run, const char *name, const char *se
 {
     int r = nspawn_users_record(run, err);
     if (!r)
+        r = nspawn_writable_write(run, err);
+    if (!r)
         r = nspawn_host_root_skeleton(run->arena, name, settings, err);
     if (!r && nspawn_find_argument(settings, "--private-users="))
         open_ports(name);
@@ -599,7 +632,12 @@ static void prepare_tree(struct rec_run *run, const char *name)
         directory[n] = nspawn_exists(c->nspawn.binds[i].host, true);
         places[n++] = c->nspawn.binds[i].container;
     }
-    nspawn_mount_points(root, places, directory, n);
+    const char *why;
+    int fd = nspawn_source_open(run, root, &why);
+    if (fd >= 0) {
+        nspawn_mount_points(fd, places, directory, n);
+        close(fd);
+    }
 }
 
 static void start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)

@@ -2,6 +2,8 @@
 #ifndef RECONCILE_RUNTIMES_NSPAWN_H
 #define RECONCILE_RUNTIMES_NSPAWN_H
 #include "reconcile/apply.h"
+#include "reconcile/contain/contain.h"
+#include "reconcile/contain/source.h"
 #include "reconcile/runtime.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +29,7 @@ struct nspawn_words {           /* an argument vector, and the environment that 
  * changed, not the spec. */
 enum nspawn_form {
     NSPAWN_FORM_NOW,
+    NSPAWN_FORM_LINKS /* nspawn follows links in sources, and is the host's own file */,
     NSPAWN_FORM_UNLIMITED /* its own /etc and log grow without a limit */,
     NSPAWN_FORM_ALL_SSL /* `root: host` shows the host's whole /etc/ssl */,
     NSPAWN_FORM_FIRST /* no user namespace, nspawn's default capabilities: up to 0.1.0 */,
@@ -62,8 +65,15 @@ int  nspawn_roots_purge(struct rec_run *run, struct rec_error *err);
 /* Before a start, for a tree in a user namespace: the places in it where something will be bound.
  * nspawn would make them as a user who is nobody on disk. Never leaves the tree, whatever links it
  * holds; what cannot be made is left to nspawn. */
-void nspawn_mount_points(const char *root, const char *const *places, const bool *directory,
-                         size_t n);
+void nspawn_mount_points(int root, const char *const *places, const bool *directory, size_t n);
+/* nspawn_sources.c. A descriptor (O_PATH) of a root or bind, opened as berth-contain does at a
+ * start. -EPERM: a link on the way may not be followed, and `why` is the end of a sentence that
+ * begins with the path; else `why` is NULL. */
+int nspawn_source_open(struct rec_run *run, const char *path, const char **why);
+/* The same sentence; NULL: the path is good, or cannot be opened for another reason. */
+const char *nspawn_source_fault(struct rec_run *run, const char *path);
+/* CONTAIN_WRITABLE as it must be before a start. */
+int nspawn_writable_write(struct rec_run *run, struct rec_error *err);
 /* The host's root needs an /etc of the container's own (facts R1 to R4), written before each start.
  * berth-contain mounts a limited copy of it for the container. `settings`: the unit's text. */
 bool nspawn_has_own_etc(struct spec_arena *a, const char *name, const char *settings);

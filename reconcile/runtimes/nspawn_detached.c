@@ -265,8 +265,7 @@ static void launch(const struct start *s)
     _exit(127);
 }
 
-/* The unit has the arguments, a line each; a line end inside one is written \n. A container
- * with a private /etc is started by berth-contain. */
+/* The unit has the arguments, a line each; a line end inside one is written \n. */
 static char **arguments(struct rec_run *run, const char *name, const char *text, const char **netns)
 {
     *netns = NULL;
@@ -276,11 +275,9 @@ static char **arguments(struct rec_run *run, const char *name, const char *text,
     char **argv = spec_arena_alloc(run->arena, (n + 1) * sizeof *argv), *rest = spec_arena_strdup(run->arena, text);
     if (!argv || !rest)
         return NULL;
-    if (nspawn_has_own_etc(run->arena, name, text)) {
-        argv[i++] = (char *)run->facts.contain;
-        argv[i++] = "etc";
-        argv[i++] = (char *)nspawn_path(run->arena, name, "etc");
-    }
+    argv[i++] = (char *)run->facts.contain;
+    argv[i++] = "start";
+    argv[i++] = (char *)spec_arena_printf(run->arena, NSPAWN_DIR "/%s", name);
     argv[i++] = (char *)run->facts.nspawn;
     strsep(&rest, "\n");            /* the first line says whose file it is */
     while (rest && *rest == '#') {

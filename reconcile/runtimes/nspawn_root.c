@@ -232,13 +232,10 @@ static void make_place(int root, const char *place, bool directory)
     }
 }
 
-void nspawn_mount_points(const char *root, const char *const *places, const bool *directory, size_t n)
+void nspawn_mount_points(int root, const char *const *places, const bool *directory, size_t n)
 {
-    int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    for (size_t i = 0; fd >= 0 && i < n; i++)
-        make_place(fd, places[i], directory[i]);
-    if (fd >= 0)
-        close(fd);
+    for (size_t i = 0; i < n; i++)
+        make_place(root, places[i], directory[i]);
 }
 
 int nspawn_root_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err)

@@ -32,6 +32,9 @@ static const char template[] =
     "RestartForceExitStatus=133\n"
     "TimeoutStartSec=90\n"
     "TimeoutStopSec=15\n"
+    "StandardInput=null\n"
+    "StandardOutput=journal\n"
+    "StandardError=journal\n"
     "SyslogIdentifier=%i\n";
 
 const char *nspawn_unit_path(struct spec_arena *a, const char *name)
@@ -71,10 +74,10 @@ static const char device_policy[] =
     "DeviceAllow=char-pts rw\n"
     "DeviceAllow=/dev/net/tun rwm\n";
 
-static const char *allow_device(struct spec_arena *a, const char *so_far, const char *path, bool read_only)
+static const char *allow_device(struct rec_run *run, struct spec_arena *a, const char *so_far, const char *path, bool read_only)
 {
     struct stat st;
-    if (!so_far || stat(path, &st) || (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) || strpbrk(path, " \t\n\"\\%"))
+    if (!so_far || nspawn_source_fault(run, path) || stat(path, &st) || (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) || strpbrk(path, " \t\n\"\\%"))
         return so_far;
     return spec_arena_printf(a, "%sDeviceAllow=%s %s\n", so_far, path, read_only ? "r" : "rw");
 }
@@ -87,11 +90,11 @@ static const char *bound_devices(struct rec_run *run, struct spec_arena *a, cons
         const struct spec_bind *b = &c->nspawn.binds[i];
         char **list;
         size_t n;
-        text = allow_device(a, text, b->host, b->read_only);
+        text = allow_device(run, a, text, b->host, b->read_only);
         if (strncmp(b->host, "/dev/", 5) || rec_dir_list(a, b->host, &list, &n, NULL))
             continue;
         for (size_t k = 0; k < n; k++)
-            text = allow_device(a, text, spec_arena_printf(a, "%s/%s", b->host, list[k]), b->read_only);
+            text = allow_device(run, a, text, spec_arena_printf(a, "%s/%s", b->host, list[k]), b->read_only);
     }
     return text;
 }
@@ -122,10 +125,10 @@ const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c
         quoted(&p, spec_arena_printf(w->a, "--net=%s", w->netns));
         p = stpcpy(p, " -- \\\n  ");
     }
-    if (c->nspawn.root == SPEC_ROOT_HOST && run->facts.contain) {
+    if (run->facts.contain) {
         quoted(&p, run->facts.contain);
-        p = stpcpy(p, " etc ");
-        quoted(&p, nspawn_path(w->a, c->name, "etc"));
+        p = stpcpy(p, " start ");
+        quoted(&p, spec_arena_printf(w->a, NSPAWN_DIR "/%s", c->name));
         p = stpcpy(p, " \\\n  ");
     }
     quoted(&p, run->facts.nspawn);

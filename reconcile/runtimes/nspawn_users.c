@@ -131,18 +131,19 @@ static int make_userns(void)
 }
 
 /* Without root nothing can be tried: then the file system's type decides. */
-static bool guess_by_type(const char *path)
+static bool guess_by_type(int file)
 {
     enum { OVERLAY = 0x794c7630, NFS = 0x6969, NINEP = 0x01021997, FUSE = 0x65735546, ZFS = 0x2fc12fc1, DEVTMPFS = 0x1373 };
     struct statfs fs;
-    if (statfs(path, &fs))
+    if (fstatfs(file, &fs))
         return true;
     return fs.f_type != OVERLAY && fs.f_type != NFS && fs.f_type != NINEP && fs.f_type != FUSE && fs.f_type != ZFS && fs.f_type != DEVTMPFS;
 }
 
-static bool try_idmap(const struct rec_nspawn *m, const char *path)
+static bool try_idmap(const struct rec_nspawn *m, int file)
 {
-    int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    int fd = (int)syscall(SYS_open_tree, file, "",
+                          AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (fd < 0)
         return false;
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)m->userns};
@@ -151,35 +152,48 @@ static bool try_idmap(const struct rec_nspawn *m, const char *path)
     return can;
 }
 
-/* Cuts `path` down to the nearest parent that is there. */
-static int nearest(char *path, struct stat *st)
+/* The path, or the nearest parent that is there. A start refuses links that a container can make,
+ * so they must not decide here whether it has a user namespace. */
+static int open_nearest(struct rec_run *run, const char *path)
 {
-    while (stat(path, st)) {
-        char *slash = strrchr(path, '/');
-        if (!slash || slash == path)
-            return stat(strcpy(path, "/"), st);
-        *slash = 0;
+    const char *why;
+    char *there = spec_arena_strdup(run->arena, path);
+    if (!there)
+        return -ENOMEM;
+    for (;;) {
+        int fd = nspawn_source_open(run, there, &why);
+        char *slash = strrchr(there, '/');
+        if ((fd != -ENOENT && fd != -ENOTDIR) || !slash || !slash[1])
+            return fd;
+        slash[slash == there] = 0;
     }
-    return 0;
 }
 
-bool nspawn_can_idmap(struct rec_run *run, const char *path)
+static bool can_idmap(struct rec_run *run, struct rec_nspawn *m, int file)
 {
-    struct rec_nspawn *m = memory(run);
-    char *there = spec_arena_strdup(run->arena, path);
     struct stat st;
-    if (run->opt.offline || !m || !there || nearest(there, &st))
+    if (fstat(file, &st))
         return true;
     for (size_t i = 0; i < m->n_seen; i++)
         if (m->seen[i].device == st.st_dev)
             return m->seen[i].can;
     if (run->facts.root && m->userns == -2)
         m->userns = make_userns();
-    bool can = run->facts.root ? m->userns >= 0 && try_idmap(m, there) : guess_by_type(there);
+    bool can = run->facts.root ? m->userns >= 0 && try_idmap(m, file) : guess_by_type(file);
     if (m->n_seen < DEVICES) {
         m->seen[m->n_seen].device = st.st_dev;
         m->seen[m->n_seen++].can = can;
     }
+    return can;
+}
+
+bool nspawn_can_idmap(struct rec_run *run, const char *path)
+{
+    struct rec_nspawn *m = memory(run);
+    int fd = run->opt.offline || !m ? -1 : open_nearest(run, path);
+    bool can = fd < 0 || can_idmap(run, m, fd);
+    if (fd >= 0)
+        close(fd);
     return can;
 }
 
@@ -213,9 +227,17 @@ static char *read_mounts(struct rec_run *run)
 static bool has_mounts_below(struct rec_run *run, const char *path)
 {
     struct rec_nspawn *m = memory(run);
-    char real[PATH_MAX];
-    if (run->opt.offline || !m || !realpath(path, real))
+    char real[PATH_MAX], link[32];
+    const char *why;
+    int fd = run->opt.offline || !m ? -1 : nspawn_source_open(run, path, &why);
+    if (fd < 0)
         return false;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, real, sizeof real - 1);
+    close(fd);
+    if (len < 0)
+        return false;
+    real[len] = 0;
     if (!m->mounts)
         m->mounts = read_mounts(run);
     size_t n = strcmp(real, "/") ? strlen(real) : 0;
@@ -237,16 +259,8 @@ static bool is_within(const char *path, const char *dir)
     return !strncmp(p, d, n) && (!p[n] || p[n] == '/');
 }
 
-/* The container's root becomes a mount of its own while it starts. */
-static bool holds_root(const char *path, const char *root)
+bool nspawn_users_mapped_bind(struct rec_run *run, const struct spec_container *c, const char *host)
 {
-    return root && is_within(root, path) && !is_within(path, root);
-}
-
-bool nspawn_users_maps_bind(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, const char *host)
-{
-    if (u->in_force != SPEC_USERS_AUTO)
-        return false;
     const char *root = c->nspawn.root == SPEC_ROOT_HOST ? NULL : nspawn_root_path(run, c, run->arena);
     return !root || !is_within(host, root);
 }
@@ -457,8 +471,6 @@ static const char *cannot_idmap(struct rec_run *run, const struct spec_container
             return type;
         if (has_mounts_below(run, *path))
             return below;
-        if (holds_root(*path, root))
-            return "holds the container's own root";
     }
     *path = NULL;
     /* The host's /usr is only read: its files may belong to nobody. This asks whether there are user namespaces at all. */

@@ -28,11 +28,10 @@ int nspawn_users_other(struct rec_run *run, const struct spec_container *c,
                        const struct nspawn_users *u, struct nspawn_users *out);
 /* `path` or its nearest existing parent is on a file system with idmapped mounts. */
 bool nspawn_can_idmap(struct rec_run *run, const char *path);
-/* Whether nspawn is asked to map ids for a bind of the host's path `host`. A path inside the
- * container's own root must not be mapped: the root is an idmapped mount by then, and
- * mount_setattr(2) cannot map a mount twice. */
-bool nspawn_users_maps_bind(struct rec_run *run, const struct spec_container *c,
-                            const struct nspawn_users *u, const char *host);
+/* Up to NSPAWN_FORM_LINKS: whether nspawn is asked to map ids for a bind of the host's path `host`.
+ * A path inside the container's own root was mapped along with the root. */
+bool nspawn_users_mapped_bind(struct rec_run *run, const struct spec_container *c,
+                              const char *host);
 /* Arguments of nspawn for the capabilities that the container has. */
 void nspawn_users_capabilities(const struct spec_container *c, const struct nspawn_users *u,
                                struct nspawn_words *w);

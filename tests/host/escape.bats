@@ -224,3 +224,50 @@ in_c() { local c=$1; shift; b run "$c" -- /bin/sh -c "$@"; }
         assert_eq "$(sort -u <<<"$output" | wc -l)" 1 "$c"
     done
 }
+
+@test "a source becomes a link: restarts by systemd and a reboot from inside do not follow it, and the journal says why" {
+    on sh -c 'mkdir -p /srv/all/low /srv/all/b /srv/secret; echo SECRET >/srv/secret/marker; echo mine >/srv/all/low/marker; echo mine >/srv/all/b/marker; cp -a /srv/root /srv/all/root; echo mine >/srv/all/root/marker
+        sed -i "s,{boot: true},{boot: true\\, binds: [\"/srv/all/b:/b\"]}," /etc/berth/berth.yaml; cat >>/etc/berth/berth.yaml' <<-'END'
+	      wide: {address: 10.100.0.20, nspawn: {root: /srv/root3, command: [/bin/sleep, "9999"], binds: ["/srv/all:/all"]}}
+	      low: {address: 10.100.0.21, nspawn: {binds: ["/srv/all/low:/data:ro"]}}
+	      base: {address: 10.100.0.22, nspawn: {root: /srv/all/root, command: [/bin/sleep, "9999"]}}
+	END
+    on cp -a /srv/root /srv/root3
+    exits 0 b apply
+    assert_eq "$(in_c low 'cat /data/marker') $(in_c boot 'cat /b/marker') $(in_c base 'cat /marker')" "mine mine mine"
+    exits 0 in_c wide 'cd /all; for d in low b root; do mv $d was-$d; done; ln -s /srv/secret low; ln -s /srv/secret b; ln -s /srv/root2 root'
+    local c leader
+    for c in low base; do
+        exits 1 on timeout 60 systemctl restart "berth@$c"
+        assert_match "$(on journalctl -q -o cat -u "berth@$c")" "berth: '/srv/all/[a-z]*' leads through the symbolic link '/srv/all/[a-z]*', which lies in a directory that a container can write"
+        assert_eq "$(on systemctl show -P MainPID "berth@$c")" 0
+    done
+    leader=$(on machinectl show -p Leader --value boot)
+    in_c boot 'systemctl reboot' >/dev/null 2>&1 || true
+    wait_for on sh -c '! [ -e /proc/$1 ] && systemctl is-failed -q berth@boot' sh "$leader"
+    assert_match "$(on journalctl -q -o cat -u berth@boot)" "berth: '/srv/all/b' leads through the symbolic link '/srv/all/b'"
+    exits 0 in_c wide 'cd /all; for d in low b root; do rm $d; mv was-$d $d; done'
+    for c in low base boot; do on timeout 60 systemctl restart "berth@$c"; done
+    assert_eq "$(in_c low 'cat /data/marker') $(in_c boot 'cat /b/marker') $(in_c base 'cat /marker')" "mine mine mine"
+    exits 0 b plan -e
+    # A link that root alone can change, and an exchange while systemd restarts.
+    on sh -c 'mv /srv/all/low /srv/low && ln -s /srv/low /low && sed -i "s,/srv/all/low:/data,/low:/data," /etc/berth/berth.yaml'
+    exits 0 b apply
+    on timeout 60 systemctl restart berth@low
+    assert_eq "$(in_c low 'cat /data/marker')" mine
+    exits 0 b destroy --yes
+    assert_eq "$(on sh -c 'grep -l "/run/berth/c/[a-z]*/start" /proc/[0-9]*/mountinfo 2>/dev/null; ls -A /run/berth/c /var/lib/berth 2>/dev/null; pgrep -af "[s]ystemd-nspawn"; :')" ""
+}
+
+@test "the file of systemd-nspawn and what its first process has open stay as they are on the host" {
+    local c before
+    state() { on sh -c 'stat -c "%n %a %u:%g %y %z" "$(command -v systemd-nspawn)" /dev/null /run/systemd/journal/stdout'; }
+    before=$(state)
+    for c in $ALL; do
+        in_c "$c" 'for p in /proc/[0-9]*; do for f in $p/exe $p/fd/*; do chmod 4757 $f; chown 1000:1000 $f; touch $f; echo x >>$f; done; done' >/dev/null 2>&1 || true
+        assert_eq "$(state)" "$before" "$c"
+        # Of the first process, which in a container without an init is a part of systemd-nspawn.
+        on sh -c 'ls -l /proc/$(machinectl show -p Leader --value "$1")/fd' sh "$c" >"$BATS_TEST_TMPDIR/fds"
+        case $c in boot) ;; *) assert_eq "$(sed -n 's,.* \([0-9]*\) -> \([^:]*\).*,\1 \2,p' "$BATS_TEST_TMPDIR/fds" | xargs)" "0 /run/berth/c/$c/start/null 1 socket 2 socket" "$c" ;; esac
+    done
+}

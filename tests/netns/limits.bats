@@ -153,7 +153,7 @@ pipe_of_payload() { host_sh 'echo "/proc/$(pgrep -x -P "$1" sleep || echo "$1")/
 
 # The container that runs, again without limits: as an earlier berth started it.
 started_unlimited() {
-    host_sh 'cd /run/berth/c/box && grep -v "^# limited: " unit >was && mv was unit'
+    host_sh 'cd /run/berth/c/box && grep -v -e "^# limited: " -e "^# sources: " unit >was && mv was unit'
     apart 'cgroup=$(find /sys/fs/cgroup -type d -path "*/berth/box") && echo 1 >"$cgroup/cgroup.kill"
         while pgrep -f "[s]ystemd-nspawn.*-M box" >/dev/null; do :; done
         rm /run/berth/c/box/run

@@ -18,6 +18,7 @@ struct net_nft_packet {
     const char *iif, *oif;
     const uint8_t *src;                 /* source address; NULL: any */
     bool        mapped;                 /* a port map translated it */
+    bool br_netfilter;                  /* the filters of IP see bridged packets */
 };
 struct net_nft_drop {                   /* texts live as long as the reading */
     const char *family, *table, *chain; /* "ip", "filter", "FORWARD" */

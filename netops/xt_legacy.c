@@ -1,11 +1,9 @@
 /* Every offset is checked once, in net_xt_legacy_decode. After that, a jump may only go to the start of a checked entry. */
 #include "netops/xt_legacy.h"
+#include "netops/xt_match.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <linux/netfilter/nf_conntrack_common.h>
-#include <linux/netfilter/xt_conntrack.h>
-#include <linux/netfilter/xt_state.h>
 #include <linux/netfilter_ipv4/ip_tables.h>
 #include <linux/netfilter_ipv6/ip6_tables.h>
 #include <stdio.h>
@@ -171,35 +169,15 @@ void net_xt_legacy_free(struct net_xt_legacy *t)
 
 /* ---- one packet ---- */
 
-/* NOT_OURS: the test depends on the packet, and not on our bridge. UNCLEAR: the test may name our bridge or its addresses. */
-enum holds { NO, YES, NOT_OURS, UNCLEAR };
-
-static enum holds inverted(enum holds h, bool invert)
-{
-    if (invert && h == YES)
-        return NO;
-    if (invert && h == NO)
-        return YES;
-    return h;
-}
-
-/* NO wins; then UNCLEAR, NOT_OURS, YES. */
-static enum holds both(enum holds a, enum holds b)
-{
-    if (a == NO || b == NO)
-        return NO;
-    return a > b ? a : b;
-}
-
-static enum holds test_link(const char *name, const char *wanted, const uint8_t *mask)
+static enum net_xt_holds test_link(const char *name, const char *wanted, const uint8_t *mask)
 {
     char padded[IFNAMSIZ] = "";
 
     snprintf(padded, sizeof padded, "%s", name);
     for (size_t i = 0; i < IFNAMSIZ; i++)
         if ((padded[i] ^ wanted[i]) & mask[i])
-            return NO;
-    return YES;
+            return NET_XT_NO;
+    return NET_XT_YES;
 }
 
 static uint8_t prefix_byte(unsigned prefix, unsigned i)
@@ -210,7 +188,9 @@ static uint8_t prefix_byte(unsigned prefix, unsigned i)
 }
 
 /* `other`: the answer for an address that the packet leaves open. */
-static enum holds test_address(int family, const uint8_t *have, uint8_t prefix, const uint8_t *wanted, const uint8_t *mask, enum holds other)
+static enum net_xt_holds test_address(int family, const uint8_t *have, uint8_t prefix,
+                                      const uint8_t *wanted, const uint8_t *mask,
+                                      enum net_xt_holds other)
 {
     unsigned len = family == AF_INET6 ? 16 : 4;
     bool any = true, whole = true;
@@ -218,44 +198,16 @@ static enum holds test_address(int family, const uint8_t *have, uint8_t prefix, 
     for (unsigned i = 0; i < len; i++)
         any = any && !mask[i];
     if (any)
-        return YES;
+        return NET_XT_YES;
     if (!have)
         return other;
     for (unsigned i = 0; i < len; i++) {
         uint8_t ours = prefix_byte(prefix, i);
         if ((have[i] ^ wanted[i]) & mask[i] & ours)
-            return NO;
+            return NET_XT_NO;
         whole = whole && !(mask[i] & ~ours);
     }
-    return whole ? YES : UNCLEAR;       /* some addresses of our network */
-}
-
-/* The packet opens a connection. */
-static enum holds test_conntrack(const uint8_t *data, size_t size, uint8_t revision, bool mapped)
-{
-    struct xt_conntrack_mtinfo3 m = {0};
-    uint32_t bits = XT_CONNTRACK_STATE_BIT(IP_CT_NEW);
-
-    /* Revision 2 has the same fields up to the port ranges at the end. */
-    if ((revision != 2 && revision != 3) || size < sizeof(struct xt_conntrack_mtinfo2))
-        return UNCLEAR;
-    memcpy(&m, data, sizeof(struct xt_conntrack_mtinfo2));
-    if ((m.match_flags & ~XT_CONNTRACK_STATE_ALIAS) != XT_CONNTRACK_STATE)
-        return UNCLEAR;
-    /* No packet has the state SNAT here: POSTROUTING comes later. */
-    if (mapped)
-        bits |= XT_CONNTRACK_STATE_DNAT;
-    return inverted(m.state_mask & bits ? YES : NO, m.invert_flags & XT_CONNTRACK_STATE);
-}
-
-static enum holds test_state(const uint8_t *data, size_t size)
-{
-    struct xt_state_info m;
-
-    if (size < sizeof m)
-        return UNCLEAR;
-    memcpy(&m, data, sizeof m);
-    return m.statemask & XT_STATE_BIT(IP_CT_NEW) ? YES : NO;
+    return whole ? NET_XT_YES : NET_XT_UNCLEAR; /* some addresses of our network */
 }
 
 static bool is_one_of(const char *name, const char *const *list)
@@ -266,40 +218,44 @@ static bool is_one_of(const char *name, const char *const *list)
     return false;
 }
 
-static enum holds test_match(const uint8_t *at, size_t size, bool mapped)
+static enum net_xt_holds test_match(const uint8_t *at, size_t size, const struct net_xt_packet *p)
 {
-    static const char *const no_bridge[] = {"tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmp6", "multiport", "limit", "hashlimit",
-                                            "statistic", "length", "tos", "dscp", "ttl", "hl", "time", "connlimit", "string", NULL};
-    struct xt_entry_match m;
-    char name[XT_EXTENSION_MAXNAMELEN + 1] = "";
+    struct net_xt_way way = {.mapped = p->mapped,
+                             .bridged = !strcmp(p->iif, p->oif),
+                             .br_netfilter = p->br_netfilter,
+                             .marked = true};
+    struct xt_entry_match head;
+    struct net_xt_match m = {.data = at + sizeof head, .size = size - sizeof head};
 
-    memcpy(&m, at, sizeof m);
-    memcpy(name, m.u.user.name, XT_EXTENSION_MAXNAMELEN);
-    if (!strcmp(name, "comment"))
-        return YES;
-    if (!strcmp(name, "conntrack"))
-        return test_conntrack(at + sizeof m, size - sizeof m, m.u.user.revision, mapped);
-    if (!strcmp(name, "state"))
-        return test_state(at + sizeof m, size - sizeof m);
-    return is_one_of(name, no_bridge) ? NOT_OURS : UNCLEAR;
+    memcpy(&head, at, sizeof head);
+    memcpy(m.name, head.u.user.name, XT_EXTENSION_MAXNAMELEN);
+    m.revision = head.u.user.revision;
+    return net_xt_match_holds(&m, &way);
 }
 
-static enum holds test_rule(const struct net_xt_legacy *t, size_t offset, const struct rule_view *v, const struct net_xt_packet *p)
+static enum net_xt_holds test_rule(const struct net_xt_legacy *t, size_t offset,
+                                   const struct rule_view *v, const struct net_xt_packet *p)
 {
-    enum holds to_outside = p->mapped ? UNCLEAR : NOT_OURS;
-    enum holds h = inverted(test_link(p->iif, v->iif, v->iif_mask), v->invert & IPT_INV_VIA_IN);
+    enum net_xt_holds to_outside = p->mapped ? NET_XT_UNCLEAR : NET_XT_NOT_OURS;
+    enum net_xt_holds h =
+        net_xt_inverted(test_link(p->iif, v->iif, v->iif_mask), v->invert & IPT_INV_VIA_IN);
 
-    h = both(h, inverted(test_link(p->oif, v->oif, v->oif_mask), v->invert & IPT_INV_VIA_OUT));
-    h = both(h, inverted(test_address(t->family, p->src, p->src_prefix, v->src, v->src_mask, UNCLEAR), v->invert & IPT_INV_SRCIP));
-    h = both(h, inverted(test_address(t->family, p->dst, p->dst_prefix, v->dst, v->dst_mask, to_outside), v->invert & IPT_INV_DSTIP));
+    h = net_xt_both(
+        h, net_xt_inverted(test_link(p->oif, v->oif, v->oif_mask), v->invert & IPT_INV_VIA_OUT));
+    h = net_xt_both(h, net_xt_inverted(test_address(t->family, p->src, p->src_prefix, v->src,
+                                                    v->src_mask, NET_XT_UNCLEAR),
+                                       v->invert & IPT_INV_SRCIP));
+    h = net_xt_both(h, net_xt_inverted(test_address(t->family, p->dst, p->dst_prefix, v->dst,
+                                                    v->dst_mask, to_outside),
+                                       v->invert & IPT_INV_DSTIP));
     if (v->fragments)
-        h = NO;
+        h = NET_XT_NO;
     if (v->protocol)
-        h = both(h, NOT_OURS);
+        h = net_xt_both(h, NET_XT_NOT_OURS);
     for (uint32_t at = v->head; at < v->target;) {
         uint16_t size;
         memcpy(&size, t->bytes + offset + at, sizeof size);
-        h = both(h, test_match(t->bytes + offset + at, size, p->mapped));
+        h = net_xt_both(h, test_match(t->bytes + offset + at, size, p));
         at += size;
     }
     return h;
@@ -392,16 +348,16 @@ bool net_xt_legacy_drops(const struct net_xt_legacy *t, const struct net_xt_pack
 
     for (int steps = 0; steps < STEPS_MOST && starts_at(t, at); steps++) {
         struct rule_view v = view_entry(t, at);
-        enum holds h = test_rule(t, at, &v, packet);
+        enum net_xt_holds h = test_rule(t, at, &v, packet);
         size_t next = at + v.next;
         int to = 0;
-        enum act act = h == NO ? PASS_ON : rule_act(t, at, &v, &to);
+        enum act act = h == NET_XT_NO ? PASS_ON : rule_act(t, at, &v, &to);
         if (act == JUMP && (size_t)to == next)
             act = PASS_ON;              /* a rule without a target */
         /* An unsure drop is no finding: the search goes on. An unsure accept or jump may take all our packets away: the search ends. */
-        if (h == NOT_OURS || (h == UNCLEAR && act == DROP_IT))
+        if (h == NET_XT_NOT_OURS || (h == NET_XT_UNCLEAR && act == DROP_IT))
             act = PASS_ON;
-        if (h == UNCLEAR && act != PASS_ON)
+        if (h == NET_XT_UNCLEAR && act != PASS_ON)
             return false;
         switch (act) {
         case PASS_ON:

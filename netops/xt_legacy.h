@@ -18,6 +18,7 @@ struct net_xt_packet {
     const uint8_t *src, *dst;           /* network address; NULL: any */
     uint8_t        src_prefix, dst_prefix;
     bool           mapped;              /* a port map translated it */
+    bool br_netfilter;                  /* the filters of IP see bridged packets */
 };
 struct net_xt_drop {
     char     chain[32];                 /* "FORWARD", or a chain that FORWARD jumps to */

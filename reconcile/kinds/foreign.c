@@ -74,6 +74,7 @@ static int warn_bridge(struct rec_run *run, struct net_nft_foreign *f, const str
     list_ways(run, h, b, family, ways);
     for (size_t i = 0; own && i < WAYS; i++) {
         struct net_nft_packet p = {.family = family == 6 ? AF_INET6 : AF_INET, .iif = ways[i].iif, .oif = ways[i].oif, .mapped = ways[i].mapped,
+                                   .br_netfilter = sees_bridged(family),
                                    .src = ways[i].iif == b->name ? own->addr.bytes : NULL};
         struct net_nft_drop d;
         bool found = false;
@@ -115,7 +116,8 @@ static int warn_bridge_legacy(struct rec_run *run, const struct net_xt_legacy *t
     for (size_t i = 0; own && i < WAYS; i++) {
         const uint8_t *src = ways[i].iif == b->name ? own->addr.bytes : NULL, *dst = ways[i].oif == b->name ? own->addr.bytes : NULL;
         struct net_xt_packet p = {.iif = ways[i].iif, .oif = ways[i].oif, .src = src, .dst = dst, .src_prefix = own->addr.prefix,
-                                  .dst_prefix = own->addr.prefix, .mapped = ways[i].mapped};
+                                  .dst_prefix = own->addr.prefix, .mapped = ways[i].mapped,
+                                  .br_netfilter = sees_bridged(family)};
         struct net_xt_drop d;
         if (!ways[i].asked || !net_xt_legacy_drops(t, &p, &d) || !strcmp(told.chain, d.chain))
             continue;

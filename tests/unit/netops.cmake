@@ -1,7 +1,7 @@
 if(NOT TARGET PkgConfig::CMOCKA)
     pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 endif()
-foreach(name IN ITEMS port batch xt_legacy)
+foreach(name IN ITEMS port batch xt_legacy xt_match)
     add_executable(test_netops_${name} ${CMAKE_CURRENT_LIST_DIR}/netops_${name}.c)
     target_link_libraries(test_netops_${name} PRIVATE berth::netops PkgConfig::CMOCKA)
     add_test(NAME unit.netops_${name} COMMAND test_netops_${name})

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define UNIT "berth.service"
+#define UNIT CMD_BOOT_UNIT
 #define TOLD REC_STATE_DIR "/boot-hint"
 
 /* The directories of systemd's units that an administrator, a package or an installation fills. */
@@ -26,14 +26,14 @@ static bool matches(const char *pattern)
     return !r;
 }
 
-static bool unit_enabled(void)
+bool cmd_unit_enabled(const char *unit)
 {
-    char pattern[100];
+    char pattern[140];
     for (size_t i = 0; i < sizeof unit_dirs / sizeof *unit_dirs; i++) {
-        snprintf(pattern, sizeof pattern, "%s/*.wants/" UNIT, unit_dirs[i]);
+        snprintf(pattern, sizeof pattern, "%s/*.wants/%.40s", unit_dirs[i], unit);
         if (matches(pattern))
             return true;
-        snprintf(pattern, sizeof pattern, "%s/*.requires/" UNIT, unit_dirs[i]);
+        snprintf(pattern, sizeof pattern, "%s/*.requires/%.40s", unit_dirs[i], unit);
         if (matches(pattern))
             return true;
     }
@@ -122,7 +122,8 @@ void cmd_boot_hint(struct cmd *c)
     struct cmd_out *o = &c->err;
     bool person = o->terminal && !c->args.quiet && !c->args.json && !c->args.boot && !c->args.at &&
                   !geteuid();
-    if (!person || access("/run/systemd/system", F_OK) || !access(TOLD, F_OK) || unit_enabled())
+    if (!person || access("/run/systemd/system", F_OK) || !access(TOLD, F_OK) ||
+        cmd_unit_enabled(UNIT))
         return;
     cmd_out_flush(&c->out);
     cmd_put(o, "After a reboot nothing of this is there: " UNIT

@@ -85,6 +85,9 @@ const char *cmd_nearest_container(const struct cmd *c, const char *name);
 /* After an apply by a person: how the state survives a reboot, if the boot unit is not enabled.
  * Said once per host, on a terminal. */
 void cmd_boot_hint(struct cmd *c);
+#define CMD_BOOT_UNIT "berth.service"
+/* Does a target start this unit at boot? */
+bool cmd_unit_enabled(const char *unit);
 
 /* From here to cmd_signals_stop_end INT, TERM and HUP raise a flag, and the descriptor that this gives back can be read: what is only being
  * prepared ends. -1: a host is being changed already, or one has come that was not to end it. */

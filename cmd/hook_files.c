@@ -469,9 +469,9 @@ static enum cmd_exit write_policy(struct cmd *c)
     bool made;
     if (cmd_policy_write_strict(&made, &err))
         return cmd_fail(c, "berth.hook", CMD_FAILED, &err);
-    if (made)
-        cmd_put(cmd_hook_talk(c),
-                "  policy         written: " CMD_POLICY_FILE " says what a push may ask for\n");
+    cmd_printf(cmd_hook_talk(c),
+               "  policy         %s: " CMD_POLICY_FILE " says what a push may ask for\n",
+               made ? "written" : "was there");
     return CMD_OK;
 }
 

@@ -193,6 +193,39 @@ static enum cmd_exit set_denials(struct cmd *c)
     return CMD_OK;
 }
 
+/* "  NAME           written: PATH, MORE" */
+static void tell_written(struct cmd *c, const char *name, bool before, const char *path,
+                         const char *more)
+{
+    struct cmd_out *o = cmd_hook_talk(c);
+    cmd_printf(o, "  %-14s %s: ", name, before ? "was there" : "written");
+    cmd_safe(o, path);
+    cmd_printf(o, ", %s\n", more);
+}
+
+/* A push is applied from now on. At boot, and where the host drifts, other units apply. */
+static void tell_units(struct cmd *c)
+{
+    static const struct {
+        const char *unit, *without, *enable;
+    } units[] = {
+        {CMD_BOOT_UNIT, "after a reboot nothing is applied until the next push",
+         "systemctl enable " CMD_BOOT_UNIT},
+        {"berth.timer", "what differs later is not repaired until the next push",
+         "systemctl enable --now berth.timer"},
+    };
+    struct cmd_out *o = cmd_hook_talk(c);
+    for (size_t i = 0; systemd() && i < sizeof units / sizeof *units; i++) {
+        if (cmd_unit_enabled(units[i].unit))
+            continue;
+        cmd_printf(o, "%s is not enabled: %s\n", units[i].unit, units[i].without);
+        if (access("/etc/NIXOS", F_OK))
+            cmd_printf(o, "  to enable it: %s\n", units[i].enable);
+        else
+            cmd_put(o, "  to enable it: services.berth in the configuration of this host\n");
+    }
+}
+
 /* A user who pushes cannot apply: a unit of root's looks when that user says so, and the environment file tells it at what. */
 enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a,
                               const struct cmd_hook_repo *r, const char *branch)
@@ -201,11 +234,14 @@ enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a,
     struct rec_error err;
     struct cmd_out text = {.fd = -1}, unit = {.fd = -1};
     look_file(a, file);
+    bool before = owned_there(&r->git, CMD_LOOK_FILE);
     int made = owned_give(&r->git, CMD_LOOK_FILE, 0644);
     if (made)
         return cmd_hook_failed(c, "make", file, -made);
+    tell_written(c, CMD_LOOK_FILE, before, file, "which a push by a user without root changes");
     if (watched(c, file)) {
         cmd_put(cmd_hook_talk(c), "  berth-look.path listens already\n");
+        tell_units(c);
         return CMD_OK;
     }
     if ((size_t)snprintf(spec, sizeof spec, "refs/heads/%s:%s", branch, cmd_hook_path(c)) >= sizeof spec)
@@ -226,13 +262,22 @@ enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a,
         code = set_denials(c);
     else if (rec_dir_make("/etc/berth", 0755, &err) || rec_file_write(CMD_ENV_FILE, text.text, text.n, 0644, &err))
         code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
+    else
+        tell_written(c, "berth.env", false, CMD_ENV_FILE,
+                     "which names the repository and the spec");
     static const char *const enable[3] = {"--now", "berth-look.path"};
     if (code == CMD_OK && systemd()) {
         if (rec_dir_make(LOOK_DROPIN, 0755, &err) || rec_file_write(LOOK_DROPIN_FILE, unit.text, unit.n, 0644, &err) ||
             systemctl(c, "daemon-reload", NULL, NULL, &err) || systemctl(c, "enable", enable, NULL, &err))
             code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
         else
-            cmd_put(cmd_hook_talk(c), "  berth-look.path listens: a push by a user without root is applied\n");
+            tell_written(c, "repository.conf", false, LOOK_DROPIN_FILE,
+                         "which names that file to berth-look.path");
+    }
+    if (code == CMD_OK && systemd()) {
+        cmd_put(cmd_hook_talk(c),
+                "  berth-look.path listens: a push by a user without root is applied\n");
+        tell_units(c);
     }
     cmd_out_done(&text);
     cmd_out_done(&unit);

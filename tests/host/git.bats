@@ -47,8 +47,25 @@ teardown() { "$LAB/host" down "$NAME"; }
     assert_match "$stderr" 'belongs to user [0-9]+, who is neither you nor root'
     exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply --deny delete
     assert_match "$output" 'berth-look.path listens'
+    local told=$output
     tell 'berth hook install --repo /srv/git/infra.git --git-owner git --apply --deny delete' "$output"
     exits 0 on systemctl is-enabled berth-look.path
+    # Each path that was named is there, and each that was made is named.
+    local made
+    for made in /etc/berth/policy.yaml /etc/berth/berth.env /srv/git/infra.git/berth-look /etc/systemd/system/berth-look.path.d/repository.conf; do
+        exits 0 on test -f "$made"
+        assert_match "$told" "written: $made[ ,]"
+    done
+    # The commands of the page enable what is not enabled, and then there is nothing to say.
+    exits 1 on systemctl is-enabled berth.service
+    exits 1 on systemctl is-enabled berth.timer
+    exits 0 on sh -c "$(sed -n 's/^  to enable it: //p' <<<"$told")"
+    exits 0 on systemctl is-enabled berth.service berth.timer
+    exits 0 on berth hook install --repo /srv/git/infra.git --git-owner git --apply --deny delete
+    refute_match "$output" 'not enabled'
+    assert_match "$output" 'was there: /srv/git/infra.git/berth-look'
+    on systemctl disable -q --now berth.timer
+    on systemctl disable -q berth.service
 
     # A good push is applied by root's unit, and the pusher sees how it ended.
     exits 0 as_git 'git add berth.yaml && git commit -qm "two containers" && git push origin main'

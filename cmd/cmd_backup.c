@@ -256,8 +256,9 @@ static int make(struct backup *b, struct rec_error *err)
         r = export_closure(b, err);
     }
     if (!r && b->root.there) {
-        b->tree = open(b->root.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        r = b->tree < 0 ? rec_fail(err, errno, "cannot read '%s': %s", b->root.path, strerror(errno)) : hold_still(b, err);
+        r = rec_root_open(c->run, &b->root, &b->tree, err);
+        if (!r)
+            r = hold_still(b, err);
     }
     /* All files of the container are open, and it is frozen: other work need not wait for the
      * copying. */

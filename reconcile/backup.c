@@ -59,6 +59,20 @@ int rec_root_of(struct rec_run *run, const char *name, enum spec_runtime runtime
     return 0;
 }
 
+int rec_root_open(struct rec_run *run, const struct rec_root *r, int *fd, struct rec_error *err)
+{
+    const char *why = NULL;
+    int place = nspawn_source_open(run, r->path, &why);
+    if (why)
+        return rec_fail(err, EPERM, "cannot read '%s': it %s", r->path, why);
+    if (place < 0)
+        return rec_fail(err, -place, "cannot read '%s': %s", r->path, strerror(-place));
+    *fd = openat(place, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int code = errno;
+    close(place);
+    return *fd < 0 ? rec_fail(err, code, "cannot read '%s': %s", r->path, strerror(code)) : 0;
+}
+
 int rec_root_freeze(struct rec_run *run, const char *name, struct rec_frozen *f, struct rec_error *err)
 {
     struct rec_leader leader;

@@ -13,6 +13,9 @@ struct rec_root {
 /* `c` NULL: no spec has it, and the tree is where berth would keep one. The run's facts have been read. */
 int rec_root_of(struct rec_run *run, const char *name, enum spec_runtime runtime, const struct spec_container *c, struct rec_root *out,
                 struct rec_error *err);
+/* The directory, for reading. As at a start, a link that others than root may have made is not
+ * followed. */
+int rec_root_open(struct rec_run *run, const struct rec_root *r, int *fd, struct rec_error *err);
 /* Its processes stand still until `f` is thawed; f->guard 0: there are none. -EOPNOTSUPP: they cannot be stopped where they are. */
 int rec_root_freeze(struct rec_run *run, const char *name, struct rec_frozen *f, struct rec_error *err);
 

@@ -70,6 +70,11 @@ E='e: {address: 10.100.0.12, nspawn: {root: /srv/all/root, command: [/bin/sleep,
     assert_match "$stderr" "its root '/srv/all/root' leads through the symbolic link '/srv/all/root'"
     assert_eq "$(nspawn e || :)" ""
     assert_eq "$(host find /secret -newer /srv/all/root)" ""
+    exits 0 run_in c /bin/sh -c 'mkdir /all/deep && ln -s /secret /all/deep/link'
+    sed -i 's,/srv/all/root,/srv/all/deep/link/data,' "$SPEC"
+    exits 77 berth backup e "$BATS_TEST_TMPDIR/e.backup" -f "$SPEC"
+    assert_match "$stderr" "cannot read '/srv/all/deep/link/data': it leads through the symbolic link '/srv/all/deep/link'"
+    sed -i 's,/srv/all/deep/link/data,/srv/all/root,' "$SPEC"
     exits 0 run_in c /bin/sh -c 'rm /all/root && mv /all/was /all/root'
     exits 0 berth start e -f "$SPEC"
     assert_eq "$(run_in e /bin/cat /marker)" mine
@@ -159,4 +164,43 @@ build_swapper() {
     exits 0 berth destroy --yes "$SPEC"
     assert_eq "$(leftovers)" ""
     assert_eq "$(host_sh 'ls -A /var/lib/berth /run/berth/c 2>/dev/null || :')" ""
+}
+
+# Container $1 of $SPEC, which runs, as an earlier berth started it: nspawn found the sources itself.
+started_with_links() {
+    host_sh 'cd "/run/berth/c/$1" && sed -e "/^# sources: /d" -e "s,^--bind=/srv/root/own:/own:idmap$,--bind=/srv/root/own:/own," unit >was && mv was unit' "$1"
+    apart 'cgroup=$(find /sys/fs/cgroup -type d -path "*/berth/$1") && echo 1 >"$cgroup/cgroup.kill"
+        while pgrep -f "[s]ystemd-nspawn.*-M $1" >/dev/null; do :; done
+        rm "/run/berth/c/$1/run"
+        mapfile -t words < <(grep -v "^# " "/run/berth/c/$1/unit")
+        digest=$(perl -0777 -ne "use integer; \$h = 0xcbf29ce484222325; \$h = (\$h ^ ord) * 1099511628211 for split //; printf q(%016x), \$h" "/run/berth/c/$1/unit")
+        [[ -d $cgroup ]] || mkdir -p "$cgroup"
+        (echo "$BASHPID" >"$cgroup/cgroup.procs"
+         exec nsenter --net="/run/netns/$1" setsid env -i PATH="$PATH" LC_ALL=C BERTH_UNIT="$digest" systemd-nspawn "${words[@]}" </dev/null >>"/run/berth/c/$1/log" 2>&1) &
+        ' "$1"
+    wait_for host_sh 'p=$(pgrep -of "[s]ystemd-nspawn.*-M $1 ") && l=$(pgrep -P "$p") && c=$(pgrep -P "$l") && [ "$(cat "/proc/$c/comm")" = sleep ]' "$1"
+}
+
+@test "an upgrade interrupts nobody: a container whose sources nspawn found itself gets this at its next start, and is named" {
+    host mkdir /srv/root/own
+    containers <<-'END'
+	a: {address: 10.100.0.10, nspawn: {root: /srv/root, command: [/bin/sleep, "9999"], binds: ["/srv/root/own:/own", "/srv/all:/all"]}}
+	b: {address: 10.100.0.11, nspawn: {root: host, private_users: none}}
+	END
+    exits 0 berth apply "$SPEC"
+    started_with_links a
+    started_with_links b
+    local a b next="no links in its root and binds, and a systemd-nspawn that it cannot change"
+    a=$(leader a) b=$(leader b)
+    exits 0 berth plan "$SPEC" --json
+    assert_eq "$(json '[.next_start[] | "\(.container): \(.text)"] | join("; ")')" "a: $next; b: $next"
+    assert_eq "$(json '[.steps[] | select(.effect != "live")] | length')" 0
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(leader a) $(leader b)" "$a $b"
+    exits 0 berth plan -e "$SPEC"
+    assert_match "$(tr -s ' \n' ' ' <<<"$output")" "b: next start: $next"
+    exits 0 berth restart a b -f "$SPEC"
+    assert_match "$(host readlink "/proc/$(nspawn a)/exe")" '^/run/berth/c/a/start/systemd-nspawn$'
+    exits 0 berth plan -e "$SPEC" --json
+    assert_eq "$(json '.next_start | length')" 0
 }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 struct first_name {             /* of an inode that has several */
@@ -25,19 +26,37 @@ struct walk {
     void              *links;   /* tsearch(3) of struct first_name */
 };
 
+/* How often openat2(2) may say EAGAIN in all walks of this program, 10 ms apart: a rename beside it is
+ * over by then. What lasts longer is a lease (fcntl(2), F_SETLEASE). The container may stand still
+ * meanwhile, so that its holder cannot give it up. */
+enum { WAITS_MOST = 200 };
+static unsigned waits;
+
 static int open_in(int dir, const char *name, int flags)
 {
+    static const struct timespec pause = {.tv_nsec = 10000000};
     struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW),
                            .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | RESOLVE_BENEATH};
-    int fd;
-    do
-        fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof how);
-    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
-    return fd;
+    for (;;) {
+        int fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof how);
+        if (fd >= 0 || (errno != EINTR && errno != EAGAIN))
+            return fd;
+        if (errno == EINTR)
+            continue;
+        if (waits == WAITS_MOST) {
+            errno = EAGAIN;
+            return -1;
+        }
+        waits++;
+        nanosleep(&pause, NULL);
+    }
 }
 
 static void cannot_open(const char *path)
 {
+    if (errno == EAGAIN)
+        fail(ARCHIVE_TREE, "a process has a lease on '%s' (fcntl(2), F_SETLEASE) and does not give it up; stop it first",
+             shown(path + sizeof ARCHIVE_ROOT - 1));
     if (errno == EXDEV)
         fail(ARCHIVE_TREE, "something is mounted at '%s', and a backup reaches through no mount", shown(path + sizeof ARCHIVE_ROOT - 1));
     fail(ARCHIVE_TREE, "cannot read '%s': %s", shown(path + sizeof ARCHIVE_ROOT - 1), strerror(errno));

@@ -341,3 +341,18 @@ plain() {
         assert_match "$(<"$BATS_TEST_TMPDIR/out")" "container 'web' did not stand still while it was copied"
     done
 }
+
+@test "a lease on a file of the tree ends the backup soon, and by the file's name" {
+    plain
+    apart 'exec >/dev/null 2>&1; perl -e "
+        \$SIG{IO} = q(IGNORE);
+        for (1 .. 3) { open \$f[\$_], q(+>), qq(/srv/root/data/leased\$_) or die; fcntl(\$f[\$_], 1024, 1) or die }
+        open my \$ready, q(>), q(/run/leased); sleep 300" &'
+    wait_for host test -e /run/leased
+    local start=$SECONDS
+    exits 1 berth backup web "$B" -f "$SPEC"
+    assert_match "$stderr" "a process has a lease on '/?data/leased1'"
+    ((SECONDS - start < 20)) || fail "the backup took $((SECONDS - start)) s"
+    host_sh '! grep -qs "frozen 1" /sys/fs/cgroup/{,unified/}berth/web/cgroup.events'
+    [[ ! -e $B ]]
+}

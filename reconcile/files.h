@@ -14,6 +14,11 @@ int rec_link_read(struct spec_arena *a, const char *path, char **target, struct 
 int rec_file_write(const char *path, const char *text, size_t len, mode_t mode, struct rec_error *err);
 /* The same inode keeps its place (bind mounts of it go on working): one write, then truncate. Made, if it is not there. */
 int rec_file_rewrite(const char *path, const char *text, size_t len, mode_t mode, struct rec_error *err);
+/* rec_file_rewrite for a file that containers read through a bind. It belongs to an id that nobody
+ * has, so that the user ids of a container do not suffice for a lease on it (fcntl(2), F_SETLEASE),
+ * which would stop the next write. -EBUSY: a lease was not given up within a second. */
+#define REC_SHARED_OWNER 2147483646
+int rec_file_share(const char *path, const char *text, size_t len, struct rec_error *err);
 int rec_link_write(const char *path, const char *target, struct rec_error *err);        /* atomically, over a link only */
 /* What a killed run left of writing `path`, or anything in directory `path`. */
 void rec_file_unfinished(const char *path);

@@ -583,7 +583,7 @@ static int apply_one(struct rec_run *run, const struct rec_step *s, struct rec_e
     if (!s->to)
         return rec_file_remove(i->key, err);
     int r = rec_dir_make(HOSTS_DIR, 0755, err);
-    return r ? r : rec_file_rewrite(i->key, i->names.text, strlen(i->names.text), 0644, err);
+    return r ? r : rec_file_share(i->key, i->names.text, strlen(i->names.text), err);
 }
 
 static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)

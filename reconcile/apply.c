@@ -265,13 +265,29 @@ static int drop_holds(struct rec_run *run, struct rec_error *err)
     return r;
 }
 
-/* Nothing will be undone any more. What cannot be deleted now goes with the next apply that does something. */
-static int purge(struct rec_run *run, struct rec_error *err)
+static bool removes_trees(const struct rec_plan *p)
 {
+    for (size_t i = 0; i < p->n; i++)
+        if (p->steps[i]->kind == REC_SYSTEM && p->steps[i]->from)
+            return true;
+    return false;
+}
+
+/* Nothing will be undone any more. What cannot be deleted now is tried again by the next whole apply
+ * that does something; `start` and its like leave it alone. It is a failure of a plan that removes
+ * trees, and a warning of all later ones (rec_aside_tell). */
+static int purge(struct rec_run *run, const struct rec_plan *p, bool whole, struct rec_error *err)
+{
+    bool own = removes_trees(p);
     int r = 0;
-    for (size_t i = 0; !r && rec_runtimes[i]; i++)
-        if (rec_runtimes[i]->purge)
-            r = rec_runtimes[i]->purge(run, err);
+    for (size_t i = 0; (own || whole) && rec_runtimes[i]; i++) {
+        struct rec_error one = {0};
+        int failed = rec_runtimes[i]->purge ? rec_runtimes[i]->purge(run, &one) : 0;
+        if (failed && own && !r) {
+            r = failed;
+            *err = one;
+        }
+    }
     return r;
 }
 
@@ -622,7 +638,7 @@ record:
     if (out->outcome == REC_IN_SYNC && !o->dry && !want->n)
         drop_empty();       /* a destroy that was killed after its last step left them */
     if (out->outcome == REC_APPLIED) {
-        if (purge(run, &out->error))
+        if (purge(run, out->plan, !o->only, &out->error))
             out->outcome = REC_PARTIAL;
         if (!want->n)
             rec_logs_forget(run->arena);

@@ -64,19 +64,42 @@ int rec_aside_drop(struct rec_run *run, const char *dir, const char *name, rec_a
     return r ? r : purge_one(run, dir, name, last, err);
 }
 
+/* The name of the container whose tree this is; NULL: it is no tree that was put aside. */
+static const char *name_of(struct spec_arena *a, const char *file, const char *end)
+{
+    size_t len = strlen(file), rest = strlen(end);
+    if (*file != '.' || len <= rest + 1 || strcmp(file + len - rest, end))
+        return NULL;
+    return spec_arena_strndup(a, file + 1, len - rest - 1);
+}
+
 int rec_aside_purge(struct rec_run *run, const char *dir, rec_aside_fn last, struct rec_error *err)
 {
     static const char *const ends[] = {".berth-gone", ".berth-purge"};
     char **names;
     size_t n;
     int r = rec_dir_list(run->arena, dir, &names, &n, err);
-    for (size_t i = 0; !r && i < n; i++)
-        for (size_t k = 0; !r && k < 2; k++) {
-            size_t len = strlen(names[i]), end = strlen(ends[k]);
-            if (*names[i] != '.' || len <= end + 1 || strcmp(names[i] + len - end, ends[k]))
-                continue;
-            const char *name = spec_arena_strndup(run->arena, names[i] + 1, len - end - 1);
-            r = name ? purge_one(run, dir, name, last, err) : rec_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < 2; k++) {
+            struct rec_error one = {0};
+            const char *name = name_of(run->arena, names[i], ends[k]);
+            int failed = name ? purge_one(run, dir, name, last, &one) : 0;
+            if (failed && !r) {
+                r = failed;
+                *err = one;
+            }
         }
     return r == -ENOENT ? 0 : r;
+}
+
+int rec_aside_tell(struct rec_state *out, const char *dir, char *const *names, size_t n)
+{
+    int r = 0;
+    for (size_t i = 0; !r && i < n; i++) {
+        const char *name = name_of(out->arena, names[i], ".berth-purge");
+        const char *hint = spec_arena_printf(out->arena, "look why, then: rm -rf --one-file-system %s/%s", dir, names[i]);
+        if (name)
+            r = rec_state_warn(out, name, hint, "a part of its removed tree could not be deleted: '%s/%s'", dir, names[i]);
+    }
+    return r;
 }

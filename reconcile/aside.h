@@ -4,6 +4,7 @@
 #ifndef RECONCILE_ASIDE_H
 #define RECONCILE_ASIDE_H
 #include "reconcile/run.h"
+#include "reconcile/state.h"
 
 /* DIR/NAME leaves its place; not there is fine. -EBUSY: something is mounted at it or below; -ELOOP, -ENOTDIR: it is no directory. */
 int rec_aside_put(struct rec_run *run, const char *dir, const char *name, struct rec_error *err);
@@ -13,6 +14,9 @@ int rec_aside_take(struct rec_run *run, const char *dir, const char *name, struc
 typedef int (*rec_aside_fn)(struct rec_run *run, const char *name, const char *tree, struct rec_error *err);
 /* DIR/NAME goes at once, and is never seen half gone. `last` may be NULL. */
 int rec_aside_drop(struct rec_run *run, const char *dir, const char *name, rec_aside_fn last, struct rec_error *err);
-/* All that is aside in DIR goes for good. */
+/* All that is aside in DIR goes for good. A tree that cannot be deleted does not keep the others:
+ * `err` is the first failure. */
 int rec_aside_purge(struct rec_run *run, const char *dir, rec_aside_fn last, struct rec_error *err);
+/* A warning for each of DIR's names that is a tree that an earlier purge could not delete. */
+int rec_aside_tell(struct rec_state *out, const char *dir, char *const *names, size_t n);
 #endif

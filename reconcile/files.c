@@ -4,10 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -411,25 +413,22 @@ int rec_tree_exchange(const char *a, const char *b, struct rec_error *err)
 }
 
 /* A removal holds two descriptors a level. What lies deeper than DEEPEST is moved to the top, which
- * is then read again. */
-enum { DEEPEST = 12, MOVES_MOST = 1000000 };
+ * is then read again. Its names there begin with a number that nobody could foresee, so nothing in
+ * the tree stands in the way. */
+enum { DEEPEST = 12 };
 struct removal {
     int      top;
     dev_t    dev;
-    unsigned moved;
+    uint64_t secret, moved;
 };
 
 static int move_up(struct removal *w, int dir, const char *name)
 {
-    char to[48];
-    while (w->moved < MOVES_MOST) {
-        snprintf(to, sizeof to, ".berth-deep-%u", w->moved++);
-        if (!renameat2(dir, name, w->top, to, RENAME_NOREPLACE))
-            return 0;
-        if (errno != EEXIST)
-            return -errno;
-    }
-    return -ENAMETOOLONG;
+    char to[64];
+    if (!w->secret && getrandom(&w->secret, sizeof w->secret, 0) != sizeof w->secret)
+        return -errno;
+    snprintf(to, sizeof to, ".berth-deep-%" PRIx64 "-%" PRIu64, w->secret, w->moved++);
+    return renameat2(dir, name, w->top, to, RENAME_NOREPLACE) ? -errno : 0;
 }
 
 /* What is on another device, or is a mount, is not ours to delete. */
@@ -483,7 +482,7 @@ int rec_tree_remove(const char *path, struct rec_error *err)
         return dir == -ENOENT ? 0 : fail(err, -dir, "remove", path);
     int r = fstat(dir, &st) ? -errno : 0;
     struct removal w = {.top = dir, .dev = st.st_dev};
-    for (unsigned before = 0, again = 1; !r && again; before = w.moved) {
+    for (uint64_t before = 0, again = 1; !r && again; before = w.moved) {
         r = remove_inside(&w, dir, 0);
         again = w.moved != before;
     }

@@ -40,6 +40,8 @@ int nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struc
     char **names;
     size_t n;
     int r = rec_dir_list(out->arena, NSPAWN_ROOTS, &names, &n, err);
+    if (!r && rec_aside_tell(out, NSPAWN_ROOTS, names, n))
+        return rec_fail(err, ENOMEM, "out of memory");
     for (size_t i = 0; !r && i < n; i++) {
         char *text, source[SPEC_TEXT + 1] = "", on_remove[16] = "keep";
         size_t len;

@@ -410,3 +410,38 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
         assert_eq "$(leader pause)" "$pause"
     done
 }
+
+@test "what is left of a removed tree stops no other verb, is named, and goes once it can" {
+    three
+    local left=/var/lib/berth/roots/.old.berth-purge
+    host_sh 'mkdir -p "$1/x" && mount -t tmpfs none "$1/x"' "$left"
+    exits 0 berth restart -f "$SPEC" pause
+    exits 0 berth plan "$SPEC"
+    assert_match "$output$stderr" "'$left'"
+    exits 0 berth status -f "$SPEC"
+    assert_match "$output$stderr" "'$left'"
+    sed -i 's/10.100.0.20/10.100.0.21/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    host umount "$left/x"
+    sed -i 's/10.100.0.21/10.100.0.22/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 0 host test ! -e "$left"
+    exits 0 berth plan "$SPEC"
+    refute_match "$output$stderr" "$left"
+}
+
+@test "a tree goes whole, whatever names its root has chosen" {
+    three
+    sed -i 's/\(tar: {.*\)}$/\1, on_remove: destroy}/' "$SPEC"
+    exits 0 berth apply "$SPEC"
+    # Deeper than a removal holds open, beside a name for each place above that it could take.
+    host_sh 'cd /var/lib/berth/roots/tar && perl -e "
+        for my \$f (0 .. 99) {
+            open my \$o, q(>), qq(f\$f) or die;
+            for my \$i (0 .. 9999) { link qq(f\$f), sprintf(q(.berth-deep-%d), \$f * 10000 + \$i) or die }
+        }
+        for (1 .. 40) { mkdir q(deep); chdir q(deep) or die }"'
+    sed -i '/^ *tar:/d' "$SPEC"
+    exits 0 berth apply --allow-deletes 9 "$SPEC"
+    assert_eq "$(host_sh 'ls -A /var/lib/berth/roots 2>/dev/null || :')" ""
+}

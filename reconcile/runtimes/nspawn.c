@@ -610,12 +610,18 @@ static int by_container_name(const void *key, const void *entry)
     return strcmp(key, ((const struct spec_container *)entry)->name);
 }
 
+static const struct spec_container *find_container(const struct spec_host *h, const char *name)
+{
+    if (!h || !h->n_containers)
+        return NULL;
+    return bsearch(name, h->containers, h->n_containers, sizeof *h->containers, by_container_name);
+}
+
 /* A tree's mount points are made once, before its first start: what starts it later finds them. */
 static void prepare_tree(struct rec_run *run, const char *name)
 {
     const struct spec_host *h = run->host;
-    const struct spec_container *c =
-        h && h->n_containers ? bsearch(name, h->containers, h->n_containers, sizeof *h->containers, by_container_name) : NULL;
+    const struct spec_container *c = find_container(h, name);
     struct nspawn_users u;
     if (!c || c->nspawn.root == SPEC_ROOT_HOST || nspawn_users_find(run, c, &u) || u.in_force != SPEC_USERS_AUTO)
         return;
@@ -640,13 +646,39 @@ static void prepare_tree(struct rec_run *run, const char *name)
     }
 }
 
+static int check_tree(struct rec_run *run, const char *name, struct rec_error *err)
+{
+    const struct spec_container *c = find_container(run->host, name);
+    if (!c || c->nspawn.root == SPEC_ROOT_HOST)
+        return 0;
+    const char *root = nspawn_root_path(run, c, run->arena);
+    return root ? nspawn_root_files_check(name, root, err) : rec_fail(err, ENOMEM, "out of memory");
+}
+
+/* A container whose tree cannot be used fails alone, and the others start. */
 static void start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
 {
     enum { SOME = 4 * NSPAWN_AT_ONCE };
-    for (size_t i = 0; i < n; i++)
-        prepare_tree(run, names[i]);
-    for (size_t at = 0; at < n; at += SOME)
-        (run->facts.systemd ? nspawn_unit_start : nspawn_detached_start)(run, names + at, n - at < SOME ? n - at : SOME, err + at);
+    for (size_t at = 0; at < n;) {
+        const char *good[SOME];
+        size_t place[SOME], n_good = 0;
+        for (; at < n && n_good < SOME; at++) {
+            if (check_tree(run, names[at], &err[at]))
+                continue;
+            prepare_tree(run, names[at]);
+            place[n_good] = at;
+            good[n_good++] = names[at];
+        }
+        struct rec_error *each = spec_arena_alloc(run->arena, (n_good + 1) * sizeof *each);
+        for (size_t i = 0; !each && i < n_good; i++)
+            rec_fail(&err[place[i]], ENOMEM, "out of memory");
+        if (!each || !n_good)
+            continue;
+        memset(each, 0, n_good * sizeof *each);
+        (run->facts.systemd ? nspawn_unit_start : nspawn_detached_start)(run, good, n_good, each);
+        for (size_t i = 0; i < n_good; i++)
+            err[place[i]] = each[i];
+    }
 }
 
 static void stop(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)

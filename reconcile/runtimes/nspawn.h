@@ -58,6 +58,9 @@ const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c
 /* What container `c` needs and the tree `root` lacks, as text; NULL: nothing, or the tree cannot be
  * opened. `c` NULL: what every container needs. */
 const char *nspawn_root_fault(const char *root, const struct spec_container *c);
+/* nspawn_root_files.c: before a start: nothing in the root may make systemd-nspawn wait, or open a
+ * device. `tree` is the root's path. */
+int nspawn_root_files_check(const char *name, const char *tree, struct rec_error *err);
 bool nspawn_root_own(struct rec_run *run, const struct spec_container *c);
 int  nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err);
 int  nspawn_root_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err);

@@ -445,3 +445,17 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     exits 0 berth apply --allow-deletes 9 "$SPEC"
     assert_eq "$(host_sh 'ls -A /var/lib/berth/roots 2>/dev/null || :')" ""
 }
+
+@test "a FIFO where systemd-nspawn reads a file fails that container at once, and alone" {
+    three
+    host_sh 'mkdir -p /srv/root/usr/lib; mkfifo /srv/root/etc/machine-id /srv/fifo'
+    local start=$SECONDS
+    exits 1 berth restart -f "$SPEC" dir
+    ((SECONDS - start < 15)) || fail "the restart took $((SECONDS - start)) s"
+    assert_match "$stderr" "cannot start container 'dir': '/srv/root/etc/machine-id' is a FIFO"
+    exits 0 berth run pause -- true
+    # A link is followed inside the root alone: no such file is there.
+    host_sh 'cd /srv/root; rm etc/machine-id; ln -s /srv/fifo etc/os-release'
+    exits 0 berth start -f "$SPEC" dir
+    exits 0 berth run dir -- cat /canary
+}

@@ -25,15 +25,31 @@ static void decode_port(const struct nlattr *nest, struct net_link *out)
     NET_EACH_IN(a, nest) if (mnl_attr_get_type(a) == IFLA_BRPORT_MODE) out->hairpin = net_attr_u8(a) != 0;
 }
 
+static void decode_bridge(const struct nlattr *nest, struct net_link *out)
+{
+    const struct nlattr     *a;
+    struct br_boolopt_multi options;
+    NET_EACH_IN(a, nest)
+    {
+        if (mnl_attr_get_type(a) != IFLA_BR_MULTI_BOOLOPT || mnl_attr_get_payload_len(a) != sizeof options)
+            continue;
+        memcpy(&options, mnl_attr_get_payload(a), sizeof options);
+        out->ll_learn = options.optmask & ~options.optval & 1u << BR_BOOLOPT_NO_LL_LEARN;
+    }
+}
+
 static void decode_info(const struct nlattr *nest, struct net_link *out)
 {
-    const struct nlattr *a, *data = NULL;
+    const struct nlattr *a, *data = NULL, *own = NULL;
     char                 kind[IFNAMSIZ] = "";
     NET_EACH_IN(a, nest)
     {
         switch (mnl_attr_get_type(a)) {
         case IFLA_INFO_KIND:
             net_attr_text(a, out->kind, sizeof out->kind);
+            break;
+        case IFLA_INFO_DATA:
+            own = a;
             break;
         case IFLA_INFO_SLAVE_KIND:
             net_attr_text(a, kind, sizeof kind);
@@ -43,6 +59,8 @@ static void decode_info(const struct nlattr *nest, struct net_link *out)
             break;
         }
     }
+    if (own && !strcmp(out->kind, "bridge"))
+        decode_bridge(own, out);
     if (!strcmp(kind, "bridge")) {
         out->port = true;
         if (data)
@@ -268,6 +286,16 @@ static bool good_new_name(const char *name)
     return good_name(name) && !strchr(name, '%');
 }
 
+static void put_bridge(struct nlmsghdr *m, bool ll_learn)
+{
+    struct br_boolopt_multi options = {.optmask = 1u << BR_BOOLOPT_NO_LL_LEARN};
+    options.optval = ll_learn ? 0 : options.optmask;
+    mnl_attr_put_strz(m, IFLA_INFO_KIND, "bridge");
+    struct nlattr *data = mnl_attr_nest_start(m, IFLA_INFO_DATA);
+    mnl_attr_put(m, IFLA_BR_MULTI_BOOLOPT, sizeof options, &options);
+    mnl_attr_nest_end(m, data);
+}
+
 int net_batch_bridge_new(struct net_batch *b, const struct net_bridge_new *n, uint32_t tag)
 {
     struct ifinfomsg   body = {.ifi_family = AF_UNSPEC};
@@ -291,7 +319,7 @@ int net_batch_bridge_new(struct net_batch *b, const struct net_bridge_new *n, ui
         mnl_attr_put_u32(m, IFLA_MTU, n->mtu);
     }
     struct nlattr *info = mnl_attr_nest_start(m, IFLA_LINKINFO);
-    mnl_attr_put_strz(m, IFLA_INFO_KIND, "bridge");
+    put_bridge(m, false);
     mnl_attr_nest_end(m, info);
     net_batch_end(b);
     return 0;
@@ -429,6 +457,19 @@ int net_batch_link_hairpin(struct net_batch *b, struct net_link_ref l, bool on, 
         struct nlattr *data = mnl_attr_nest_start(m, IFLA_INFO_SLAVE_DATA);
         mnl_attr_put_u8(m, IFLA_BRPORT_MODE, on);
         mnl_attr_nest_end(m, data);
+        mnl_attr_nest_end(m, info);
+        net_batch_end(b);
+    }
+    return result;
+}
+
+int net_batch_bridge_ll_learn(struct net_batch *b, struct net_link_ref l, bool on, uint32_t tag)
+{
+    int              result;
+    struct nlmsghdr *m = change(b, RTM_NEWLINK, l, "set the learning of", 0, 0, 0, tag, &result);
+    if (m) {
+        struct nlattr *info = mnl_attr_nest_start(m, IFLA_LINKINFO);
+        put_bridge(m, on);
         mnl_attr_nest_end(m, info);
         net_batch_end(b);
     }

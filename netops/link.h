@@ -22,6 +22,7 @@ struct net_link {
     bool     has_mac;               /* six bytes */
     uint8_t  addrgen;               /* IN6_ADDR_GEN_MODE_*; NONE where there is no IPv6 (mtu under 1280) */
     bool     port, hairpin;         /* a bridge port; IFLA_BRPORT_MODE */
+    bool     ll_learn;              /* a bridge that learns MACs from link-local frames */
 };
 struct net_altname {                /* facts K7: an altname blocks a name */
     int  index;
@@ -48,7 +49,8 @@ struct net_bridge_new {
     uint32_t       mtu;             /* 0: the kernel's default */
     uint32_t       name_tag, mac_tag, mtu_tag; /* for a refusal that names the attribute; 0: the request's tag */
 };
-/* Queue: a new bridge, down, with NLM_F_EXCL; owner group and MAC are in the creating message. */
+/* Queue: a new bridge, down, with NLM_F_EXCL; owner group, MAC and BR_BOOLOPT_NO_LL_LEARN are in
+ * the creating message. */
 int net_batch_bridge_new(struct net_batch *b, const struct net_bridge_new *n, uint32_t tag);
 
 struct net_veth_new {
@@ -80,6 +82,9 @@ int net_batch_link_master(struct net_batch *b, struct net_link_ref l, int master
 int net_batch_link_group(struct net_batch *b, struct net_link_ref l, uint32_t group, uint32_t tag);
 int net_batch_link_group_up(struct net_batch *b, struct net_link_ref l, uint32_t group, uint32_t tag); /* both in one */
 int net_batch_link_hairpin(struct net_batch *b, struct net_link_ref l, bool on, uint32_t tag);
+/* Does the bridge learn source MACs from frames to 01:80:c2:00:00:0x? No hook of nftables sees
+ * those that go to the host (br_handle_frame in net/bridge/br_input.c). */
+int net_batch_bridge_ll_learn(struct net_batch *b, struct net_link_ref l, bool on, uint32_t tag);
 int net_batch_link_no_autoconf(struct net_batch *b, struct net_link_ref l, uint32_t tag); /* ADDR_GEN_MODE none; before up */
 int net_batch_link_del(struct net_batch *b, struct net_link_ref l, uint32_t tag);
 int net_batch_group_del(struct net_batch *b, uint32_t group, uint32_t tag); /* every link of the group, at once; never 0 */

@@ -56,7 +56,7 @@ struct net_nft {                        /* what berth wants of nftables; arrays 
     size_t                       n_alone;
     const struct net_nft_source *sources;
     size_t                       n_sources;
-    uint32_t                     group; /* the link group of the ports that `sources` speaks of; only with sources */
+    uint32_t                     group; /* the link group of our ports; 0: none has one, and there are no sources */
 };
 
 struct net_nft_have;                    /* both tables as the kernel holds them, and the generation they were read in */

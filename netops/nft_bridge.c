@@ -3,7 +3,7 @@
  *                                      layer 3 detour never passes this one (facts I3): both are needed.
  *   guard   (filter, prerouting)       frames from our ports, by link group or by name, go through `sources`. Foreign ports do not.
  *   sources (jumped to)                what a port may send. It runs before the bridge learns the MAC, and before br_netfilter.
- *      1. router advertisements, redirects and DHCP answers come only from ports in `routers`
+ *      1. router advertisements, redirects, DHCP answers, and queries of multicast routers come only from ports in `routers`
  *      2. a MAC in `takenmac` comes only from its own port. A port outside `anymac` sends only from its MACs in `macs`.
  *         The sender's MAC inside an ARP packet counts as well
  *      3. IPv4 and ARP: likewise `taken4`, `free4`, `src4`. 0.0.0.0 passes: ARP probes, DHCP requests
@@ -157,6 +157,40 @@ static void server_rules(struct nft_builder *b)
     }
 }
 
+/* A query makes the bridge believe in a querier for minutes: it then forwards multicast, and with it
+ * neighbour discovery, only to ports that have answered one, and to the querier's port all of it.
+ * The bridge takes MLD only behind a hop-by-hop header, and announcements of multicast routers only
+ * to their address (ipv6_mc_check_exthdrs in net/ipv6/mcast_snoop.c; RFC 4286). Without that field
+ * nft would write the rules in another way. */
+static void querier_rules(struct nft_builder *b)
+{
+    static const uint8_t hop_by_hop[1] = {IPPROTO_HOPOPTS};
+    static const uint8_t all_snoopers[16] = {0xff, 0x02, [15] = 0x6a};
+    static const struct {
+        uint16_t       ether_type;
+        struct field   field;
+        const uint8_t *value;
+        uint8_t        type;
+        const char    *means;
+    } rows[] = {
+        {ETH_P_IPV6, {NETWORK, 6, 1}, hop_by_hop, 130, "MLD queries"},
+        {ETH_P_IPV6, {NETWORK, 24, 16}, all_snoopers, 151, "IPv6 multicast router announcements"},
+        {ETH_P_IP, {0}, NULL, 0x11, "IGMP queries"},
+        {ETH_P_IP, {0}, NULL, 0x30, "IPv4 multicast router announcements"},
+    };
+    static const struct field type = {TRANSPORT, 0, 1};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        source_rule(b, rows[i].ether_type);
+        if (rows[i].value)
+            is(b, &rows[i].field, rows[i].value);
+        protocol_is(b, rows[i].ether_type == ETH_P_IP ? IPPROTO_IGMP : IPPROTO_ICMPV6);
+        is(b, &type, &rows[i].type);
+        net_nft_put_name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
+        net_nft_put_verdict(b, NF_DROP, NULL);
+        net_nft_rule_done(b, "drop %s from containers that are no routers", rows[i].means);
+    }
+}
+
 /* What is in `taken` comes only from its own port; a port outside `others` sends only what is its own. */
 static void pair_rules(struct nft_builder *b, uint16_t ether_type, const struct field *f, const char *taken, const char *own, const char *others,
                        const char *what)
@@ -262,6 +296,7 @@ static void source_checks(struct nft_builder *b, uint32_t group)
     net_nft_rule_done(b, "what other ports of containers send is checked");
     vlan0_rules(b);
     server_rules(b);
+    querier_rules(b);
     pair_rules(b, 0, &ether_source, "takenmac", "macs", "anymac", "source MACs");
     pair_rules(b, ETH_P_ARP, &arp_mac, "takenmac", "macs", "anymac", "MACs in ARP packets");
     accept_without(b, ETH_P_IP, &ip4_source);

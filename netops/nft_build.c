@@ -236,7 +236,9 @@ static void build(struct nft_builder *b, const struct net_nft *want)
         qsort(sorted, want->n_bridges, sizeof *sorted, by_name);
         bool inet = want->n_bridges || want->n_maps || want->n_alone || !want->n_sources;
         if (inet)
-            net_nft_inet_table(b, sorted, want->n_bridges);
+            net_nft_inet_table(b, sorted, want->n_bridges, want->group);
+        else if (want->group)
+            net_nft_inet_guard(b, want->group);
         for (size_t i = 0; inet && i < sizeof protos; i++)
             key(b, "protos", &protos[i], 1, 0);
         for (size_t i = 0; i < want->n_bridges; i++)

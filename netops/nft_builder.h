@@ -56,8 +56,9 @@ void net_nft_put_family(struct nft_builder *b, uint8_t number);
 void net_nft_put_address(struct nft_builder *b, uint8_t number, bool source, uint32_t len);
 uint32_t net_nft_address_len(uint8_t family);           /* bytes */
 
-/* The tables, without elements: nft_inet.c, nft_bridge.c. */
+/* The tables, without elements: nft_inet.c, nft_bridge.c. `group`: of our ports, or 0. */
 void net_nft_inet_table(struct nft_builder *b, const struct net_nft_bridge *const *bridges,
-                        size_t n);
+                        size_t n, uint32_t group);
+void net_nft_inet_guard(struct nft_builder *b, uint32_t group);     /* where nothing else is wanted */
 void net_nft_bridge_table(struct nft_builder *b, const struct net_nft *want);
 #endif

@@ -613,8 +613,12 @@ bool net_nft_model(const struct net_nft_have *have, struct net_nft_model *out)
         memcpy(m.alone[at].addr6, s->elem[k].key, 16);
         m.alone[at].has6 = true;
     }
+    const struct nft_chain *guard = net_nft_find_chain(t, "guard");
     m.nft = (struct net_nft){.bridges = m.bridges, .n_bridges = n_bridges, .maps = m.maps, .n_maps = n_maps,
                              .alone = m.alone, .n_alone = n_alone};
+    for (size_t i = 0; guard && i < guard->n; i++)
+        if (group_of(&guard->rule[i], &m.nft.group))
+            break;
     fine = fine && model_sources(tb, &m);
     if (!fine || net_nft_compare(&m.nft, have, NULL, NULL)) {
         net_nft_model_done(&m);

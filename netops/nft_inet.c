@@ -1,7 +1,9 @@
-/* table inet berth. Only `src` and `pass` grow, by a few rules per bridge and net; containers are elements.
+/* table inet berth. Only `src` and `pass` grow, by a few rules per bridge and net; containers are
+ * elements. Without NAT, maps and isolated containers there is one rule of `guard` alone.
  *   guard  (filter, prerouting, raw)   from our bridges nothing speaks to 127/8 or as 127/8: with route_localnet set on a bridge,
  *                                      a container would reach the loopback services of the host (facts N1). Other interfaces
- *                                      are left as their owners want them.
+ *                                      are left as their owners want them. Nothing comes from a port but by way of its bridge:
+ *                                      the bridge hands frames to 01:80:c2:00:00:0e to the host unseen (br_handle_frame).
  *   ports  (jumped to)                 the port maps; one address of the host goes before any address.
  *   in, own (nat, prerouting, output)  to an address of this host: through the port maps. ::1 cannot be mapped (facts N2).
  *   src    (nat, postrouting)          answers must come back this way: loopback clients, and containers that reach a
@@ -36,10 +38,10 @@ static const struct nft_set_row sets[] = {
     {"one4",    T_PAIR(T_PAIR(T_IPV4, T_PROTO), T_SERVICE),   12, T_PAIR(T_IPV4, T_SERVICE),    8,  ORDER_MIXED},
     {"one6",    T_PAIR(T_PAIR(T_IPV6, T_PROTO), T_SERVICE),   24, T_PAIR(T_IPV6, T_SERVICE),    20, ORDER_MIXED},
 };
+static const struct nft_chain_row guard = {"guard", "filter", NF_INET_PRE_ROUTING, -300};
 static const struct nft_chain_row chains[] = {
     /* name     type      hook                    priority */
     {"ports",   NULL,     0,                      0},
-    {"guard",   "filter", NF_INET_PRE_ROUTING,    -300},
     {"in",      "nat",    NF_INET_PRE_ROUTING,    -100},
     {"own",     "nat",    NF_INET_LOCAL_OUT,      -100},
     {"src",     "nat",    NF_INET_POST_ROUTING,   100},
@@ -196,13 +198,37 @@ static void pass_rules(struct nft_builder *b, const struct net_nft_bridge *const
     }
 }
 
-void net_nft_inet_table(struct nft_builder *b, const struct net_nft_bridge *const *bridges, size_t n)
+/* The bridges are in the group as well. */
+static void drop_past_bridge(struct nft_builder *b, uint32_t group)
+{
+    static const char kind[IFNAMSIZ] = "veth";
+    net_nft_rule_begin(b, "guard");
+    net_nft_put_meta(b, NFT_META_IIFKIND, R1);
+    net_nft_put_cmp(b, NFT_CMP_EQ, kind, sizeof kind);
+    net_nft_put_meta(b, NFT_META_IIFGROUP, R1);
+    net_nft_put_cmp(b, NFT_CMP_EQ, &group, sizeof group);
+    net_nft_put_verdict(b, NF_DROP, NULL);
+    net_nft_rule_done(b, "drop what ports send to this host past their bridge");
+}
+
+void net_nft_inet_guard(struct nft_builder *b, uint32_t group)
+{
+    net_nft_add_table(b, NFT_INET);
+    net_nft_add_chains(b, &guard, 1);
+    drop_past_bridge(b, group);
+}
+
+void net_nft_inet_table(struct nft_builder *b, const struct net_nft_bridge *const *bridges, size_t n,
+                        uint32_t group)
 {
     static const uint8_t v6_loopback[16] = {[15] = 1};
 
     net_nft_add_table(b, NFT_INET);
     net_nft_add_sets(b, sets, sizeof sets / sizeof *sets);
+    net_nft_add_chains(b, &guard, 1);
     net_nft_add_chains(b, chains, sizeof chains / sizeof *chains);
+    if (group)
+        drop_past_bridge(b, group);
     for (unsigned source = 0; source < 2; source++) {
         net_nft_rule_begin(b, "guard");
         net_nft_put_name_in(b, NFT_META_IIFNAME, "bridges", 0);

@@ -38,6 +38,7 @@ struct rec_bridge {
     bool        up;
     bool        accept_ra;
     bool        loopback;       /* route_localnet: mapped ports answer on 127.0.0.1 */
+    bool        ll_learn;       /* learns MACs from link-local frames, which no filter sees */
     bool        doomed;         /* a run that was killed had marked it for deletion: wanted, it gets its mark back */
     bool        link_local;     /* has an IPv6 link-local address */
     bool        link_local_ours;        /* have only */

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { F_DOOMED, F_MAC, F_MTU, F_ACCEPT_RA, F_LOOPBACK, F_LINK_LOCAL, F_UP };
+enum { F_DOOMED, F_MAC, F_MTU, F_ACCEPT_RA, F_LOOPBACK, F_LINK_LOCAL, F_LL_LEARN, F_UP };
 static const struct rec_field fields[] = {
     /*               name                 type        where                                        a change costs */
     [F_DOOMED] = {"marked for deletion", REC_T_BOOL, offsetof(struct rec_item, bridge.doomed), REC_LIVE},
@@ -22,6 +22,7 @@ static const struct rec_field fields[] = {
     [F_ACCEPT_RA] = {"accepts router advertisements", REC_T_BOOL, offsetof(struct rec_item, bridge.accept_ra), REC_LIVE},
     [F_LOOPBACK] = {"ports on 127.0.0.1", REC_T_BOOL, offsetof(struct rec_item, bridge.loopback), REC_LIVE},
     [F_LINK_LOCAL] = {"link-local address", REC_T_BOOL, offsetof(struct rec_item, bridge.link_local), REC_LIVE},
+    [F_LL_LEARN] = {"learns from link-local frames", REC_T_BOOL, offsetof(struct rec_item, bridge.ll_learn), REC_LIVE},
     [F_UP] = {"up", REC_T_BOOL, offsetof(struct rec_item, bridge.up), REC_LIVE},
 };
 
@@ -37,9 +38,9 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         it->bridge.mtu = b->mtu;
         it->bridge.up = true;
         it->bridge.loopback = rec_bridge_has_ports(h, b) && rec_bridge_has(b, 4);
-        it->stated = 1u << F_DOOMED | 1u << F_MAC | 1u << F_LOOPBACK | 1u << F_UP | (b->mtu ? 1u << F_MTU : 0) |
+        it->stated = 1u << F_DOOMED | 1u << F_MAC | 1u << F_LOOPBACK | 1u << F_LL_LEARN | 1u << F_UP | (b->mtu ? 1u << F_MTU : 0) |
                      (run->facts.ipv6 ? 1u << F_ACCEPT_RA : 0);
-        it->weak = 1u << F_MAC | 1u << F_ACCEPT_RA | 1u << F_LOOPBACK | 1u << F_LINK_LOCAL;
+        it->weak = 1u << F_MAC | 1u << F_ACCEPT_RA | 1u << F_LOOPBACK | 1u << F_LINK_LOCAL | 1u << F_LL_LEARN;
         bool ipv6 = run->facts.ipv6 && rec_bridge_has(b, 6);
         if (ipv6 && run->facts.no_ipv6 && run->facts.no_ipv6[i]) {
             const char *object = spec_arena_printf(out->arena, "bridge %s", b->name);
@@ -121,7 +122,7 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
             return rec_fail(err, ENOMEM, "out of memory");
         it->ours = ours;
         it->bridge = (struct rec_bridge){.mtu = l->mtu, .up = l->flags & IFF_UP, .index = l->index, .other_kind = !bridge,
-                                         .doomed = l->group == REC_GROUP_GONE, .group = l->group};
+                                         .doomed = l->group == REC_GROUP_GONE, .group = l->group, .ll_learn = l->ll_learn};
         memcpy(it->bridge.mac, l->mac, 6);
         it->stated = (1u << F_UP) * 2 - 1;
         if (bridge) {
@@ -172,7 +173,7 @@ void rec_bridges_settle(const struct rec_state *before, const struct rec_state *
 /* ---- what a bridge was before it was adopted --------------------------------------------------------------------- */
 static const char *const record_fields[] = {
     [F_MAC] = "mac", [F_MTU] = "mtu", [F_ACCEPT_RA] = "accept_ra", [F_LOOPBACK] = "route_localnet", [F_LINK_LOCAL] = "link_local",
-    [F_UP] = "up",
+    [F_LL_LEARN] = "ll_learn", [F_UP] = "up",
 };
 
 static const char *record_value(struct spec_arena *a, const struct rec_bridge *b, size_t field)
@@ -189,6 +190,8 @@ static const char *record_value(struct spec_arena *a, const struct rec_bridge *b
         return b->loopback ? "1" : "0";
     case F_LINK_LOCAL:
         return b->link_local ? "1" : "0";
+    case F_LL_LEARN:
+        return b->ll_learn ? "1" : "0";
     default:
         return b->up ? "1" : "0";
     }
@@ -254,6 +257,8 @@ static void take_field(struct rec_item *it, const char *field, const char *value
         b->loopback = on;
     if (f == F_LINK_LOCAL)
         b->link_local = on;
+    if (f == F_LL_LEARN)
+        b->ll_learn = on;
     if (f == F_UP)
         b->up = on;
     it->stated |= 1u << f;
@@ -357,6 +362,8 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
             net_batch_link_mac(b, l, t->bridge.mac, REC_TAG(i, REC_PART_MAC));
         if (s->changed & 1u << F_MTU)
             net_batch_link_mtu(b, l, t->bridge.mtu, REC_TAG(i, REC_PART_MTU));
+        if (s->changed & 1u << F_LL_LEARN)
+            net_batch_bridge_ll_learn(b, l, t->bridge.ll_learn, REC_TAG(i, REC_PART_LINK));
         for (size_t k = 0; s->changed & 1u << F_LINK_LOCAL && !t->bridge.link_local && k < run->links->n_address; k++) {
             const struct net_address *a = &run->links->address[k];
             if (a->index == l.index && a->scope == RT_SCOPE_LINK && a->proto == NET_PROTO_BERTH)

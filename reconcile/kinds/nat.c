@@ -144,7 +144,6 @@ static int want_sources(struct rec_run *run, const struct spec_host *h, struct s
         }
     nft->sources = list;
     nft->n_sources = n;
-    nft->group = REC_GROUP;
     return 0;
 }
 
@@ -198,6 +197,7 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     if (!nft || !bridges || !maps || !alone || !it)
         return rec_fail(err, ENOMEM, "out of memory");
     *nft = (struct net_nft){.bridges = bridges, .n_bridges = n_bridges, .maps = maps, .n_maps = n_maps, .alone = alone, .n_alone = n_alone};
+    nft->group = REC_GROUP;
     if (h->n_containers && want_sources(run, h, a, nft))
         return rec_fail(err, ENOMEM, "out of memory");
     size_t b = 0, m = 0, k = 0;

@@ -187,7 +187,7 @@ static void test_drift(void)
         {"nft flush ruleset", "table inet berth is missing\ntable bridge berth is missing\n"},
         {"nft delete table bridge berth", "table bridge berth is missing\n"},
         {"nft delete rule inet berth guard handle $(nft -a list chain inet berth guard | sed -n 's/.*daddr.*handle //p')",
-         "chain 'guard': rule 1 is missing (drop what our bridges send to 127.0.0.0/8)\n"},
+         "chain 'guard': rule 2 is missing (drop what our bridges send to 127.0.0.0/8)\n"},
         {"nft insert rule inet berth pass ip saddr 192.0.2.0/24 drop", "chain 'pass': rule 1 is not wanted\n"},
         {"nft insert rule inet berth pass ct status dnat accept", "chain 'pass': rule 1 is not wanted\n"},
         {"nft add rule inet berth own counter", "chain 'own': rule 3 is not wanted\n"},

@@ -363,3 +363,72 @@ Y
         host nft list set bridge berth ids6 | grep -q vb-old
     done
 }
+
+# router_ports: of br0, for multicast
+router_ports() { host bridge -d mdb show dev br0 | sed -n 's/^router ports on br0: *//p' | xargs; }
+
+@test "a container's queries and announcements of multicast routers are dropped, and the bridge believes none" {
+    two
+    berth apply -q "$SPEC"
+    local all=01:00:5e:00:00:01 all6=33:33:00:00:00:01 own
+    IFS=: read -ra own <<<"$(mac_of web)"
+    own=$(printf 'fe80::%x:%xff:fe%02x:%x' $((16#${own[0]}${own[1]} ^ 0x200)) $((16#${own[2]})) $((16#${own[3]})) $((16#${own[4]}${own[5]})))
+    listens "inside db" eth0
+    for tag in "" vlan=5; do
+        sends web mld mld src=$own to=$all6 $tag
+        sends web one mld src=$own to=$all6 target=ff02::1:ff00:20 dst=ff02::1:ff00:20 $tag
+        sends web mrd6 mrd6 src=$own to=$all6 $tag
+        sends web igmp igmp to=$all src=10.100.0.10 $tag
+        sends web mrd4 mrd4 to=$all src=10.100.0.10 $tag
+    done
+    sends web report mld src=$own to=$all6 type=131 target=ff02::1:ff00:10
+    sends web join igmp to=$all src=10.100.0.10 type=22
+    heard web ""                                        # the bridge itself takes reports, and passes none on
+    assert_eq "$(router_ports)" "" "router ports"
+    assert_match "$(host bridge mdb show dev br0)" 'port vb-web grp ff02::1:ff00:10'
+    # The witness itself works: a router may.
+    listens "inside db" eth0
+    sends gate mld mld to=$all6
+    sends gate igmp igmp to=$all src=10.100.0.40
+    heard gate "mld igmp"
+    assert_eq "$(router_ports)" "vb-gate" "router ports"
+}
+
+@test "frames that a bridge hands to the host unseen change nothing: no packets, no routes, no learned MACs" {
+    spec <<'Y'
+version: 1
+hosts:
+  homelab:
+    bridge: {name: br0, address: 10.100.0.1/24}
+    containers:
+      web: {address: 10.100.0.10, runtime: netns}
+      db: {address: 10.100.0.20, runtime: netns}
+Y
+    berth apply -q "$SPEC"
+    host sysctl -qw net.ipv4.conf.all.rp_filter=0
+    routes=$(host ip -6 route show default)
+    db=$(mac_of db)
+    where_is_db() { host bridge -j fdb show br br0 | jq -r --arg mac "$db" '[.[] | select(.mac == $mac and .master == "br0" and .state != "permanent") | .ifname] | unique | join(" ")'; }
+    wait_for pings "inside db" 10.100.0.1
+    assert_eq "$(where_is_db)" vb-db
+    host socat -u UDP4-RECV:4000 - >"$BATS_TEST_TMPDIR/got" 2>/dev/null 3>&- {LAB_LIFE}>&- &
+    wait_for eval "host ss -Hlun 'sport = :4000' | grep -q ."
+    for n in 0e 03 00; do
+        sends web past udp4 to=01:80:c2:00:00:$n src=10.100.0.20 dst=10.100.0.1
+        sends web learn other to=01:80:c2:00:00:$n mac="$db"
+        sends web ra ra to=01:80:c2:00:00:$n
+    done
+    sends web ordinary udp4 src=10.100.0.10 dst=10.100.0.1 to="$(host cat /sys/class/net/br0/address)"
+    wait_for grep -q ordinary "$BATS_TEST_TMPDIR/got"
+    refute_match "$(<"$BATS_TEST_TMPDIR/got")" past
+    assert_eq "$(where_is_db)" vb-db
+    assert_eq "$(host ip -6 route show default)" "$routes" "default routes"
+
+    # By hand it learns again: that is seen, and set right.
+    host ip link set br0 type bridge no_linklocal_learn 0
+    exits 2 berth plan -e "$SPEC"
+    assert_match "$output" 'learns from link-local frames'
+    berth apply -q "$SPEC"
+    assert_eq "$(host ip -j -d link show br0 | jq '.[0].linkinfo.info_data.no_linklocal_learn')" 1
+    berth plan -e "$SPEC"
+}

@@ -189,7 +189,9 @@ static void test_sources(void **state)
 
     (void)state;
     hold(&h, &checked);
-    assert_true(!h.img.table[NFT_INET].present && h.img.table[NFT_BRIDGE].present);
+    assert_true(h.img.table[NFT_INET].present && h.img.table[NFT_BRIDGE].present);
+    assert_null(net_nft_find_chain(&h.img.table[NFT_INET], "pass"));
+    assert_int_equal(net_nft_find_chain(&h.img.table[NFT_INET], "guard")->n, 1);
     assert_int_equal(compare(&checked, &h, &l), 0);
     assert_true(net_nft_model(&h, &m));
     assert_int_equal(m.nft.group, 77);
@@ -210,7 +212,8 @@ static void test_sources(void **state)
     assert_true(said(&l, "bridge set 'anymac': element \"vb-guest\" is not wanted"));
     other = checked;
     other.group = 78;
-    assert_int_equal(compare(&other, &h, &l), 1);
+    assert_int_equal(compare(&other, &h, &l), 2);
+    assert_true(said(&l, "chain 'guard': rule 1 differs (should drop what ports send to this host past their bridge)"));
     assert_true(said(&l, "bridge chain 'guard': rule 1 differs (should what ports of our making send is checked)"));
     net_nft_image_done(&h.img);
 

@@ -44,6 +44,45 @@ static void slow_step(struct cmd_converge *v, const struct rec_step *s, uint64_t
     cmd_progress_show();
 }
 
+/* On a terminal the report's lines come one by one: the report itself has only the rest of them. */
+static bool prints_lines(const struct cmd_converge *v)
+{
+    const struct cmd *c = v->cmd;
+    return v->plan && c->out.terminal && !v->dry && !v->silent && !v->asked;
+}
+
+static void planned(void *arg, const struct rec_plan *plan)
+{
+    ((struct cmd_converge *)arg)->plan = plan;
+}
+
+static void print_lines(struct cmd_converge *v)
+{
+    cmd_progress_hide();
+    cmd_out_flush(&v->cmd->out);
+    cmd_progress_show();
+    v->printed = v->seen;
+}
+
+enum { PAUSE_US = 50000 };     /* between two looks at the terminal */
+
+/* What is printed waits for more, but not while the next step goes on. */
+static void line_of_step(struct cmd_converge *v, const struct rec_step *s, uint64_t us)
+{
+    struct cmd *c = v->cmd;
+    if (!v->live.told) {
+        struct cmd_render_plan p = {.file = c->file.name, .plan = v->plan,
+                                    .verbose = c->args.verbose > 0};
+        if (!cmd_live_begin(&v->live, &c->out, &p))
+            return;
+    }
+    bool begins = s->state == REC_PENDING;
+    if (!begins)
+        cmd_live_step(&c->out, &v->live, s, us);
+    if (c->out.n && (begins || v->seen - v->printed >= PAUSE_US))
+        print_lines(v);
+}
+
 static void progress(void *arg, const struct rec_step *s, size_t done, size_t total)
 {
     struct cmd_converge *v = arg;
@@ -51,10 +90,12 @@ static void progress(void *arg, const struct rec_step *s, size_t done, size_t to
     uint64_t now = now_us(), took = now - v->seen;
     bool slow = v->seen && s->state == REC_DONE && took >= SLOW_US;
     v->seen = now;
-    if (slow)
+    if (prints_lines(v))
+        line_of_step(v, s, slow ? took : 0);
+    else if (slow)
         slow_step(v, s, took);
     /* A thousand short steps are not worth a thousand looks at the terminal. */
-    if (s->state == REC_DONE && now - v->told < 50000u)
+    if (s->state != REC_PENDING && now - v->told < PAUSE_US)
         return;
     v->told = now;
     snprintf(text, sizeof text, "%zu of %zu  %.200s", done, total, s->object);
@@ -132,7 +173,7 @@ static void warn_quietly(struct cmd *c, const struct rec_plan *plan, bool idle)
     cmd_out_done(&text);
 }
 
-static void report(struct cmd *c, const struct cmd_converge *v, const struct rec_result *r, size_t resources)
+static void report(struct cmd *c, struct cmd_converge *v, const struct rec_result *r, size_t resources)
 {
     bool good = r->outcome == REC_IN_SYNC || r->outcome == REC_APPLIED;
     struct cmd_render_plan p = {.format = v->format,
@@ -145,6 +186,7 @@ static void report(struct cmd *c, const struct cmd_converge *v, const struct rec
                                 .resources = resources,
                                 .quiet = c->args.quiet,
                                 .verbose = c->args.verbose > 0,
+                                .live = v->live.told ? &v->live : NULL,
                                 .applied =
                                     !v->dry && (r->outcome != REC_REFUSED || r->report.done)};
     if (v->silent && good)
@@ -221,6 +263,7 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
         .dry = v->dry,
         .exempt = v->exempt,
         .verb = v->verb,
+        .planned = planned,
         .confirm = v->confirm ? confirmed : NULL,
         .arg = v,
         .progress = c->err.terminal && !c->args.quiet && !c->args.json ? progress : NULL,
@@ -239,6 +282,7 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     if (result.outcome == REC_REFUSED && result.plan)
         cmd_policy_tell(c, result.plan, &result.error);
     report(c, v, &result, count_wanted(v, &want));
+    cmd_live_done(&v->live);
     if (!v->dry)
         cmd_journal_steps(c, &result);
     v->measured = !v->dry && c->args.metrics;

@@ -2,7 +2,7 @@
  * Borrows  the command; opens its run where that is not open yet. */
 #ifndef CMD_CONVERGE_H
 #define CMD_CONVERGE_H
-#include "cmd/cmd.h"
+#include "cmd/render/live.h"
 
 struct cmd_converge {
     const char *format;         /* of the envelope: "berth.apply" */
@@ -24,6 +24,10 @@ struct cmd_converge {
     bool        alone;          /* partial: some containers do not run, and all else is done */
     /* when the last step was shown, and when one began or was done; microseconds */
     uint64_t    told, seen;
+    /* the lines of steps on a terminal, and when the last of them were printed */
+    const struct rec_plan *plan;
+    struct cmd_live        live;
+    uint64_t               printed;
 };
 enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v);
 /* args.names are held (with `why`) or let go, and those alone converged, in a fresh run. What failed leaves the holds as they were. */

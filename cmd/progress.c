@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SILENT_MS = 1000, AGAIN_MS = 250, LINE_MOST = 512, NARROWEST = 20 };
+enum { SILENT_MS = 1000, AGAIN_MS = 250, PAUSE_MS = 50, LINE_MOST = 512, NARROWEST = 20 };
 
 static struct {
     pthread_mutex_t lock;
@@ -19,6 +19,7 @@ static struct {
     bool            runs, over, shown, held;     /* held: something else is being printed */
     char            line[LINE_MOST];
     struct timespec began;      /* what the line says */
+    struct timespec drawn;
 } progress = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static long since_ms(const struct timespec *t)
@@ -43,6 +44,7 @@ static void draw(void)
     int n = snprintf(text, sizeof text, "\r\033[K%s  %ld s", progress.line,
                      since_ms(&progress.began) / 1000);
     progress.shown = true;
+    clock_gettime(CLOCK_MONOTONIC, &progress.drawn);
     if (write(2, text, (size_t)n) < 0)
         progress.over = true;
 }
@@ -103,8 +105,8 @@ void cmd_progress_say(struct cmd *c, const char *text)
         progress.line[line.n] = 0;
     }
     clock_gettime(CLOCK_MONOTONIC, &progress.began);
-    if (progress.shown)
-        draw();
+    if (progress.shown && since_ms(&progress.drawn) >= PAUSE_MS)
+        draw();         /* else the thread does, soon */
     if (!progress.runs)
         begin();
     pthread_mutex_unlock(&progress.lock);

@@ -49,6 +49,8 @@ void rec_report_failed(struct rec_report *r, struct rec_step *s, const struct re
 {
     if (s)
         s->state = REC_FAILED;
+    if (s && r->progress)
+        r->progress(r->arg, s, r->done, r->total);
     struct rec_failure *list = spec_arena_grow(r->arena, r->failures, r->n_failures * sizeof *list, (r->n_failures + 1) * sizeof *list);
     if (!list) {
         r->n_failures += !r->n_failures && r->failures;

@@ -13,7 +13,7 @@ struct rec_report {
     struct rec_failure *failures;       /* the first one is the cause */
     size_t              n_failures;
     size_t              done;           /* steps done */
-    /* one begins, or is done; may be NULL */
+    /* one begins, is done or has failed; may be NULL */
     void (*progress)(void *arg, const struct rec_step *s, size_t done, size_t total);
     void               *arg;
     size_t              total;

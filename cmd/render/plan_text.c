@@ -2,6 +2,7 @@
  * from what to what, and whom it interrupts. Columns come from the plan itself, within 80. */
 #include "cmd/git.h"
 #include "cmd/render/grants.h"
+#include "cmd/render/live.h"
 #include "cmd/render/render.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,11 +10,6 @@
 #include <time.h>
 
 enum { OBJECT_MOST = 50, REASON_MOST = 26, PLACE_MOST = 24, FIELD_MOST = 24 };
-
-struct columns {
-    size_t object;      /* width */
-    size_t place;       /* where the spec's line begins */
-};
 
 static enum cmd_style style_of(enum rec_action a)
 {
@@ -214,7 +210,8 @@ static void mark(struct cmd_out *o, enum rec_step_state s)
     cmd_style(o, CMD_PLAIN);
 }
 
-static void step_line(struct cmd_out *o, const struct cmd_render_plan *p, const struct rec_step *s, const struct columns *w)
+static void step_line(struct cmd_out *o, const struct cmd_render_plan *p, const struct rec_step *s,
+                      const struct cmd_columns *w, uint64_t us)
 {
     char more[SPEC_ADDR_TEXT + 8];
     gist(s, more);
@@ -245,6 +242,8 @@ static void step_line(struct cmd_out *o, const struct cmd_render_plan *p, const 
         cmd_pad(o, column + 2 < w->place ? w->place - column : 2);
         place(o, where);
     }
+    if (us)
+        cmd_printf(o, "  %.1f s", (double)us / 1e6);
     cmd_put(o, "\n");
     if (below) {
         cmd_pad(o, 6);
@@ -253,8 +252,35 @@ static void step_line(struct cmd_out *o, const struct cmd_render_plan *p, const 
     }
 }
 
+static void step_details(struct cmd_out *o, const struct rec_step *s)
+{
+    changes(o, s);
+    grants(o, s);
+    disruption(o, s);
+}
+
+void cmd_render_done_step(struct cmd_out *o, const struct cmd_render_plan *p,
+                          const struct rec_step *s, const struct cmd_columns *w, uint64_t us)
+{
+    step_line(o, p, s, w, us);
+    if (p->verbose)
+        step_details(o, s);
+}
+
+void cmd_render_done_steps(struct cmd_out *o, enum rec_step_state state, enum rec_action action,
+                           size_t n, const char *what)
+{
+    cmd_put(o, "  ");
+    mark(o, state);
+    cmd_style(o, style_of(action));
+    cmd_put(o, sign_of(o, action));
+    cmd_style(o, CMD_PLAIN);
+    cmd_printf(o, " %zu %s\n", n, what);
+}
+
 /* A row that is longer than its column takes from the blanks of the next, so that most lines end within 80. */
-static struct columns columns_of(const struct cmd_out *o, const struct cmd_render_plan *p, const struct rec_plan *plan)
+struct cmd_columns cmd_columns_of(const struct cmd_out *o, const struct cmd_render_plan *p,
+                                  const struct rec_plan *plan)
 {
     size_t object = 0, reason = 0, last = 0, first = 4 + (p->applied ? 2 : 0);
     char where[PLACE_MOST + 24];
@@ -266,7 +292,7 @@ static struct columns columns_of(const struct cmd_out *o, const struct cmd_rende
     size_t others = first + 2 + reason + 2 + last;
     if (object + others > CMD_WIDTH)
         object = others < CMD_WIDTH ? CMD_WIDTH - others : 0;
-    return (struct columns){object, first + object + 2 + reason + 2};
+    return (struct cmd_columns){object, first + object + 2 + reason + 2};
 }
 
 /* Files with names are the host's, though some are made for a container. */
@@ -278,7 +304,7 @@ static bool stands_alone(const struct rec_item *i)
 /* A blank line where the host's own things end and containers begin. */
 static void steps(struct cmd_out *o, const struct cmd_render_plan *p, const struct rec_plan *plan, bool details)
 {
-    struct columns w = columns_of(o, p, plan);
+    struct cmd_columns w = cmd_columns_of(o, p, plan);
     bool of_container = false;
     for (size_t i = 0; i < plan->n; i++) {
         const struct rec_step *s = plan->steps[i];
@@ -286,12 +312,9 @@ static void steps(struct cmd_out *o, const struct cmd_render_plan *p, const stru
         if (i && stands_alone(item) != of_container)
             cmd_put(o, "\n");
         of_container = stands_alone(item);
-        step_line(o, p, s, &w);
-        if (details) {
-            changes(o, s);
-            grants(o, s);
-            disruption(o, s);
-        }
+        step_line(o, p, s, &w, 0);
+        if (details)
+            step_details(o, s);
     }
     if (plan->n)
         cmd_put(o, "\n");
@@ -552,7 +575,10 @@ void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p)
             cmd_render_commit(o, p->git);
         cmd_put(o, "\n\n");
     }
-    steps(o, p, p->plan, !p->applied || p->verbose);
+    if (p->live)
+        cmd_live_rest(o, p->live);
+    else
+        steps(o, p, p->plan, !p->applied || p->verbose);
     not_known(o, p);
     conflicts(o, p);
     if (!p->quiet)

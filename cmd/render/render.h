@@ -9,6 +9,7 @@
 #define CMD_WIDTH 80
 
 struct rec_applied;
+struct cmd_live;
 /* A plan, before it is applied or after. */
 struct cmd_render_plan {
     const char             *format;     /* "berth.plan", "berth.apply", … */
@@ -21,6 +22,7 @@ struct cmd_render_plan {
     size_t                  resources;  /* that are wanted */
     bool                    applied;    /* each step with its mark: done, failed, not done */
     bool                    quiet, verbose;
+    struct cmd_live        *live;       /* lines of steps that were printed already; NULL: none */
 };
 void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p);
 /* of a plan or a status; warnings first */

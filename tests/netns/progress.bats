@@ -33,8 +33,9 @@ slow_tar() {
 @test "unpacking a tar: the terminal names the step and counts seconds; a pipe and --quiet get nothing" {
     slow_tar
     exits 0 host /srv/terminal -w 'root tar  2 s' -s $'\n' -- bash -c "'$BERTH' apply '$SPEC' & read; touch /srv/go; wait \$!"
-    # As soon as it is done it leaves a line, before the report.
-    assert_match "$output" 'ok \+ root tar  [2-9][0-9]*\.[0-9] s.*Applied'
+    # As soon as it is done the line of the plan replaces it, with its time; later steps follow.
+    assert_match "$output" $'\r\e\\[K  ok \\+ root tar +missing +berth.yaml:6  [2-9][0-9]*\\.[0-9] s.*ok \\+ run tar .*Applied'
+    assert_eq "$(grep -c 'ok + root tar' <<<"$output")" 1 "lines of a step"
     host_sh 'rm -rf /srv/go /var/lib/berth/roots'
     exits 0 berth destroy --yes "$SPEC"
     # Where nobody looks, nothing is shown: --quiet, and what is no terminal.
@@ -58,4 +59,15 @@ slow_tar() {
     assert_match "$output" $'\r\033\\[KBacked up'
     exits 0 host /srv/terminal -w 'checking the backup  1 s' -w 'unpacking the backup  1 s' -- "$BERTH" restore -f "$SPEC" --force /srv/b
     exits 0 berth status -e "$SPEC"
+}
+
+@test "a step that fails has its line, and the error comes after it" {
+    slow_tar
+    host touch /srv/go
+    spec <<<'{version: 1, hosts: {localhost: {bridge: {name: br0, address: 10.100.0.1/24}, containers: {bad: {address: 10.100.0.30, runtime: nspawn, nspawn: {root: /srv/root, command: [/bin/nope]}}}}}}'
+    status=0
+    output=$(host script -qec "'$BERTH' apply '$SPEC'" /dev/null) || status=$?
+    ((status != 0)) || fail "it did not fail"
+    assert_match "$output" 'ok \+ port bad .*XX \+ run bad .*nope'
+    assert_eq "$(grep -c 'run bad ' <<<"$output")" 1 "lines of the step"
 }

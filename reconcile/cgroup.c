@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FREEZE_MS = 10000, LOCK_MS = 3000, NOTIFY_MS = 30, DEPTH = 16 };
+enum { FREEZE_MS = 10000, LOCK_MS = 3000, NOTIFY_MS = 30, DEPTH = 16, CGROUPS_MOST = 4096 };
 
 const char *rec_cgroup_of(struct spec_arena *a, pid_t leader, const char *container)
 {
@@ -293,4 +293,38 @@ void rec_cgroup_thaw(struct rec_frozen *f)
     while (f->guard > 0 && waitpid(f->guard, NULL, 0) < 0 && errno == EINTR)
         ;
     f->guard = 0;
+}
+
+/* ---- what was frozen from inside ------------------------------------------ */
+
+static void thaw_below(int dir, int depth, unsigned *left)
+{
+    put(dir, "0");
+    int fd = depth < DEPTH ? openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    for (struct dirent *e; d && *left && (e = readdir(d));) {
+        if (e->d_type != DT_DIR || !strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+            continue;
+        --*left;
+        int sub = openat(dir, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (sub < 0)
+            continue;
+        thaw_below(sub, depth + 1, left);
+        close(sub);
+    }
+    if (d)
+        closedir(d);
+    else if (fd >= 0)
+        close(fd);
+}
+
+void rec_cgroup_thaw_all(struct spec_arena *a, pid_t leader, const char *container)
+{
+    unsigned left = CGROUPS_MOST;
+    const char *dir = rec_cgroup_of(a, leader, container);
+    int fd = dir ? open_dir(dir) : -1;
+    if (fd < 0)
+        return;
+    thaw_below(fd, 0, &left);
+    close(fd);
 }

@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FILTER_WAIT_MS = 5000, FILTER_AGAIN_MS = 20, STATUS_MOST = 65536 };
+enum { FROZEN_MS = 4000, FILTER_WAIT_MS = 5000, FILTER_AGAIN_MS = 20, STATUS_MOST = 65536 };
 
 static void close_leader(struct rec_leader *l)
 {
@@ -107,6 +107,30 @@ static int open_cgroup(struct rec_run *run, pid_t leader)
     return -1;
 }
 
+/* berth-enter joins the leader's cgroup. Whoever freezes that cgroup, or one above it, stops it, too:
+ * `berth backup`, or root of the container. */
+static bool is_frozen(pid_t leader)
+{
+    static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    char path[4096 + 64], line[4096];
+    bool frozen = false;
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)leader);
+    FILE *f = fopen(path, "re");
+    bool found = false;
+    while (f && !found && fgets(line, sizeof line, f))
+        found = !strncmp(line, "0::/", 4);
+    if (f)
+        fclose(f);
+    line[found ? strcspn(line, "\n") : 0] = 0;
+    for (int i = 0; i < 2 && found && !frozen; i++) {
+        char text[256] = "";
+        snprintf(path, sizeof path, "%s%s/cgroup.events", mounts[i], line + 3);
+        scoped(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        frozen = fd >= 0 && read(fd, text, sizeof text - 1) > 0 && strstr(text, "frozen 1");
+    }
+    return frozen;
+}
+
 static void describe_terminal(const struct rec_relay *relay, struct enter_call *call)
 {
     static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-+._";
@@ -158,8 +182,10 @@ static void start_program(const struct rec_enter *e, int copy, int sock, int nam
     _exit(126);
 }
 
-/* The outer ends. 0: berth-enter has ended; because of a signal that came for berth, if *by is not 0. */
-static size_t receive_ends(int sock, int signals, pid_t pid, int ends[ENTER_ENDS_MOST], int *by)
+/* The outer ends. 0: berth-enter has ended; because of a signal that came for berth, if *by is not 0;
+ * because the container is frozen, if *frozen. `leader` 0: nothing can freeze it. */
+static size_t receive_ends(int sock, int signals, pid_t pid, pid_t leader, int ends[ENTER_ENDS_MOST],
+                           int *by, bool *frozen)
 {
     _Alignas(struct cmsghdr) char room[CMSG_SPACE(ENTER_ENDS_MOST * sizeof(int))];
     char byte;
@@ -167,7 +193,15 @@ static size_t receive_ends(int sock, int signals, pid_t pid, int ends[ENTER_ENDS
     struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
     for (;;) {
         struct pollfd p[2] = {{sock, POLLIN, 0}, {signals, POLLIN, 0}};
-        if (poll(p, 2, -1) < 0 && errno == EINTR)
+        int ready = poll(p, 2, leader ? FROZEN_MS : -1);
+        if (ready < 0 && errno == EINTR)
+            continue;
+        if (!ready && is_frozen(leader)) {
+            kill(pid, SIGKILL);
+            *frozen = true;
+            return 0;
+        }
+        if (!ready)
             continue;
         if (p[0].revents)
             break;
@@ -227,14 +261,20 @@ static int attend(const struct rec_enter *e, const struct enter_call *call, cons
         return rec_fail(err, code, "cannot start a process: %s", strerror(code));
     size_t n = 0;
     int by = 0;
+    bool frozen = false;
     if (send(ours, call, sizeof *call, MSG_NOSIGNAL) == sizeof *call && send_variables(ours, variables, call->env_bytes))
-        n = receive_ends(ours, signals, pid, ends, &by);
+        n = receive_ends(ours, signals, pid, l->pid, ends, &by, &frozen);
     int st;
     int r = 0;
     if (n)
         r = rec_relay_run(relay, ends, n, signals, pid, &st, err);
     else
         st = wait_status(pid);
+    if (frozen) {
+        r = rec_fail(err, EBUSY, "cannot enter container '%s': it is frozen (cgroup.freeze)", e->container);
+        rec_hint(err, "a backup freezes it for a while; if none is at work, its own root did: berth restart %s",
+                 e->container);
+    }
     if (r)
         return r;
     *status = WIFEXITED(st) ? WEXITSTATUS(st) : 128 + (by ? by : WTERMSIG(st));

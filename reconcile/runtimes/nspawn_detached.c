@@ -4,6 +4,7 @@
  * container; where the file was lost, the cgroup or the network namespace leads to the processes. A
  * killed nspawn leaves the payload behind (facts R11): then the leader lives without it, and is an
  * orphan. */
+#include "reconcile/cgroup.h"
 #include "reconcile/files.h"
 #include "reconcile/logs.h"
 #include "reconcile/proc.h"
@@ -656,6 +657,7 @@ void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t 
         rec_fail(&err[i], ENOMEM, "out of memory");
     for (size_t i = 0; f && stub && i < n; i++) {
         nspawn_detached_find(run, names[i], &f[i]);
+        rec_cgroup_thaw_all(a, f[i].leader, names[i]);
         stub[i] = nspawn_ask_payload(run, f[i].leader);
     }
     long deadline = nspawn_now_ms() + PAYLOAD_MS;

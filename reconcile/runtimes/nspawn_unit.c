@@ -1,6 +1,7 @@
 /* With systemd as PID 1: a template unit of ours, an instance per container with its own ExecStart (arguments may hold blanks, so they
  * cannot come from an environment file), everything in /run: what a reboot takes away, berth's boot unit makes anew along with the
  * network. machinectl lists the container; its leader stands in systemd's own file. */
+#include "reconcile/cgroup.h"
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/nspawn.h"
@@ -307,8 +308,13 @@ void nspawn_unit_stop(struct rec_run *run, const char *const *names, size_t n, s
     struct nspawn_found f;
     bool *asked = spec_arena_alloc(run->arena, n + 1);
     /* The unit's stop gives the payload no time for its handler (facts R9): it is asked first. */
-    for (size_t i = 0; asked && i < n; i++)
-        asked[i] = !nspawn_unit_find(run, names[i], &f) && nspawn_ask_payload(run, f.leader);
+    for (size_t i = 0; asked && i < n; i++) {
+        asked[i] = !nspawn_unit_find(run, names[i], &f);
+        if (!asked[i])
+            continue;
+        rec_cgroup_thaw_all(run->arena, f.leader, names[i]);
+        asked[i] = nspawn_ask_payload(run, f.leader);
+    }
     long waited = 0;
     for (size_t i = 0; asked && i < n; i++)
         if (asked[i] && !nspawn_unit_find(run, names[i], &f) && !rec_proc_wait(f.leader, f.leader_started, waited ? 100 : PAYLOAD_MS))

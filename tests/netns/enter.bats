@@ -301,3 +301,21 @@ no_pump() { ! host pgrep -x berth-pump; }
     host pkill -KILL strace
 }
 first_process() { host_sh 'for p in $(cat $(find /sys/fs/cgroup -path "*berth/box*" -name cgroup.procs)); do grep -qE "^NSpid:.*[[:space:]]1$" /proc/$p/status && exit 0; done; exit 1'; }
+
+@test "a container that freezes itself: run says so and ends, stop thaws it" {
+    # As its root can: a cgroup of its own below, with all its processes, frozen.
+    freeze() {
+        host_sh 'for top in /sys/fs/cgroup/unified /sys/fs/cgroup; do
+                dir=$top$(sed -n "s/^0:://p" "/proc/$1/cgroup"); [ -e "$dir/cgroup.procs" ] && break; done
+            mkdir "$dir/x" && for p in $(cat "$dir/cgroup.procs"); do echo "$p" >"$dir/x/cgroup.procs"; done
+            echo 1 >"$dir/x/cgroup.freeze"; until grep -q "frozen 1" "$dir/x/cgroup.events"; do :; done' "$(leader)"
+    }
+    freeze
+    exits 1 host timeout -s KILL 30 "$BERTH" run box -- true
+    assert_match "$stderr" "cannot enter container 'box': it is frozen"
+    local start=$SECONDS
+    exits 0 berth stop -f "$SPEC" box
+    ((SECONDS - start < 8)) || fail "the stop took $((SECONDS - start)) s"
+    exits 0 berth start -f "$SPEC" box
+    exits 0 berth run box -- true
+}

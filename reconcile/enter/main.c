@@ -161,6 +161,13 @@ static int open_pty(const struct enter_call *call, int *slave)
 {
     struct stat st;
     int unlock = 0, master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (master < 0 && errno == ENOSPC) {
+        dprintf(2, "berth: cannot make a terminal in the container: no pseudo-terminal is left. All containers "
+                   "share kernel.pty.max less kernel.pty.reserve of them, and one of them may hold all\n"
+                   "  who holds them, on the host: grep -l '^tty-index' /proc/[0-9]*/fdinfo/*; raise the limit: "
+                   "sysctl kernel.pty.max; without a terminal: berth run NAME -- COMMAND </dev/null 2>&1 | cat\n");
+        _exit(FAILED);
+    }
     if (master < 0)
         complain("open /dev/ptmx in the container");
     errno = ENODEV;

@@ -319,3 +319,14 @@ first_process() { host_sh 'for p in $(cat $(find /sys/fs/cgroup -path "*berth/bo
     exits 0 berth start -f "$SPEC" box
     exits 0 berth run box -- true
 }
+
+@test "no pseudo-terminal left: the limit is named, and a command without a terminal runs" {
+    helper terminal
+    host_sh 'nsenter -t "$1" -m /bin/busybox mount -t devpts -o remount,max=1,ptmxmode=666 devpts /dev/pts' "$(leader)"
+    berth run box -- sh -c 'exec 3<>/dev/ptmx; echo held; exec sleep 60' >"$BATS_TEST_TMPDIR/held" 3>&- {LAB_LIFE}>&- &
+    wait_for grep -q held "$BATS_TEST_TMPDIR/held"
+    exits 126 host /srv/terminal -- "$BERTH" run box -- true
+    assert_match "$output$stderr" "no pseudo-terminal is left.*kernel.pty.max"
+    exits 0 berth run box -- true
+    exits 0 berth stop -f "$SPEC" box
+}

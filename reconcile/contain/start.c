@@ -23,6 +23,9 @@
 #ifndef MOUNT_ATTR_RDONLY
 #define MOUNT_ATTR_RDONLY 0x00000001
 #endif
+#ifndef MOUNT_ATTR_NODEV
+#define MOUNT_ATTR_NODEV 0x00000004
+#endif
 #ifndef MOVE_MOUNT_F_EMPTY_PATH
 #define MOVE_MOUNT_F_EMPTY_PATH 0x00000004
 #endif
@@ -188,6 +191,21 @@ static int make_place(const char *path, bool directory)
     return directory ? mkdir(path, 0755) : mknod(path, S_IFREG | 0600, 0);
 }
 
+/* A device node in a root or a bind is no device, whoever made it: an archive, or an earlier root
+ * without a user namespace. What a bind names below /dev is meant. */
+static bool has_devices(const struct source *source, const struct stat *st)
+{
+    return *source->option && (!S_ISDIR(st->st_mode) || !strcmp(source->path, "/dev") ||
+                               !strncmp(source->path, "/dev/", 5));
+}
+
+static int forbid_devices(int tree)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_NODEV};
+    return (int)syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr,
+                        sizeof attr);
+}
+
 static int move_tree(int from, const struct source *source)
 {
     struct stat st;
@@ -196,6 +214,7 @@ static int move_tree(int from, const struct source *source)
     if (tree < 0)
         return -1;
     int r = fstat(tree, &st) || make_place(source->place, S_ISDIR(st.st_mode)) ||
+            (!has_devices(source, &st) && forbid_devices(tree)) ||
             syscall(SYS_move_mount, tree, "", AT_FDCWD, source->place, MOVE_MOUNT_F_EMPTY_PATH);
     int code = errno;
     close(tree);

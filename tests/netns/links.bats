@@ -204,3 +204,18 @@ started_with_links() {
     exits 0 berth plan -e "$SPEC" --json
     assert_eq "$(json '.next_start | length')" 0
 }
+
+@test "a device node in a root or a bind is no device; what a bind names below /dev is one" {
+    # The kernel's own, so that nothing of this machine is at stake. The first is a file of the archive's author.
+    host_sh 'mknod -m 666 /srv/root/random c 1 8; mkdir -p /srv/all/nodes && mknod -m 666 /srv/all/nodes/random c 1 8'
+    containers <<<'c: {address: 10.100.0.10, nspawn: {root: /srv/root, command: [/bin/sleep, "9999"], binds: ["/srv/all:/all", "/dev/random:/one", "/dev:/host-dev"]}}'
+    for users in auto none identity; do
+        sed -i "s/nspawn: {\(private_users: [a-z]*, \)\?/nspawn: {private_users: $users, /" "$SPEC"
+        exits 0 berth apply "$SPEC"
+        for node in /random /all/nodes/random; do
+            exits 1 run_in c /bin/sh -c ": <$node"
+            assert_match "$stderr$output" 'Permission denied' "$users $node"
+        done
+        for node in /one /host-dev/random /dev/random; do exits 0 run_in c /bin/sh -c ": <$node"; done
+    done
+}

@@ -649,6 +649,8 @@ record:
     if (!o->dry && !o->only && (!run->host || !want->n)) {
         drop_unfinished(run->arena);
         unlink(REC_WARNED);
+        if (access(REC_RUN_DIR "/c", F_OK))
+            unlink(CONTAIN_WRITABLE);
         /* What is there was given back. A record of another boot is void. */
         if (out->outcome == REC_APPLIED || out->outcome == REC_IN_SYNC)
             unlink(REC_ADOPTED);

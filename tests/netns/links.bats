@@ -219,3 +219,12 @@ started_with_links() {
         for node in /one /host-dev/random /dev/random; do exits 0 run_in c /bin/sh -c ": <$node"; done
     done
 }
+
+@test "a destroy after /run/berth was lost forgets what containers could write" {
+    containers <<<"$C"
+    exits 0 berth apply "$SPEC"
+    assert_eq "$(host_sh 'tr "\0" "\n" </var/lib/berth/writable | xargs')" "/srv/all /srv/root"
+    host rm -rf /run/berth
+    exits 0 berth destroy --yes "$SPEC"
+    host test ! -e /var/lib/berth/writable
+}

@@ -103,6 +103,26 @@ int net_netns_enter(int fd, struct net_error *err)
     return setns(fd, CLONE_NEWNET) ? net_fail(err, errno, "enter", "the namespace") : 0;
 }
 
+int net_netns_owner(int fd, int *owner, struct net_error *err)
+{
+    int r = ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET ? ioctl(fd, NS_GET_USERNS) : -1;
+    if (r < 0)
+        return net_fail(err, errno, "find the owner of", "a network namespace");
+    *owner = r;
+    return 0;
+}
+
+int net_netns_foreign(int fd, struct net_error *err)
+{
+    struct stat self, st;
+    int owner, r = net_netns_owner(fd, &owner, err);
+    if (r)
+        return r;
+    r = stat("/proc/self/ns/user", &self) || fstat(owner, &st) ? -errno : st.st_ino != self.st_ino;
+    close(owner);
+    return r < 0 ? net_fail(err, -r, "find the owner of", "a network namespace") : r;
+}
+
 int net_netns_unshare(int *fd, struct net_error *err)
 {
     if (unshare(CLONE_NEWNET))

@@ -15,6 +15,11 @@ int net_netns_dir(bool create, int *fd, struct net_error *err);
 int net_netns_open(int dir, const char *name, int *fd, struct net_error *err); /* -ENOENT; -EINVAL: no namespace behind it */
 int net_netns_self(int *fd, struct net_error *err);                            /* of the calling thread */
 int net_netns_enter(int fd, struct net_error *err);                            /* the calling thread alone */
+/* Who owns the network namespace: 0: the user namespace of the caller; 1: another one, whose root
+ * has all rights over it. linux/nsfs.h: NS_GET_USERNS (Linux 4.9). */
+int net_netns_foreign(int fd, struct net_error *err);
+/* The user namespace that owns it, as a descriptor. */
+int net_netns_owner(int fd, int *owner, struct net_error *err);
 int net_netns_unshare(int *fd, struct net_error *err);  /* the calling thread is in a fresh namespace; *fd holds it */
 int net_netns_name(int dir, const char *name, int fd, struct net_error *err); /* EXCL; a name with nothing behind it is taken */
 int net_netns_unname(int dir, const char *name, struct net_error *err);       /* lazy unmount and unlink */

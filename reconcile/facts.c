@@ -469,6 +469,7 @@ void rec_facts_offline(struct rec_run *run)
                                     .nspawn = "systemd-nspawn",
                                     .nsenter = "nsenter",
                                     .contain = "berth-contain",
+                                    .network = "berth-network",
                                     .systemctl = "systemctl",
                                     .hostname = "",
                                     .machine_id = "",
@@ -523,17 +524,16 @@ const char *rec_systemctl(void)
 }
 
 /* Beside this program (a build tree), else where it is installed. */
-static const char *contain_program(struct spec_arena *a)
+static const char *own_program(struct spec_arena *a, const char *name)
 {
-    static const char name[] = "berth-contain";
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = 0;
     char *slash = strrchr(self, '/');
     const char *beside =
         slash ? spec_arena_printf(a, "%.*s/%s", (int)(slash - self), self, name) : NULL;
-    const char *places[] = {beside ? beside : BERTH_LIBEXEC "/berth-contain",
-                            BERTH_LIBEXEC "/berth-contain", NULL};
+    const char *installed = spec_arena_printf(a, BERTH_LIBEXEC "/%s", name);
+    const char *places[] = {beside ? beside : installed, installed, NULL};
     return first_of(places);
 }
 
@@ -551,7 +551,9 @@ int rec_facts_host(struct rec_run *run, struct rec_error *err)
     f->nixos = !access("/etc/NIXOS", F_OK);
     f->nspawn = first_of(nspawn);
     f->nsenter = first_of(nsenter);
-    f->contain = contain_program(run->arena);
+    f->contain = own_program(run->arena, "berth-contain");
+    f->network =
+        own_program(run->arena, "berth-gate") ? own_program(run->arena, "berth-network") : NULL;
     f->systemctl = rec_systemctl();
     f->ipv6 = !access("/proc/sys/net/ipv6", F_OK);
     f->hostname = uname(&u) ? "" : spec_arena_strdup(run->arena, u.nodename);

@@ -137,13 +137,20 @@ bool rec_is_held(const struct rec_run *run, const char *container)
     return rec_held_why(run, container) != NULL;
 }
 
-bool rec_wants_netns(const struct rec_run *run, const struct spec_container *c)
+bool rec_owns_netns(struct rec_run *run, const struct spec_container *c)
 {
+    const struct rec_runtime *rt = rec_runtime(rec_runtime_of(run, c));
+    return rt && rt->owns_netns && rt->owns_netns(run, c);
+}
+
+bool rec_wants_netns(struct rec_run *run, const struct spec_container *c)
+{
+    bool runs = c->state == SPEC_RUNNING && !rec_is_held(run, c->name);
     switch (rec_runtime_of(run, c)) {
     case SPEC_RT_NETNS:
-        return c->state == SPEC_RUNNING && !rec_is_held(run, c->name);
+        return runs;
     case SPEC_RT_NSPAWN:
-        return true;
+        return runs || !rec_owns_netns(run, c);
     case SPEC_RT_NIXOS:     /* its namespace and port come and go with its unit */
     case SPEC_RT_AUTO:
         break;

@@ -41,7 +41,14 @@ bool rec_bridge_has_isolated(const struct spec_host *h, const struct spec_bridge
 struct net_address rec_net_address(const struct spec_addr *a);
 struct spec_addr   rec_spec_address(const struct net_address *a);
 /* Is the container's namespace wanted: not stopped by spec or by hand, unless its runtime keeps the namespace while stopped. */
-bool rec_wants_netns(const struct rec_run *run, const struct spec_container *c);
+bool rec_wants_netns(struct rec_run *run, const struct spec_container *c);
+/* The namespace belongs to the container's user namespace. Whatever starts the container makes it
+ * and its port (own_network.h), so an apply leaves both to the start. */
+bool rec_owns_netns(struct rec_run *run, const struct spec_container *c);
+/* kinds/port.c: the port of `c` as an item, as the spec wants it. */
+struct rec_item;
+int rec_port_want(struct rec_run *run, const struct spec_host *h, const struct spec_container *c,
+                  struct spec_arena *a, struct rec_item *out);
 bool rec_is_held(const struct rec_run *run, const char *container);
 /* Why it is held: "stopped by berth stop"; NULL: it is not. */
 const char *rec_held_why(const struct rec_run *run, const char *container);
@@ -98,5 +105,5 @@ void rec_announce(struct rec_run *run, const struct rec_plan *p);
 int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *err);
 enum { REC_PORT_WHOLE, REC_PORT_BRIDGE, REC_PORT_MAC, REC_PORT_MTU, REC_PORT_AUTOCONF, REC_PORT_HAIRPIN, REC_PORT_UP,
        REC_PORT_INSIDE_UP, REC_PORT_DOOMED, REC_PORT_HOST_MAC, REC_PORT_ADDRESS, REC_PORT_GATEWAY };
-enum { REC_NETNS_LO };
+enum { REC_NETNS_LO, REC_NETNS_OWN };
 #endif

@@ -30,10 +30,24 @@ static bool is_staged(const struct rec_step *s)
     return s->kind == REC_SYSTEM && s->action == REC_CREATE && s->to->runtime == SPEC_RT_NSPAWN;
 }
 
+/* The network of a container that owns it comes with its process, and goes after its process has
+ * ended. */
+enum { AFTER_PROCESS = 22, WITH_PROCESS = 23 };
+
+static bool outlives_process(const struct rec_item *from)
+{
+    if (!from)
+        return false;
+    return (from->kind == REC_NETNS && from->netns.own) ||
+           (from->kind == REC_PORT && from->port.own);
+}
+
 int rec_step_rank(const struct rec_step *s)
 {
     if (s->action == REC_REMOVE)
-        return removal[s->kind];
+        return outlives_process(s->from) ? AFTER_PROCESS : removal[s->kind];
+    if (s->with_start)
+        return WITH_PROCESS;
     if (is_staged(s))
         return 0;
     return creation[s->kind];

@@ -177,6 +177,17 @@ bool rec_item_differs(struct rec_run *run, const struct rec_item *have, const st
     return compare(&p, &d) || d.n;
 }
 
+bool rec_process_goes_on(struct rec_run *run, const struct rec_item *have,
+                         const struct rec_item *want)
+{
+    struct planner p = {.run = run};
+    struct differ d = {
+        .a = run->arena, .kind = rec_kinds[want->kind], .from = have, .to = want};
+    if (!have->run.running || !want->run.running || have->runtime != want->runtime)
+        return false;
+    return !compare(&p, &d) && d.effect < REC_RESTART;
+}
+
 const char *rec_item_object(struct spec_arena *a, const struct rec_item *i)
 {
     const char *kind = rec_kinds[i->kind]->name;
@@ -320,6 +331,8 @@ static int change_runtime(struct planner *p, const struct rec_item *from, const 
 static int wait_for_next_start(struct planner *p, const struct rec_item *from)
 {
     struct rec_plan *q = p->plan;
+    if (!from->next_start) /* another item of the container tells */
+        return 0;
     if (!push(p->run->arena, (void **)&q->later, q->n_later, &p->room_later, sizeof *q->later))
         return -ENOMEM;
     q->later[q->n_later++] = from;
@@ -340,6 +353,18 @@ static bool ends_with_link(const struct planner *p, const struct rec_item *addre
 {
     const struct rec_item *bridge = rec_state_find(p->from, REC_BRIDGE, address->address.link);
     return bridge && bridge->ours && !rec_state_find(p->to, REC_BRIDGE, bridge->key);
+}
+
+/* The kernel removes a pair with its namespace. Namespaces stand before ports. */
+static bool ends_with_netns(const struct planner *p, const struct rec_item *port)
+{
+    const struct rec_plan *q = p->plan;
+    for (size_t i = q->n; i && q->steps[i - 1]->kind >= REC_NETNS; i--) {
+        const struct rec_step *s = q->steps[i - 1];
+        if (s->kind == REC_NETNS && s->action == REC_REPLACE && !strcmp(s->to->key, port->key))
+            return true;
+    }
+    return false;
 }
 
 static int pair(struct planner *p, const struct rec_item *from, const struct rec_item *to)
@@ -388,6 +413,8 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         return conflict(p, from, to, why, hint);
     }
     struct differ d = {.a = a, .kind = k, .from = from, .to = to};
+    if (to->kind == REC_PORT && from->ours && ends_with_netns(p, to))
+        return step(p, REC_REPLACE, from, to, &d, "its namespace is another one");
     if (compare(p, &d))
         return -ENOMEM;
     if (from->ours && !to->ours && k->marks && d.effect < REC_RECREATE) {
@@ -419,6 +446,22 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
     if (adopt && d.effect < REC_RECREATE)
         return step(p, REC_ADOPT, from, to, &d, reason_of(p->run, &d));
     return step(p, d.effect == REC_RECREATE ? REC_REPLACE : REC_CHANGE, from, to, &d, reason_of(p->run, &d));
+}
+
+/* A new namespace of a container that owns it, and the port in it. */
+static void leave_to_start(struct rec_plan *q)
+{
+    for (size_t i = 0; i < q->n; i++) {
+        struct rec_step *s = q->steps[i];
+        bool renewed = s->action == REC_CREATE || s->action == REC_REPLACE;
+        if (s->kind != REC_NETNS || !renewed || !s->to->netns.own)
+            continue;
+        s->with_start = true;
+        for (size_t k = 0; k < q->n; k++)
+            if (q->steps[k]->kind == REC_PORT && q->steps[k]->action != REC_REMOVE &&
+                !strcmp(q->steps[k]->to->container, s->to->container))
+                q->steps[k]->with_start = true;
+    }
 }
 
 static int compare_keys(const struct rec_item *a, const struct rec_item *b)
@@ -485,7 +528,8 @@ static void count(struct planner *p)
             q->deleted_containers += s->from->container != NULL;
         }
         /* A port that is made anew is a repair: what is protected is the container, not its cable. */
-        bool goes = ends || (s->action == REC_REPLACE && s->kind != REC_PORT);
+        bool cable = s->kind == REC_PORT || s->kind == REC_NETNS;
+        bool goes = ends || (s->action == REC_REPLACE && !cable);
         /* What a host is read to have protects nothing: then the record of the last apply is asked (guard.c). */
         const struct rec_item *item = s->to ? s->to : s->from;
         if (!q->protects && item->protect && goes)
@@ -573,6 +617,7 @@ int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec
     if (r)
         return rec_fail(err, ENOMEM, "out of memory");
     imply(p.plan);
+    leave_to_start(p.plan);
     rec_plan_sort(p.plan);
     count(&p);
     *out = p.plan;

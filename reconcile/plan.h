@@ -24,6 +24,9 @@ struct rec_step {
     const char            *blinks;      /* names of the containers whose traffic or process is interrupted, "" none */
     bool                   final;       /* undo never passes it */
     bool                   implied;     /* the kernel does it with another step (an address goes with its link) */
+    /* the container makes its namespace itself, and whatever starts it makes the port
+     * (own_network.h): the step says that, and does nothing */
+    bool                   with_start;
     bool                   unmark;      /* undo of an adoption: the owner's mark is taken off */
     struct spec_loc        at;
     enum rec_step_state    state;       /* set by apply */
@@ -78,6 +81,9 @@ int rec_plan_forbid(struct rec_run *run, struct rec_plan *p, enum rec_finding fi
 /* Where in the plan a step stands: groups of equal rank are applied together (order.c). */
 /* Would a plan change `have` so as to become `want`, both of one kind; also where memory is out. */
 bool rec_item_differs(struct rec_run *run, const struct rec_item *have, const struct rec_item *want);
+/* Items of kind run: would the process go on running through a plan from `have` to `want`. */
+bool rec_process_goes_on(struct rec_run *run, const struct rec_item *have,
+                         const struct rec_item *want);
 int rec_step_rank(const struct rec_step *s);
 extern const int rec_finish_rank;        /* steps of a higher rank come after the kinds' finish */
 void rec_plan_sort(struct rec_plan *p);

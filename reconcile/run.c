@@ -18,7 +18,7 @@ int rec_open(struct rec_run **out, const struct rec_options *opt, struct rec_err
         return rec_fail(err, ENOMEM, "out of memory");
     }
     r->opt = *opt;
-    r->netns_dir = r->lock = r->builds_lock = r->stop = -1;
+    r->netns_dir = r->given_netns = r->lock = r->builds_lock = r->stop = -1;
     *out = r;
     return 0;
 }

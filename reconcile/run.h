@@ -64,6 +64,8 @@ struct rec_facts {              /* what only the host knows; read once a run, la
     const char *nspawn;         /* absolute path of systemd-nspawn, or NULL */
     const char *nsenter;        /* of util-linux, or NULL */
     const char *contain;        /* berth-contain, or NULL */
+    /* berth-network and its berth-gate, or NULL: for containers that own their network */
+    const char *network;
     const char *systemctl;
     const char *hostname;
     const char *machine_id;     /* or "": seeds derived MACs together with the host's name in the spec */
@@ -106,6 +108,8 @@ struct rec_run {
     const struct spec_host  *host;
     struct net_batch        *net;       /* host's namespace; opened by rec_net */
     struct net_port         *nft;       /* opened by rec_nft */
+    /* own_network.c: the namespace of a container that starts, which has no name yet; -1: none */
+    int                      given_netns;
     int                      netns_dir; /* -1: not open */
     bool                     netns_shared;  /* the directory is a shared mount, as `ip netns` has it */
     int                      lock;      /* -1: not held */

@@ -1,8 +1,10 @@
 /* reconcile/runtime.h — one vtable, three rows: what makes a container's network into a running container.
  * Rows     netns (the namespace alone), nspawn (systemd unit, or detached), nixos (container@NAME as NixOS ships it).
- * Files    /run/berth/c/NAME/ (0755): resolv.conf, hostname, etc/ (nspawn with the host's root), unit (settings), run (pid, start
- *          time of a detached nspawn), log (its output). /var/lib/berth/roots/NAME: trees unpacked from tars or backups; .NAME.berth beside it
- *          tells from which, and whether the tree goes with its container (on_remove); put aside as aside.h has it. */
+ * Files    /run/berth/c/NAME/ (0755): resolv.conf, hostname, etc/ (nspawn with the host's root),
+ *          unit (settings), network (own_network.h), run (pid, start time of a detached nspawn),
+ *          log (its output). /var/lib/berth/roots/NAME: trees unpacked from tars or backups;
+ *          .NAME.berth beside it tells from which, and whether the tree goes with its container
+ *          (on_remove); put aside as aside.h has it. */
 #ifndef RECONCILE_RUNTIME_H
 #define RECONCILE_RUNTIME_H
 #include "reconcile/state.h"
@@ -22,6 +24,9 @@ struct rec_runtime {
     enum spec_runtime id;
     /* Why containers of this runtime cannot be had on this host, with what to do; NULL: they can. */
     const char *(*refuse)(struct rec_run *run, const struct spec_container *c);
+    /* Whether the container's network namespace is its own: it comes and goes with the process.
+     * NULL: no. */
+    bool (*owns_netns)(struct rec_run *run, const struct spec_container *c);
     /* Items of kinds system, unit and run that the container asks for. */
     int (*want)(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct rec_state *out,
                 struct rec_error *err);

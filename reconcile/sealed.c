@@ -15,12 +15,13 @@
 #endif
 enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 
-static int copy_file(int from)
+static int copy_file(int from, const char *path)
 {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     struct stat st;
-    int to = memfd_create("berth-enter", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+    int to = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
     if (to < 0 && errno == EINVAL)
-        to = memfd_create("berth-enter", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        to = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (to < 0)
         return -errno;
     int r = fstat(from, &st) ? -errno : 0;
@@ -47,7 +48,7 @@ int rec_sealed_copy(const char *path, struct rec_error *err)
     scoped(closep) int from = open(path, O_RDONLY | O_CLOEXEC);
     if (from < 0)
         return rec_fail(err, errno, "cannot read '%s': %s", path, strerror(errno));
-    int fd = copy_file(from);
+    int fd = copy_file(from, path);
     if (fd < 0)
         return rec_fail(err, -fd, "cannot copy '%s' into memory: %s", path, strerror(-fd));
     return fd;

@@ -70,6 +70,8 @@ struct rec_netns {
     /* have only: no namespace, but an empty file that a killed run of ours left behind */
     bool   left_over;
     uint32_t group;             /* have only: of lo */
+    /* it belongs to the container's user namespace, and comes and goes with each start */
+    bool   own;
 };
 struct rec_port {
     const char *link;           /* the host's end: spec_link_name() */
@@ -90,6 +92,7 @@ struct rec_port {
     bool        whole;          /* both ends are there and belong together */
     const char *taken;          /* have: what stands in the way of the link's name, or NULL */
     bool        shared;         /* have: its bridge is not berth's, or others have ports on it */
+    bool        own;            /* have: its namespace is `own` */
 };
 struct rec_names {
     const char *text;           /* of the file or, of /etc/hosts, of the block with its marks; NULL: no file */
@@ -103,6 +106,9 @@ struct rec_unit {
     const char        *text;    /* settings, canonical: what the process is started with */
     const char        *digest;  /* of text */
     const char        *environment;     /* nspawn: its variables, not to be shown; NULL: none */
+    /* nspawn: the port that the container's own network gets at each start; NULL: the namespace is
+     * the host's */
+    const char        *network;
     const char        *flake;   /* nixos: the flake that calls the container's attribute `container`, "" where it needs none */
     const char        *foreign; /* have: why it may never be taken over, or NULL */
     const char        *foreign_hint;

@@ -331,11 +331,11 @@ static void check_runtime(struct check *k, const struct spec_container *c)
                   "the host's root");
         spec_note(k->c, d, c->nspawn.users_at, "`private_users: %s` is given here", users);
     }
-    if (c->nspawn.network_admin && c->nspawn.users != SPEC_USERS_NONE) {
+    if (c->nspawn.network_admin && c->nspawn.users == SPEC_USERS_IDENTITY) {
         struct spec_diag *d = spec_fault(k->c, SPEC_E_TOGETHER, c->nspawn.network_admin_at,
-                                         "`network_admin: true` needs `private_users: none`: a "
-                                         "user namespace has no rights over its network");
-        spec_hint(k->c, d, "write private_users: none, or leave network_admin out");
+                                         "`network_admin: true` needs `private_users: auto` or "
+                                         "`none`");
+        spec_hint(k->c, d, "leave private_users out, or network_admin");
     }
     if (c->nspawn.boot && c->nspawn.n_command)
         spec_fault(k->c, SPEC_E_TOGETHER, c->nspawn.at, "either `boot: true` or a `command`, not both");

@@ -1,5 +1,5 @@
 { lib, stdenv, cmake, pkg-config, libyaml, libmnl, libnftnl, jansson, libgit2, libarchive
-, libseccomp, nettle }:
+, libseccomp, nettle, glibc }:
 
 stdenv.mkDerivation {
   pname = "berth";
@@ -8,7 +8,7 @@ stdenv.mkDerivation {
   src = ../..;
 
   nativeBuildInputs = [ cmake pkg-config ];
-  buildInputs = [ libyaml libmnl libnftnl jansson libgit2 libarchive libseccomp nettle ];
+  buildInputs = [ libyaml libmnl libnftnl jansson libgit2 libarchive libseccomp nettle glibc.static ];
   cmakeFlags = [ "-DBUILD_TESTING=OFF" "-DBERTH_STATIC_LIBS=OFF" "-DCMAKE_BUILD_TYPE=RelWithDebInfo" ];
 
   meta = {

@@ -275,6 +275,14 @@ static int mount_read_only(const char *path, const char *place)
     return r ? -1 : 0;
 }
 
+/* sd_listen_fds(3): berth-network gives a container its gate by such descriptors. */
+static unsigned first_to_close(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
+    bool passed = pid && n && strtol(pid, NULL, 10) == getpid();
+    return 3 + (passed ? (unsigned)strtoul(n, NULL, 10) : 0);
+}
+
 /* Pipes and sockets have no file on the host. Everything else becomes a /dev/null that can be
  * opened and not changed: also an output, which berth and its units never make anything else. */
 static int replace_descriptors(const char *null)
@@ -288,7 +296,7 @@ static int replace_descriptors(const char *null)
         if (!harmless && dup2(fd, i) < 0)
             return -1;
     }
-    return (int)syscall(SYS_close_range, 3, ~0u, 0);
+    return (int)syscall(SYS_close_range, first_to_close(), ~0u, 0);
 }
 
 /* The name stays "systemd-nspawn": ps(1) shows it. */

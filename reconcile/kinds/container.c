@@ -9,6 +9,8 @@
 
 static const struct rec_field fields[] = {
     [REC_NETNS_LO] = {"lo up", REC_T_BOOL, offsetof(struct rec_item, netns.lo_up), REC_LIVE},
+    [REC_NETNS_OWN] = {"owned by the container", REC_T_BOOL, offsetof(struct rec_item, netns.own),
+                       REC_RECREATE},
 };
 
 int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *err)
@@ -43,7 +45,8 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         it->at = c->at;
         it->protect = c->protect;
         it->netns.lo_up = true;
-        it->stated = 1u << REC_NETNS_LO;
+        it->netns.own = rec_owns_netns(run, c);
+        it->stated = 1u << REC_NETNS_LO | 1u << REC_NETNS_OWN;
     }
     return 0;
 }
@@ -220,8 +223,30 @@ static int keep_untouched(struct rec_run *run, struct rec_state *out, struct rec
     return 0;
 }
 
-static int add_netns(struct rec_run *run, const struct rec_inside *i, const struct rec_state *wanted, struct rec_state *out,
-                     struct rec_error *err)
+/* Only nspawn makes such namespaces. */
+static void read_owner(struct rec_run *run, struct found *f, const struct rec_item *w,
+                       const struct rec_state *wanted, const struct rec_state *processes)
+{
+    const struct rec_item *process = rec_state_find(processes, REC_RUN, f->netns.key);
+    const struct rec_item *to_run = rec_state_find(wanted, REC_RUN, f->netns.key);
+    int fd, dir, foreign;
+    if (w && w->runtime != SPEC_RT_NSPAWN && !process)
+        return;
+    if (rec_netns_dir(run, false, &dir, NULL) || net_netns_open(dir, f->netns.key, &fd, NULL))
+        return;
+    foreign = net_netns_foreign(fd, NULL);
+    close(fd);
+    if (foreign < 0)
+        return;
+    f->netns.netns.own = f->port.port.own = foreign;
+    f->netns.stated |= 1u << REC_NETNS_OWN;
+    if (process && process->next_start && to_run && rec_process_goes_on(run, process, to_run))
+        f->netns.later |= 1u << REC_NETNS_OWN;
+}
+
+static int add_netns(struct rec_run *run, const struct rec_inside *i,
+                     const struct rec_state *wanted, const struct rec_state *processes,
+                     struct rec_state *out, struct rec_error *err)
 {
     const struct rec_item *w = rec_state_find(wanted, REC_NETNS, i->name);
     const struct rec_item *wp = rec_state_find(wanted, REC_PORT, i->name);
@@ -245,10 +270,23 @@ static int add_netns(struct rec_run *run, const struct rec_inside *i, const stru
     if (!f->marked && !w && !(l && rec_group_ours(l->group)))
         return 0;           /* somebody else's */
     f->netns.stated = 1u << REC_NETNS_LO;
+    read_owner(run, f, w, wanted, processes);
     char *name = spec_arena_strdup(out->arena, link);
     if (!name || rec_state_push(out, &f->netns))
         return no_memory(err);
     return add_port(run, f, i->name, wp ? wp->port.link : name, wanted, out, err);
+}
+
+/* Of what was read, sorted: `read` itself is not, as long as items are added. */
+static int list_processes(const struct rec_state *read, struct rec_state *out,
+                          struct rec_error *err)
+{
+    rec_state_init(out, read->arena);
+    for (size_t i = 0; i < read->n; i++)
+        if (read->items[i]->kind == REC_RUN && rec_state_push(out, read->items[i]))
+            return no_memory(err);
+    rec_state_sort(out);
+    return 0;
 }
 
 static int read_netns(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
@@ -258,9 +296,12 @@ static int read_netns(struct rec_run *run, const struct rec_state *wanted, struc
     int r = rec_insides_await(run, &list, &n, err);
     if (r)
         return r;
-    r = keep_untouched(run, out, err);
+    struct rec_state processes;
+    r = list_processes(out, &processes, err);
+    if (!r)
+        r = keep_untouched(run, out, err);
     for (size_t i = 0; i < n && !r; i++)
-        r = add_netns(run, &list[i], wanted, out, err);
+        r = add_netns(run, &list[i], wanted, &processes, out, err);
     rec_state_sort(out);
     return r ? r : read_loose_ports(run, wanted, out, err);
 }

@@ -22,6 +22,7 @@ struct job {
     size_t            netns_i, port_i;  /* their places in the group, for tags */
     const char       *name;
     bool              new_netns, new_pair;
+    bool              renames;          /* another namespace has the name */
     int               fd;               /* of the namespace */
     struct net_batch *inside;
     struct rec_error  error;
@@ -40,14 +41,29 @@ struct ring {
     size_t          n, made, taken, named;
     /* jobs that may have their descriptors open at once; FEW or more */
     size_t          most_open;
-    int             dir;
+    int             dir, given;         /* given: of the one new namespace, -1: made here */
 };
+
+static int take_given(int given, int *fd, struct net_error *e)
+{
+    int copy = fcntl(given, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0)
+        return net_fail(e, errno, "open", "the namespace of a container");
+    *fd = copy;
+    return 0;
+}
 
 static void make(struct ring *r, struct job *j)
 {
     struct net_error e;
-    j->failed = j->new_netns ? net_netns_unshare(&j->fd, &e) : net_netns_open(r->dir, j->name, &j->fd, &e);
-    if (!j->failed && !j->new_netns)
+    bool made = j->new_netns && r->given < 0;
+    if (made)
+        j->failed = net_netns_unshare(&j->fd, &e);
+    else if (j->new_netns)
+        j->failed = take_given(r->given, &j->fd, &e);
+    else
+        j->failed = net_netns_open(r->dir, j->name, &j->fd, &e);
+    if (!j->failed && !made)
         j->failed = net_netns_enter(j->fd, &e);
     if (!j->failed)
         j->failed = net_batch_open(&j->inside, &e);
@@ -59,7 +75,13 @@ static void make(struct ring *r, struct job *j)
 static void name(struct ring *r, struct job *j)
 {
     struct net_error e;
-    if (j->good && j->new_netns && (j->unnamed = net_netns_name(r->dir, j->name, j->fd, &e)))
+    if (j->good && j->renames)
+        j->unnamed = net_netns_unname(r->dir, j->name, &e);
+    if (j->unnamed == -ENOENT)
+        j->unnamed = 0;
+    if (j->good && j->new_netns && !j->unnamed)
+        j->unnamed = net_netns_name(r->dir, j->name, j->fd, &e);
+    if (j->unnamed)
         rec_fail_net(&j->error, &e);
     if (j->inside)
         net_batch_close(j->inside);
@@ -373,6 +395,8 @@ static size_t gather(struct group *g, struct job *jobs)
     size_t n = 0;
     for (size_t i = 0; i < g->n; i++) {
         struct rec_step *s = g->steps[i];
+        if (s->with_start)
+            continue;
         if (!n || strcmp(jobs[n - 1].name, s->to->container))
             jobs[n++] =
                 (struct job){.name = s->to->container, .fd = -1, .peer_index = REC_ETH0_INDEX};
@@ -380,7 +404,8 @@ static size_t gather(struct group *g, struct job *jobs)
         if (s->kind == REC_NETNS) {
             j->netns = s;
             j->netns_i = i;
-            j->new_netns = s->action == REC_CREATE;
+            j->renames = s->action == REC_REPLACE;
+            j->new_netns = s->action == REC_CREATE || j->renames;
         } else {
             j->port = s;
             j->port_i = i;
@@ -403,7 +428,8 @@ static void clear_broken(struct group *g)
     struct net_error ne;
     for (size_t i = 0; i < g->n; i++) {
         const struct rec_step *s = g->steps[i];
-        if (s->kind == REC_PORT && s->action == REC_REPLACE && s->from->port.index)
+        if (s->kind == REC_PORT && s->action == REC_REPLACE && s->from->port.index &&
+            !s->with_start)
             net_batch_link_del(g->host, (struct net_link_ref){s->from->port.index, s->from->port.link},
                                REC_TAG(i, REC_PART_LINK));
     }
@@ -518,7 +544,8 @@ int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n
     struct group g = {.run = run, .steps = steps, .n = n, .report = report, .outcomes = {steps, n, report}};
     struct ring r = {.lock = PTHREAD_MUTEX_INITIALIZER,
                      .moved = PTHREAD_COND_INITIALIZER,
-                     .most_open = most_open()};
+                     .most_open = most_open(),
+                     .given = run->given_netns};
     struct rec_error e;
     struct net_error ne;
     size_t before = report->n_failures, inner = 0;
@@ -563,6 +590,9 @@ int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n
         }
     }
     free(jobs);
+    for (size_t i = 0; i < n; i++)
+        if (steps[i]->with_start)
+            rec_report_done(report, steps[i]);
     return report->n_failures > before ? -EIO : 0;
 }
 
@@ -620,6 +650,17 @@ static void hold(struct rec_run *run, struct rec_step *const *steps, size_t n, i
         setrlimit(RLIMIT_NOFILE, &was);     /* what is started is not to have more than it would by itself */
 }
 
+/* Its process has ended before this step, so its link may have gone, and another link may have got
+ * the index. */
+static bool ended_with_process(struct net_batch *host, const struct rec_item *f)
+{
+    struct net_link l;
+    if (f->kind != REC_PORT || !f->port.own)
+        return false;
+    int r = net_link_get(net_batch_port(host), f->port.link, 0, &l, NULL);
+    return r == -ENODEV || (!r && l.index != f->port.index);
+}
+
 int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
 {
     struct rec_outcomes o = {steps, n, report};
@@ -649,7 +690,7 @@ int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t 
     for (size_t i = 0; i < n; i++) {
         const struct rec_item *f = steps[i]->from;
         int index = index_of(f);
-        if (!index)
+        if (!index || ended_with_process(host, f))
             continue;
         net_batch_link_group(host, (struct net_link_ref){index, f->kind == REC_PORT ? f->port.link : f->key}, REC_GROUP_GONE,
                              REC_TAG(i, REC_PART_LINK));
@@ -663,7 +704,11 @@ int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t 
     rc = report->n_failures == failures ? 0 : -EIO;
     hold(run, steps, n, dir);
     for (size_t i = 0; i < n; i++)
-        if (steps[i]->kind == REC_NETNS && dir >= 0 && net_netns_unname(dir, steps[i]->from->key, &ne)) {
+        if (steps[i]->kind == REC_NETNS && dir >= 0) {
+            const struct rec_item *f = steps[i]->from;
+            int k = net_netns_unname(dir, f->key, &ne);
+            if (!k || (k == -ENOENT && f->netns.own))
+                continue;
             rec_fail_net(&e, &ne);
             rec_report_failed(report, steps[i], &e);
             rc = -e.code;

@@ -34,42 +34,71 @@ static void want_gateway(const struct spec_container *c, const struct spec_bridg
     memcpy(family == 6 ? p->gw6 : p->gw4, gw->bytes, family == 6 ? 16 : 4);
 }
 
+struct seeds {
+    struct rec_mac_seed container, port;
+};
+
+static struct seeds seeds_of(const struct spec_host *h)
+{
+    return (struct seeds){rec_mac_seed(h->name, "container"), rec_mac_seed(h->name, "port")};
+}
+
+static int want_port(struct rec_run *run, const struct spec_host *h, const struct spec_container *c,
+                     struct seeds seeds, struct spec_arena *a, struct rec_item *it)
+{
+    const struct spec_bridge *b = &h->bridges[c->bridge];
+    char link[16];
+    spec_link_name(c->name, link);
+    char *name = spec_arena_strdup(a, link);
+    struct rec_port *p = &it->port;
+    if (!name)
+        return -ENOMEM;
+    it->container = c->name;
+    it->spec = c;
+    it->runtime = rec_runtime_of(run, c);
+    it->at = c->at;
+    it->protect = c->protect;
+    *p = (struct rec_port){.link = name,
+                           .bridge = b->name,
+                           .mtu = b->mtu,
+                           .up = true,
+                           .inside_up = true,
+                           .whole = true,
+                           .hairpin = c->n_ports > 0};
+    rec_container_mac(seeds.container, c, p->mac);
+    rec_derive_port_mac(seeds.port, c->name, p->host_mac);
+    p->address = spec_arena_alloc(a, 2 * sizeof *p->address);
+    if (!p->address)
+        return -ENOMEM;
+    for (int f = 0; f < 2; f++)
+        if (c->address[f].addr.family)
+            p->address[p->n_address++] = rec_net_address(&c->address[f].addr);
+    want_gateway(c, b, 4, p);
+    want_gateway(c, b, 6, p);
+    bool ipv6 = run->facts.ipv6 && !(b->mtu && b->mtu < 1280); /* smaller: no IPv6 at all */
+    it->stated = ((1u << REC_PORT_GATEWAY) * 2 - 1) & ~(b->mtu ? 0 : 1u << REC_PORT_MTU) &
+                 ~(ipv6 ? 0 : 1u << REC_PORT_AUTOCONF);
+    it->weak = 1u << REC_PORT_AUTOCONF | (c->has_mac ? 0 : 1u << REC_PORT_MAC);
+    return 0;
+}
+
+int rec_port_want(struct rec_run *run, const struct spec_host *h, const struct spec_container *c,
+                  struct spec_arena *a, struct rec_item *out)
+{
+    *out = (struct rec_item){.kind = REC_PORT, .key = c->name, .ours = true};
+    return want_port(run, h, c, seeds_of(h), a, out);
+}
+
 static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
 {
-    struct rec_mac_seed seed = rec_mac_seed(h->name, "container"),
-                        port_seed = rec_mac_seed(h->name, "port");
+    struct seeds seeds = seeds_of(h);
     for (size_t i = 0; i < h->n_containers; i++) {
         const struct spec_container *c = &h->containers[i];
-        const struct spec_bridge *b = &h->bridges[c->bridge];
-        char link[16];
         if (!rec_wants_netns(run, c))
             continue;
-        spec_link_name(c->name, link);
         struct rec_item *it = rec_state_add(out, REC_PORT, c->name);
-        char *name = spec_arena_strdup(out->arena, link);
-        if (!it || !name)
+        if (!it || want_port(run, h, c, seeds, out->arena, it))
             return rec_fail(err, ENOMEM, "out of memory");
-        it->container = c->name;
-        it->spec = c;
-        it->runtime = rec_runtime_of(run, c);
-        it->at = c->at;
-        it->protect = c->protect;
-        struct rec_port *p = &it->port;
-        *p = (struct rec_port){.link = name, .bridge = b->name, .mtu = b->mtu, .up = true, .inside_up = true, .whole = true,
-                               .hairpin = c->n_ports > 0};
-        rec_container_mac(seed, c, p->mac);
-        rec_derive_port_mac(port_seed, c->name, p->host_mac);
-        p->address = spec_arena_alloc(out->arena, 2 * sizeof *p->address);
-        if (!p->address)
-            return rec_fail(err, ENOMEM, "out of memory");
-        for (int f = 0; f < 2; f++)
-            if (c->address[f].addr.family)
-                p->address[p->n_address++] = rec_net_address(&c->address[f].addr);
-        want_gateway(c, b, 4, p);
-        want_gateway(c, b, 6, p);
-        it->stated = ((1u << REC_PORT_GATEWAY) * 2 - 1) & ~(b->mtu ? 0 : 1u << REC_PORT_MTU) &
-                     ~(run->facts.ipv6 && !(b->mtu && b->mtu < 1280) ? 0 : 1u << REC_PORT_AUTOCONF);   /* smaller: no IPv6 at all */
-        it->weak = 1u << REC_PORT_AUTOCONF | (c->has_mac ? 0 : 1u << REC_PORT_MAC);
     }
     return 0;
 }

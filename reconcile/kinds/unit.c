@@ -7,6 +7,7 @@ static const struct rec_field fields[] = {
     {"settings", REC_T_TEXT, offsetof(struct rec_item, unit.text), REC_LIVE},
     {"flake", REC_T_TEXT, offsetof(struct rec_item, unit.flake), REC_LIVE},
     {"environment", REC_T_CUSTOM, 0, REC_LIVE},
+    {"network at start", REC_T_TEXT, offsetof(struct rec_item, unit.network), REC_LIVE},
 };
 enum { ENVIRONMENT = 2 };
 
@@ -62,7 +63,7 @@ static bool never(const struct rec_item *w, const struct rec_item *have)
 
 const struct rec_kind rec_kind_unit = {.name = "unit",
                                        .fields = fields,
-                                       .n_fields = 3,
+                                       .n_fields = sizeof fields / sizeof *fields,
                                        .compare = compare,
                                        .want = want,
                                        .read = read_unit,

@@ -3,6 +3,8 @@
 #include "reconcile/runtimes/nspawn.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
+#include "reconcile/kinds/insides.h"
+#include "reconcile/own_network.h"
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/nspawn_users.h"
 #include "netops/netns.h"
@@ -128,7 +130,8 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
     const char *bridge = h->bridges[c->bridge].name, *netns = spec_arena_printf(w->a, NET_NETNS_DIR "/%s", c->name);
     bool users = form != NSPAWN_FORM_FIRST && u->in_force == SPEC_USERS_AUTO;
     bool identity = form != NSPAWN_FORM_FIRST && u->in_force == SPEC_USERS_IDENTITY;
-    w->netns = form != NSPAWN_FORM_FIRST ? netns : NULL;
+    bool owns = users && nspawn_owns_network(c, u);
+    w->netns = form != NSPAWN_FORM_FIRST && !owns ? netns : NULL;
     nspawn_word(w, "--quiet");
     nspawn_word(w, "--keep-unit");
     if (!run->facts.systemd)
@@ -143,8 +146,10 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
     }
     /* nspawn cannot join a network namespace by an option once it has a user namespace: it starts inside, without any. Then /sys shows
      * the container's links, and not the host's. */
-    if (!w->netns)
+    if (form == NSPAWN_FORM_FIRST)
         nspawn_word(w, spec_arena_printf(w->a, "--network-namespace-path=%s", netns));
+    if (owns)
+        nspawn_word(w, "--private-network");
     if (identity) {
         nspawn_word(w, "--private-users=identity");
         nspawn_word(w, "--private-users-ownership=off");
@@ -170,12 +175,20 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
     for (size_t i = 0; form == NSPAWN_FORM_FIRST && i < c->nspawn.n_environment; i++)
         nspawn_word(w, spec_arena_printf(w->a, "--setenv=%s=%s", c->nspawn.environment[i].name, c->nspawn.environment[i].value));
     if (c->nspawn.boot) {
-        nspawn_word(w, "--boot");
+        /* The gate executes the init, and is PID 1 until then. */
+        if (!owns)
+            nspawn_word(w, "--boot");
         nspawn_word(w, "--notify-ready=yes");
+        if (owns) {
+            nspawn_word(w, "--");
+            nspawn_word(w, REC_GATE_PATH);
+        }
         return w->oom ? -ENOMEM : 0;
     }
     nspawn_word(w, "--as-pid2");
     nspawn_word(w, "--");
+    if (owns)
+        nspawn_word(w, REC_GATE_PATH);
     for (size_t i = 0; i < c->nspawn.n_command; i++)
         nspawn_word(w, c->nspawn.command[i].text);
     if (!c->nspawn.n_command) {
@@ -214,7 +227,7 @@ static void open_ports(const char *name)
 int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err)
 {
     struct rec_error e = {0};
-    if (nspawn_find_argument(settings, "--private-users="))
+    if (nspawn_find_argument(settings, "--private-users=") && !nspawn_network_in(settings))
         open_ports(name);
     int r = nspawn_writable_write(run, &e);
     if (!r)
@@ -228,7 +241,7 @@ bool nspawn_payload_runs(struct rec_run *run, pid_t leader)
 {
     pid_t payload = rec_proc_runs(leader, run->facts.nspawn) ? rec_proc_child(leader) : leader;
     return payload > 0 && !rec_proc_runs(payload, run->facts.nspawn) && rec_proc_runs_any(payload) &&
-           rec_proc_started(payload);
+           !nspawn_is_gate(payload) && rec_proc_started(payload);
 }
 
 long nspawn_now_ms(void)
@@ -293,6 +306,10 @@ static const char *refuse(struct rec_run *run, const struct spec_container *c)
     /* Who is not root starts nothing. */
     if (run->facts.root && !run->facts.contain)
         return "berth-contain is not installed, which belongs to berth; install berth whole";
+    if (run->facts.root && c->nspawn.network_admin && c->nspawn.users == SPEC_USERS_AUTO &&
+        !run->facts.network)
+        return "berth-network and berth-gate are not installed, which belong to berth; install "
+               "berth whole";
     if (run->facts.systemd && !run->facts.nsenter)
         return "nsenter is not installed (on Debian: apt-get install util-linux)";
     if (c->nspawn.n_environment && !run->opt.offline && !access(spec_arena_printf(run->arena, "/etc/systemd/nspawn/%s.nspawn", c->name), F_OK))
@@ -323,7 +340,7 @@ static struct rec_item *add(struct rec_state *out, enum rec_kind_id kind, const 
 }
 
 enum { RUN_RUNNING, RUN_DIGEST, RUN_STALE, RUN_ORPHAN, RUN_ENVIRONMENT = 7 };      /* as in kinds/run.c */
-enum { UNIT_SETTINGS, UNIT_ENVIRONMENT = 2 };                /* as in kinds/unit.c */
+enum { UNIT_SETTINGS, UNIT_ENVIRONMENT = 2, UNIT_NETWORK };  /* as in kinds/unit.c */
 
 static int note_users(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, struct rec_state *out)
 {
@@ -405,13 +422,15 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
         return rec_fail(err, ENOMEM, "out of memory");
     const char *text = lines(run, &w, c, NSPAWN_FORM_NOW);
     int k = nspawn_env_text(run, c, out->arena, &unit->unit.environment, err);
+    if (!k && nspawn_owns_network(c, &u))
+        k = nspawn_network_want(run, h, c, out->arena, &unit->unit.network, err);
     if (k)
         return k;
     unit->unit.digest = text ? nspawn_digest(out->arena, text) : NULL;
     unit->unit.text = run->facts.systemd && unit->unit.digest ? nspawn_unit_text(run, c, &w, unit->unit.digest) : text;
     if (!unit->unit.text || !unit->unit.digest)
         return rec_fail(err, ENOMEM, "out of memory");
-    unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_ENVIRONMENT;
+    unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_ENVIRONMENT | 1u << UNIT_NETWORK;
     if (note_users(run, c, &u, out) || note_sources(run, c, out))
         return rec_fail(err, ENOMEM, "out of memory");
     if (system) {
@@ -490,7 +509,7 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
     bool *seen = spec_arena_alloc(out->arena, n + 1);
     if (!seen)
         return rec_fail(err, ENOMEM, "out of memory");
-    bool template = run->facts.systemd && n && nspawn_unit_template(run);
+    bool template = run->facts.systemd && n && nspawn_unit_template(run), waited = false;
     for (size_t i = 0; !r && i < n; i++) {
         const char *path = run->facts.systemd ? nspawn_unit_path(out->arena, names[i]) : nspawn_path(out->arena, names[i], "unit");
         char *text = NULL;
@@ -507,7 +526,8 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
             unit->container = names[i];
             unit->runtime = SPEC_RT_NSPAWN;
             unit->unit.text = text;
-            unit->stated = 1u << UNIT_SETTINGS;
+            unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_NETWORK;
+            unit->unit.network = nspawn_network_read(out->arena, names[i]);
             char *environment = NULL;
             int e = rec_file_read(out->arena, nspawn_env_path(out->arena, names[i]), NSPAWN_UNIT_MOST, &environment, &len, NULL);
             unit->unit.environment = environment;
@@ -519,6 +539,8 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         if (w && w->runtime != SPEC_RT_NSPAWN)
             w = NULL;
         (run->facts.systemd ? nspawn_unit_find : nspawn_detached_find)(run, names[i], &f);
+        if (f.leader && text && nspawn_network_in(text))
+            waited |= nspawn_network_await(run, f.leader);
         ino_t lives_in = f.leader ? rec_proc_netns(f.leader) : 0;
         if (!lives_in)
             f.leader = 0;       /* gone, or just going: what is left of it in /proc says nothing */
@@ -548,6 +570,13 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != lives_in || rec_proc_lost_etc(out->arena, f.leader));
         it->run.started_ms = (f.leader ? f.leader_started : f.nspawn_started) * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
     }
+    /* Its namespace and link have come since both were looked for. */
+    if (waited) {
+        rec_insides_free(run);
+        r = rec_insides_begin(run, err);
+        if (!r)
+            r = rec_links_read(run, wanted, err);
+    }
     /* A stopped container that has nothing here yet is as wanted. */
     for (size_t i = 0; !r && i < wanted->n; i++) {
         const struct rec_item *w = wanted->items[i];
@@ -574,7 +603,8 @@ static int ready_for_start(struct rec_run *run, const char *name, const char *se
         r = nspawn_writable_write(run, err);
     if (!r)
         r = nspawn_host_root_skeleton(run->arena, name, settings, err);
-    if (!r && nspawn_find_argument(settings, "--private-users="))
+    bool users = nspawn_find_argument(settings, "--private-users=") != NULL;
+    if (!r && users && !nspawn_network_in(settings))
         open_ports(name);
     return r;
 }
@@ -588,6 +618,8 @@ static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error 
     if (!s->to)
         nspawn_users_forget(run, name);
     k = nspawn_env_write(run, name, s->to ? s->to->unit.environment : NULL, err);
+    if (!k)
+        k = nspawn_network_write(run, name, s->to ? s->to->unit.network : NULL, err);
     if (k)
         return k;
     if (run->facts.systemd)
@@ -700,7 +732,8 @@ static const char *journal(struct rec_run *run, const char *container, bool here
 }
 
 const struct rec_runtime rec_runtime_nspawn = {
-    .name = "nspawn", .id = SPEC_RT_NSPAWN, .refuse = refuse, .want = want, .read = read_all, .unit = unit, .system = nspawn_root_step,
+    .name = "nspawn", .id = SPEC_RT_NSPAWN, .refuse = refuse,
+    .owns_netns = nspawn_owns_netns, .want = want, .read = read_all, .unit = unit, .system = nspawn_root_step,
     .purge = nspawn_roots_purge, .journal = journal,
     .units_done = units_done, .start = start, .stop = stop, .mend = mend,
 };

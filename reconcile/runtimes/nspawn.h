@@ -104,6 +104,21 @@ bool nspawn_payload_runs(struct rec_run *run, pid_t leader);
 /* Without an init the container's command is the child of nspawn's stub, the leader. It gets SIGTERM,
  * unless that would only end it. false: it got none, or an init runs, or nothing. */
 bool nspawn_ask_payload(struct rec_run *run, pid_t leader);
+/* nspawn_network.c: containers that own their network namespace (own_network.h). */
+bool nspawn_owns_network(const struct spec_container *c, const struct nspawn_users *u);
+bool nspawn_owns_netns(struct rec_run *run, const struct spec_container *c);
+bool nspawn_network_in(const char *settings);
+int nspawn_network_want(struct rec_run *run, const struct spec_host *h,
+                        const struct spec_container *c, struct spec_arena *a, const char **out,
+                        struct rec_error *err);
+const char *nspawn_network_read(struct spec_arena *a, const char *name); /* NULL: it has none */
+int nspawn_network_write(struct rec_run *run, const char *name, const char *text,
+                         struct rec_error *err); /* NULL: removed */
+/* The payload is not there yet: the gate waits for the network. */
+bool nspawn_is_gate(pid_t pid);
+/* Wait until the gate has passed, or for 5 s. What is read before then is about to change. false:
+ * there was nothing to wait for. */
+bool nspawn_network_await(struct rec_run *run, pid_t leader);
 #define NSPAWN_AT_ONCE   8
 #define NSPAWN_UNIT_MOST (8 << 20)
 

@@ -7,6 +7,7 @@
 #include "reconcile/cgroup.h"
 #include "reconcile/files.h"
 #include "reconcile/logs.h"
+#include "reconcile/own_network.h"
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/nspawn.h"
 #include "reconcile/runtimes/said.h"
@@ -270,12 +271,17 @@ static void launch(const struct start *s)
 static char **arguments(struct rec_run *run, const char *name, const char *text, const char **netns)
 {
     *netns = NULL;
-    size_t n = 5, i = 0;
+    size_t n = 8, i = 0;
     for (const char *p = text; *p; p++)
         n += *p == '\n';
     char **argv = spec_arena_alloc(run->arena, (n + 1) * sizeof *argv), *rest = spec_arena_strdup(run->arena, text);
     if (!argv || !rest)
         return NULL;
+    if (nspawn_network_in(text)) {
+        argv[i++] = (char *)run->facts.network;
+        argv[i++] = "start";
+        argv[i++] = (char *)name;
+    }
     argv[i++] = (char *)run->facts.contain;
     argv[i++] = "start";
     argv[i++] = (char *)spec_arena_printf(run->arena, NSPAWN_DIR "/%s", name);
@@ -482,7 +488,7 @@ static int prepare(struct rec_run *run, struct start *s, struct rec_error *err)
     if (s->netns && (s->inside = open(s->netns, O_RDONLY | O_CLOEXEC)) < 0)
         return rec_fail(err, errno, "cannot open network namespace '%s': %s", s->netns, strerror(errno));
     /* nspawn keeps its locks and sockets there; without systemd as PID 1 nobody has made it. */
-    if (s->netns && (r = rec_dir_make("/run/systemd", 0755, err)))
+    if ((r = rec_dir_make("/run/systemd", 0755, err)))
         return r;
     return notify_socket(s->sock_path, &s->sock, err);
 }
@@ -598,6 +604,7 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
     rec_proc_kill(s->leader, leader_started, SIGKILL);
     rec_proc_wait(s->nspawn, s->started, KILLED_MS);
     end_log(&s->logger);
+    rec_own_network_end(s->name, NULL);
     if (s->cgroup)
         remove_cgroup(a, s->cgroup);
     char late[64];
@@ -684,6 +691,7 @@ void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t 
         struct run_file file;
         read_run_file(run, names[i], &file);
         end_log(&file.log);
+        rec_own_network_end(names[i], &err[i]);
         rec_file_remove(nspawn_path(a, names[i], "run"), &err[i]);
     }
     free(f);

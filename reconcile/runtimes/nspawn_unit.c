@@ -111,6 +111,8 @@ const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c
         size += strlen(c->nspawn.environment[i].name) + 24;
     size += 4 * (w->netns ? strlen(w->netns) : 0) + (devices ? strlen(devices) : 0);
     size += run->facts.contain ? 4 * strlen(run->facts.contain) : 0;
+    bool owns = !w->netns && run->facts.network;
+    size += owns ? 8 * (strlen(run->facts.network) + strlen(c->name)) + 64 : 0;
     char *text = spec_arena_alloc(w->a, size), *p = text;
     if (!text || !devices)
         return NULL;
@@ -120,6 +122,12 @@ const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c
     for (size_t i = 0; i < c->nspawn.n_environment; i++)
         p += sprintf(p, "# environment: %s\n", c->nspawn.environment[i].name);
     p += sprintf(p, "%s%sExecStart=\nExecStart=", device_policy, devices);
+    if (owns) {
+        quoted(&p, run->facts.network);
+        p = stpcpy(p, " start ");
+        quoted(&p, c->name);
+        p = stpcpy(p, " \\\n  ");
+    }
     if (w->netns) {
         quoted(&p, run->facts.nsenter);
         p = stpcpy(p, " ");
@@ -138,6 +146,14 @@ const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c
         quoted(&p, w->word[i]);
     }
     *p++ = '\n';
+    if (owns) {
+        p = stpcpy(p, "ExecStopPost=");
+        quoted(&p, run->facts.network);
+        p = stpcpy(p, " end ");
+        quoted(&p, c->name);
+        *p++ = '\n';
+    }
+    *p = 0;
     return text;
 }
 

@@ -21,7 +21,8 @@ static inline struct rec_run *offline(void)
     struct rec_run               *run;
     struct rec_error              e;
     assert_int_equal(rec_open(&run, &o, &e), 0);
-    run->facts = (struct rec_facts){.known_host = true, .known = true, .root = true, .nspawn = "/usr/bin/systemd-nspawn", .contain = "berth-contain", .hostname = "lab", .machine_id = "0",
+    run->facts = (struct rec_facts){.known_host = true, .known = true, .root = true, .nspawn = "/usr/bin/systemd-nspawn", .contain = "berth-contain",
+                                    .network = "berth-network", .hostname = "lab", .machine_id = "0",
                                     .uplink4 = "eth0", .uplink6 = "eth0", .nameservers = &ns, .n_nameservers = 1, .ipv6 = true};
     return run;
 }

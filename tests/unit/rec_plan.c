@@ -33,7 +33,8 @@ static struct rec_run *offline(void)
     int r = rec_open(&run, &o, &e);
     MUST(!r);
     static const struct spec_addr ns = {.family = 4, .bytes = {192, 0, 2, 53}};
-    run->facts = (struct rec_facts){.known_host = true, .known = true, .root = true, .nspawn = "/usr/bin/systemd-nspawn", .contain = "berth-contain", .hostname = "lab", .machine_id = "0",
+    run->facts = (struct rec_facts){.known_host = true, .known = true, .root = true, .nspawn = "/usr/bin/systemd-nspawn", .contain = "berth-contain",
+                                    .network = "berth-network", .hostname = "lab", .machine_id = "0",
                                     .uplink4 = "eth0", .uplink6 = "eth0", .nameservers = &ns, .n_nameservers = 1, .ipv6 = true};
     return run;
 }

@@ -5,7 +5,7 @@ add_executable(test_rec_plan ${CMAKE_CURRENT_LIST_DIR}/rec_plan.c)
 target_link_libraries(test_rec_plan PRIVATE berth::reconcile)
 add_test(NAME golden.plan COMMAND test_rec_plan ${PROJECT_SOURCE_DIR}/tests/golden/plan)
 # 77: the second one keeps its files in mounts of its own, and this user or this kernel has none.
-foreach(name IN ITEMS again random files nixos thread said)
+foreach(name IN ITEMS again random files nixos thread said own_network)
     if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/rec_${name}.c)
         add_executable(test_rec_${name} ${CMAKE_CURRENT_LIST_DIR}/rec_${name}.c)
         target_link_libraries(test_rec_${name} PRIVATE berth::reconcile PkgConfig::CMOCKA)

@@ -163,12 +163,11 @@ static void tell_others(const struct look *l, const struct cmd *one, const struc
  * changed. The guard of deletions has had its say. Without root berth does not see all of the host,
  * so what only looks like a conflict is left to the apply. */
 static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struct cmd *one,
-                                const struct cmd_range *r, uint32_t forbid)
+                                const struct cmd_range *r, const struct cmd_policy_verdict *policy)
 {
     struct rec_options o = {.spec_name = one->file.name,
                             .source = &r->sources[1],
-                            .allow_deletes = DELETES_ALLOWED,
-                            .forbid = forbid};
+                            .allow_deletes = DELETES_ALLOWED};
     struct rec_apply_options dry = {.dry = true};
     struct rec_error err = {0}, ignored;
     struct rec_result result = {.outcome = REC_IN_SYNC};
@@ -176,6 +175,7 @@ static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struc
     struct rec_state want;
     struct utsname u;
     const struct spec_host *h = spec_host_find(one->doc, c->args.host, uname(&u) ? "" : u.nodename);
+    cmd_policy_options(policy, &o);
     if (!h) {
         rec_fail(&err, ENOENT, "the spec has no host '%.64s', and this host follows the branch",
                  c->args.host ? c->args.host : u.nodename);
@@ -205,28 +205,26 @@ static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struc
 
 /* What the policy of this host says of its part of the spec. */
 static enum cmd_exit judge_policy(struct cmd *c, const struct look *l, struct cmd *one,
-                                  uint32_t *forbid)
+                                  struct cmd_policy_verdict *v)
 {
-    struct cmd_policy_verdict v;
     struct rec_error err = {0};
     struct utsname u;
     const struct spec_host *host =
         spec_host_find(one->doc, c->args.host, uname(&u) ? "" : u.nodename);
     if (!host)
         return CMD_OK;
-    if (cmd_policy_judge(one->arena, host, &v, &err)) {
+    if (cmd_policy_judge(one->arena, host, v, &err)) {
         cmd_render_error(l->out, one->file.name, &err);
         return CMD_REFUSED;
     }
-    *forbid = v.forbid;
-    if (v.absent && l->here)
+    if (v->absent && l->here)
         cmd_put(l->out, "berth: warning: no policy limits what this repository may ask for; root "
                         "can write " CMD_POLICY_FILE "\n");
-    for (size_t i = 0; i < v.n; i++) {
-        cmd_policy_error(&v.list[i], &err);
+    for (size_t i = 0; i < v->n; i++) {
+        cmd_policy_error(&v->list[i], &err);
         cmd_render_error(l->out, one->file.name, &err);
     }
-    return v.n ? CMD_REFUSED : CMD_OK;
+    return v->n ? CMD_REFUSED : CMD_OK;
 }
 
 /* Plan one change of the spec and print it. */
@@ -253,12 +251,12 @@ static enum cmd_exit look_at(struct cmd *c, const struct look *l)
     to.since = new ? old ? old : "" : NULL;
     enum cmd_exit code = cmd_range_read(&one, old ? &from : NULL, &to, 0, &r, &err);
     if (code == CMD_OK) {
-        uint32_t forbid = 0;
+        struct cmd_policy_verdict verdict = {0};
         code = judge(c, l, &one, &r, deny, range);
-        enum cmd_exit policy = l->branch ? judge_policy(c, l, &one, &forbid) : CMD_OK;
+        enum cmd_exit policy = l->branch ? judge_policy(c, l, &one, &verdict) : CMD_OK;
         code = code == CMD_OK ? policy : code;
         if (code == CMD_OK && l->here)
-            code = judge_here(c, l, &one, &r, forbid);
+            code = judge_here(c, l, &one, &r, &verdict);
     } else if (one.diags.errors) {
         char *faults = spec_diags_format(one.arena, &one.diags, one.file.name, one.file.text, one.file.len, false);
         cmd_put(&text, faults ? faults : "berth: out of memory\n");

@@ -3,6 +3,7 @@
 #include "cmd/policy.h"
 #include "cmd/git.h"
 #include "reconcile/files.h"
+#include "reconcile/runtimes/nspawn.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -148,6 +149,29 @@ static void check_links(struct spec_arena *a, const struct spec_host *host,
     }
 }
 
+/* Containers whose tree, which berth may have kept from somebody else's spec, is allowed by its
+ * path. */
+static int allow_kept_roots(struct spec_arena *a, const struct spec_policy *p,
+                            const struct spec_host *host, struct rec_except *out)
+{
+    out->list = spec_arena_alloc(a, (host->n_containers + 1) * sizeof *out->list);
+    for (size_t i = 0; out->list && i < host->n_containers; i++) {
+        const char *name = host->containers[i].name;
+        const char *tree = spec_arena_printf(a, NSPAWN_ROOTS "/%s", name);
+        if (!tree)
+            return -ENOMEM;
+        if (spec_policy_allows_root(p, tree))
+            out->list[out->n++] = name;
+    }
+    return out->list ? 0 : -ENOMEM;
+}
+
+void cmd_policy_options(const struct cmd_policy_verdict *v, struct rec_options *o)
+{
+    o->forbid = v->forbid;
+    o->kept_roots = v->kept_roots;
+}
+
 int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,
                      struct cmd_policy_verdict *out, struct rec_error *err)
 {
@@ -186,6 +210,10 @@ int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,
         out->forbid |= REC_FORBID(REC_FIND_PORT_IN_USE);
     if (!r && !p->subnets_in_use)
         out->forbid |= REC_FORBID(REC_FIND_SUBNET_IN_USE);
+    if (!r && allow_kept_roots(a, p, host, &out->kept_roots))
+        r = rec_fail(err, ENOMEM, "out of memory");
+    if (!r)
+        out->forbid |= REC_FORBID(REC_FIND_KEPT_ROOT);
     /* The policy's own words are no longer needed. */
     free(text);
     return r;
@@ -239,7 +267,7 @@ enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format)
     if (v.absent && !c->args.quiet)
         cmd_policy_warn(c);
     /* What depends on this host is found with the plan. */
-    c->run->opt.forbid = v.forbid;
+    cmd_policy_options(&v, &c->run->opt);
     for (size_t i = 0; i + 1 < v.n; i++) {
         cmd_policy_error(&v.list[i], &err);
         cmd_tell(c, &err);
@@ -280,10 +308,10 @@ int cmd_policy_write_strict(bool *made, struct rec_error *err)
     return r == -EEXIST ? 0 : r;
 }
 
-/* What depends on the host: violations that the dry plan of an apply finds, of which `forbid` has a
- * bit, and why it could not be made, "" if it could. */
+/* What depends on the host: violations that the dry plan of an apply finds and `policy` forbids,
+ * and why it could not be made, "" if it could. */
 struct look {
-    uint32_t               forbid;
+    struct cmd_policy_verdict policy;
     struct spec_violation *list;
     size_t                 n;
     char                   missed[1400];
@@ -310,11 +338,10 @@ static int take_forbidden(struct spec_arena *a, const struct rec_plan *p, struct
         return -ENOMEM;
     for (size_t i = 0; i < p->n_forbidden; i++) {
         const struct rec_forbidden *f = &p->forbidden[i];
-        bool                        users = f->finding == REC_FIND_NO_USERNS;
         l->list[l->n++] = (struct spec_violation){.at = f->at,
                                                   .rule = rec_finding_rule(f->finding),
                                                   .text = spec_arena_strdup(a, f->text),
-                                                  .value = users ? "none" : "allow"};
+                                                  .value = f->value ? f->value : "allow"};
         if (!l->list[l->n - 1].text)
             return -ENOMEM;
     }
@@ -330,7 +357,7 @@ static int look_here(struct cmd *c, struct look *l)
     struct rec_state         want;
     struct rec_error         err = {0};
     if (cmd_open(c, &err) == CMD_OK) {
-        c->run->opt.forbid = l->forbid;
+        cmd_policy_options(&l->policy, &c->run->opt);
         if (!rec_want(c->run, c->host, &want, &err) && rec_converge(c->run, &want, &dry, &result))
             err = result.error;
     }
@@ -346,7 +373,7 @@ static int look_at_host(struct cmd *c, struct look *l)
         snprintf(l->missed, sizeof l->missed, "'%s' is not this machine", c->host->name);
     else if (geteuid())
         snprintf(l->missed, sizeof l->missed, "that needs root");
-    else if (l->forbid)
+    else if (l->policy.forbid)
         return look_here(c, l);
     return 0;
 }
@@ -389,7 +416,7 @@ static int policy_check(struct cmd *c)
                  c->file.name);
         return cmd_fail(c, "berth.policy", CMD_REFUSED, &err);
     }
-    struct look l = {.forbid = v.forbid};
+    struct look l = {.policy = v};
     if (look_at_host(c, &l)) {
         rec_fail(&err, ENOMEM, "out of memory");
         return cmd_fail(c, "berth.policy", CMD_FAILED, &err);
@@ -408,7 +435,7 @@ static int policy_check(struct cmd *c)
 static int compose_policy(struct cmd *c, struct cmd_out *o, struct rec_error *err)
 {
     enum spec_runtime automatic;
-    struct look       l = {.forbid = ~0u};
+    struct look       l = {.policy.forbid = ~0u};
     int               r = automatic_runtime(&automatic, err);
     if (r)
         return r;

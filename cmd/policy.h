@@ -15,12 +15,15 @@
 struct cmd_policy_verdict {
     bool                   absent;      /* there is no policy */
     uint32_t               forbid;      /* rec_options.forbid: what it does not allow here */
+    struct rec_except      kept_roots;  /* rec_options.kept_roots */
     struct spec_violation *list;        /* in the arena of the call */
     size_t                 n;
 };
 /* 0, or -errno with *err: the policy cannot be used, and then nothing may be applied. */
 int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,
                      struct cmd_policy_verdict *out, struct rec_error *err);
+/* The options of a run get what the policy forbids. */
+void cmd_policy_options(const struct cmd_policy_verdict *v, struct rec_options *o);
 /* One violation as an error, with its place in the spec and its rule. */
 void cmd_policy_error(const struct spec_violation *v, struct rec_error *out);
 /* Before a plan or an apply of a spec out of a repository. CMD_OK, or CMD_REFUSED, told. */

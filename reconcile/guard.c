@@ -94,7 +94,40 @@ int rec_users_check(struct rec_run *run, const struct rec_state *want, struct re
                 run, p, REC_FIND_NO_USERNS, w->at,
                 spec_arena_printf(run->arena,
                                   "container '%s' would run without a user namespace: %s", w->key,
-                                  w->run.no_userns)))
+                                  w->run.no_userns),
+                "none"))
+            return rec_fail(err, ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
+static bool is_excepted(const struct rec_except *e, const char *name)
+{
+    for (size_t i = 0; i < e->n; i++)
+        if (!strcmp(e->list[i], name))
+            return true;
+    return false;
+}
+
+int rec_kept_roots_check(struct rec_run *run, const struct rec_state *have,
+                         const struct rec_state *want, struct rec_plan *p, struct rec_error *err)
+{
+    if (!(run->opt.forbid & REC_FORBID(REC_FIND_KEPT_ROOT)))
+        return 0;
+    for (size_t i = 0; i < want->n; i++) {
+        const struct rec_item *w = want->items[i];
+        const struct rec_item *h = w->kind == REC_SYSTEM && w->runtime == SPEC_RT_NSPAWN
+                                       ? rec_state_find(have, REC_SYSTEM, w->key)
+                                       : NULL;
+        if (!h || h->runtime != SPEC_RT_NSPAWN || !strcmp(h->system.source, w->system.source) ||
+            is_excepted(&run->opt.kept_roots, w->key))
+            continue;
+        bool known = *h->system.source == '/';
+        const char *text = spec_arena_printf(
+            run->arena, "container '%s' may not have the kept tree '%s', which was %s%.200s%s",
+            w->key, h->system.path, known ? "made from '" : "not made from what the spec names",
+            known ? h->system.source : "", known ? "'" : "");
+        if (rec_plan_forbid(run, p, REC_FIND_KEPT_ROOT, w->at, text, h->system.path))
             return rec_fail(err, ENOMEM, "out of memory");
     }
     return 0;
@@ -110,6 +143,8 @@ static const struct {
                                               "ports_in_use: allow in " REC_POLICY_FILE},
     [REC_FIND_SUBNET_IN_USE] = {"subnets_in_use", "choose another subnet; or root allows it: "
                                                   "subnets_in_use: allow in " REC_POLICY_FILE},
+    [REC_FIND_KEPT_ROOT] = {"roots", "choose another name; or root removes the tree, or adds its "
+                                     "path to `roots` in " REC_POLICY_FILE},
 };
 
 const char *rec_finding_rule(enum rec_finding f)

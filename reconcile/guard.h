@@ -19,6 +19,10 @@ enum spec_users rec_users_in_force(const struct rec_state *want, const char *con
  * that. */
 int rec_users_check(struct rec_run *run, const struct rec_state *want, struct rec_plan *p,
                     struct rec_error *err);
+/* Containers that would get a tree which berth kept, and which was made from another source than
+ * their spec names, if the options forbid that. */
+int rec_kept_roots_check(struct rec_run *run, const struct rec_state *have,
+                         const struct rec_state *want, struct rec_plan *p, struct rec_error *err);
 /* The policy's key that allows a finding: "ports_in_use". */
 const char *rec_finding_rule(enum rec_finding f);
 /* As a refusal, with its place in the spec and the policy's key. */

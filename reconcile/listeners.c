@@ -277,7 +277,7 @@ static int forbid_map(struct rec_run *run, struct rec_plan *p, struct search *f,
         container_of(run, m), m->port, m->proto == IPPROTO_TCP ? "tcp" : "udp",
         by_whom(run->arena, u));
     return rec_plan_forbid(run, p, REC_FIND_PORT_IN_USE, port ? port->at : (struct spec_loc){0},
-                           text);
+                           text, NULL);
 }
 
 /* Each port is told once, with a program that listens on it. */

@@ -121,7 +121,8 @@ static const char *link_of(const struct look *k, const struct net_route *r)
 static int warn(const struct look *k, const char *text)
 {
     if (k->forbidden)
-        return rec_plan_forbid(k->run, k->plan, REC_FIND_SUBNET_IN_USE, k->step->at, text);
+        return rec_plan_forbid(k->run, k->plan, REC_FIND_SUBNET_IN_USE, k->step->at, text,
+                               NULL);
     const char *object = spec_arena_printf(k->run->arena, "bridge %s", k->bridge);
     return object && text ? rec_plan_warn(k->run, k->plan, object, "choose another subnet for the bridge, if that is not what you want", text) : -ENOMEM;
 }

@@ -583,7 +583,7 @@ int rec_plan_warn(struct rec_run *run, struct rec_plan *p, const char *object, c
 }
 
 int rec_plan_forbid(struct rec_run *run, struct rec_plan *p, enum rec_finding finding,
-                    struct spec_loc at, const char *text)
+                    struct spec_loc at, const char *text, const char *value)
 {
     struct rec_forbidden *list =
         text ? spec_arena_grow(run->arena, p->forbidden, p->n_forbidden * sizeof *list,
@@ -592,7 +592,7 @@ int rec_plan_forbid(struct rec_run *run, struct rec_plan *p, enum rec_finding fi
     if (!list)
         return -ENOMEM;
     p->forbidden = list;
-    list[p->n_forbidden++] = (struct rec_forbidden){finding, text, at};
+    list[p->n_forbidden++] = (struct rec_forbidden){finding, text, value, at};
     return 0;
 }
 

@@ -42,6 +42,7 @@ struct rec_conflict {                   /* different and not ours: exit 4 until 
 struct rec_forbidden {                  /* a finding that the options forbid */
     enum rec_finding finding;
     const char      *text;
+    const char      *value;             /* what the policy's key would have to hold; NULL: `allow` */
     struct spec_loc  at;
 };
 struct rec_plan {
@@ -75,9 +76,9 @@ int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec
 /* One more warning, found by a look at the plan itself. `hint` may be NULL. Texts are copied. */
 int rec_plan_warn(struct rec_run *run, struct rec_plan *p, const char *object, const char *hint,
                   const char *text);
-/* A finding that opt.forbid has. `text` is borrowed, NULL: -ENOMEM. */
+/* A finding that opt.forbid has. `text` and `value` are borrowed; text NULL: -ENOMEM. */
 int rec_plan_forbid(struct rec_run *run, struct rec_plan *p, enum rec_finding finding,
-                    struct spec_loc at, const char *text);
+                    struct spec_loc at, const char *text, const char *value);
 /* Where in the plan a step stands: groups of equal rank are applied together (order.c). */
 /* Would a plan change `have` so as to become `want`, both of one kind; also where memory is out. */
 bool rec_item_differs(struct rec_run *run, const struct rec_item *have, const struct rec_item *want);

@@ -14,7 +14,8 @@ struct rec_nspawn;
 struct rec_memory;
 enum rec_deny { REC_DENY_RELOAD, REC_DENY_RESTART, REC_DENY_RECREATE, REC_DENY_DELETE, REC_DENIES };
 /* What the host may have against a spec, beside its guards. A policy can forbid each. */
-enum rec_finding { REC_FIND_NO_USERNS, REC_FIND_PORT_IN_USE, REC_FIND_SUBNET_IN_USE, REC_FINDINGS };
+enum rec_finding { REC_FIND_NO_USERNS, REC_FIND_PORT_IN_USE, REC_FIND_SUBNET_IN_USE,
+                   REC_FIND_KEPT_ROOT, REC_FINDINGS };
 #define REC_FORBID(finding) (1u << (finding))
 struct rec_tree {               /* a folder of a repository at a commit */
     const char *folder;         /* from the top: "", "a/b" */
@@ -27,6 +28,10 @@ struct rec_source {             /* the commit that a spec was read at; offline a
     const struct rec_tree *trees;       /* offline: those that relative flakes stand in */
     size_t      n_trees;
 };
+struct rec_except {             /* names that a finding is no reason to refuse for */
+    const char **list;
+    size_t       n;
+};
 struct rec_options {
     const char *spec_name;      /* as the user wrote it: "spec.yaml" */
     const char *spec_dir;       /* absolute: relative roots start here; NULL: none allowed */
@@ -36,8 +41,10 @@ struct rec_options {
     uint32_t    deny;           /* bit per enum rec_deny: such plans are refused */
     /* bit per enum rec_finding: a plan that has one is refused. Without the bit, the plan warns:
      * private_users: auto runs as `none` here; a new map of a port that a program listens on; a new
-     * subnet that covers what the host reaches by another link. */
+     * subnet that covers what the host reaches by another link; a container that gets a kept tree
+     * which was made from another source. */
     uint32_t    forbid;
+    struct rec_except kept_roots;       /* containers whose kept tree they may have all the same */
     bool        own_connection; /* the operator's own connection may be cut */
     bool        offline;        /* two wishes are compared: nothing of this host is read, not even its memory of what was protected */
     /* no IPv6 forwarding while `auto` finds no IPv6 uplink: a router may still announce itself */

@@ -331,6 +331,11 @@ bool spec_policy_allows_users(const struct spec_policy *p, enum spec_users mode)
     return listed(p->private_users.list, p->private_users.n, users_names[mode]);
 }
 
+bool spec_policy_allows_root(const struct spec_policy *p, const char *path)
+{
+    return listed(p->roots.list, p->roots.n, path);
+}
+
 static bool bind_allowed(const struct spec_policy *p, const char *path, bool read_only)
 {
     for (size_t i = 0; i < p->binds.n; i++) {

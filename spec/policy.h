@@ -46,6 +46,8 @@ int spec_policy_check(struct spec_arena *a, const struct spec_policy *p,
                       struct spec_violation **list, size_t *n);
 /* Whether the policy's private_users has that mode. */
 bool spec_policy_allows_users(const struct spec_policy *p, enum spec_users mode);
+/* Whether the policy's roots have that path, which is plain. */
+bool spec_policy_allows_root(const struct spec_policy *p, const char *path);
 /* The text of a policy that allows just what `host` asks for; NULL: out of memory. `seen`: what the
  * caller found on the host itself, and a policy must allow, too. */
 char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host,

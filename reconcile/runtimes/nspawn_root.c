@@ -34,6 +34,14 @@ bool nspawn_root_own(struct rec_run *run, const struct spec_container *c)
     return p && !strncmp(p, NSPAWN_ROOTS "/", sizeof NSPAWN_ROOTS) && !strcmp(p + sizeof NSPAWN_ROOTS, c->name);
 }
 
+/* A policy is in force: a spec out of a repository cannot have a tree deleted that somebody else
+ * left to be kept. */
+static bool stays_kept(const struct rec_run *run, const struct rec_item *w, const char *on_remove)
+{
+    return run->opt.forbid & REC_FORBID(REC_FIND_KEPT_ROOT) &&
+           !strcmp(w->system.on_remove, "destroy") && strcmp(on_remove, "destroy");
+}
+
 /* Trees here: those that are wanted, and of the others those that shall go with their containers. */
 int nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
@@ -65,6 +73,13 @@ int nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struc
         it->system.path = spec_arena_printf(out->arena, NSPAWN_ROOTS "/%s", names[i]);
         it->system.source = spec_arena_strdup(out->arena, source);
         it->system.on_remove = spec_arena_strdup(out->arena, on_remove);
+        if (w && strcmp(source, w->system.source) && stays_kept(run, w, on_remove)) {
+            it->system.on_remove = w->system.on_remove;
+            rec_state_note(out, names[i],
+                           "its root '%s' stays when the container goes: it was not made from what "
+                           "this spec, which comes out of a repository, names",
+                           it->system.path);
+        }
         if (w && *source && strcmp(source, w->system.source) && strcmp(source, NSPAWN_RESTORED) && strcmp(w->system.source, NSPAWN_RESTORED))
             rec_state_note(out, names[i], "its root was unpacked from '%.180s' and stays; remove '%s' to have it made from '%.180s'", source,
                            it->system.path, w->system.source);

@@ -255,3 +255,56 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     exits 1 push
     assert_match "$output$stderr" "container 'two' would run without a user namespace"
 }
+
+@test "a tree that was kept from another source needs its own path in roots, and is not deleted for a pusher" {
+    command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
+    host_sh 'mkdir -p /var/lib/berth && mount -t tmpfs -o mode=755 tmpfs /var/lib/berth'
+    host_sh 'mkdir -p /tmp/t.$$/bin /tmp/t.$$/usr /srv/own /srv/images && cp /bin/busybox /tmp/t.$$/bin/ && ln -s busybox /tmp/t.$$/bin/sleep &&
+        tar -C /tmp/t.$$ -cf /srv/own/vault.tar . && cp /srv/own/vault.tar /srv/images/base.tar; rm -rf /tmp/t.$$'
+    with_vault() { good; echo "      vault: {address: 10.9.0.20, runtime: nspawn, state: stopped$1, nspawn: {root: $2, command: [sleep, '9999']}}"; }
+    local tree=/var/lib/berth/roots/vault text
+    # Root's own container leaves its tree.
+    with_vault '' /srv/own/vault.tar >"$BATS_TEST_TMPDIR/own.yaml"
+    exits 0 berth apply --host homelab "$BATS_TEST_TMPDIR/own.yaml"
+    host_sh "umask 077; echo secret >$tree/data"
+    good >"$BATS_TEST_TMPDIR/own.yaml"
+    exits 0 berth apply --host homelab "$BATS_TEST_TMPDIR/own.yaml"
+    exits 0 host test -e "$tree/data"
+    policy <<<'{version: 1, allow: {nat: [auto], ports: [8080], runtimes: [netns, nspawn], private_users: [auto, none], roots: [host, /srv/images/*]}}'
+    with_vault ', on_remove: destroy' /srv/images/base.tar >berth.yaml
+    commit
+    local verb
+    for verb in plan apply; do
+        exits 4 berth "$verb" --host homelab --git "$R" main:berth.yaml
+        assert_match "$stderr" "main:berth.yaml:8:[0-9]+: container 'vault' may not have the kept tree '$tree', which was made from '/srv/own/vault.tar': 'roots' in /etc/berth/policy.yaml"
+    done
+    exits 1 host test -e /run/berth/c/vault
+    assert_match "$(host_sh 'cat /var/lib/berth/roots/.vault.berth')" 'on_remove keep'
+    exits 4 berth policy check --host homelab "$R/berth.yaml"
+    assert_match "$output" "add to \`roots\` in /etc/berth/policy.yaml: $tree"
+    # Root's own spec may have it.
+    exits 0 berth plan --host homelab "$R/berth.yaml"
+    # Before the branch moves, too.
+    git clone -q --bare "$R" "$BATS_TEST_TMPDIR/infra.git"
+    git remote add origin "$BATS_TEST_TMPDIR/infra.git"
+    git -C "$BATS_TEST_TMPDIR/infra.git" update-ref refs/heads/main HEAD~1
+    exits 0 berth hook install --repo "$BATS_TEST_TMPDIR/infra.git" --apply --host homelab
+    exits 1 push
+    assert_match "$output$stderr" "container 'vault' may not have the kept tree"
+    # Its path in roots allows it. The tree is still not deleted with the container.
+    policy <<<"{version: 1, allow: {nat: [auto], ports: [8080], runtimes: [netns, nspawn], private_users: [auto, none], roots: [host, /srv/images/*, $tree]}}"
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    assert_match "$output$stderr" 'stays when the container goes'
+    exits 0 berth plan -e --host homelab --git "$R" main:berth.yaml
+    good >berth.yaml && commit
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    exits 0 host test -e "$tree/data"
+    # A tree from the source that the spec names is the pusher's to delete.
+    host_sh "rm -r $tree /var/lib/berth/roots/.vault.berth"
+    with_vault ', on_remove: destroy' /srv/images/base.tar >berth.yaml && commit
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    exits 0 host test -e "$tree/bin/busybox"
+    good >berth.yaml && commit
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    exits 1 host test -e "$tree"
+}

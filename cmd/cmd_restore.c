@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -531,6 +532,22 @@ static void tell(struct restore *r)
     json_decref(lines);
 }
 
+/* A pipe would keep us waiting for a writer. A descriptor, or -1 with *err. */
+static int open_backup(const char *path, struct rec_error *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode))
+        return fd;
+    if (fd < 0)
+        rec_fail(err, errno, "cannot read '%s': %s", path, strerror(errno));
+    else
+        rec_fail(err, EINVAL, "cannot restore from '%s': it is not a file", path);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 int cmd_restore(struct cmd *c)
 {
     struct rec_error err = {0}, later;
@@ -545,11 +562,9 @@ int cmd_restore(struct cmd *c)
         rec_fail(&err, ENOMEM, "out of memory");
         code = CMD_FAILED;
     }
-    r.fd = code == CMD_OK ? open(r.file, O_RDONLY | O_CLOEXEC | O_NOCTTY) : -1;
-    if (code == CMD_OK && r.fd < 0) {
-        rec_fail(&err, errno, "cannot read '%s': %s", r.file, strerror(errno));
+    r.fd = code == CMD_OK ? open_backup(r.file, &err) : -1;
+    if (code == CMD_OK && r.fd < 0)
         code = CMD_FAILED;
-    }
     /* Until the old tree is replaced a signal ends all this, and nothing stays behind. */
     cmd_archive_until(cmd_signals_stop());
     if (code == CMD_OK && read_head(&r, &err))

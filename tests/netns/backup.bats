@@ -356,3 +356,11 @@ plain() {
     host_sh '! grep -qs "frozen 1" /sys/fs/cgroup/{,unified/}berth/web/cgroup.events'
     [[ ! -e $B ]]
 }
+
+@test "a pipe in the place of a backup is refused, and nobody waits for its writer" {
+    mkfifo "$BATS_TEST_TMPDIR/one.berth"
+    exits 1 timeout 20 "$BERTH" restore "$BATS_TEST_TMPDIR/one.berth" </dev/null
+    assert_match "$stderr" "cannot restore from '.*/one.berth': it is not a file"
+    exits 1 timeout 20 "$BERTH" restore /dev/zero </dev/null
+    assert_match "$stderr" "cannot restore from '/dev/zero': it is not a file"
+}

@@ -421,3 +421,30 @@ enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_a
     free(text);
     return code;
 }
+
+enum cmd_exit cmd_git_moved(const struct cmd_git_ask *ask, const char *ref, char out[CMD_GIT_REF],
+                            struct rec_error *err)
+{
+    struct words w = {.n = 1};
+    struct git_frame f;
+    struct cmd_git ignored;
+    char *text;
+    size_t len;
+    word(&w, "--git", ask->git);
+    word(&w, "--about", "");
+    word(&w, "--ref", ref);
+    if (owners(&w, ask->owner, err))
+        return CMD_USAGE;
+    if (run(&w, 2 * FRAME_ROOM, &text, &len, err))
+        return CMD_FAILED;
+    enum cmd_exit code = git_frame_parse(text, len, &f) ? CMD_FAILED : CMD_OK;
+    const struct git_record *moved = code == CMD_OK ? git_frame_find(&f, "moved") : NULL;
+    if (code == CMD_OK && git_frame_find(&f, "error"))
+        code = refusal(&f, &ignored, err);
+    else if (!moved || !moved->len || moved->len >= CMD_GIT_REF)
+        code = CMD_FAILED;
+    else
+        git_frame_text(&f, "moved", out, CMD_GIT_REF);
+    free(text);
+    return code;
+}

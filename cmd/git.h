@@ -45,6 +45,10 @@ struct cmd_git_about {
     char hooks_set[1024];       /* core.hooksPath as it is set, or "" */
 };
 enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_about *out, struct rec_error *err);
+enum { CMD_GIT_REF = 4096 };    /* room for the name of a ref */
+/* The ref that a push to `ref` moves: another one where `ref` is symbolic. */
+enum cmd_exit cmd_git_moved(const struct cmd_git_ask *ask, const char *ref, char out[CMD_GIT_REF],
+                            struct rec_error *err);
 /* Who may own a repository: the caller, root, who called sudo, and `owner` (a name or number; NULL:
  * nobody else). 0 or -errno with *err. */
 int cmd_git_owners(const char *owner, struct owned_trust *out, struct rec_error *err);

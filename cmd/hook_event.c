@@ -43,6 +43,18 @@ struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev)
                                 .objects = getenv("GIT_QUARANTINE_PATH"), .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
 }
 
+bool cmd_hook_moves(const struct cmd *c, const char *ref)
+{
+    char mine[300], end[CMD_GIT_REF], own[CMD_GIT_REF];
+    struct cmd_git_ask ask = cmd_hook_ask(c, NULL);
+    struct rec_error ignored;
+    snprintf(mine, sizeof mine, "refs/heads/%.250s", cmd_hook_branch(c));
+    if (!strcmp(ref, mine) || cmd_git_moved(&ask, ref, end, &ignored) != CMD_OK ||
+        !strcmp(end, mine))
+        return true;
+    return cmd_git_moved(&ask, mine, own, &ignored) != CMD_OK || !strcmp(end, own);
+}
+
 int cmd_hook_line(char **input, char *word[4], size_t n)
 {
     char *line = strsep(input, "\n"), *save = NULL;
@@ -85,10 +97,10 @@ static int post_receive(struct cmd *c, char *input)
     char *w[4], mine[300], spec[1400], git[PATH_MAX], bad[32];
     snprintf(mine, sizeof mine, "refs/heads/%.250s", cmd_hook_branch(c));
     while (cmd_hook_line(&input, w, 3) > 0) {
-        if (strcmp(w[2], mine) || cmd_hook_zero(w[1]) || !c->args.apply)
+        if (!c->args.apply || cmd_hook_zero(w[1]) || !cmd_hook_moves(c, w[2]))
             continue;
         if (geteuid())
-            return cmd_hook_say(c, w[2], w[1], &began);
+            return cmd_hook_say(c, mine, w[1], &began);
         const char *dir = c->args.git ? c->args.git : getenv("GIT_DIR");
         snprintf(spec, sizeof spec, "%s:%.1000s", mine, cmd_hook_path(c));
         struct cmd_hook_taken taken;

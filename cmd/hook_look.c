@@ -86,7 +86,7 @@ static bool outcome(struct cmd *c, const struct answer *a, enum cmd_exit *code)
 {
     char text[CMD_HOOK_BYTES + 64], last[80] = "";
     struct stat st;
-    int fd = open(a->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open(a->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return false;
     ssize_t n = fstat(fd, &st) || !ours(a, &st) ? -1 : read(fd, text, sizeof text - 1);
@@ -205,6 +205,7 @@ static int visible(const struct dirent *d)
     return d->d_name[0] != '.';
 }
 
+/* An earlier berth let everybody read them. */
 static void forget_old(void)
 {
     struct dirent **list;
@@ -214,19 +215,36 @@ static void forget_old(void)
         snprintf(path, sizeof path, CMD_LOOK_DIR "/%s", list[i]->d_name);
         if (i >= OUTCOMES_KEPT)
             unlink(path);
+        else
+            chmod(path, 0600);
         free(list[i]);
     }
     if (n >= 0)
         free(list);
 }
 
-/* The answer, under the name of `commit`. */
-static void publish(struct cmd *c, const char *commit, const struct cmd_out *kept)
+/* Whose sign it was that asked: who may write it reads the answer. Root, where that cannot be
+ * told. */
+static uid_t asker(const char *git)
 {
+    char file[PATH_MAX + 32];
+    struct stat st;
+    snprintf(file, sizeof file, "%s/" CMD_LOOK_FILE, git);
+    return lstat(file, &st) || !S_ISREG(st.st_mode) || st.st_nlink != 1 ? 0 : st.st_uid;
+}
+
+/* The answer, under the name of `commit`. A container may have said into it what is nobody else's
+ * business. It has its owner before it has its name. */
+static void publish(struct cmd *c, const char *commit, uid_t reader, const struct cmd_out *kept)
+{
+    static const char fresh[] = CMD_LOOK_DIR "/.answer";
     char path[200];
     struct rec_error err;
     snprintf(path, sizeof path, CMD_LOOK_DIR "/%s", commit);
-    if (rec_file_write(path, kept->text, kept->n, 0644, &err))
+    int r = rec_file_write(fresh, kept->text, kept->n, 0600, &err);
+    if (!r && (lchown(fresh, reader, (gid_t)-1) || rename(fresh, path)))
+        r = rec_fail(&err, errno, "cannot write '%s': %s", path, strerror(errno));
+    if (r)
         cmd_tell(c, &err);
 }
 
@@ -242,16 +260,16 @@ static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, s
     c->out = journal;
     cmd_putn(&c->out, said.text ? said.text : "", said.n);
     cmd_out_flush(&c->out);
-    if (rec_dir_make(CMD_LOOK_DIR, 0755, &err)) {
+    if (rec_dir_make(CMD_LOOK_DIR, 0711, &err)) {
         cmd_tell(c, &err);
     } else {
-        chmod(CMD_LOOK_DIR, 0755);
+        chmod(CMD_LOOK_DIR, 0711);
         cmd_hook_end(&kept, &said, "all: journalctl -u berth-look.service");
         cmd_printf(&kept, "\nexit %d\n", (int)code);
         if (*taken->applied)
-            publish(c, taken->applied, &kept);
+            publish(c, taken->applied, asker(t->git), &kept);
         if (*taken->asked && strcmp(taken->asked, taken->applied))
-            publish(c, taken->asked, &kept);
+            publish(c, taken->asked, asker(t->git), &kept);
         forget_old();
     }
     cmd_out_done(&kept);

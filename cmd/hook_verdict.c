@@ -410,7 +410,7 @@ int cmd_hook_pre_receive(struct cmd *c, char *input)
     while ((more = cmd_hook_line(&input, w, 3)) > 0) {
         struct cmd_out text = {.fd = -1, .utf8 = c->out.utf8};
         enum cmd_exit code = CMD_OK;
-        struct look l = {.out = &text, .ref = w[2], .new = w[1], .branch = !strcmp(w[2], mine)};
+        struct look l = {.out = &text, .ref = w[2], .new = w[1], .branch = cmd_hook_moves(c, w[2])};
         l.most = room(&p, l.branch);
         l.here = l.branch && c->args.apply;
         if (!cmd_hook_zero(w[1])) {

@@ -44,13 +44,15 @@ enum {
     MOST_COMMITS = 1000,
     MOST_WALKED = 20000,
     MOST_REFS = 500,
+    MOST_REF = 4096,        /* bytes of a name */
+    MOST_LINKS = 10,
     MOST_ENTRIES = 20000,
     MOST_TRAILERS = 4096,
     MOST_REVISION = 20000
 };
 
 struct asked {
-    const char *git, *about, *rev, *index, *path, *objects, *since, *trees;
+    const char *git, *about, *ref, *rev, *index, *path, *objects, *since, *trees;
     const char *configs[MOST_CONFIGS];
     size_t      n_configs;
     size_t      limit;
@@ -570,6 +572,26 @@ static bool hooks_set_in(const char *file, git_buf *set)
     return there;
 }
 
+/* The ref that a push to `name` moves: symbolic refs are followed, also to one that is not there
+ * yet. */
+static void ref_moved(git_repository *repo, const char *name, char out[MOST_REF])
+{
+    snprintf(out, MOST_REF, "%s", name);
+    for (int i = 0; i < MOST_LINKS; i++) {
+        git_reference *ref = NULL;
+        int r = git_reference_lookup(&ref, repo, out);
+        if (r && r != GIT_ENOTFOUND)
+            git_fail("failed", "git fsck tells more", "cannot read the ref '%s': %s", out, why());
+        bool more = !r && git_reference_type(ref) == GIT_REFERENCE_SYMBOLIC;
+        if (more)
+            snprintf(out, MOST_REF, "%s", git_reference_symbolic_target(ref));
+        git_reference_free(ref);
+        if (!more)
+            return;
+    }
+    git_fail("failed", NULL, "the symbolic ref '%s' leads to too many others", name);
+}
+
 /* Where git looks for hooks: core.hooksPath, from where hooks run, or the folder in the repository. */
 static void about(const struct asked *a, git_repository *repo)
 {
@@ -578,6 +600,9 @@ static void about(const struct asked *a, git_repository *repo)
     git_config *config;
     git_buf set = {0};
     git_reference *head = NULL;
+    char moved[MOST_REF] = "";
+    if (a->ref)
+        ref_moved(repo, a->ref, moved);
     bool own = git_repository_config_snapshot(&config, repo) || git_config_get_path(&set, config, "core.hooksPath");
     for (size_t i = 0; own && i < a->n_configs; i++)
         own = !hooks_set_in(a->configs[i], &set);
@@ -592,6 +617,8 @@ static void about(const struct asked *a, git_repository *repo)
     text("hooks", hooks);
     text("set", own ? "" : set.ptr);
     text("path", ".");
+    if (a->ref)
+        text("moved", moved);
     if (!git_reference_lookup(&head, repo, "HEAD"))
         text("ref", git_reference_type(head) == GIT_REFERENCE_SYMBOLIC ? git_reference_symbolic_target(head) : "");
     end();
@@ -614,6 +641,8 @@ static bool flag(struct asked *a, const char *name, const char *value)
         a->index = value;
     else if (!strcmp(name, "--about"))
         a->about = value;
+    else if (!strcmp(name, "--ref"))
+        a->ref = value;
     else if (!strcmp(name, "--config") && a->n_configs < MOST_CONFIGS)
         a->configs[a->n_configs++] = value;
     else if (!strcmp(name, "--path"))

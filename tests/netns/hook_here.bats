@@ -152,3 +152,48 @@ END
     exits 0 "$BERTH" plan --range HEAD~1..HEAD
     assert_match "$output" '~ unit evil.*bind +/root:/mnt.*bind +/srv/data'
 }
+
+@test "a push to a symbolic ref is judged as the branch that it moves" {
+    git --git-dir="$R" symbolic-ref refs/heads/master refs/heads/main
+    git --git-dir="$R" symbolic-ref refs/heads/alias refs/heads/master
+    exits 0 berth hook install --repo "$R" --apply --deny delete
+    echo '      two: {address: 10.9.0.20, runtime: netns}' >>berth.yaml && git commit -qam two
+    # What it moves is applied.
+    push 0 HEAD:master
+    assert_match "$stderr" 'remote: Applied [0-9]+ steps'
+    exits 0 host test -e /run/netns/two
+    local was ref
+    was=$(tip)
+    sed -i /two:/d berth.yaml && git commit -qam 'no two'
+    for ref in main master alias; do
+        push 1 "HEAD:$ref"
+        assert_match "$stderr" 'this plan deletes netns two, which is denied'
+        assert_eq "$(tip)" "$was"
+    done
+    push 1 :master
+    assert_eq "$(tip)" "$was"
+    # The branch that is applied may be the symbolic one.
+    git --git-dir="$R" update-ref refs/heads/trunk main
+    git --git-dir="$R" symbolic-ref refs/heads/main refs/heads/trunk
+    push 1 HEAD:trunk
+    assert_match "$stderr" 'this plan deletes netns two, which is denied'
+    # Another branch is as free as before.
+    push 0 HEAD:other
+    exits 0 host test -e /run/netns/two
+}
+
+@test "what a look says is for the repository's owner alone" {
+    theirs
+    exits 0 berth hook install --repo "$R" --git-owner 65534 --apply
+    host sh -c 'mkdir -p /run/berth-look && chmod 755 /run/berth-look && echo old >/run/berth-look/old && chmod 644 /run/berth-look/old'
+    exits 0 host sh -c 'set -a; . /etc/berth/berth.env; exec "$1" hook look' sh "$BERTH"
+    local file
+    file=/run/berth-look/$(tip)
+    assert_eq "$(host stat -c '%a %u' "$file")" '600 65534'
+    assert_eq "$(host stat -c '%a %u' /run/berth-look)" '711 0'
+    assert_eq "$(host stat -c '%a %u' /run/berth-look/old)" '600 0'
+    exits 0 host setpriv --reuid 65534 --regid 65534 --clear-groups cat "$file"
+    assert_match "$output" 'Applied [0-9]+ steps'
+    exits 1 host setpriv --reuid 65533 --regid 65533 --clear-groups cat "$file"
+    exits 2 host setpriv --reuid 65533 --regid 65533 --clear-groups ls /run/berth-look
+}

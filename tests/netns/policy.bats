@@ -308,3 +308,25 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     exits 0 berth apply --host homelab --git "$R" main:berth.yaml
     exits 1 host test -e "$tree"
 }
+
+@test "stop changes nothing of a container but that it runs" {
+    command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
+    host_sh 'mkdir -p /srv && mount -t tmpfs -o mode=755 tmpfs /srv && mkdir /srv/secret'
+    policy <<<'{version: 1, allow: {nat: [auto], ports: [8080], runtimes: [netns, nspawn], private_users: [auto, none]}}'
+    with() { good; echo "      two: {address: 10.9.0.20, runtime: nspawn$1}"; }
+    with '' >berth.yaml && commit
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    local before
+    settings() { host_sh 'cat /run/berth/c/two/unit; nft -s list table inet berth; cat /etc/hosts'; }
+    before=$(settings)
+    with ', ports: ["22:22"], nspawn: {binds: ["/srv/secret:/mnt"], capabilities: [SYS_ADMIN]}' | sed 's/10.9.0.10/10.9.0.30/' >berth.yaml && commit
+    exits 4 berth apply --host homelab --git "$R" main:berth.yaml
+    exits 0 berth stop two --host homelab --git "$R" -f main:berth.yaml
+    assert_match "$output" 'run two'
+    assert_eq "$(settings)" "$before"
+    exits 1 berth run two -- true
+    assert_match "$stderr" "container 'two' is not running"
+    exits 0 berth stop one --host homelab --git "$R" -f main:berth.yaml
+    exits 1 host test -e /run/netns/one
+    exits 4 berth start two --host homelab --git "$R" -f main:berth.yaml
+}

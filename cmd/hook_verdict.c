@@ -79,17 +79,23 @@ static void given_line(void *arg, const char *field, const char *value)
     cmd_put(g->out, "\n");
 }
 
+static void collect_grants(const struct cmd_range *r, enum cmd_grants_of which, struct given *g)
+{
+    for (size_t i = 0; i < r->n; i++)
+        for (size_t k = 0; r->hosts[i].plan && k < r->hosts[i].plan->n; k++) {
+            const struct rec_step *s = r->hosts[i].plan->steps[k];
+            g->container = s->to && s->to->container ? s->to->container : s->object;
+            cmd_grants(s, which, given_line, g);
+        }
+}
+
 /* What a screen has no room for is no reason not to see what containers get of the host. */
 static void tell_grants(struct cmd_out *out, const struct cmd_range *r)
 {
     struct cmd_out text = {.fd = -1, .utf8 = out->utf8};
     struct given g = {&text, NULL, 0};
-    for (size_t i = 0; i < r->n; i++)
-        for (size_t k = 0; r->hosts[i].plan && k < r->hosts[i].plan->n; k++) {
-            const struct rec_step *s = r->hosts[i].plan->steps[k];
-            g.container = s->to && s->to->container ? s->to->container : "";
-            cmd_grants(s, given_line, &g);
-        }
+    collect_grants(r, CMD_GRANTS_HOST, &g);
+    collect_grants(r, CMD_GRANTS_COMMAND, &g);
     if (g.n) {
         cmd_put(out, "What containers are given:\n");
         cmd_putn(out, text.text, text.n);

@@ -32,6 +32,8 @@ static const char strict[] =
     "  capabilities: []\n"
     "  private_users: [auto]\n"
     "  network_admin: false\n"
+    "  router: false                     # a router may send from any address\n"
+    "  bridges: ['*']                    # one that berth did not make needs its name: [br0, '*']\n"
     "  flakes: []\n"
     "  systems: []\n"
     "  configs: []\n"
@@ -166,9 +168,20 @@ static int allow_kept_roots(struct spec_arena *a, const struct spec_policy *p,
     return out->list ? 0 : -ENOMEM;
 }
 
+/* A pattern says nothing of what the host has: such a bridge needs its name. */
+static int allow_bridges(struct spec_arena *a, const struct spec_policy *p, struct rec_except *out)
+{
+    out->list = spec_arena_alloc(a, (p->bridges.n + 1) * sizeof *out->list);
+    for (size_t i = 0; out->list && i < p->bridges.n; i++)
+        if (!(out->list[out->n++] = spec_arena_strdup(a, p->bridges.list[i].text)))
+            return -ENOMEM;
+    return out->list ? 0 : -ENOMEM;
+}
+
 void cmd_policy_options(const struct cmd_policy_verdict *v, struct rec_options *o)
 {
     o->forbid = v->forbid;
+    o->bridges = v->bridges;
     o->kept_roots = v->kept_roots;
 }
 
@@ -210,10 +223,11 @@ int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,
         out->forbid |= REC_FORBID(REC_FIND_PORT_IN_USE);
     if (!r && !p->subnets_in_use)
         out->forbid |= REC_FORBID(REC_FIND_SUBNET_IN_USE);
-    if (!r && allow_kept_roots(a, p, host, &out->kept_roots))
+    if (!r && (allow_kept_roots(a, p, host, &out->kept_roots) ||
+               allow_bridges(a, p, &out->bridges)))
         r = rec_fail(err, ENOMEM, "out of memory");
     if (!r)
-        out->forbid |= REC_FORBID(REC_FIND_KEPT_ROOT);
+        out->forbid |= REC_FORBID(REC_FIND_KEPT_ROOT) | REC_FORBID(REC_FIND_FOREIGN_BRIDGE);
     /* The policy's own words are no longer needed. */
     free(text);
     return r;

@@ -15,6 +15,7 @@
 struct cmd_policy_verdict {
     bool                   absent;      /* there is no policy */
     uint32_t               forbid;      /* rec_options.forbid: what it does not allow here */
+    struct rec_except      bridges;     /* rec_options.bridges */
     struct rec_except      kept_roots;  /* rec_options.kept_roots */
     struct spec_violation *list;        /* in the arena of the call */
     size_t                 n;

@@ -568,6 +568,8 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     if (!r)
         r = rec_kept_roots_check(run, &have, want, out->plan, &out->error);
     if (!r)
+        r = rec_foreign_bridges_check(run, &have, want, out->plan, &out->error);
+    if (!r)
         r = rec_listeners_check(run, want, out->plan, &kept, &refusal, &out->error);
     if (!r && kept) {       /* all but these port maps is done */
         const struct rec_plan *whole = out->plan;

@@ -133,6 +133,27 @@ int rec_kept_roots_check(struct rec_run *run, const struct rec_state *have,
     return 0;
 }
 
+int rec_foreign_bridges_check(struct rec_run *run, const struct rec_state *have,
+                              const struct rec_state *want, struct rec_plan *p,
+                              struct rec_error *err)
+{
+    if (!(run->opt.forbid & REC_FORBID(REC_FIND_FOREIGN_BRIDGE)))
+        return 0;
+    for (size_t i = 0; i < want->n; i++) {
+        const struct rec_item *w = want->items[i];
+        const struct rec_item *h =
+            w->kind == REC_BRIDGE ? rec_state_find(have, REC_BRIDGE, w->key) : NULL;
+        if (!h || h->ours || h->bridge.other_kind || is_excepted(&run->opt.bridges, w->key))
+            continue;
+        const char *text = spec_arena_printf(
+            run->arena, "the spec may not use bridge '%s' of this host, which berth did not make",
+            w->key);
+        if (rec_plan_forbid(run, p, REC_FIND_FOREIGN_BRIDGE, w->at, text, w->key))
+            return rec_fail(err, ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
 static const struct {
     const char *rule, *hint;
 } findings[REC_FINDINGS] = {
@@ -145,6 +166,9 @@ static const struct {
                                                   "subnets_in_use: allow in " REC_POLICY_FILE},
     [REC_FIND_KEPT_ROOT] = {"roots", "choose another name; or root removes the tree, or adds its "
                                      "path to `roots` in " REC_POLICY_FILE},
+    [REC_FIND_FOREIGN_BRIDGE] = {"bridges",
+                                 "choose another name; or root adds this one, in full and without "
+                                 "an asterisk, to `bridges` in " REC_POLICY_FILE},
 };
 
 const char *rec_finding_rule(enum rec_finding f)

@@ -23,6 +23,11 @@ int rec_users_check(struct rec_run *run, const struct rec_state *want, struct re
  * their spec names, if the options forbid that. */
 int rec_kept_roots_check(struct rec_run *run, const struct rec_state *have,
                          const struct rec_state *want, struct rec_plan *p, struct rec_error *err);
+/* Bridges of the host that berth did not make, and that the spec would use as they are, if the
+ * options forbid that. */
+int rec_foreign_bridges_check(struct rec_run *run, const struct rec_state *have,
+                              const struct rec_state *want, struct rec_plan *p,
+                              struct rec_error *err);
 /* The policy's key that allows a finding: "ports_in_use". */
 const char *rec_finding_rule(enum rec_finding f);
 /* As a refusal, with its place in the spec and the policy's key. */

@@ -76,6 +76,9 @@ int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec
 /* One more warning, found by a look at the plan itself. `hint` may be NULL. Texts are copied. */
 int rec_plan_warn(struct rec_run *run, struct rec_plan *p, const char *object, const char *hint,
                   const char *text);
+/* The ports, one for each `i`, that the step lets send from any address and that it found otherwise,
+ * as far as that is known; NULL: no more. */
+const char *rec_step_router(const struct rec_step *s, size_t i);
 /* A finding that opt.forbid has. `text` and `value` are borrowed; text NULL: -ENOMEM. */
 int rec_plan_forbid(struct rec_run *run, struct rec_plan *p, enum rec_finding finding,
                     struct spec_loc at, const char *text, const char *value);

@@ -15,7 +15,7 @@ struct rec_memory;
 enum rec_deny { REC_DENY_RELOAD, REC_DENY_RESTART, REC_DENY_RECREATE, REC_DENY_DELETE, REC_DENIES };
 /* What the host may have against a spec, beside its guards. A policy can forbid each. */
 enum rec_finding { REC_FIND_NO_USERNS, REC_FIND_PORT_IN_USE, REC_FIND_SUBNET_IN_USE,
-                   REC_FIND_KEPT_ROOT, REC_FINDINGS };
+                   REC_FIND_KEPT_ROOT, REC_FIND_FOREIGN_BRIDGE, REC_FINDINGS };
 #define REC_FORBID(finding) (1u << (finding))
 struct rec_tree {               /* a folder of a repository at a commit */
     const char *folder;         /* from the top: "", "a/b" */
@@ -42,8 +42,9 @@ struct rec_options {
     /* bit per enum rec_finding: a plan that has one is refused. Without the bit, the plan warns:
      * private_users: auto runs as `none` here; a new map of a port that a program listens on; a new
      * subnet that covers what the host reaches by another link; a container that gets a kept tree
-     * which was made from another source. */
+     * which was made from another source; a bridge that berth did not make. */
     uint32_t    forbid;
+    struct rec_except bridges;          /* that they may use all the same */
     struct rec_except kept_roots;       /* containers whose kept tree they may have all the same */
     bool        own_connection; /* the operator's own connection may be cut */
     bool        offline;        /* two wishes are compared: nothing of this host is read, not even its memory of what was protected */

@@ -47,10 +47,7 @@ struct spec_ctx {
     bool                oom;
 };
 
-/* host_paths.c. "/srv//a/./b/" is "/srv/a/b"; a relative path stays relative. `out` has room for
- * the path and two bytes more. Returns `out`. */
-const char *spec_plain_path(const char *path, char *out);
-/* The same in the arena; NULL: out of memory. */
+/* spec_plain_path (spec.h) in the arena; NULL: out of memory. */
 const char *spec_plain_copy(struct spec_arena *a, const char *path);
 /* The directories of the host that its containers can write: their roots, and sources of writable
  * binds. Plain paths. */

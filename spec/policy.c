@@ -84,6 +84,11 @@ TAKE(policy_network_admin)
     (void)key;
     spec_take_bool(b, v, &((struct spec_policy *)object)->network_admin);
 }
+TAKE(policy_router)
+{
+    (void)key;
+    spec_take_bool(b, v, &((struct spec_policy *)object)->router);
+}
 TAKE(policy_open_inbound)
 {
     (void)key;
@@ -183,6 +188,7 @@ static const struct spec_key allow_keys[] = {
      policy_private_users},
     {"roots", "a list of patterns, `host`", "`host` alone", "root directories and archives",
      policy_roots},
+    {"router", "true or false", "false", "containers may send from any address", policy_router},
     {"runtimes", "a list of `nixos`, `nspawn`, `netns`", "any", "", policy_runtimes},
     {"subnets", "a list of CIDRs, or `*`", "private ones", "that a bridge's subnet must lie in",
      policy_subnets},
@@ -495,6 +501,31 @@ static void audit_nixos(struct audit *v, const struct spec_container *c)
                                   config));
 }
 
+static bool is_gateway(const struct spec_host *host, const struct spec_container *c)
+{
+    for (size_t i = 0; i < host->n_containers; i++) {
+        const struct spec_gateway *g = &host->containers[i].gateway;
+        bool                       six = g->addr.family == 6;
+        const struct spec_addr    *own = &c->address[six].addr;
+        if (g->mode == SPEC_GW_GIVEN && own->family == g->addr.family &&
+            !memcmp(own->bytes, g->addr.bytes, six ? 16 : 4))
+            return true;
+    }
+    return false;
+}
+
+/* What a router sends is not held to its own addresses. */
+static void audit_router(struct audit *v, const struct spec_host *host,
+                         const struct spec_container *c)
+{
+    bool gateway = !c->router && !v->p->router && is_gateway(host, c);
+    if (v->p->router || (!c->router && !gateway))
+        return;
+    violate(v, "router", c->router ? c->router_at : c->at, "true",
+            spec_arena_printf(v->arena, "container '%s' may not be a router%s", c->name,
+                              gateway ? ", and it is the gateway of another" : ""));
+}
+
 static void audit_container(struct audit *v, const struct spec_container *c,
                             enum spec_runtime automatic)
 {
@@ -544,6 +575,8 @@ static bool audit_host(struct audit *v, const struct spec_host *host, enum spec_
         audit_bridge(v, &host->bridges[i]);
     for (size_t i = 0; i < host->n_containers; i++)
         audit_container(v, &host->containers[i], automatic);
+    for (size_t i = 0; i < host->n_containers; i++)
+        audit_router(v, host, &host->containers[i]);
     return !v->oom;
 }
 
@@ -625,7 +658,7 @@ static bool must_be_named(const char *rule)
 /* Keys that have one value, and no list. */
 static bool is_flag(const char *rule)
 {
-    static const char *const flags[] = {"network_admin", "open_inbound", "ports_in_use",
+    static const char *const flags[] = {"network_admin", "open_inbound", "ports_in_use", "router",
                                         "subnets_in_use"};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (!strcmp(rule, flags[i]))
@@ -643,6 +676,10 @@ char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host,
     struct spec_policy  nothing = {.bridges = {&any, 1}, .containers = {&any, 1}};
     struct audit        v = {.arena = a, .p = &nothing, .suggests = true};
     const size_t        n_keys = sizeof allow_keys / sizeof *allow_keys;
+    /* But a bridge that the host has already needs its name there, and then all others do. */
+    for (size_t i = 0; i < n_seen; i++)
+        if (!strcmp(seen[i].rule, "bridges"))
+            nothing.bridges.n = 0;
     for (size_t i = 0; i < n_seen; i++)
         violate(&v, seen[i].rule, seen[i].at, seen[i].value, seen[i].text);
     if (!audit_host(&v, host, automatic))

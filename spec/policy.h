@@ -24,7 +24,7 @@ struct spec_policy {
     struct spec_cidr         *subnets;
     size_t                    n_subnets;
     uint64_t                  capabilities;     /* bit per capability */
-    bool                      network_admin, open_inbound, any_subnet;
+    bool                      network_admin, open_inbound, router, any_subnet;
     /* What the host has in use may be taken over: a port that a program listens on; a subnet that
      * covers a gateway, a nameserver or a route. */
     bool                      ports_in_use, subnets_in_use;

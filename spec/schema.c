@@ -290,8 +290,10 @@ TAKE(container_protect)
 }
 TAKE(container_router)
 {
+    struct spec_container *c = object;
     (void)key;
-    spec_take_bool(b, v, &((struct spec_container *)object)->router);
+    c->router_at = v->at;
+    spec_take_bool(b, v, &c->router);
 }
 TAKE(container_runtime)
 {

@@ -77,7 +77,7 @@ struct spec_container {
     enum spec_state     state;
     /* destroy_files: on_remove: destroy */
     bool                autostart, isolated, router, protect, destroy_files;
-    struct spec_loc     state_at, isolated_at, runtime_at;
+    struct spec_loc     state_at, isolated_at, runtime_at, router_at;
     enum spec_runtime   runtime;
     struct {                            /* one of the three is set when the map is given */
         bool               given;
@@ -149,4 +149,7 @@ const char *spec_capability_name(unsigned number);
 const struct spec_cidr *spec_bridge_address(const struct spec_bridge *b, int family);
 /* The bridge's own address in the subnet of a container's (which has the subnet's prefix), or NULL. */
 const struct spec_cidr *spec_bridge_near(const struct spec_bridge *b, const struct spec_addr *a);
+/* host_paths.c. "/srv//a/./b/" is "/srv/a/b"; a relative path stays relative. `out` has room for
+ * the path and two bytes more. Returns `out`. */
+const char *spec_plain_path(const char *path, char *out);
 #endif

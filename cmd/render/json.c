@@ -137,7 +137,7 @@ static void add_grant(void *list, const char *field, const char *value)
 static json_t *grants_of(const struct rec_step *s)
 {
     json_t *list = json_array();
-    cmd_grants(s, add_grant, list);
+    cmd_grants(s, CMD_GRANTS_ALL, add_grant, list);
     return list;
 }
 

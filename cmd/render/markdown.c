@@ -115,7 +115,7 @@ static void step_row(struct cmd_out *o, const struct rec_step *s, const char *pa
     }
     if (s->n_differences > 12)
         cmd_printf(o, "<br>and %zu more", s->n_differences - 12);
-    cmd_grants(s, grant_row, o);
+    cmd_grants(s, CMD_GRANTS_ALL, grant_row, o);
     cmd_put(o, " | ");
     if (s->at.line && s->to) {
         char where[1100];
@@ -171,10 +171,66 @@ static bool host_part(struct cmd_out *o, const struct cmd_range *r, const struct
     return whole;
 }
 
+struct given {
+    struct cmd_out *o;
+    const char     *host, *container;
+    size_t          more;       /* that found no room */
+};
+
+static void given_item(void *arg, const char *field, const char *value)
+{
+    struct given *g = arg;
+    struct cmd_out item = {.fd = -1, .utf8 = true};
+    cmd_put(&item, "- ");
+    code_text(&item, g->host);
+    cmd_put(&item, ", ");
+    code_text(&item, g->container);
+    cmd_put(&item, ": ");
+    code_text(&item, field);
+    cmd_put(&item, " ");
+    code_text(&item, value);
+    cmd_put(&item, "\n");
+    if (g->o->n + item.n < CMD_MARKDOWN_MOST / 2)
+        cmd_putn(g->o, item.text, item.n);
+    else
+        g->more++;
+    cmd_out_done(&item);
+}
+
+/* Where not all steps have room, what containers are given of the host comes before them. */
+static void given_part(struct cmd_out *o, const struct cmd_range *r)
+{
+    struct given g = {.o = o};
+    size_t before = o->n;
+    cmd_put(o, "\nWhat containers are given of the host:\n\n");
+    size_t begun = o->n;
+    for (size_t i = 0; i < r->n; i++)
+        for (size_t k = 0; r->hosts[i].plan && k < r->hosts[i].plan->n; k++) {
+            const struct rec_step *s = r->hosts[i].plan->steps[k];
+            g.host = r->hosts[i].name;
+            g.container = s->to && s->to->container ? s->to->container : s->object;
+            cmd_grants(s, CMD_GRANTS_HOST, given_item, &g);
+        }
+    if (g.more)
+        cmd_printf(o, "\n… and %zu more lines.\n", g.more);
+    else if (o->n == begun)
+        o->n = before;
+}
+
+/* The parts of the hosts. The number that had to be cut. */
+static size_t host_parts(struct cmd_out *o, const struct cmd_range *r, size_t room)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < r->n; i++)
+        if (r->hosts[i].plan && r->hosts[i].plan->n && !host_part(o, r, &r->hosts[i], room))
+            left++;
+    return left;
+}
+
 void cmd_render_range_markdown(struct cmd_out *o, const struct cmd *c, const struct cmd_range *r)
 {
     struct cmd_out last = {.fd = -1, .utf8 = true};
-    size_t steps = 0, changed = 0, left = 0;
+    size_t steps = 0, changed = 0;
     (void)c;
     for (size_t i = 0; i < r->n; i++) {
         steps += r->hosts[i].plan ? r->hosts[i].plan->n : 0;
@@ -197,9 +253,12 @@ void cmd_render_range_markdown(struct cmd_out *o, const struct cmd *c, const str
         table_row(o, &r->hosts[i]);
     if (shown < r->n)
         cmd_printf(o, "\n… and %zu more hosts.\n", r->n - shown);
-    for (size_t i = 0; i < r->n; i++)
-        if (r->hosts[i].plan && r->hosts[i].plan->n && !host_part(o, r, &r->hosts[i], last.n))
-            left++;
+    size_t parts = o->n, left = host_parts(o, r, last.n);
+    if (left) {
+        o->n = parts;
+        given_part(o, r);
+        host_parts(o, r, last.n);
+    }
     if (left || shown < r->n)
         cmd_putn(o, last.text, last.n);
     cmd_out_done(&last);

@@ -165,8 +165,8 @@ static void grant_line(void *arg, const char *field, const char *value)
 static void grants(struct cmd_out *o, const struct rec_step *s)
 {
     struct grants g = {o, 0};
-    cmd_grants(s, grant_width, &g);
-    cmd_grants(s, grant_line, &g);
+    cmd_grants(s, CMD_GRANTS_ALL, grant_width, &g);
+    cmd_grants(s, CMD_GRANTS_ALL, grant_line, &g);
 }
 
 static bool blinks(const struct rec_step *s)

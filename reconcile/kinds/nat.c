@@ -377,6 +377,30 @@ static bool has_source(const struct net_nft *n, const struct net_nft_source *x, 
     return false;
 }
 
+static bool is_router(const struct net_nft *n, const char *port)
+{
+    for (size_t i = 0; n && i < n->n_sources; i++)
+        if (n->sources[i].router && !strcmp(n->sources[i].port, port))
+            return true;
+    return false;
+}
+
+const char *rec_step_router(const struct rec_step *s, size_t i)
+{
+    const struct net_nft *to = s->kind == REC_NAT && s->to ? s->to->nat.want : NULL;
+    const struct net_nft *from = s->from ? s->from->nat.want : NULL;
+    const char *last = "";
+    for (size_t k = 0; to && k < to->n_sources; k++) {
+        const struct net_nft_source *o = &to->sources[k];
+        if (!o->router || !strcmp(o->port, last) || is_router(from, o->port))
+            continue;
+        last = o->port;
+        if (!i--)
+            return last;
+    }
+    return NULL;
+}
+
 /* What `x` has and `y` lacks. */
 static void tell_lacking(struct told *t, const struct net_nft *x, const struct net_nft *y, const char *what)
 {

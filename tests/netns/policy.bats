@@ -309,6 +309,48 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     exits 1 host test -e "$tree"
 }
 
+@test "a bridge of the host needs its name in bridges, not a pattern; a router needs router" {
+    host_sh 'ip link add br0 type bridge && ip link set br0 up && ip address add 192.168.1.2/24 dev br0'
+    sed -i 's,name: b0,name: br0,; s,10.9.0.1/24,192.168.1.2/24,; s,10.9.0.10,192.168.1.51,' berth.yaml
+    commit
+    policy <<<'{version: 1, allow: {nat: [auto], ports: [8080], bridges: ["*"], subnets_in_use: allow}}'
+    local verb
+    for verb in plan apply; do
+        exits 4 berth "$verb" --host homelab --git "$R" main:berth.yaml
+        assert_match "$stderr" "main:berth.yaml:[0-9]+:[0-9]+: the spec may not use bridge 'br0' of this host, which berth did not make: 'bridges' in /etc/berth/policy.yaml"
+    done
+    exits 1 host test -e /run/netns/one
+    exits 4 berth policy check --host homelab "$R/berth.yaml"
+    assert_match "$output" 'add to `bridges` in /etc/berth/policy.yaml: br0'
+    # Root's own spec may use it.
+    exits 0 berth plan --host homelab "$R/berth.yaml"
+    # A suggestion names it, and allows all the rest as well.
+    exits 0 berth policy suggest --host homelab "$R/berth.yaml"
+    policy <<<"$output"
+    assert_match "$output" "- 'br0'"
+    exits 0 berth policy check --host homelab "$R/berth.yaml"
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    exits 0 berth plan -e --host homelab --git "$R" main:berth.yaml
+    host_sh 'ip -j link show dev vb-one' | jq -e '.[0].master == "br0"'
+    # A bridge of berth's own needs no name, also at the second apply.
+    exits 0 berth destroy --yes
+    good >berth.yaml && commit
+    policy <<<'{version: 1, allow: {nat: [auto], ports: [8080], bridges: ["*"]}}'
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    # router: true, and the gateway of another container.
+    good | sed 's/ports:/router: true, ports:/' >berth.yaml && commit
+    exits 4 berth apply --host homelab --git "$R" main:berth.yaml
+    assert_match "$stderr" "main:berth.yaml:7:[0-9]+: container 'one' may not be a router: 'router' in /etc/berth/policy.yaml"
+    { good; echo '      two: {address: 10.9.0.20, runtime: netns, gateway: 10.9.0.10}'; } >berth.yaml && commit
+    exits 4 berth apply --host homelab --git "$R" main:berth.yaml
+    assert_match "$stderr" "container 'one' may not be a router, and it is the gateway of another"
+    exits 4 berth policy check --host homelab "$R/berth.yaml"
+    assert_match "$output" 'set in /etc/berth/policy.yaml: router: true'
+    policy <<<'{version: 1, allow: {nat: [auto], ports: [8080], router: true}}'
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+}
+
 @test "stop changes nothing of a container but that it runs" {
     command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
     host_sh 'mkdir -p /srv && mount -t tmpfs -o mode=755 tmpfs /srv && mkdir /srv/secret'

@@ -216,40 +216,48 @@ static void forget_old(void)
         if (i >= OUTCOMES_KEPT)
             unlink(path);
         else
-            chmod(path, 0600);
+            chmod(path, 0640);
         free(list[i]);
     }
     if (n >= 0)
         free(list);
 }
 
-/* Whose sign it was that asked: who may write it reads the answer. Root, where that cannot be
- * told. */
-static uid_t asker(const char *git)
+struct readers {
+    uid_t user;
+    gid_t group;
+};
+
+/* Whoever may write the sign that asked reads the answer. Root, where that cannot be told. */
+static struct readers askers(const char *git)
 {
     char file[PATH_MAX + 32];
     struct stat st;
+    struct readers to = {0};
     snprintf(file, sizeof file, "%s/" CMD_LOOK_FILE, git);
-    return lstat(file, &st) || !S_ISREG(st.st_mode) || st.st_nlink != 1 ? 0 : st.st_uid;
+    if (lstat(file, &st) || !S_ISREG(st.st_mode) || st.st_nlink != 1)
+        return to;
+    to.user = st.st_uid;
+    to.group = st.st_mode & S_IWGRP ? st.st_gid : 0;
+    return to;
 }
 
 /* The answer, under the name of `commit`. A container may have said into it what is nobody else's
  * business. It has its owner before it has its name. */
-static void publish(struct cmd *c, const char *commit, uid_t reader, const struct cmd_out *kept)
+static void publish(struct cmd *c, const char *commit, struct readers to,
+                    const struct cmd_out *kept)
 {
     static const char fresh[] = CMD_LOOK_DIR "/.answer";
     char path[200];
     struct rec_error err;
     snprintf(path, sizeof path, CMD_LOOK_DIR "/%s", commit);
-    int r = rec_file_write(fresh, kept->text, kept->n, 0600, &err);
-    if (!r && (lchown(fresh, reader, (gid_t)-1) || rename(fresh, path)))
+    int r = rec_file_write(fresh, kept->text, kept->n, 0640, &err);
+    if (!r && (lchown(fresh, to.user, to.group) || rename(fresh, path)))
         r = rec_fail(&err, errno, "cannot write '%s': %s", path, strerror(errno));
     if (r)
         cmd_tell(c, &err);
 }
 
-/* All of it is said once here, for the journal, and its end in a file, for whoever pushed: who asked, and who had moved the branch by then
- * and has not come to ask yet. */
 static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, struct cmd_hook_taken *taken)
 {
     struct cmd_out said = {.fd = -1}, journal = c->out, kept = {.fd = -1};
@@ -267,9 +275,9 @@ static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, s
         cmd_hook_end(&kept, &said, "all: journalctl -u berth-look.service");
         cmd_printf(&kept, "\nexit %d\n", (int)code);
         if (*taken->applied)
-            publish(c, taken->applied, asker(t->git), &kept);
+            publish(c, taken->applied, askers(t->git), &kept);
         if (*taken->asked && strcmp(taken->asked, taken->applied))
-            publish(c, taken->asked, asker(t->git), &kept);
+            publish(c, taken->asked, askers(t->git), &kept);
         forget_old();
     }
     cmd_out_done(&kept);

@@ -15,12 +15,15 @@ cmd/hook_listen.c rec_file_write(LOOK_DROPIN_FILE
 cmd/hook_listen.c rmdir(LOOK_DROPIN)
 cmd/hook_listen.c unlink(LOOK_DROPIN_FILE)
 cmd/hook_look.c chmod(CMD_LOOK_DIR
+cmd/hook_look.c chmod(path
+cmd/hook_look.c lchown(fresh
 cmd/hook_look.c open(a->path
 cmd/hook_look.c open(file
 cmd/hook_look.c open(file
 cmd/hook_look.c open(path
 cmd/hook_look.c rec_dir_make(CMD_LOOK_DIR
-cmd/hook_look.c rec_file_write(path
+cmd/hook_look.c rec_file_write(fresh
+cmd/hook_look.c rename(fresh
 cmd/hook_look.c unlink(path)
 cmd/hook_turn.c open("/dev/null"
 cmd/hook_turn.c open("/run/berth/hook.running"

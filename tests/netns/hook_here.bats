@@ -182,18 +182,25 @@ END
     exits 0 host test -e /run/netns/two
 }
 
-@test "what a look says is for the repository's owner alone" {
+@test "what a look says is for the repository's owner, and for a group that may ask" {
     theirs
     exits 0 berth hook install --repo "$R" --git-owner 65534 --apply
     host sh -c 'mkdir -p /run/berth-look && chmod 755 /run/berth-look && echo old >/run/berth-look/old && chmod 644 /run/berth-look/old'
     exits 0 host sh -c 'set -a; . /etc/berth/berth.env; exec "$1" hook look' sh "$BERTH"
     local file
     file=/run/berth-look/$(tip)
-    assert_eq "$(host stat -c '%a %u' "$file")" '600 65534'
+    assert_eq "$(host stat -c '%a %u' "$file")" '640 65534'
     assert_eq "$(host stat -c '%a %u' /run/berth-look)" '711 0'
-    assert_eq "$(host stat -c '%a %u' /run/berth-look/old)" '600 0'
+    assert_eq "$(host stat -c '%a %u' /run/berth-look/old)" '640 0'
     exits 0 host setpriv --reuid 65534 --regid 65534 --clear-groups cat "$file"
     assert_match "$output" 'Applied [0-9]+ steps'
     exits 1 host setpriv --reuid 65533 --regid 65533 --clear-groups cat "$file"
     exits 2 host setpriv --reuid 65533 --regid 65533 --clear-groups ls /run/berth-look
+    local sign
+    sign=$(host find "$R" -maxdepth 2 -name berth-look)
+    host chgrp 65533 "$sign"
+    host chmod 664 "$sign"
+    exits 0 host sh -c 'set -a; . /etc/berth/berth.env; exec "$1" hook look' sh "$BERTH"
+    assert_eq "$(host stat -c '%a %u %g' "$file")" '640 65534 65533'
+    exits 0 host setpriv --reuid 65533 --regid 65533 --clear-groups cat "$file"
 }

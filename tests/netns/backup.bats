@@ -207,7 +207,7 @@ tree() {
     exits 64 berth backup lone
     exits 64 berth backup lone "$B.2" --closure -f "$SPEC"
     assert_match "$stderr" '--closure is for NixOS containers'
-    assert_eq "$(host_sh 'ls -A /var/lib/berth 2>/dev/null | xargs')" 'applied ids'
+    assert_eq "$(host_sh 'ls -A /var/lib/berth 2>/dev/null | xargs')" 'applied claims ids writable'
 }
 
 # old_format FROM TO: a backup as berth wrote it before holes were left out of digests. Its tree has no attributes.

@@ -141,7 +141,7 @@ END
     assert_match "$output" '<code>bind</code>: <code>/etc&#58;/mnt</code>'
     assert_match "$output" "$words; last"
     exits 0 "$BERTH" plan --range HEAD~1..HEAD --json
-    assert_eq "$(json '[.hosts[0].steps[] | select(.object == "unit evil") | .grants[] | .field] | join(" ")')" 'root command bind bind capabilities private_users'
+    assert_eq "$(json '[.hosts[0].steps[] | select(.object == "unit evil") | .grants[] | .field] | join(" ")')" 'root bind bind capabilities private_users command'
     # The one who pushes reads it, too; what changes is shown as it will be.
     exits 0 berth hook install --repo "$R"
     push 0 main

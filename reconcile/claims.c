@@ -90,11 +90,17 @@ static char *put_port(char *to, const struct spec_container *c, const struct spe
     return to;
 }
 
+/* An adopted address that goes back to its owner is no claim. */
+static bool is_claimed(const struct rec_item *i)
+{
+    return i->kind == REC_ADDRESS && !i->back;
+}
+
 static size_t most_lines(const struct spec_host *h, const struct rec_state *want)
 {
     size_t n = 0;
     for (size_t i = 0; i < want->n; i++)
-        n += want->items[i]->kind == REC_ADDRESS;
+        n += is_claimed(want->items[i]);
     for (size_t i = 0; h && i < h->n_containers; i++)
         n += 2 * h->containers[i].n_ports;
     return n;
@@ -123,7 +129,7 @@ int rec_claims_write(struct rec_run *run, const struct rec_state *want, const st
     if (!text)
         return rec_fail(err, ENOMEM, "out of memory");
     for (size_t i = 0; i < want->n; i++)
-        if (want->items[i]->kind == REC_ADDRESS)
+        if (is_claimed(want->items[i]))
             to = put_subnet(to, want->items[i]);
     for (size_t i = 0; h && i < h->n_containers; i++)
         for (size_t k = 0; k < h->containers[i].n_ports; k++)

@@ -31,7 +31,9 @@ static bool only(void *arg, const struct rec_item *i)
 {
     const struct cmd_converge *v = arg;
     bool net = i->kind == REC_NETNS || i->kind == REC_PORT;
-    if (is_stop(v) && i->kind != REC_RUN && (!net || i->spec))
+    /* The conf of a NixOS container says whose it is. */
+    bool conf = i->kind == REC_UNIT && i->runtime == SPEC_RT_NIXOS;
+    if (is_stop(v) && i->kind != REC_RUN && !conf && (!net || i->spec))
         return false;
     for (size_t k = 0; i->container && k < v->n_only; k++)
         if (!strcmp(v->only[k], i->container))

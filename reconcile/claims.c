@@ -138,5 +138,5 @@ int rec_claims_write(struct rec_run *run, const struct rec_state *want, const st
     if (!r)
         r = rec_file_write(REC_CLAIMS, text, (size_t)(to - text), 0600, &ignored);
     /* Without the file a policy refuses more. With an old one it would refuse less. */
-    return r ? rec_file_remove(REC_CLAIMS, err) : 0;
+    return r && r != -EROFS ? rec_file_remove(REC_CLAIMS, err) : 0;
 }

@@ -73,7 +73,8 @@ veths() { host ip -j link show type veth | jq -c '[.[] | select(.ifname | starts
     # An address that it gives itself does not get past the bridge.
     exits 0 run_in b ip address add 10.100.0.77/24 dev eth0
     exits 1 run_in b ping -q -c1 -W1 -I 10.100.0.77 10.100.0.1
-    exits 0 run_in b ping -q -c1 -W2 -I 10.100.0.11 10.100.0.1
+    # Its kernel asks under that address for the gateway until it gives up.
+    wait_for run_in b ping -q -c1 -W1 -I 10.100.0.11 10.100.0.1
     # Drift, made inside and outside.
     exits 0 run_in a ip address flush dev eth0
     host ip link set vb-b nomaster

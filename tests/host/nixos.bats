@@ -846,7 +846,7 @@ END
     # As callPackage fills its arguments, out of a nixpkgs that has a package `src`.
     exits 0 on nix-instantiate --eval --strict --json -E "
         let pkgs = builtins.listToAttrs (map (name: { inherit name; value = name; }) [ \"cmake\" \"pkg-config\" \"libyaml\" \"libmnl\" \"libnftnl\" \"jansson\"
-                     \"libgit2\" \"libarchive\" \"libseccomp\" \"nettle\" \"src\" ]) // { lib = { licenses.gpl2Plus = 1; platforms.linux = 1; }; stdenv.mkDerivation = a: a; };
+                     \"libgit2\" \"libarchive\" \"libseccomp\" \"nettle\" \"src\" ]) // { lib = { licenses.gpl2Plus = 1; platforms.linux = 1; }; glibc.static = \"glibc\"; stdenv.mkDerivation = a: a; };
             callPackage = f: more: f (builtins.intersectAttrs (builtins.functionArgs f) pkgs // more);
             berth = callPackage (import $REPO/cmd/nix/package.nix) { };
         in [ (builtins.toString berth.src) (builtins.pathExists (berth.src + \"/CMakeLists.txt\")) ]"

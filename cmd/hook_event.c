@@ -11,11 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    LIBGIT2_REF = 1024, /* GIT_REFNAME_MAX */
-    FIRST_INPUT = 1 << 16,
-    MOST_INPUT = 64 << 20,
-};
+enum { FIRST_INPUT = 1 << 16, MOST_INPUT = 64 << 20 };
 
 bool cmd_hook_zero(const char *id)
 {
@@ -53,9 +49,6 @@ bool cmd_hook_moves(const struct cmd *c, const char *ref)
     struct cmd_git_ask ask = cmd_hook_ask(c, NULL);
     struct rec_error ignored;
     snprintf(mine, sizeof mine, "refs/heads/%.250s", cmd_hook_branch(c));
-    /* Only who owns the repository makes a ref symbolic, and libgit2 reads no longer name. */
-    if (strlen(ref) >= LIBGIT2_REF)
-        return false;
     if (!strcmp(ref, mine) || cmd_git_moved(&ask, ref, end, &ignored) != CMD_OK ||
         !strcmp(end, mine))
         return true;

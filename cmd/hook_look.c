@@ -228,7 +228,8 @@ struct readers {
     gid_t group;
 };
 
-/* Whoever may write the sign that asked reads the answer. Root, where that cannot be told. */
+/* The users who may write berth-look, the file that asked. Root, if that file's owner cannot be
+ * read. */
 static struct readers askers(const char *git)
 {
     char file[PATH_MAX + 32];

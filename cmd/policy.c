@@ -151,8 +151,8 @@ static void check_links(struct spec_arena *a, const struct spec_host *host,
     }
 }
 
-/* Containers whose tree, which berth may have kept from somebody else's spec, is allowed by its
- * path. */
+/* Containers whose kept tree the policy allows by its path. An earlier spec may have unpacked it from
+ * another source. */
 static int allow_kept_roots(struct spec_arena *a, const struct spec_policy *p,
                             const struct spec_host *host, struct rec_except *out)
 {
@@ -331,7 +331,7 @@ struct look {
     char                   missed[1400];
 };
 
-/* Another host of the spec bears this machine's name. */
+/* Another host of the spec has this machine's name. */
 static bool is_elsewhere(const struct cmd *c)
 {
     struct utsname          u;
@@ -363,7 +363,7 @@ static int take_forbidden(struct spec_arena *a, const struct rec_plan *p, struct
     return 0;
 }
 
-/* The plan that an apply would make now. What else stands in its way is not the policy's. */
+/* The plan that an apply would make now. Errors that no rule of the policy causes are left out. */
 static int look_here(struct cmd *c, struct look *l)
 {
     struct rec_apply_options dry = {.dry = true};

@@ -27,8 +27,8 @@ int  rec_cgroup_freeze(const char *dir, struct rec_frozen *out, struct rec_error
  * it. */
 bool rec_cgroup_was_still(const struct rec_frozen *f);
 void rec_cgroup_thaw(struct rec_frozen *f);
-/* Before a stop: thaw the container's cgroup and all below it, whoever froze them, so that its
- * processes can act on a signal. Not all of a tree that is deeper than 16 or has more than 4096
+/* Before a stop: thaw the container's cgroup and all below it, also those that the container froze,
+ * so that its processes can act on a signal. Not all of a tree that is deeper than 16 or has more than 4096
  * cgroups: what stays frozen is killed at the end of the stop. */
 void rec_cgroup_thaw_all(struct spec_arena *a, pid_t leader, const char *container);
 #endif

@@ -1,6 +1,6 @@
 /* reconcile/claims.h — ports and subnets of this host that the last apply gave to containers. A
- * policy refuses new ones that the host has in use; after a reboot, or where somebody has deleted
- * berth's tables, these are not new.
+ * policy refuses new ones that the host has in use; after a reboot, or if berth's
+ * tables were deleted, these are not new.
  * File     /var/lib/berth/claims: "port PROTOCOL ADDRESS FIRST-LAST" and "subnet LINK
  * ADDRESS/PREFIX" a line. If the file is lost, what the kernel holds is still not new. */
 #ifndef RECONCILE_CLAIMS_H

@@ -111,6 +111,33 @@ same_facts() { fingerprint | diff "$1" - >&2 || fail "the host is not what it wa
 # json FILTER: one answer of jq from $output.
 json() { jq -er "$1" <<<"$output"; }
 
+# ---- faults ----
+
+# tampered WHAT CALLS ARGS...: berth under strace with an injection. A tracer that waits for ever is a failure, too.
+tampered() {
+    local what=$1 calls=$2
+    shift 2
+    ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0} host timeout -s KILL 60 \
+        strace -f -qq -e trace="$calls" -e inject="$calls:$what" -o /dev/null -- "$BERTH" "$@"
+}
+
+# ordinals CALL ARGS...: how often berth makes this call; the calls are in /run/calls of the host.
+ordinals() {
+    local call=$1
+    shift
+    ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0} \
+        host strace -f -qq -e trace="$call" -e signal=none -o /run/calls -- "$BERTH" "$@" >/dev/null 2>&1 || true
+    host grep -cE "^[0-9]+ +$call\(" /run/calls || true
+}
+
+# without_leak_checks: for suites that run berth a thousand times. The others look for leaks in the same commands, and a look
+# takes as long as the command.
+without_leak_checks() { export ASAN_OPTIONS=${ASAN_OPTIONS-}; ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0}; }
+
+# remember, as_before: the host is what it was, but for berth's own directories, once they are empty.
+remember() { fingerprint | grep -vE '^file d .* /run/berth/(c|hosts) *$' >"$BATS_TEST_TMPDIR/before"; }
+as_before() { diff "$BATS_TEST_TMPDIR/before" <(fingerprint | grep -vE '^file d .* /run/berth/(c|hosts) *$') >&2 || fail "the host is not what it was"; }
+
 # ---- waiting ----
 
 # wait_for CMD...: until CMD succeeds. Looks again after each change of links, addresses and routes on the host, and

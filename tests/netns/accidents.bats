@@ -5,6 +5,7 @@ load ../lab/lib
 
 setup() {
     need_berth
+    without_leak_checks
     lab_up --inet
     spec <<-'END'
 	version: 1
@@ -20,14 +21,6 @@ setup() {
 }
 teardown() { lab_down; }
 
-# tampered WHAT CALLS ARGS...: berth under strace with an injection. A tracer that waits for ever is a failure, too.
-tampered() {
-    local what=$1 calls=$2
-    shift 2
-    ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0} host timeout -s KILL 60 \
-        strace -f -qq -e trace="$calls" -e inject="$calls:$what" -o /dev/null -- "$BERTH" "$@"
-}
-
 # on_file FILE WHAT CALLS ARGS...: the same, but only for calls on that file.
 on_file() {
     local file=$1 what=$2 calls=$3
@@ -36,19 +29,8 @@ on_file() {
         strace -f -qq -P "$file" -e trace="$calls" -e inject="$calls:$what" -o /dev/null -- "$BERTH" "$@"
 }
 
-# ordinals CALL ARGS...: how often berth makes this call.
-ordinals() {
-    local call=$1
-    shift
-    ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0} \
-        host strace -f -qq -e trace="$call" -e signal=none -o /run/calls -- "$BERTH" "$@" >/dev/null 2>&1 || true
-    host grep -cE "^[0-9]+ +$call\(" /run/calls || true
-}
-
 forwarding() { host_sh 'cd /proc/sys/net/ipv4; echo "$(<ip_forward) $(<conf/eth0/forwarding) $(<conf/default/forwarding)"'; }
 unprotected() { sed -i 's/, protect: true//' "$SPEC"; }
-as_before() { diff "$BATS_TEST_TMPDIR/before" <(fingerprint | grep -vE '^file d .* /run/berth *$| /run/berth/lock$') >&2 || fail "the host is not what it was"; }
-remember() { fingerprint | grep -vE '^file d .* /run/berth *$| /run/berth/lock$' >"$BATS_TEST_TMPDIR/before"; }
 
 @test "a destroy that fails at any write remembers what forwarding was, and the next destroy gives it back" {
     local n all before

@@ -30,11 +30,12 @@ box() {
 
 leader() { exits 0 berth list --json -f "$SPEC"; json '.containers[] | select(.name == "box") | .leader'; }
 
-# helper NAME: a program of tests/netns, on the host at /srv/NAME and inside at /NAME.
+# helper NAME: a program of tests/netns, on the host at /srv/NAME and inside at /NAME. It is compiled once.
 helper() {
-    cc -O1 -static -o "$BATS_TEST_TMPDIR/$1" "$REPO/tests/netns/$1.c"
-    host install -m 755 "$BATS_TEST_TMPDIR/$1" "/srv/$1"
-    host install -m 755 "$BATS_TEST_TMPDIR/$1" "/srv/root/$1"
+    local program=$BATS_FILE_TMPDIR/$1
+    if [[ ! -e $program ]]; then cc -O1 -static -o "$program" "$REPO/tests/netns/$1.c"; fi
+    host install -m 755 "$program" "/srv/$1"
+    host install -m 755 "$program" "/srv/root/$1"
 }
 
 # field NAME: of a process's status in $output.

@@ -7,8 +7,9 @@ setup() {
     command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
     command -v cc >/dev/null || skip "needs a compiler"
     lab_up
-    cc -O1 -static -o "$BATS_TEST_TMPDIR/terminal" "$REPO/tests/netns/terminal.c"
-    host install -m 755 "$BATS_TEST_TMPDIR/terminal" /srv/terminal
+    local program=$BATS_FILE_TMPDIR/terminal
+    if [[ ! -e $program ]]; then cc -O1 -static -o "$program" "$REPO/tests/netns/terminal.c"; fi
+    host install -m 755 "$program" /srv/terminal
 }
 teardown() { lab_down; }
 

@@ -3,6 +3,7 @@
 #include "cmd/cmd.h"
 #include "cmd/converge.h"
 #include "reconcile/record.h"
+#include "reconcile/sources.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -207,9 +208,10 @@ int cmd_restart(struct cmd *c)
             rec_fail(&err, EINVAL, "container %s is a network namespace alone (runtime netns): there is no process to restart", s->name);
         else if (s->state == SPEC_STOPPED)
             rec_fail(&err, EINVAL, "container %s shall be stopped, as the spec says: there is no process to restart", s->name);
-        else
+        else if (!rec_sources_check_restart(c->run, s, &err))
             continue;
-        err.at = s->at;
+        if (!err.at.line)
+            err.at = s->at;
         return cmd_fail(c, "berth.restart", CMD_FAILED, &err);
     }
     code = cmd_hold_converge(c, "berth.restart", "restart", "Stopped:", CMD_HOLD_FOR_NOW, "it is being restarted", true);

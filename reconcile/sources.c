@@ -262,32 +262,58 @@ static void check_nixos(struct faults *f, const struct spec_container *c)
                   path);
 }
 
+static void check_container(struct faults *f, const struct rec_plan *p,
+                            const struct spec_container *c, enum spec_runtime runtime)
+{
+    if (runtime == SPEC_RT_NSPAWN) {
+        check_root(f, p, c);
+        check_binds(f, c);
+    } else if (runtime == SPEC_RT_NIXOS) {
+        check_nixos(f, c);
+    }
+}
+
+static int report(const struct faults *f, struct rec_error *err)
+{
+    if (!f->n)
+        return 0;
+    if (f->n > FAULTS_MOST)
+        rec_fail(err, ENOENT, "%s\nand %zu more, which the next plan names", f->text,
+                 f->n - FAULTS_MOST);
+    else
+        rec_fail(err, ENOENT, "%s", f->text);
+    err->at = f->at;
+    if (*f->make)
+        rec_hint(err, "%s:\nmkdir -p %s", f->advice, f->make);
+    else
+        rec_hint(err, "%s", f->advice);
+    return -ENOENT;
+}
+
 int rec_sources_check(struct rec_run *run, const struct rec_plan *p, struct rec_error *err)
 {
     struct faults f = {.run = run};
     for (size_t i = 0; i < p->n && !run->opt.boot && !run->opt.offline; i++) {
         const struct rec_step *s = p->steps[i];
-        if (s->kind != REC_RUN || !s->to || !s->to->run.running || !s->to->spec)
-            continue;
-        const struct spec_container *c = s->to->spec;
-        if (s->to->runtime == SPEC_RT_NSPAWN) {
-            check_root(&f, p, c);
-            check_binds(&f, c);
-        } else if (s->to->runtime == SPEC_RT_NIXOS) {
-            check_nixos(&f, c);
-        }
+        if (s->kind == REC_RUN && s->to && s->to->run.running && s->to->spec)
+            check_container(&f, p, s->to->spec, s->to->runtime);
     }
-    if (!f.n)
-        return 0;
-    if (f.n > FAULTS_MOST)
-        rec_fail(err, ENOENT, "%s\nand %zu more, which the next plan names", f.text,
-                 f.n - FAULTS_MOST);
-    else
-        rec_fail(err, ENOENT, "%s", f.text);
-    err->at = f.at;
-    if (*f.make)
-        rec_hint(err, "%s:\nmkdir -p %s", f.advice, f.make);
-    else
-        rec_hint(err, "%s", f.advice);
-    return -ENOENT;
+    return report(&f, err);
+}
+
+int rec_sources_check_restart(struct rec_run *run, const struct spec_container *c,
+                              struct rec_error *err)
+{
+    struct faults f = {.run = run};
+    const struct rec_plan no_steps = {0};
+    enum spec_runtime runtime = rec_runtime_of(run, c);
+    check_container(&f, &no_steps, c, runtime);
+    int r = report(&f, err);
+    if (r || runtime != SPEC_RT_NSPAWN || c->nspawn.root == SPEC_ROOT_HOST)
+        return r;
+    const char *tree = nspawn_root_path(run, c, run->arena);
+    r = tree ? nspawn_root_files_check(c->name, tree, err) : 0;
+    if (r)
+        err->at = c->nspawn.path.at;
+    return r;
 }

@@ -9,4 +9,9 @@
 
 /* -ENOENT: *err names everything that is missing, the first of it with its place in the spec. */
 int rec_sources_check(struct rec_run *run, const struct rec_plan *p, struct rec_error *err);
+
+/* The same for a container that is to be stopped and started again, before it is stopped. Also
+ * -EINVAL: its root has something in the place of a file that systemd-nspawn reads. */
+int rec_sources_check_restart(struct rec_run *run, const struct spec_container *c,
+                              struct rec_error *err);
 #endif

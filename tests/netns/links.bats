@@ -42,9 +42,13 @@ E='e: {address: 10.100.0.12, nspawn: {root: /srv/all/root, command: [/bin/sleep,
     exits 0 berth plan -e "$SPEC"
     assert_match "$(tr -s ' \n' ' ' <<<"$output")" "d: its next start will fail: its bind '/srv/all/d/data' leads through the symbolic link '/srv/all/d/data', which lies in a directory that a container can write"
     assert_match "$(host cat "/proc/$(leader d)/uid_map")" '^ +0 +[1-9]' "the link decides about the user namespace"
+    # What cannot start again is not stopped.
+    local runs
+    runs=$(leader d)
     exits 1 berth restart d -f "$SPEC"
     assert_match "$stderr" "berth.yaml:7:.*cannot start container 'd': its bind '/srv/all/d/data' leads through"
-    assert_eq "$(nspawn d || :)" ""
+    assert_eq "$(leader d)" "$runs"
+    exits 0 berth stop d -f "$SPEC"
     exits 1 berth start d -f "$SPEC"
     assert_match "$stderr" "cannot start container 'd': its bind '/srv/all/d/data' leads through"
     assert_eq "$(nspawn d || :)" ""
@@ -64,6 +68,15 @@ E='e: {address: 10.100.0.12, nspawn: {root: /srv/all/root, command: [/bin/sleep,
     containers <<<"$C"$'\n'"$E"
     exits 0 berth apply "$SPEC"
     assert_eq "$(run_in e /bin/cat /marker)" mine
+    local runs
+    runs=$(leader e)
+    exits 0 run_in c /bin/sh -c 'mv /all/root/etc /all/root/real && mkdir /all/root/etc && busybox mkfifo /all/root/etc/machine-id'
+    exits 1 berth restart e -f "$SPEC"
+    assert_match "$stderr" "berth.yaml:7:.*cannot start container 'e': '/srv/all/root/etc/machine-id' is a FIFO"
+    assert_eq "$(leader e)" "$runs"
+    exits 0 run_in c /bin/sh -c 'rm -r /all/root/etc && mv /all/root/real /all/root/etc'
+    exits 0 berth restart e -f "$SPEC"
+    [[ $(leader e) != "$runs" ]]
     exits 0 run_in c /bin/sh -c 'mv /all/root /all/was && ln -s /secret /all/root'
     exits 0 berth stop e -f "$SPEC"
     exits 1 berth start e -f "$SPEC"

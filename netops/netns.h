@@ -35,6 +35,7 @@ struct net_inside {
     struct net_link    lo, eth0;
     struct net_address *address;     /* of eth0, link-local ones left out; of a family in the kernel's order */
     size_t              n_address, room_address;
+    bool                torn;        /* addresses and routes changed during each reading, and are left out */
     struct net_route   *route;       /* default routes of the main table, whatever link and type; kernel-made ones left out */
     size_t              n_route, room_route;
 };

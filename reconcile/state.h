@@ -93,6 +93,7 @@ struct rec_port {
     const char *taken;          /* have: what stands in the way of the link's name, or NULL */
     bool        shared;         /* have: its bridge is not berth's, or others have ports on it */
     bool        own;            /* have: its namespace is `own` */
+    bool        unclear;        /* have: its addresses and routes cannot be told, and are left alone */
 };
 struct rec_names {
     const char *text;           /* of the file or, of /etc/hosts, of the block with its marks; NULL: no file */

@@ -100,6 +100,7 @@ static int take_inside(struct spec_arena *a, struct found *f, const struct net_i
     p->inside_up = in->eth0.flags & IFF_UP;
     p->autoconf = in->eth0.addrgen != IN6_ADDR_GEN_MODE_NONE;
     p->peer_index = in->eth0.index;
+    p->unclear = in->torn;
     for (size_t i = 0; i < in->n_route; i++)
         take_route(p, &in->route[i], in->eth0.index);
     p->n_address = in->n_address;
@@ -244,6 +245,15 @@ static void read_owner(struct rec_run *run, struct found *f, const struct rec_it
         f->netns.later |= 1u << REC_NETNS_OWN;
 }
 
+static int warn_unclear(struct rec_state *out, const char *container)
+{
+    static const char hint[] = "something in it adds and removes addresses or routes without pause: "
+                               "look with berth top, or stop it";
+    return rec_state_warn(out, container, hint,
+                          "its addresses and routes changed during each of 11 readings, and are left "
+                          "as they are");
+}
+
 static int add_netns(struct rec_run *run, const struct rec_inside *i,
                      const struct rec_state *wanted, const struct rec_state *processes,
                      struct rec_state *out, struct rec_error *err)
@@ -269,6 +279,8 @@ static int add_netns(struct rec_run *run, const struct rec_inside *i,
         return no_memory(err);
     if (!f->marked && !w && !(l && rec_group_ours(l->group)))
         return 0;           /* somebody else's */
+    if (w && i->in.torn && warn_unclear(out, i->name))
+        return no_memory(err);
     f->netns.stated = 1u << REC_NETNS_LO;
     read_owner(run, f, w, wanted, processes);
     char *name = spec_arena_strdup(out->arena, link);

@@ -179,13 +179,15 @@ static void compare(struct spec_arena *a, const struct rec_item *want_item, cons
                 "a pair");
         return;
     }
+    compare_host_mac(a, w, h, differs, arg);
+    if (w->unclear || h->unclear)
+        return;
     for (size_t i = 0; i < h->n_address; i++)
         if (h->address[i].proto == NET_PROTO_BERTH && !rec_port_has(w, &h->address[i], false))
             differs(arg, REC_PORT_ADDRESS, text(a, &h->address[i]), NULL);
     for (size_t i = 0; i < w->n_address; i++)
         if (!rec_port_has(h, &w->address[i], false))
             differs(arg, REC_PORT_ADDRESS, NULL, text(a, &w->address[i]));
-    compare_host_mac(a, w, h, differs, arg);
     compare_gateway(a, w, h, 4, differs, arg);
     compare_gateway(a, w, h, 6, differs, arg);
 }

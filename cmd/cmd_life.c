@@ -133,7 +133,7 @@ enum cmd_exit cmd_hold_converge(struct cmd *c, const char *format, const char *v
 {
     struct rec_error err;
     struct cmd_converge v = {.format = format, .verb = verb, .done = done, .only = c->args.names, .n_only = c->args.n_names,
-                             .silent = silent};
+                             .stops = to == CMD_HOLD, .silent = silent};
     int lock = c->run ? c->run->lock : -1;
     if (c->run)
         c->run->lock = -1;

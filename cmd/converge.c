@@ -20,20 +20,13 @@ static uint64_t now_us(void)
     return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
 
-/* Root can always stop a container, so a policy has no say in it: then nothing else of the spec may
- * be applied. Without a process, the namespace goes. */
-static bool is_stop(const struct cmd_converge *v)
-{
-    return v->verb && !strcmp(v->verb, "stop");
-}
-
 static bool only(void *arg, const struct rec_item *i)
 {
     const struct cmd_converge *v = arg;
     bool net = i->kind == REC_NETNS || i->kind == REC_PORT;
-    /* The conf of a NixOS container says whose it is. */
+    /* The conf of a NixOS container says whose it is: a conflict there stops a stop. */
     bool conf = i->kind == REC_UNIT && i->runtime == SPEC_RT_NIXOS;
-    if (is_stop(v) && i->kind != REC_RUN && !conf && (!net || i->spec))
+    if (v->stops && i->kind != REC_RUN && !conf && (!net || i->spec))
         return false;
     for (size_t k = 0; i->container && k < v->n_only; k++)
         if (!strcmp(v->only[k], i->container))
@@ -235,9 +228,11 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     struct rec_error err;
     enum cmd_exit code = c->run ? CMD_OK : cmd_open(c, &err);
     v->cmd = c;
-    if (code == CMD_OK)
+    if (code == CMD_OK) {
         cmd_name_spec(c);
-    if (code == CMD_OK && !v->nothing && !is_stop(v)) {
+        c->run->opt.stops_only = v->stops;
+    }
+    if (code == CMD_OK && !v->nothing && !v->stops) {
         code = cmd_policy_enforce(c, v->format);
         if (code != CMD_OK)
             return code;

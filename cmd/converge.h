@@ -14,6 +14,9 @@ struct cmd_converge {
     char *const *only;          /* containers; NULL: everything */
     size_t      n_only;
     bool        evaluate;       /* with `only`: ask nix for these */
+    /* Root can always stop a container, so a policy has no say in it, and nothing else of the spec is
+     * applied. */
+    bool        stops;
     bool        silent;         /* nothing is printed unless it fails (the first half of a restart) */
     /* Out. */
     struct cmd *cmd;

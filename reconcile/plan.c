@@ -464,6 +464,19 @@ static void leave_to_start(struct rec_plan *q)
     }
 }
 
+/* A container that stops without a process loses its namespace. */
+static void keep_stops(struct rec_plan *q)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < q->n; i++) {
+        struct rec_step *s = q->steps[i];
+        bool net = s->kind == REC_NETNS || s->kind == REC_PORT;
+        if (s->kind == REC_RUN || (net && s->action == REC_REMOVE))
+            q->steps[kept++] = s;
+    }
+    q->n = kept;
+}
+
 static int compare_keys(const struct rec_item *a, const struct rec_item *b)
 {
     if (a->kind != b->kind)
@@ -616,6 +629,8 @@ int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec
         r = collect_notes(&p);
     if (r)
         return rec_fail(err, ENOMEM, "out of memory");
+    if (run->opt.stops_only)
+        keep_stops(p.plan);
     imply(p.plan);
     leave_to_start(p.plan);
     rec_plan_sort(p.plan);

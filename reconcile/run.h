@@ -52,6 +52,7 @@ struct rec_options {
     bool        await_ipv6;
     bool        boot;           /* called by the boot unit: containers with autostart: false stay stopped */
     bool        destroy_files;  /* destroy: container files too */
+    bool        stops_only;     /* of the spec nothing is applied but that containers stop */
     /* why a container that does not run is started; NULL: "it is not running" */
     const char *why_start;
     long        lock_timeout_ms;

@@ -74,8 +74,14 @@ S=/srv/flake/berth.json
     exits 0 on berth run container1 -- ping -c1 -W2 10.100.0.20
     assert_match "$(on berth run container1 -- ip -4 addr show dev eth0)" '10.100.0.11/24'
 
-    # Stopped and started by the spec, and by hand.
+    # Stopped and started by the spec, and by hand. A stop applies nothing else of the spec.
+    local conf
+    conf=$(on cat /etc/nixos-containers/container1.conf)
+    spec_of 10.100.0.13
     exits 0 on berth stop container1 -f $S
+    assert_eq "$(on cat /etc/nixos-containers/container1.conf)" "$conf"
+    exits 1 on systemctl is-active --quiet container@container1
+    spec_of 10.100.0.11
     exits 0 on berth apply $S
     assert_eq "$(on systemctl is-active container@container1 || :)" inactive
     exits 0 on berth start container1 -f $S

@@ -227,6 +227,19 @@ static int furnish_shown(struct spec_arena *a, const char *etc, const char *sett
     return r;
 }
 
+/* The cache of ld.so(8) is the host's, and read-only. Since Debian 13 a booted system rebuilds it
+ * with this unit, which would fail. */
+static int mask_ldconfig(struct spec_arena *a, const char *etc, const char *settings,
+                         struct rec_error *err)
+{
+    const char *units = spec_arena_printf(a, "%s/systemd/system", etc);
+    const char *unit = spec_arena_printf(a, "%s/systemd/system/ldconfig.service", etc);
+    if (!nspawn_find_argument(settings, "--boot"))
+        return 0;
+    int r = units && unit ? rec_dir_make(units, 0755, err) : rec_fail(err, ENOMEM, "out of memory");
+    return r ? r : rec_link_write(unit, "/dev/null", err);
+}
+
 /* passwd(5) or group(5), without a password: the second field becomes "x". */
 static int copy_accounts(struct rec_run *run, const char *etc, const char *name,
                          struct rec_error *err)
@@ -274,6 +287,8 @@ int nspawn_host_root_furnish(struct rec_run *run, const char *name, const char *
         r = rec_dir_make(etc, 0755, err);
     if (!r)
         r = furnish_shown(a, etc, settings, err);
+    if (!r)
+        r = mask_ldconfig(a, etc, settings, err);
     /* Without shadow there is no password to guess; whoever is root on the host enters by `berth login`. */
     if (!r)
         r = copy_accounts(run, etc, "passwd", err);

@@ -80,7 +80,7 @@ S=/srv/flake/berth.json
     spec_of 10.100.0.13
     exits 0 on berth stop container1 -f $S
     assert_eq "$(on cat /etc/nixos-containers/container1.conf)" "$conf"
-    exits 1 on systemctl is-active --quiet container@container1
+    exits 3 on systemctl is-active --quiet container@container1
     spec_of 10.100.0.11
     exits 0 on berth apply $S
     assert_eq "$(on systemctl is-active container@container1 || :)" inactive

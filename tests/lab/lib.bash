@@ -5,8 +5,7 @@
 # waited for with a deadline.
 #
 #   BERTH            the program; default build/dev/cmd/berth
-#   BERTH_SANITIZED  set when it was built with ASan: leaks are looked for, but not under strace (it cannot), and in every
-#                    third test alone, since a look takes longer than berth
+#   BERTH_SANITIZED  set when it was built with ASan: leaks are looked for, but not under strace (it cannot)
 
 LAB=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 REPO=${LAB%/tests/lab}
@@ -18,7 +17,7 @@ unset BERTH_SPEC BERTH_HOST
 if [[ -z ${SHELL-} ]]; then export SHELL=/bin/sh; fi
 WAIT_SECONDS=${WAIT_SECONDS:-20}
 if [[ -n ${BERTH_SANITIZED-} ]]; then
-    export ASAN_OPTIONS=detect_leaks=$((${BATS_TEST_NUMBER:-0} % 3 == 0)):abort_on_error=0:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1:exitcode=99
+    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1:exitcode=99
 fi
 
 need_berth() { [[ -x $BERTH ]] || skip "no program at $BERTH"; }
@@ -82,6 +81,15 @@ berth() { host "$BERTH" "$@"; }
 # spec [FILE]: a spec from stdin, for the host that the test is on; SPEC names it.
 spec() { SPEC=$BATS_TEST_TMPDIR/${1:-berth.yaml}; cat >"$SPEC"; }
 
+# two_names: a spec of two network namespaces.
+two_names() {
+    spec <<-'END'
+	version: 1
+	defaults: {container: {runtime: netns}}
+	hosts: {localhost: {bridge: {name: br0, address: 10.100.0.1/24}, containers: {a: 10.100.0.10, b: 10.100.0.20}}}
+	END
+}
+
 workshop() { SPEC=$REPO/examples/workshop-6.yaml; }
 
 fingerprint() { host "$LAB/fingerprint"; }
@@ -130,14 +138,6 @@ ordinals() {
         host strace -f -qq -e trace="$call" -e signal=none -o /run/calls -- "$BERTH" "$@" >/dev/null 2>&1 || true
     host grep -cE "^[0-9]+ +$call\(" /run/calls || true
 }
-
-# without_leak_checks: for suites that run berth a thousand times. The others look for leaks in the same commands, and a look
-# takes as long as the command.
-without_leak_checks() { export ASAN_OPTIONS=${ASAN_OPTIONS-}; ASAN_OPTIONS=${ASAN_OPTIONS/detect_leaks=1/detect_leaks=0}; }
-
-# remember, as_before: the host is what it was, but for berth's own directories, once they are empty.
-remember() { fingerprint | grep -vE '^file d .* /run/berth/(c|hosts) *$' >"$BATS_TEST_TMPDIR/before"; }
-as_before() { diff "$BATS_TEST_TMPDIR/before" <(fingerprint | grep -vE '^file d .* /run/berth/(c|hosts) *$') >&2 || fail "the host is not what it was"; }
 
 # ---- waiting ----
 

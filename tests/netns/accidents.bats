@@ -5,7 +5,6 @@ load ../lab/lib
 
 setup() {
     need_berth
-    without_leak_checks
     lab_up --inet
     spec <<-'END'
 	version: 1
@@ -30,6 +29,8 @@ on_file() {
 }
 
 forwarding() { host_sh 'cd /proc/sys/net/ipv4; echo "$(<ip_forward) $(<conf/eth0/forwarding) $(<conf/default/forwarding)"'; }
+remember() { fingerprint >"$BATS_TEST_TMPDIR/before"; }
+as_before() { same_facts "$BATS_TEST_TMPDIR/before"; }
 unprotected() { sed -i 's/, protect: true//' "$SPEC"; }
 
 @test "a destroy that fails at any write remembers what forwarding was, and the next destroy gives it back" {

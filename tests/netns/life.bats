@@ -269,11 +269,7 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
 }
 
 @test "a namespace alone: run sees its own names; login is a shell" {
-    spec <<-'END'
-	version: 1
-	defaults: {container: {runtime: netns}}
-	hosts: {localhost: {bridge: {name: br0, address: 10.100.0.1/24}, containers: {a: 10.100.0.10, b: 10.100.0.20}}}
-	END
+    two_names
     exits 0 berth apply "$SPEC"
     exits 0 berth run a -- sh -c 'hostname; ping -c1 -W2 b >/dev/null && ip -br addr show eth0 | grep -o 10.100.0.10'
     assert_eq "$output" $'a\n10.100.0.10'

@@ -125,11 +125,7 @@ quiet() { exits 0 berth plan --json "$SPEC"; assert_eq "$(json '[.notes[] | sele
 }
 
 @test "addresses inside that change without pause: named and left alone, and the others are read, mended and removed" {
-    spec <<-'END'
-	version: 1
-	defaults: {container: {runtime: netns}}
-	hosts: {localhost: {bridge: {name: br0, address: 10.100.0.1/24}, containers: {a: 10.100.0.10, b: 10.100.0.20}}}
-	END
+    two_names
     exits 0 berth apply "$SPEC"
     # A dump of so many takes several system calls.
     host_sh 'for ((i = 0; i < 12000; i++)); do echo "address add 10.$((i / 62500 + 1)).$((i / 250 % 250)).$((i % 250 + 1))/32 dev eth0"; done >/run/many

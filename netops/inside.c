@@ -372,8 +372,8 @@ static int read_short(struct net_port *p, struct net_inside *out, struct net_err
     return v6 == way6;
 }
 
-/* Whoever has CAP_NET_ADMIN inside can change addresses and routes without end. The links are
- * answers to questions of their own, and whole. */
+/* A process with CAP_NET_ADMIN can change addresses and routes faster than they are read. Each link
+ * is one answer, which no change tears. */
 static int read_links(struct net_port *p, struct net_inside *out, struct net_error *err)
 {
     struct asking q = {.out = out};

@@ -42,9 +42,17 @@ enum { CMD_HOOK_SCREEN = 24 /* lines to whoever pushes */, CMD_HOOK_BYTES = 3276
 bool        cmd_hook_zero(const char *id);                              /* git's name of no commit */
 const char *cmd_hook_path(const struct cmd *c);
 const char *cmd_hook_branch(const struct cmd *c);
-/* Does a push to `ref` move the branch that is applied? Also by a symbolic ref; what cannot be read
- * is judged as that branch. */
-bool        cmd_hook_moves(const struct cmd *c, const char *ref);
+/* The branch that is applied. It may be a symbolic ref itself. */
+struct cmd_hook_followed {
+    const struct cmd *c;
+    char              ref[300];                 /* its full name */
+    char              end[CMD_GIT_REF];         /* the ref that a push to it moves */
+    bool              known;                    /* `end` could be read */
+};
+void        cmd_hook_follow(const struct cmd *c, struct cmd_hook_followed *out);
+/* Does a push to `ref` move it? Also by a symbolic ref; what cannot be read is judged as that
+ * branch. */
+bool        cmd_hook_moves(const struct cmd_hook_followed *f, const char *ref);
 /* What the hook's --deny and, if the host follows the branch, root's environment file deny. false:
  * a word of --deny is unknown, in `bad`. */
 bool        cmd_hook_denies(const struct cmd *c, uint32_t *bits, char bad[32]);

@@ -43,16 +43,23 @@ struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev)
                                 .objects = getenv("GIT_QUARANTINE_PATH"), .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
 }
 
-bool cmd_hook_moves(const struct cmd *c, const char *ref)
+void cmd_hook_follow(const struct cmd *c, struct cmd_hook_followed *out)
 {
-    char mine[300], end[CMD_GIT_REF], own[CMD_GIT_REF];
     struct cmd_git_ask ask = cmd_hook_ask(c, NULL);
     struct rec_error ignored;
-    snprintf(mine, sizeof mine, "refs/heads/%.250s", cmd_hook_branch(c));
-    if (!strcmp(ref, mine) || cmd_git_moved(&ask, ref, end, &ignored) != CMD_OK ||
-        !strcmp(end, mine))
+    *out = (struct cmd_hook_followed){.c = c};
+    snprintf(out->ref, sizeof out->ref, "refs/heads/%.250s", cmd_hook_branch(c));
+    out->known = cmd_git_moved(&ask, out->ref, out->end, &ignored) == CMD_OK;
+}
+
+bool cmd_hook_moves(const struct cmd_hook_followed *f, const char *ref)
+{
+    char end[CMD_GIT_REF];
+    struct cmd_git_ask ask = cmd_hook_ask(f->c, NULL);
+    struct rec_error ignored;
+    if (!f->known || !strcmp(ref, f->ref) || !strcmp(ref, f->end))
         return true;
-    return cmd_git_moved(&ask, mine, own, &ignored) != CMD_OK || !strcmp(end, own);
+    return cmd_git_moved(&ask, ref, end, &ignored) != CMD_OK || !strcmp(end, f->end);
 }
 
 int cmd_hook_line(char **input, char *word[4], size_t n)
@@ -94,15 +101,18 @@ static struct timespec began;
 
 static int post_receive(struct cmd *c, char *input)
 {
-    char *w[4], mine[300], spec[1400], git[PATH_MAX], bad[32];
-    snprintf(mine, sizeof mine, "refs/heads/%.250s", cmd_hook_branch(c));
+    char *w[4], spec[1400], git[PATH_MAX], bad[32];
+    struct cmd_hook_followed follows;
+    if (!c->args.apply)
+        return CMD_OK;
+    cmd_hook_follow(c, &follows);
     while (cmd_hook_line(&input, w, 3) > 0) {
-        if (!c->args.apply || cmd_hook_zero(w[1]) || !cmd_hook_moves(c, w[2]))
+        if (cmd_hook_zero(w[1]) || !cmd_hook_moves(&follows, w[2]))
             continue;
         if (geteuid())
-            return cmd_hook_say(c, mine, w[1], &began);
+            return cmd_hook_say(c, follows.ref, w[1], &began);
         const char *dir = c->args.git ? c->args.git : getenv("GIT_DIR");
-        snprintf(spec, sizeof spec, "%s:%.1000s", mine, cmd_hook_path(c));
+        snprintf(spec, sizeof spec, "%s:%.1000s", follows.ref, cmd_hook_path(c));
         struct cmd_hook_taken taken;
         struct cmd_hook_target t = {.git = realpath(dir && *dir ? dir : ".", git), .owner = c->args.git_owner, .spec = spec, .host = c->args.host,
                                     .metrics = metrics()};

@@ -15,7 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OUTCOMES_KEPT = 16 };
+enum {
+    OUTCOMES_KEPT = 16,
+    MOST_LOOKS = 5              /* of one run; the pauses between them are 0, 1, 2 and 4 seconds */
+};
 
 static bool listening(void)
 {
@@ -306,10 +309,13 @@ int cmd_hook_look(struct cmd *c)
         rec_fail(&err, EINVAL, "berth hook look needs BERTH_GIT and BERTH_SPEC=REF:PATH, out of " CMD_ENV_FILE);
         return cmd_fail(c, NULL, CMD_USAGE, &err);
     }
-    enum cmd_exit code;
-    do
+    enum cmd_exit code = look_once(c, &t, &taken);
+    /* Who asked while we were at work may not have been heard by the path unit. A repository that asks without end is not
+     * looked at without end: who waits for an answer asks again, which starts the unit again. */
+    for (unsigned looks = 1; looks < MOST_LOOKS && cmd_hook_asked(t.git, now) && strcmp(now, taken.asked) &&
+                             strcmp(now, taken.applied); looks++) {
+        sleep(looks > 1 ? 1u << (looks - 2) : 0);
         code = look_once(c, &t, &taken);
-    /* Who asked while we were at work may not have been heard by the path unit. */
-    while (cmd_hook_asked(t.git, now) && strcmp(now, taken.asked) && strcmp(now, taken.applied));
+    }
     return code;
 }

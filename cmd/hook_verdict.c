@@ -408,22 +408,23 @@ static enum cmd_exit finish(struct cmd *c, struct push *p)
 
 int cmd_hook_pre_receive(struct cmd *c, char *input)
 {
-    char *w[4], mine[300], base[65];
+    char *w[4], base[65];
+    struct cmd_hook_followed follows;
     struct push p;
     int more;
     begin(&p, input);
-    snprintf(mine, sizeof mine, "refs/heads/%.250s", cmd_hook_branch(c));
+    cmd_hook_follow(c, &follows);
     while ((more = cmd_hook_line(&input, w, 3)) > 0) {
         struct cmd_out text = {.fd = -1, .utf8 = c->out.utf8};
         enum cmd_exit code = CMD_OK;
-        struct look l = {.out = &text, .ref = w[2], .new = w[1], .branch = cmd_hook_moves(c, w[2])};
+        struct look l = {.out = &text, .ref = w[2], .new = w[1], .branch = cmd_hook_moves(&follows, w[2])};
         l.most = room(&p, l.branch);
         l.here = l.branch && c->args.apply;
         if (!cmd_hook_zero(w[1])) {
-            l.old = base_of(c, w[0], mine, l.branch, base);
+            l.old = base_of(c, w[0], follows.ref, l.branch, base);
             code = look_at(c, &l);
         } else if (l.branch) {
-            code = deleted(c, &text, mine);
+            code = deleted(c, &text, follows.ref);
         }
         add(&p, code, &text);
     }

@@ -1,7 +1,6 @@
 /* What changed is sorted first, so that each entry of the dump costs a few searches. Entries that match are kept as the requests that delete
  * them, and are sent after the dump: a socket has one dump at a time. */
 #include "netops/conntrack.h"
-#include "netops/sysctl.h"
 #include "netops/attr.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -520,13 +519,6 @@ static int delete_entries(struct net_port *p, struct doomed *d, size_t *deleted,
     return e;
 }
 
-/* The dump walks the whole hash table, which takes milliseconds even if it is empty. */
-static bool tracks_nothing(void)
-{
-    char count[64];
-    return !net_sysctl_read("net/netfilter/nf_conntrack_count", count, NULL) && !strcmp(count, "0");
-}
-
 int net_conntrack_settle(struct net_port *p, const struct net_nft *from, const struct net_nft *to, const struct net_address *local,
                          size_t n_local, size_t *deleted, struct net_error *err)
 {
@@ -544,7 +536,6 @@ int net_conntrack_settle(struct net_port *p, const struct net_nft *from, const s
         return net_fail(err, ENOMEM, "list", "tracked connections");
     changes_find(c, from, to);
     bool some = c->gone.n || c->added.n || c->left.n || c->alone.n || c->closed.n || c->masqueraded.n;
-    some = some && !tracks_nothing();
     if (some && !c->failed)
         find_local(c, to, local, n_local);
     if (c->failed)

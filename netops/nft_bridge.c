@@ -3,11 +3,13 @@
  *                                      layer 3 detour never passes this one (facts I3): both are needed.
  *   guard   (filter, prerouting)       frames from our ports, by link group or by name, go through `sources`. Foreign ports do not.
  *   sources (jumped to)                what a port may send. It runs before the bridge learns the MAC, and before br_netfilter.
- *      1. router advertisements, redirects, DHCP answers, and queries of multicast routers come only from ports in `routers`
- *      2. a MAC in `takenmac` comes only from its own port. A port outside `anymac` sends only from its MACs in `macs`.
+ *      1. frames of VLAN 0 and frames with two VLAN tags are dropped: the rules below would not see what they carry
+ *      2. router advertisements, redirects, DHCP answers, queries of multicast routers, and news of a smaller path MTU come only
+ *         from ports in `routers`
+ *      3. a MAC in `takenmac` comes only from its own port. A port outside `anymac` sends only from its MACs in `macs`.
  *         The sender's MAC inside an ARP packet counts as well
- *      3. IPv4 and ARP: likewise `taken4`, `free4`, `src4`. 0.0.0.0 passes: ARP probes, DHCP requests
- *      4. IPv6 and neighbour discovery: likewise `taken6`, `src6`. A port outside `anymac` may send also from the addresses that
+ *      4. IPv4 and ARP: likewise `taken4`, `free4`, `src4`. 0.0.0.0 passes: ARP probes, DHCP requests
+ *      5. IPv6 and neighbour discovery: likewise `taken6`, `src6`. A port outside `anymac` may send also from the addresses that
  *         the kernel makes of its MAC, link-local ones and those that a router advertises: their last 8 bytes are in `ids6`. A
  *         port in `alone` needs its own addresses or link-local ones. :: passes (duplicate address detection). What a neighbour
  *         advertisement, or detection from ::, claims is checked like a source address, with `claimed6` and `claims6`: nft
@@ -112,7 +114,16 @@ static void never_forwarded(struct nft_builder *b)
     is(b, &hop_limit, "\xff");
 }
 
-static void vlan0_rules(struct nft_builder *b)
+static void only_routers(struct nft_builder *b, const char *what)
+{
+    net_nft_put_name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
+    net_nft_put_verdict(b, NF_DROP, NULL);
+    net_nft_rule_done(b, "drop %s from containers that are no routers", what);
+}
+
+/* The kernel takes the outer tag off before the rules run, and shows it again to who asks for the frame's beginning. What then
+ * is of a type of tags has another one. */
+static void vlan_rules(struct nft_builder *b)
 {
     static const struct field type = {LINK, 12, 2};
     static const uint8_t types[2][2] = {{0x81, 0x00}, {0x88, 0xa8}}, bits[2] = {0x0f, 0xff}, none[2];
@@ -125,6 +136,13 @@ static void vlan0_rules(struct nft_builder *b)
         net_nft_put_cmp(b, NFT_CMP_EQ, none, sizeof none);
         net_nft_put_verdict(b, NF_DROP, NULL);
         net_nft_rule_done(b, "drop frames of VLAN 0");
+    }
+    for (size_t i = 0; i < 2; i++) {
+        net_nft_rule_begin(b, "sources");
+        net_nft_put_meta(b, NFT_META_PROTOCOL, R1);
+        net_nft_put_cmp(b, NFT_CMP_EQ, types[i], sizeof types[i]);
+        net_nft_put_verdict(b, NF_DROP, NULL);
+        net_nft_rule_done(b, "drop frames with two VLAN tags");
     }
 }
 
@@ -151,10 +169,24 @@ static void server_rules(struct nft_builder *b)
             protocol_is(b, IPPROTO_UDP);
             is(b, &to_port, &port);
         }
-        net_nft_put_name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
-        net_nft_put_verdict(b, NF_DROP, NULL);
-        net_nft_rule_done(b, "drop %s from containers that are no routers", rows[i].means);
+        only_routers(b, rows[i].means);
     }
+}
+
+/* Only who forwards a packet says that it was too large (RFC 1191, RFC 8201). The kernel takes the path MTU from such a message
+ * for the address that it quotes, for some protocols without a look at what it sent itself. */
+static void mtu_rules(struct nft_builder *b)
+{
+    static const struct field type_and_code = {TRANSPORT, 0, 2};
+    static const uint8_t fragmentation_needed[2] = {3, 4};
+
+    source_rule(b, ETH_P_IP);
+    protocol_is(b, IPPROTO_ICMP);
+    is(b, &type_and_code, fragmentation_needed);
+    only_routers(b, "ICMP fragmentation needed");
+    source_rule(b, ETH_P_IPV6);
+    icmp6_is(b, 2);
+    only_routers(b, "ICMPv6 packet too big");
 }
 
 /* A query makes the bridge believe in a querier for minutes: it then forwards multicast, and with it
@@ -185,9 +217,7 @@ static void querier_rules(struct nft_builder *b)
             is(b, &rows[i].field, rows[i].value);
         protocol_is(b, rows[i].ether_type == ETH_P_IP ? IPPROTO_IGMP : IPPROTO_ICMPV6);
         is(b, &type, &rows[i].type);
-        net_nft_put_name_in(b, NFT_META_IIFNAME, "routers", NFT_LOOKUP_F_INV);
-        net_nft_put_verdict(b, NF_DROP, NULL);
-        net_nft_rule_done(b, "drop %s from containers that are no routers", rows[i].means);
+        only_routers(b, rows[i].means);
     }
 }
 
@@ -294,9 +324,10 @@ static void source_checks(struct nft_builder *b, uint32_t group)
     net_nft_put_name_in(b, NFT_META_IIFNAME, "guests", 0);
     net_nft_put_verdict(b, NFT_JUMP, "sources");
     net_nft_rule_done(b, "what other ports of containers send is checked");
-    vlan0_rules(b);
+    vlan_rules(b);
     server_rules(b);
     querier_rules(b);
+    mtu_rules(b);
     pair_rules(b, 0, &ether_source, "takenmac", "macs", "anymac", "source MACs");
     pair_rules(b, ETH_P_ARP, &arp_mac, "takenmac", "macs", "anymac", "MACs in ARP packets");
     accept_without(b, ETH_P_IP, &ip4_source);

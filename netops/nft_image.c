@@ -192,15 +192,16 @@ static bool zero(const void *p, size_t len)
             return false;
     return true;
 }
-static bool is_data(const char *expr, uint16_t type)
+/* Which attributes of an expression have a value of type `data`: a bit per type. */
+static uint64_t data_types(const char *expr)
 {
     if (!strcmp(expr, "cmp"))
-        return type == NFTA_CMP_DATA;
+        return 1ull << NFTA_CMP_DATA;
     if (!strcmp(expr, "immediate"))
-        return type == NFTA_IMMEDIATE_DATA;
+        return 1ull << NFTA_IMMEDIATE_DATA;
     if (!strcmp(expr, "bitwise"))
-        return type == NFTA_BITWISE_MASK || type == NFTA_BITWISE_XOR || type == NFTA_BITWISE_DATA;
-    return false;
+        return 1ull << NFTA_BITWISE_MASK | 1ull << NFTA_BITWISE_XOR | 1ull << NFTA_BITWISE_DATA;
+    return 0;
 }
 struct writer {
     uint8_t *p;
@@ -240,10 +241,50 @@ static void put_data(struct writer *w, uint8_t type, const struct nlattr *nest)
         put_value(w, type, mnl_attr_get_payload(a[NFTA_DATA_VALUE]), mnl_attr_get_payload_len(a[NFTA_DATA_VALUE]));
     }
 }
+/* Writes one attribute; false: its value says nothing. */
+static bool put_attr(struct writer *w, const struct nlattr *a, uint8_t type, bool data)
+{
+    const void *value = mnl_attr_get_payload(a);
+    size_t len = mnl_attr_get_payload_len(a);
+
+    if (data) {
+        put_data(w, type, a);
+        return true;
+    }
+    if (!len || (zero(value, len) && (len == 4 || len == 8)))
+        return false;
+    put_value(w, type, value, len);
+    return true;
+}
+/* Attributes by type; the last of those of one type counts. Returns how many there are. */
+static size_t by_type(const struct nlattr *nest, const struct nlattr **at, size_t most, bool *beyond)
+{
+    const struct nlattr *attr;
+    size_t n = 0;
+
+    mnl_attr_for_each_nested(attr, nest) {
+        uint16_t type = mnl_attr_get_type(attr);
+        size_t i = n;
+        if (type >= most) {
+            *beyond = true;
+            continue;
+        }
+        while (i && mnl_attr_get_type(at[i - 1]) > type)
+            i--;
+        if (i && mnl_attr_get_type(at[i - 1]) == type) {
+            at[i - 1] = attr;
+            continue;
+        }
+        memmove(&at[i + 1], &at[i], (n++ - i) * sizeof *at);
+        at[i] = attr;
+    }
+    return n;
+}
 static int put_expr(struct writer *w, const struct nlattr *list_elem)
 {
     enum { TYPES = 40 };
     const struct nlattr *a[3], *d[TYPES];
+    bool beyond = false;
 
     split_nest(list_elem, a, 3);
     if (!a[NFTA_EXPR_NAME])
@@ -259,21 +300,11 @@ static int put_expr(struct writer *w, const struct nlattr *list_elem)
     put(w, "", 1);
     if (!a[NFTA_EXPR_DATA])
         return 0;
-    size_t beyond = split_nest(a[NFTA_EXPR_DATA], d, TYPES);
-    for (size_t type = 0; type < TYPES; type++) {
-        if (!d[type])
-            continue;
-        const void *value = mnl_attr_get_payload(d[type]);
-        size_t len = mnl_attr_get_payload_len(d[type]);
-        if (is_data(plain, (uint16_t)type)) {
-            put_data(w, (uint8_t)type, d[type]);
-            (*count)++;
-        } else if (!zero(value, len) || (len != 4 && len != 8)) {
-            if (len == 0)
-                continue;
-            put_value(w, (uint8_t)type, value, len);
-            (*count)++;
-        }
+    uint64_t data = data_types(plain);
+    size_t n = by_type(a[NFTA_EXPR_DATA], d, TYPES, &beyond);
+    for (size_t i = 0; i < n; i++) {
+        uint16_t type = mnl_attr_get_type(d[i]);
+        *count = (uint8_t)(*count + put_attr(w, d[i], (uint8_t)type, data >> type & 1));
     }
     if (beyond) {                                       /* nothing that we send: never equal */
         put_value(w, 255, "", 0);

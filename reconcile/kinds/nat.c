@@ -441,7 +441,8 @@ static void compare(struct spec_arena *a, const struct rec_item *w, const struct
         net_nft_model_done(&m);
 }
 
-/* A look at the number first: without the module, or with nothing tracked, no dump is worth its call (which would load a module). */
+/* Without the module, or with nothing tracked, a dump is not worth its call: it would load a module, and it walks the
+ * whole hash table, which takes milliseconds even if that is empty. */
 static bool tracks_connections(void)
 {
     char count[16];

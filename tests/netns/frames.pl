@@ -4,8 +4,8 @@
 #   frames.pl send LINK NAME KIND [KEY=VALUE]...   one broadcast frame that carries NAME in its payload
 #   frames.pl hear LINK READY                      makes READY, then prints the NAME of each frame until NAME is "last"
 #
-# KIND: arp, udp4, udp6, ra, redirect, na, dad, mld, mrd6, igmp, mrd4, other. KEY: to (destination MAC), mac, sha (of ARP), src, dst (of udp4, udp6, mld),
-# target, port, prefix (of ra, a /64), type (of igmp, mld), vlan, tpid (of the VLAN tag). The defaults are LINK's own.
+# KIND: arp, udp4, udp6, ra, redirect, na, dad, mld, mrd6, igmp, mrd4, big4, big6, other. KEY: to (destination MAC), mac, sha (of ARP), src, dst (of udp4, udp6, mld),
+# target, about and mtu (of big4, big6), port, prefix (of ra, a /64), type (of igmp, mld), vlan, tpid (of the VLAN tag), inner (a second tag's VLAN). The defaults are LINK's own.
 use strict;
 use warnings;
 use Socket;
@@ -67,9 +67,16 @@ my %kinds = (
     mrd6 => sub { ip6($o{src} // 'fe80::1', 'ff02::6a', 58, 2, pack('C C n n n', 151, 20, 0, 125, 2) . $mark) },
     igmp => sub { my $t = $o{type} // 0x11; ip4($o{src}, $o{dst} // '224.0.0.1', igmp($t, $t == 0x11 ? "\0\0\0\0$mark" : ''), 2) },
     mrd4 => sub { ip4($o{src}, '224.0.0.106', igmp(0x30, $mark), 2) },
+    # "Too big", about a ping's packet that src is said to have forwarded from dst to `about` (RFC 1191, RFC 8201).
+    big4 => sub { my (undef, $quoted) = ip4($o{dst}, $o{about}, pack('C C n n n', 0, 0, 0, 1, 1), 1);
+                  my $b = pack('C C n n n', 3, 4, 0, 0, $o{mtu}) . $quoted . $mark; substr $b, 2, 2, pack 'n', sum($b);
+                  ip4($o{src}, $o{dst}, $b, 1) },
+    big6 => sub { my (undef, $quoted) = ip6($o{dst}, $o{about}, 58, 2, pack('C C n n n', 128, 0, 0, 1, 1));
+                  ip6($o{src}, $o{dst}, 58, 2, pack('C C n N', 2, 0, 0, $o{mtu}) . $quoted . $mark) },
     other => sub { (0x88b5, '') },
 );
 my ($type, $packet) = $kinds{$kind}->();
 my $tag = exists $o{vlan} ? pack 'n n', hex($o{tpid} // '8100'), $o{vlan} : '';
+$tag .= pack 'n n', 0x8100, $o{inner} if exists $o{inner};
 my $to = $o{to} ? pack 'H*', $o{to} =~ s/://gr : "\xff" x 6;
 syswrite $s, $to . $mac . $tag . pack('n', $type) . $packet . ($packet =~ /\Q$mark/ ? '' : $mark) or die "send: $!";

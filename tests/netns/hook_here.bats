@@ -204,3 +204,22 @@ END
     assert_eq "$(host stat -c '%a %u %g' "$file")" '640 65534 65533'
     exits 0 host setpriv --reuid 65533 --regid 65533 --clear-groups cat "$file"
 }
+
+@test "a repository that asks without pause is looked at five times, with pauses, and then the look ends" {
+    theirs
+    exits 0 berth hook install --repo "$R" --git-owner 65534 --apply
+    local sign asker
+    sign=$(host find "$R" -maxdepth 2 -name berth-look)
+    host setpriv --reuid 65534 --regid 65534 --clear-groups perl -e '
+        for (my $n = 0; ; $n++) {
+            open my $f, "+<", $ARGV[0] or die;
+            printf $f "%040x\n", $n;
+            close $f;
+            select undef, undef, undef, 0.01;
+        }' "$sign" 3>&- {LAB_LIFE}>&- &
+    asker=$!
+    exits 0 host sh -c 'set -a; . /etc/berth/berth.env; exec timeout 60 "$1" hook look' sh "$BERTH"
+    kill "$asker"
+    wait "$asker" || true
+    assert_eq "$(host find /run/berth-look -type f | wc -l)" 6 "answers: of the commit, and of each look"
+}

@@ -97,6 +97,8 @@ Y
     sends web ip4-taken udp4 src=10.100.0.30
     sends web ip4-gateway udp4 src=10.100.0.1
     sends web ip4-new udp4 src=10.100.0.99
+    sends web ip4-two-tags udp4 src=10.100.0.30 vlan=7 inner=8
+    sends web arp-two-tags arp src=10.100.0.1 vlan=7 tpid=88a8 inner=8
     sends web ip6-taken udp6 src=fd00:100::20
     sends web ip6-gateway udp6 src=fd00:100::1
     sends web ip6-new udp6 src=fd00:100::99
@@ -392,6 +394,25 @@ router_ports() { host bridge -d mdb show dev br0 | sed -n 's/^router ports on br
     sends gate igmp igmp to=$all src=10.100.0.40
     heard gate "mld igmp"
     assert_eq "$(router_ports)" "vb-gate" "router ports"
+}
+
+@test "a container changes no path MTU of the host or of its neighbours, and a router may" {
+    two
+    berth apply -q "$SPEC"
+    mtu_to() { $1 ip -j route get "$2" | jq -r '.[0].metrics[0].mtu // "none"'; }
+    to_host=$(host cat /sys/class/net/br0/address)
+    says_big() {
+        sends "$1" big big4 src="$2" dst=10.100.0.1 to="$to_host" about=10.100.0.30 mtu=600
+        sends "$1" big big6 src="$3" dst=fd00:100::1 to="$to_host" about=fd00:100::77 mtu=1300
+        sends "$1" big big4 src="$2" dst=10.100.0.20 to="$(mac_of db)" about=10.100.0.30 mtu=600
+    }
+    says_big web 10.100.0.10 fd00:100::10
+    pings "inside web" 10.100.0.1
+    assert_eq "$(mtu_to host 10.100.0.30) $(mtu_to host fd00:100::77) $(mtu_to "inside db" 10.100.0.30)" "none none none"
+    # The same from a container that the spec calls a router: the frames are sound.
+    says_big gate 10.100.0.40 fd00:100::40
+    wait_for eval 'test "$(mtu_to host 10.100.0.30)" = 600'
+    assert_eq "$(mtu_to host fd00:100::77) $(mtu_to "inside db" 10.100.0.30)" "1300 600"
 }
 
 @test "frames that a bridge hands to the host unseen change nothing: no packets, no routes, no learned MACs" {

@@ -43,8 +43,36 @@ static const char *nix_path(struct spec_arena *a)
     return given && *given ? spec_arena_printf(a, "NIX_PATH=%s", given) : access(channel, F_OK) ? NULL : spec_arena_printf(a, "NIX_PATH=nixpkgs=%s", channel);
 }
 
-/* git refuses a repository of another user's; who may own this one was asked when the spec was read out of it. */
-static const char *const trusting[] = {"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"};
+/* git refuses a repository of another user's; who may own this one was asked when the spec was read out of it. nix reads it by git
+ * or, from 2.20 on, by libgit2, and libgit2 hears of safe.directory from files alone: a directory of settings, for one call. */
+#define SAFE "[safe]\n\tdirectory = *\n"
+struct trust {
+    char        dir[32];
+    const char *env[3];
+    size_t      n;
+};
+
+/* nix keeps the settings of the user that it has without XDG_CONFIG_HOME. 0 or -errno. */
+static int trust_begin(struct spec_arena *a, struct trust *t, struct rec_error *err)
+{
+    const char *home = getenv("HOME");
+    *t = (struct trust){.dir = "/tmp/berth-nix-XXXXXX"};
+    if (!mkdtemp(t->dir))
+        return rec_fail(err, errno, "cannot make a directory in /tmp: %s", strerror(errno));
+    const char *git = spec_arena_printf(a, "%s/git", t->dir), *file = spec_arena_printf(a, "%s/config", git);
+    const char *nix = spec_arena_printf(a, "%s/.config/nix", home && *home == '/' ? home : "/root");
+    t->env[t->n++] = spec_arena_printf(a, "XDG_CONFIG_HOME=%s", t->dir);
+    t->env[t->n++] = spec_arena_printf(a, "NIX_CONFIG_HOME=%s", nix);
+    t->env[t->n++] = spec_arena_printf(a, "NIX_USER_CONF_FILES=%s/nix.conf", nix);     /* before 2.25 */
+    int r = git && file && nix ? rec_dir_make(git, 0700, err) : rec_fail(err, ENOMEM, "out of memory");
+    return r ? r : rec_file_write(file, SAFE, sizeof SAFE - 1, 0600, err);
+}
+
+static void trust_end(const struct trust *t)
+{
+    if (*t->dir)
+        rec_tree_remove(t->dir, NULL);
+}
 
 static time_t seconds(void)
 {
@@ -62,25 +90,34 @@ static bool is_busy(const char *said)
 
 /* Its database may be busy with others' work for longer than nix itself is patient, and nothing tells when it is not. Asked again for some
  * seconds from the first such answer on: what takes long, and only says that it was busy, is done once more and not for ever. */
-static int run_nix(struct spec_arena *a, bool trusted, int stop, const char *const *argv, int deadline_ms, struct rec_proc_said *said, struct rec_error *err)
+static int call_nix(struct spec_arena *a, const struct rec_proc_call *call, struct rec_proc_said *said, struct rec_error *err)
 {
-    const char *env[5], *path = nix_path(a);
-    size_t n = 0;
-    for (size_t i = 0; trusted && i < 3; i++)
-        env[n++] = trusting[i];
-    if (path)
-        env[n++] = path;
-    env[n] = NULL;
-    struct rec_proc_call call = {.argv = argv, .env = env, .deadline_ms = deadline_ms, .stop = stop};
     for (time_t first = 0;;) {
-        int r = rec_proc_call(a, &call, said, err);
+        int r = rec_proc_call(a, call, said, err);
         time_t now = seconds();
         if (r || !said->status || !is_busy(said->err) || (first && now - first >= BUSY_SECONDS))
             return r;
         if (!first)
             first = now;
-        poll(&(struct pollfd){.fd = stop, .events = POLLIN}, stop >= 0, BUSY_MS);
+        poll(&(struct pollfd){.fd = call->stop, .events = POLLIN}, call->stop >= 0, BUSY_MS);
     }
+}
+
+static int run_nix(struct spec_arena *a, bool trusted, int stop, const char *const *argv, int deadline_ms, struct rec_proc_said *said, struct rec_error *err)
+{
+    struct trust t = {.n = 0};
+    const char *env[5], *path = nix_path(a);
+    size_t n = 0;
+    int r = trusted ? trust_begin(a, &t, err) : 0;
+    for (size_t i = 0; i < t.n; i++)
+        env[n++] = t.env[i];
+    if (path)
+        env[n++] = path;
+    env[n] = NULL;
+    if (!r)
+        r = call_nix(a, &(struct rec_proc_call){.argv = argv, .env = env, .deadline_ms = deadline_ms, .stop = stop}, said, err);
+    trust_end(&t);
+    return r;
 }
 
 /* The system of a configuration as nixos-container makes it. What the spec says is a value there, never a part of the expression: a path
@@ -115,7 +152,7 @@ static void hint(struct job *j)
                                     path ? "env " : "", path ? quoted(a, path) : "", path ? " " : "", quoted(a, j->source + 7), j->c->name);
     else
         command = spec_arena_printf(a, "%snix --extra-experimental-features 'nix-command flakes' build --no-link %s",
-                                    j->trusted ? "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' " : "",
+                                    j->trusted ? "d=$(mktemp -d) && mkdir $d/git && printf '[safe]\\ndirectory = *\\n' >$d/git/config && XDG_CONFIG_HOME=$d " : "",
                                     quoted(a, spec_arena_printf(a, "%.*s#nixosConfigurations.\"%s\".config.system.build.toplevel",
                                                                 (int)(hash - j->source), j->source, hash + 1)));
     if (command && strlen(command) + 64 < sizeof j->error.hint)

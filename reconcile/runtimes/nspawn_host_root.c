@@ -234,7 +234,7 @@ static int mask_ldconfig(struct spec_arena *a, const char *etc, const char *sett
 {
     const char *units = spec_arena_printf(a, "%s/systemd/system", etc);
     const char *unit = spec_arena_printf(a, "%s/systemd/system/ldconfig.service", etc);
-    if (!nspawn_find_argument(settings, "--boot"))
+    if (!nspawn_find_argument(settings, "--notify-ready=yes"))         /* what boots has it, by either way */
         return 0;
     int r = units && unit ? rec_dir_make(units, 0755, err) : rec_fail(err, ENOMEM, "out of memory");
     return r ? r : rec_link_write(unit, "/dev/null", err);

@@ -336,6 +336,7 @@ int contain_start(const char *dir, char **argv)
         r = own_files(&s, argv[0]);
     if (r)
         return r;
+    contain_cgroups();
     execv(s.program, argv);
     return complain("execute", argv[0]);
 }

@@ -106,6 +106,17 @@ in_c() { local c=$1; shift; b run "$c" -- /bin/sh -c "$@"; }
     assert_eq "$(on sh -c 'ls /sys/fs/cgroup/machine.slice | grep -c "^berth@"')" 6
 }
 
+@test "cgroups: a container makes 4,096 at most, and none that ends with its stop is left" {
+    local c
+    for c in host boot none same; do
+        exits 0 in_c $c 'for d in /sys/fs/cgroup /sys/fs/cgroup/unified; do [ ! -e $d/cgroup.procs ] || cd $d; done
+            for round in 1 2; do mkdir $(seq -f x$round-%g 5000) 2>/dev/null; echo max >cgroup.max.descendants; done 2>/dev/null; find . -type d -name "x*" | wc -l'
+        ((output > 3500 && output <= 4096)) || fail "$c made $output cgroups"
+        exits 0 b stop $c
+    done
+    assert_eq "$(on sh -c 'find /sys/fs/cgroup -name "x[12]-*" | wc -l')" 0
+}
+
 @test "devices: made by mknod, and those that are there" {
     local c
     for c in $ALL; do

@@ -550,6 +550,15 @@ static const struct cmd_flag *flag_of_others(const char *name)
     return NULL;
 }
 
+/* Is it a flag of any verb? */
+static bool is_flag(const char *word)
+{
+    for (size_t k = 0; k < cmd_n_flags; k++)
+        if (word[1] == '-' ? !strcmp(cmd_flags[k].name, word + 2) : cmd_flags[k].letter == word[1])
+            return true;
+    return false;
+}
+
 /* Flags of other tools. */
 static const char *flag_meant(const char *name)
 {
@@ -575,12 +584,26 @@ static const char *flag_meant(const char *name)
     return NULL;
 }
 
+/* Letters of other tools: `exec -it`, `ps -a`, `up -d`. */
+static const char *letter_meant(const struct cmd_args *a, char letter)
+{
+    if (!a->verb)
+        return NULL;
+    if (strchr("it", letter) && (!strcmp(a->verb->name, "run") || !strcmp(a->verb->name, "login")))
+        return "leave it out: the command has the terminal that berth has";
+    if (letter == 'a' && !strcmp(a->verb->name, "list"))
+        return "leave it out: containers that are stopped are listed, too";
+    return letter == 'd' ? flag_meant("detach") : NULL;
+}
+
 static int unknown_flag(const struct cmd_args *a, const char *word, size_t len, struct cmd_complaint *why)
 {
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)(len < 63 ? len : 63), word);
     bool is_long = name[0] == '-' && name[1] == '-';
-    const char *meant = is_long ? flag_meant(name + 2) : NULL;
+    const char *meant = is_long ? flag_meant(name + 2) : letter_meant(a, name[1]);
+    if (!meant && !a->verb && is_flag(name))
+        meant = "flags stand behind the verb, as in: berth plan --file SPEC";
     const struct cmd_flag *other = is_long && a->verb ? flag_of_others(name + 2) : NULL;
     const char *near =
         is_long && !meant && !other ? cmd_nearest(name + 2, flag_name, (void *)a->verb) : NULL;

@@ -1,5 +1,6 @@
 /* run, login, logs: no spec is needed, the host knows its containers. If one is there all the same, it helps with a mistyped name. */
 #include "cmd/cmd.h"
+#include "reconcile/record.h"
 #include "cmd/plain.h"
 #include "reconcile/enter.h"
 #include "reconcile/logs.h"
@@ -11,6 +12,14 @@
 #ifndef BERTH_LIBEXEC
 #define BERTH_LIBEXEC "/usr/libexec"
 #endif
+
+/* Has any spec been applied here? Who may not know is told yes. */
+static bool applied_here(struct cmd *c)
+{
+    struct rec_applied last = {0};
+    struct rec_error ignored;
+    return !c->run || rec_applied_read(c->run, &last, &ignored) || last.file || last.commit;
+}
 
 /* Not running, or never heard of? The spec, if there is a valid one, can tell a typing error. */
 enum cmd_exit cmd_absent(struct cmd *c, struct rec_error *err)
@@ -28,6 +37,8 @@ enum cmd_exit cmd_absent(struct cmd *c, struct rec_error *err)
     const char *near = known ? NULL : cmd_nearest_container(c, name);
     if (near && strcmp(near, name))
         rec_hint(err, "did you mean %s?", near);
+    else if (!err->hint[0] && err->code == ESRCH && known && !applied_here(c))
+        rec_hint(err, "nothing of the spec has been made on this host; begin with: berth apply");
     else if (!err->hint[0] && err->code == ESRCH)
         rec_hint(err, known ? "berth start %s" : "`berth list` shows those that there are", name);
     return cmd_fail(c, NULL, CMD_FAILED, err);

@@ -174,17 +174,22 @@ static void server_rules(struct nft_builder *b)
 }
 
 /* Only who forwards a packet says that it was too large (RFC 1191, RFC 8201). The kernel takes the path MTU from such a message
- * for the address that it quotes, for some protocols without a look at what it sent itself. */
+ * for the address that it quotes, for some protocols without a look at what it sent itself. Each rule looks at a field of the IP
+ * header, too: without one nft would write it in another way. */
 static void mtu_rules(struct nft_builder *b)
 {
-    static const struct field type_and_code = {TRANSPORT, 0, 2};
-    static const uint8_t fragmentation_needed[2] = {3, 4};
+    static const struct field protocol = {NETWORK, 9, 1}, type_and_code = {TRANSPORT, 0, 2};
+    static const uint8_t icmp[1] = {IPPROTO_ICMP}, fragmentation_needed[2] = {3, 4};
+    static const uint8_t version_bits[1] = {0xf0}, version_6[1] = {0x60};
 
     source_rule(b, ETH_P_IP);
-    protocol_is(b, IPPROTO_ICMP);
+    is(b, &protocol, icmp);
     is(b, &type_and_code, fragmentation_needed);
     only_routers(b, "ICMP fragmentation needed");
     source_rule(b, ETH_P_IPV6);
+    net_nft_put_payload(b, NETWORK, 0, sizeof version_bits, R1);
+    net_nft_put_mask(b, version_bits, sizeof version_bits);
+    net_nft_put_cmp(b, NFT_CMP_EQ, version_6, sizeof version_6);
     icmp6_is(b, 2);
     only_routers(b, "ICMPv6 packet too big");
 }

@@ -418,6 +418,23 @@ static bool refused(struct rec_run *run, const struct rec_apply_options *o, stru
     return r != 0;
 }
 
+/* Containers that are started by themselves need the bridge that `apply` makes. */
+static int needs_all(const struct rec_state *have, const struct rec_plan *p, struct rec_error *err)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct rec_item *to = p->steps[i]->to;
+        if (p->steps[i]->kind != REC_PORT || p->steps[i]->from || !to || !*to->port.bridge ||
+            rec_state_find(have, REC_BRIDGE, to->port.bridge))
+            continue;
+        rec_fail(err, ESRCH, "cannot start container '%s' by itself: its bridge '%s' is not there",
+                 to->container, to->port.bridge);
+        err->at = to->at;
+        rec_hint(err, "`berth apply` makes all that the spec asks for");
+        return -ESRCH;
+    }
+    return 0;
+}
+
 /* Of a running process: it is ended, and another one begun. */
 static bool interrupts(const struct rec_step *s)
 {
@@ -586,6 +603,8 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
     }
     if (!r)
         r = rec_sources_check(run, out->plan, &out->error);
+    if (!r && o->only)
+        r = needs_all(&have, out->plan, &out->error);
     out->us_read = now_us() - start;
     if (r) {
         out->outcome = outcome_of(-r);

@@ -208,6 +208,13 @@ static const struct spec_foreign foreign[] = {
      "leave it out: berth sets no limits; `systemctl set-property %s MemoryMax=… CPUQuota=…` does"},
     {CONTAINER, "privileged", SAY,
      "leave it out, or name single rights: `nspawn: {capabilities: [CAP_…]}`"},
+    {CONTAINER, "user", SAY, "leave it out; a command can change its user: `command: [setpriv, --reuid, \"1000\", …]`"},
+    {CONTAINER, "labels", SAY, "leave it out; a comment can say it"},
+    {CONTAINER, "annotations", SAY, "leave it out; a comment can say it"},
+    {CONTAINER, "devices", SAY, "write `nspawn: {binds: [/dev/NAME]}`"},
+    {CONTAINER, "secrets", SAY, "write `nspawn: {environment: {NAME: {file: /PATH}}}`"},
+    {CONTAINER, "healthcheck", SAY, "leave it out: berth does not look into services"},
+    {CONTAINER, "logging", SAY, "leave it out: the journal has the output; `berth logs NAME`"},
     {CONTAINER, "capadd", VALUE, "write `nspawn: {capabilities: %s}`"},
 
     {NIXOS, "path", MEANT, "system"},

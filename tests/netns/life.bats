@@ -151,6 +151,29 @@ leader() { exits 0 berth list --json -f "$SPEC"; json ".containers[] | select(.n
     assert_eq "$(json '.steps[] | select(.object == "run dir") | .reason')" 'restart requested'
 }
 
+@test "before the first apply, start, restart, run and login say what to begin with, and leave nothing" {
+    spec <<-END
+	version: 1
+	hosts:
+	  localhost:
+	    bridge: {name: br0, address: 10.100.0.1/24}
+	    containers: {web: {address: 10.100.0.10, runtime: nspawn}}
+	END
+    for verb in start restart; do
+        exits 1 berth $verb -f "$SPEC" web
+        assert_match "$stderr" "cannot start container 'web' by itself: its bridge 'br0' is not there"
+        assert_match "$stderr" "\`berth apply\` makes all that the spec asks for"
+    done
+    for verb in "run -f $SPEC web -- true" "login -f $SPEC web"; do
+        exits 1 berth $verb
+        assert_match "$stderr" "nothing of the spec has been made on this host; begin with: berth apply"
+    done
+    assert_eq "$(host_sh 'find /run/berth/held /run/netns -type f 2>/dev/null || :')" ""
+    exits 0 berth apply "$SPEC"
+    exits 0 berth run -f "$SPEC" web -- true
+    exits 0 berth restart -f "$SPEC" web
+}
+
 @test "what berth stop holds is shown as stopped by it in status, list, plan and apply, until it is started" {
     spec <<-'END'
 	version: 1

@@ -161,6 +161,12 @@ static void words_of_other_tools(void **state)
     assert_non_null(strstr(why.hint, "--json"));
     assert_int_equal(PARSE("plan", "--host-only"), -EINVAL);
     assert_non_null(strstr(why.hint, "lists them"));
+    assert_int_equal(PARSE("exec", "-it", "web", "sh"), -EINVAL);
+    assert_non_null(strstr(why.hint, "the terminal that berth has"));
+    assert_int_equal(PARSE("ps", "-a"), -EINVAL);
+    assert_non_null(strstr(why.hint, "stopped are listed, too"));
+    assert_int_equal(PARSE("-f", "x.yaml", "plan"), -EINVAL);
+    assert_non_null(strstr(why.hint, "behind the verb"));
 }
 
 static void the_environment_comes_second(void **state)

@@ -397,8 +397,41 @@ static size_t count_notes(const struct rec_plan *plan, bool warnings)
     return n;
 }
 
-static void note(struct cmd_out *o, const struct rec_note *one)
+static bool same_text(const char *a, const char *b)
 {
+    return a == b || (a && b && !strcmp(a, b));
+}
+
+/* They say the same of two objects. */
+static bool same_note(const struct rec_note *a, const struct rec_note *b)
+{
+    return a->warning == b->warning && same_text(a->text, b->text) && same_text(a->hint, b->hint);
+}
+
+/* The objects of `first` and of all notes behind it that say the same. */
+static char *note_objects(const struct rec_plan *plan, const struct rec_note *first)
+{
+    struct cmd_out all = {.fd = -1};
+    cmd_put(&all, first->object);
+    for (const struct rec_note *n = first + 1; n < plan->notes + plan->n_notes; n++)
+        if (same_note(first, n) && strcmp(first->object, n->object) != 0)
+            cmd_printf(&all, ", %s", n->object);
+    return all.text;
+}
+
+static bool told_before(const struct rec_plan *plan, const struct rec_note *one)
+{
+    for (const struct rec_note *n = plan->notes; n < one; n++)
+        if (same_note(n, one))
+            return true;
+    return false;
+}
+
+static void note(struct cmd_out *o, const struct rec_plan *plan, const struct rec_note *one)
+{
+    char *objects = note_objects(plan, one);
+    const char *object = objects ? objects : one->object;
+
     cmd_put(o, "  ");
     if (one->warning)
         cmd_style(o, CMD_YELLOW);
@@ -406,11 +439,12 @@ static void note(struct cmd_out *o, const struct rec_note *one)
     cmd_style(o, CMD_PLAIN);
     cmd_put(o, " ");
     /* The object may be a list of containers. */
-    size_t width = cmd_safe_width(o, one->object), at = 4 + width;
+    size_t width = cmd_safe_width(o, object), at = 4 + width;
     if (at < CMD_WIDTH)
-        cmd_safe(o, one->object);
+        cmd_safe(o, object);
     else
-        cmd_wrap(o, one->object, 4, 6, CMD_WIDTH);
+        cmd_wrap(o, object, 4, 6, CMD_WIDTH);
+    free(objects);
     cmd_put(o, ": ");
     cmd_wrap(o, one->text, at < CMD_WIDTH ? at + 2 : CMD_WIDTH, 6, CMD_WIDTH);
     cmd_put(o, "\n");
@@ -435,8 +469,8 @@ void cmd_render_notes(struct cmd_out *o, const struct rec_plan *plan)
         cmd_put(o, title[pass]);
         cmd_style(o, CMD_PLAIN);
         for (size_t i = 0; i < plan->n_notes; i++)
-            if (plan->notes[i].warning == warnings)
-                note(o, &plan->notes[i]);
+            if (plan->notes[i].warning == warnings && !told_before(plan, &plan->notes[i]))
+                note(o, plan, &plan->notes[i]);
         cmd_put(o, "\n");
     }
 }

@@ -190,6 +190,19 @@ static void hostile_names(void **state)
     }
 }
 
+static void notes_of_one_cause(void **state)
+{
+    (void)state;
+    struct cmd_out o = {.fd = -1};
+    struct rec_note list[] = {{.object = "a", .text = "no map", .warning = true}, {.object = "x", .text = "other", .warning = true},
+                              {.object = "b", .text = "no map", .warning = true}, {.object = "c", .text = "no map", .hint = "do", .warning = true},
+                              {.object = "d", .text = "no map"}, {.object = "a", .text = "no map", .warning = true}};
+    struct rec_plan p = {.notes = list, .n_notes = sizeof list / sizeof *list};
+    cmd_render_notes(&o, &p);
+    assert_string_equal(o.text, "Warnings:\n  ! a, b: no map\n  ! x: other\n  ! c: no map\n      do\n\nNotes:\n  * d: no map\n\n");
+    cmd_out_done(&o);
+}
+
 static void results(void **state)
 {
     (void)state;
@@ -293,7 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text),     cmocka_unit_test(ascii),     cmocka_unit_test(json),        cmocka_unit_test(hostile_names),
         cmocka_unit_test(results),  cmocka_unit_test(in_sync),   cmocka_unit_test(durations),   cmocka_unit_test(completions),
-        cmocka_unit_test(the_manual_is_the_tables),
+        cmocka_unit_test(the_manual_is_the_tables),      cmocka_unit_test(notes_of_one_cause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

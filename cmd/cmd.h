@@ -1,6 +1,6 @@
 /* cmd/cmd.h — one call of berth: what was asked, where the answer goes, how it ends.
  * Owns     struct cmd owns its two outputs, the spec's text and document, and the run; cmd_done gives all of it back.
- * Exit     design.md section 5; the one place where the numbers stand is enum cmd_exit. */
+ * Exit     enum cmd_exit is the one place where the numbers stand; berth(1) says what they mean. */
 #ifndef CMD_CMD_H
 #define CMD_CMD_H
 #include "cmd/args.h"

@@ -1,4 +1,4 @@
-/* Addresses. The kernel takes any nonsense as an address (facts K8): what is sensible is decided above. */
+/* Addresses. The kernel takes any nonsense as an address: what is sensible is decided above. */
 #include "netops/address.h"
 #include "netops/attr.h"
 #include <arpa/inet.h>

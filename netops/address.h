@@ -1,5 +1,5 @@
 /* netops/address.h — addresses on links.
- * Kernel   linux/if_addr.h; IFA_PROTO is the owner's mark (facts X4); an IPv6 address is one whatever its prefix (K9). */
+ * Kernel   linux/if_addr.h; IFA_PROTO is the owner's mark; an IPv6 address is one whatever its prefix. */
 #ifndef NETOPS_ADDRESS_H
 #define NETOPS_ADDRESS_H
 #include "netops/link.h"
@@ -19,7 +19,7 @@ struct net_address {
 typedef int (*net_address_fn)(void *arg, const struct net_address *a);
 int  net_address_dump(struct net_port *p, net_address_fn each, void (*restart)(void *arg), void *arg, struct net_error *err);
 bool net_address_decode(const struct nlmsghdr *m, struct net_address *out);
-/* Queue: EXCL; IPv6 with IFA_F_NODAD (facts M4); IFA_PROTO 190; IPv4 broadcast address as `ip addr add … brd +` does not. */
+/* Queue: EXCL; IPv6 with IFA_F_NODAD; IFA_PROTO 190; IPv4 broadcast address as `ip addr add … brd +` does not. */
 int  net_batch_address_new(struct net_batch *b, const struct net_address *a, const char *link, uint32_t tag);
 /* Queue: the same for one that was there before, with the protocol number that it had (0: none). */
 int  net_batch_address_back(struct net_batch *b, const struct net_address *a, const char *link, uint32_t tag);

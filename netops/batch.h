@@ -2,8 +2,8 @@
  * Owns     a rtnetlink socket of the calling thread's network namespace and all request bytes, from open to close.
  * Borrows  nothing once a call has returned.
  * Kernel   linux/netlink.h: struct nlmsgerr, enum nlmsgerr_attrs; rtnetlink(7).
- * Note     rtnetlink is not atomic: requests before *and after* a refused one take effect (facts X1), and a refused change
- *          may have taken effect in part (facts K1): read again before you say what is. */
+ * Note     rtnetlink is not atomic: requests before *and after* a refused one take effect, and a refused change
+ *          may have taken effect in part: read again before you say what is. */
 #ifndef NETOPS_BATCH_H
 #define NETOPS_BATCH_H
 #include "netops/port.h"

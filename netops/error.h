@@ -18,6 +18,6 @@ int net_fail(struct net_error *err, int code, const char *op, const char *object
 /* The kernel's own sentence, `length` bytes, into *err (if it is not NULL). */
 void net_error_kernel(struct net_error *err, const char *text, size_t length);
 /* One sentence: "cannot set the mtu of link 'br0': Invalid argument (kernel: mtu less than device minimum)". Where the
- * kernel has no text (facts K10: a name that exists, a full bridge, a bad MAC…) ours stands in its place. */
+ * kernel has no text (a name that exists, a full bridge, a bad MAC…) ours stands in its place. */
 void net_error_format(const struct net_error *err, char *out, unsigned long size);
 #endif

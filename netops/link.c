@@ -1,6 +1,6 @@
-/* Links. Creating messages carry all that the kernel honours in them (facts K3: MAC, MTU, group, master, and for a veth the
- * whole other end in its namespace), always with NLM_F_EXCL, since without it the kernel edits a foreign link of that name
- * (K4). Changes carry one group of attributes each, since a refused change may have been made in part (K1). */
+/* Links. Creating messages carry all that the kernel honours in them (MAC, MTU, group, master, and for a veth the
+ * whole other end in its namespace), always with NLM_F_EXCL, since without it the kernel edits a foreign link of that name.
+ * Changes carry one group of attributes each, since a refused change may have been made in part. */
 #include "netops/link.h"
 #include "netops/attr.h"
 #include <errno.h>
@@ -280,7 +280,7 @@ static bool good_name(const char *name)
     return name && name[0] && strlen(name) < IFNAMSIZ;
 }
 
-/* The kernel expands '%' in the name of a new link and says OK (facts K5). */
+/* The kernel expands '%' in the name of a new link and says OK. */
 static bool good_new_name(const char *name)
 {
     return good_name(name) && !strchr(name, '%');

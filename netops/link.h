@@ -1,5 +1,5 @@
 /* netops/link.h — links: bridges and veth pairs, read and changed.
- * Kernel   linux/if_link.h, linux/if_bridge.h, linux/veth.h; facts K1 to K7, K11, X3. */
+ * Kernel   linux/if_link.h, linux/if_bridge.h, linux/veth.h. */
 #ifndef NETOPS_LINK_H
 #define NETOPS_LINK_H
 #include "netops/batch.h"
@@ -24,7 +24,7 @@ struct net_link {
     bool     port, hairpin;         /* a bridge port; IFLA_BRPORT_MODE */
     bool     ll_learn;              /* a bridge that learns MACs from link-local frames */
 };
-struct net_altname {                /* facts K7: an altname blocks a name */
+struct net_altname {                /* no link can take a name that is one of these */
     int  index;
     char name[128];
 };
@@ -69,7 +69,7 @@ struct net_veth_new {
 /* Queue: the pair in one message, EXCL, one queue each, both ends down (IFF_UP in VETH_INFO_PEER is refused). */
 int net_batch_veth_new(struct net_batch *b, const struct net_veth_new *n, uint32_t tag);
 
-/* Queue: changes of one link, named by index or, where index is 0, by name. One group of attributes a message (facts K1).
+/* Queue: changes of one link, named by index or, where index is 0, by name. One group of attributes a message.
  * 0: queued; -ENOMEM; -EINVAL: no index and no name of 1 to 15 bytes (such a request could fit links that are not meant). */
 struct net_link_ref {
     int         index;

@@ -1,5 +1,5 @@
 /* Events. Their number is not ours to choose, so the buffer may overflow, and then the kernel says so once: that must never be
- * dropped on the floor (facts K14), since what was lost may be the only notice of a change. */
+ * dropped on the floor, since what was lost may be the only notice of a change. */
 #include "netops/monitor.h"
 #include "netops/link.h"
 #include <errno.h>

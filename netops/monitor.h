@@ -1,6 +1,7 @@
 /* netops/monitor.h — the kernel's events, as hints: an event says that something changed, reading says what is.
  * Owns     a rtnetlink socket of the calling thread's network namespace, with a receive buffer of 8 MiB where that is allowed.
- * Kernel   rtnetlink(7), RTMGRP_* of linux/rtnetlink.h; facts K14 (lost events), K17 (links of a dead namespace linger). */
+ * Kernel   rtnetlink(7), RTMGRP_* of linux/rtnetlink.h. The kernel drops events where a socket's buffer is full, and links of a
+ *          namespace that has ended linger. */
 #ifndef NETOPS_MONITOR_H
 #define NETOPS_MONITOR_H
 #include "netops/port.h"

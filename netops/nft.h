@@ -2,7 +2,7 @@
  * Shape    facts/runtime-and-nat.md D and E: sets and maps hold what grows, so the number of rules does not grow with containers.
  * Atomic   one batch with a generation id (NFNL_BATCH_GENID); success is a generation that moved and tables that read back equal.
  * Meaning  what wins over what (isolation, port maps, inbound): the heads of nft_inet.c and nft_bridge.c.
- * Kernel   linux/netfilter/nf_tables.h; facts F1 to F7. Only objects of libnftnl, never text. */
+ * Kernel   linux/netfilter/nf_tables.h. Only objects of libnftnl, never text. */
 #ifndef NETOPS_NFT_H
 #define NETOPS_NFT_H
 #include "netops/port.h"
@@ -63,7 +63,7 @@ struct net_nft_have;                    /* both tables as the kernel holds them,
 int      net_nft_read(struct net_port *nft, struct net_nft_have **out, struct net_error *err);
 void     net_nft_have_free(struct net_nft_have *h);
 DEFINE_SCOPED(struct net_nft_have *, net_nft_have_free)
-/* A dump may be torn without a sign (facts F7): read again until two readings agree, *have is then the later one. Do this
+/* A dump may be torn without a sign: read again until two readings agree, *have is then the later one. Do this
  * where a difference was seen, before anybody hears of it; net_nft_apply does it by itself. */
 int      net_nft_confirm(struct net_port *nft, struct net_nft_have **have, struct net_error *err);
 uint32_t net_nft_generation(const struct net_nft_have *h);  /* in which it was read */

@@ -1,6 +1,6 @@
-/* The batch. It carries the generation that the difference was found in, so it is refused as a whole when anybody wrote since
- * (facts F5). One ack is asked for, on the last message; every refusal comes unasked. A question for the generation follows
- * the batch: its answer ends the reading, and says whether anything was committed, for acks do not (facts F1, F3). What is
+/* The batch. It carries the generation that the difference was found in, so it is refused as a whole when anybody wrote since.
+ * One ack is asked for, on the last message; every refusal comes unasked. A question for the generation follows
+ * the batch: its answer ends the reading, and says whether anything was committed, for acks do not. What is
  * there then is read and compared once more. */
 #include "netops/nft_image.h"
 #include <arpa/inet.h>
@@ -157,7 +157,7 @@ static void put_table(struct batch *b, enum nft_which t, const struct nft_want *
         put_elements(b, t, &want->set[i], want->set[i].elem, want->set[i].n, true);
 }
 
-/* `end` false: the kernel checks everything and commits nothing (facts F2). */
+/* `end` false: the kernel checks everything and commits nothing. */
 static void batch_make(struct batch *b, const struct nft_want *w, const struct net_nft_have *have, const struct nft_verdict *v,
                        size_t list_most, bool end)
 {
@@ -267,7 +267,7 @@ static int exchange(struct net_port *p, struct batch *b, struct answers *a, stru
         e = net_port_receive(p, NET_SLOT_ACK, 8, deadline, answer, a);
         if (e == -EMSGSIZE)                             /* a text that is too long for us: its message is not the last */
             e = 0;
-        else if (e == -ENOBUFS && ++fences < FENCES)    /* acks were lost, maybe the fence too: not a failure (facts F3) */
+        else if (e == -ENOBUFS && ++fences < FENCES)    /* acks were lost, maybe the fence too: not a failure */
             e = fence(p, a, err);
         else if (e)
             net_fail(err, -e, "change", "nftables");
@@ -460,7 +460,7 @@ int net_nft_apply(struct net_port *p, const struct net_nft *want, const struct n
     net_nft_judge(&w.img, (struct nft_image *)&have->img, NULL, NULL, &v);
     if (!v.count)
         goto out;
-    if (!have->certain) {                               /* never act on what was seen once (facts F7) */
+    if (!have->certain) {                               /* never act on what was seen once */
         e = net_nft_read(p, &now, err);
         if (!e && now->generation == have->generation)
             e = net_nft_confirm(p, &now, err);

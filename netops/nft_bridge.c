@@ -1,6 +1,6 @@
 /* table bridge berth, only where there are containers:
- *   pass    (filter, forward)          frames from and to the isolated ports. They never pass the tables of IP (facts I2), and the
- *                                      layer 3 detour never passes this one (facts I3): both are needed.
+ *   pass    (filter, forward)          frames from and to the isolated ports. They never pass the tables of IP, and the
+ *                                      layer 3 detour never passes this one: both are needed.
  *   guard   (filter, prerouting)       frames from our ports, by link group or by name, go through `sources`. Foreign ports do not.
  *   sources (jumped to)                what a port may send. It runs before the bridge learns the MAC, and before br_netfilter.
  *      1. frames of VLAN 0 and frames with two VLAN tags are dropped: the rules below would not see what they carry

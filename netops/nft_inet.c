@@ -1,13 +1,13 @@
 /* table inet berth. Only `src` and `pass` grow, by a few rules per bridge and net; containers are
  * elements. Without NAT, maps and isolated containers there is one rule of `guard` alone.
  *   guard  (filter, prerouting, raw)   from our bridges nothing speaks to 127/8 or as 127/8: with route_localnet set on a bridge,
- *                                      a container would reach the loopback services of the host (facts N1). Other interfaces
+ *                                      a container would reach the loopback services of the host. Other interfaces
  *                                      are left as their owners want them. Nothing comes from a port but by way of its bridge:
  *                                      the bridge hands frames to 01:80:c2:00:00:0e to the host unseen (br_handle_frame).
  *   ports  (jumped to)                 the port maps; one address of the host goes before any address.
- *   in, own (nat, prerouting, output)  to an address of this host: through the port maps. ::1 cannot be mapped (facts N2).
+ *   in, own (nat, prerouting, output)  to an address of this host: through the port maps. ::1 cannot be mapped.
  *   src    (nat, postrouting)          answers must come back this way: loopback clients, and containers that reach a
- *                                      neighbour on their own bridge by a port map (the source decides: facts N3); then, per net,
+ *                                      neighbour on their own bridge by a port map (the source decides); then, per net,
  *                                      masquerade what leaves by the uplink. What stays inside never leaves by it.
  *   pass   (filter, forward)           in this order:
  *      1. what does not go to one of our bridges is none of our business

@@ -2,7 +2,7 @@
  * rules, sets and elements are filtered by the kernel; chains only by family, so foreign ones are skipped here. Elements are asked
  * only of sets that hold some (newer kernels tell, but the count may run ahead with a transaction that is not committed: a
  * reading that confirms asks them all). One generation before and after, else all is read again; a torn dump may
- * pass that all the same (facts F7), so a difference is believed only when net_nft_confirm has seen it twice. */
+ * pass that all the same, so a difference is believed only when net_nft_confirm has seen it twice. */
 #include "netops/nft_image.h"
 #include <arpa/inet.h>
 #include <errno.h>

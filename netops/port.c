@@ -1,7 +1,7 @@
 /* The exchange with the kernel. rtnetlink works inside sendmsg: when the send returns, the answers are already queued. So
  * receiving tries first, with recvmmsg (many datagrams a call; a dump goes on inside it), and polls only when nothing is
- * there. libmnl's own loop is not used: it takes NLMSG_DONE for success whatever it carries (facts K12), and a forged ack for
- * the kernel's (K16). */
+ * there. libmnl's own loop is not used: it takes NLMSG_DONE for success whatever it carries, and a forged ack for
+ * the kernel's. */
 #include "netops/port.h"
 #include "netops/attr.h"
 #include <errno.h>
@@ -21,7 +21,7 @@ enum {
     SLOT_DUMP = 32 * 1024,
     SLOT_EVENT = 16 * 1024,
     MAX_SLOTS = 64,
-    RETRIES = 10,        /* facts K13: the longest run of torn dumps seen was 1 */
+    RETRIES = 10,        /* the longest run of torn dumps seen was 1 */
     ANSWER_MS = 10000,
     MOST_LOSSES = 1000,
     MOST_INTERRUPTS = 16,
@@ -335,7 +335,7 @@ int net_port_receive(struct net_port *p, enum net_slot slot, unsigned expect, in
         bool heard = false;
         int  result = 0;
         for (int i = 0; i < got; i++) {
-            if (d[i].from != 0) /* another process: not the kernel's word (facts K16) */
+            if (d[i].from != 0) /* another process: not the kernel's word */
                 continue;
             heard = true;
             int r = d[i].cut ? -EMSGSIZE : 0;

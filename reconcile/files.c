@@ -1,5 +1,5 @@
 /* Every path is walked component by component by the kernel, beneath the root directory and through no symlink: openat2 does in one call
- * what lstat and open never do without a race (facts P1, P2). What is replaced is replaced whole (facts P3, P4). */
+ * what lstat and open never do without a race. What is replaced is replaced whole. */
 #include "reconcile/files.h"
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* reconcile/files.h — the one place that touches files: beneath held directories, never through a symlink, whole or not at all.
  * Order    temporary file (O_EXCL, a name that the next run recognises: .NAME.berth-new) → write → fsync → rename → fsync(dir).
- * Source   facts P1 to P6; openat2(2), renameat2(2). */
+ * Source   openat2(2), renameat2(2). */
 #ifndef RECONCILE_FILES_H
 #define RECONCILE_FILES_H
 #include "reconcile/error.h"

@@ -21,7 +21,7 @@ static inline bool rec_group_ours(uint32_t group)
 enum rec_kind_id {
     REC_SYSTEM,         /* key: container */
     REC_BRIDGE,         /* key: link */
-    REC_ADDRESS,        /* key: "LINK ADDRESS/PREFIX" (IPv4), "LINK ADDRESS" (IPv6: one address whatever its prefix, facts K9) */
+    REC_ADDRESS,        /* key: "LINK ADDRESS/PREFIX" (IPv4), "LINK ADDRESS" (IPv6: one address whatever its prefix) */
     REC_NAT,            /* key: "berth" */
     REC_SYSCTL,         /* key: its name with slashes */
     REC_NAMES,          /* key: path of the file, or directory of a container */

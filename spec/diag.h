@@ -42,7 +42,7 @@ struct spec_diags {
 void spec_diag_code(uint16_t code, char out[6]);
 /* The source line that `at` names, without its line end, borrowed from the text: its length, 0 if there is none. */
 size_t spec_source_line(const char *text, size_t len, uint32_t line, const char **start);
-/* The 20 first diagnostics as people and editors read them (design.md, section 2), then "and 7 more":
+/* The 20 first diagnostics as people and editors read them, then "and 7 more":
  * file:line:col: error[E012]: TEXT, the source line, a caret with the hint, a note. `name` is the file as the user wrote it.
  * Every byte that is not ours is escaped. Allocated in `a`; NULL if memory ran out. `color`: with terminal colours. */
 char *spec_diags_format(struct spec_arena *a, const struct spec_diags *d, const char *name, const char *text,

@@ -1,4 +1,4 @@
-/* What may be a name. The kernel takes nearly anything for a link (facts K6), so the rules are ours: what a person can type, what
+/* What may be a name. The kernel takes nearly anything for a link, so the rules are ours: what a person can type, what
  * no tool reads as an option, a number format or a sysctl directory. */
 #include "spec/internal.h"
 #include <stdio.h>

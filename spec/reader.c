@@ -1,5 +1,5 @@
 /* libyaml's events become nodes that keep their place. Events, not documents: depth is bounded before libyaml's scanner turns
- * quadratic, and anchors, aliases and tags are refused where they stand (facts P13). libyaml's own complaints are put into words
+ * quadratic, and anchors, aliases and tags are refused where they stand. libyaml's own complaints are put into words
  * for an author. JSON writes a character beyond U+FFFF as two escapes, a surrogate pair, which libyaml refuses (RFC 8259 7): it is
  * given two of as many bytes that it takes, so that places stay right, and what it makes of them becomes the character. */
 #include "spec/internal.h"

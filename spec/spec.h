@@ -2,7 +2,7 @@
  * Owns     all of it lives in the arena given to spec_load and is freed with it; strings end in NUL.
  * Borrows  the text, until spec_load has returned (spec_diags_format wants it once more).
  * Opens    nothing: whoever calls has read the file, standard input or git object.
- * Source   design.md section 2; defaults are merged in (defaults.host, defaults.container, deep), and bounds checked. */
+ * Source   berth.yaml(5); defaults are merged in (defaults.host, defaults.container, deep), and bounds checked. */
 #ifndef SPEC_SPEC_H
 #define SPEC_SPEC_H
 #include "spec/addr.h"
@@ -128,7 +128,7 @@ struct spec_limits {
 #define SPEC_BYTES_HUGE (64u << 20)
 #define SPEC_DEPTH      16
 #define SPEC_TEXT       4096            /* bytes in one scalar */
-#define SPEC_PORTS_PER_BRIDGE 1023      /* the kernel's limit, facts K11 */
+#define SPEC_PORTS_PER_BRIDGE 1023      /* the kernel's limit */
 
 /* Parse and check all of `text`. 0 with *out; -EINVAL when *diags holds errors (*out is then not written);
  * -ENOMEM. Time and memory are linear in `len`. Warnings alone leave 0. */

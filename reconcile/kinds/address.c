@@ -1,5 +1,5 @@
 /* Addresses of bridges. The protocol field of an address says whose it is; one that somebody else put on our bridge stays and is
- * told of. An IPv6 address is one whatever its prefix (facts K9), so a change of prefix is a replacement. */
+ * told of. An IPv6 address is one whatever its prefix, so a change of prefix is a replacement. */
 #include "reconcile/kinds.h"
 #include "reconcile/record.h"
 #include <errno.h>

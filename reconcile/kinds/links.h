@@ -31,7 +31,7 @@ int  rec_link_closer(struct rec_run *run, const char *name, struct rec_error *er
 void rec_links_free(struct rec_links *l);
 const struct net_link *rec_link_named(const struct rec_links *l, const char *name);
 const struct net_link *rec_link_indexed(const struct rec_links *l, int index);
-/* The link that bears `name` as an alternative name, or NULL: such a name is taken too (facts K7). */
+/* The link that bears `name` as an alternative name, or NULL: such a name is taken too. */
 const struct net_link *rec_link_altnamed(const struct rec_links *l, const char *name);
 /* Set by the reading of bridges: such a bridge, that is wanted or ours. -ENOMEM. */
 int  rec_link_share(struct rec_links *l, int bridge);

@@ -266,7 +266,7 @@ static int read_anew(struct rec_run *run, struct net_port *nft, const struct net
     int r = net_nft_read(nft, &have, e);
     if (r)
         return r;
-    /* A dump can mix two generations without a sign of it (facts F7): a difference is believed when it is read twice. */
+    /* A dump can mix two generations without a sign of it: a difference is believed when it is read twice. */
     bool equal = want && !net_nft_absent(have) && !net_nft_compare(want, have, NULL, NULL);
     if (!equal && !net_nft_certain(have) && (r = net_nft_confirm(nft, &have, e))) {
         net_nft_have_free(have);

@@ -268,7 +268,7 @@ static void queue_route(struct job *j, const struct rec_port *w, bool v6, int in
     net_batch_route_new(j->inside, &r, "eth0", REC_TAG(j->port_i, REC_PART_GATEWAY));
 }
 
-/* In the way of a wanted one: ours and not wanted, or, in IPv6, the same address with another prefix (facts K9). */
+/* In the way of a wanted one: ours and not wanted, or, in IPv6, the same address with another prefix. */
 static bool in_the_way(const struct rec_port *w, const struct net_address *a)
 {
     if (rec_port_has(w, a, false))

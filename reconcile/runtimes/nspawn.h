@@ -77,7 +77,7 @@ int nspawn_source_open(struct rec_run *run, const char *path, const char **why);
 const char *nspawn_source_fault(struct rec_run *run, const char *path);
 /* CONTAIN_WRITABLE as it must be before a start. */
 int nspawn_writable_write(struct rec_run *run, struct rec_error *err);
-/* The host's root needs an /etc of the container's own (facts R1 to R4), written before each start.
+/* The host's root needs an /etc of the container's own, written before each start.
  * berth-contain mounts a limited copy of it for the container. `settings`: the unit's text. */
 bool nspawn_has_own_etc(struct spec_arena *a, const char *name, const char *settings);
 /* nspawn_host_root.c. The words of nspawn for it; `skeleton`: under a directory that berth makes;

@@ -2,7 +2,7 @@
  * there is a cgroup2. berth-contain writes its output to a log. A small file tells their pids and
  * the leader's, each with its start time, so that a pid that came again is never taken for a
  * container; where the file was lost, the cgroup or the network namespace leads to the processes. A
- * killed nspawn leaves the payload behind (facts R11): then the leader lives without it, and is an
+ * killed nspawn leaves the payload behind: then the leader lives without it, and is an
  * orphan. */
 #include "reconcile/cgroup.h"
 #include "reconcile/files.h"
@@ -344,7 +344,7 @@ static void end_log(const struct process *p)
     rec_proc_wait(p->pid, p->started, KILLED_MS);
 }
 
-/* Nothing of an earlier life may still write to the root (facts R12), or to the log. */
+/* Nothing of an earlier life may still write to the root, or to the log. */
 static int clear_leftovers(struct rec_run *run, const char *name, struct rec_error *err)
 {
     struct nspawn_found f;
@@ -511,7 +511,7 @@ static int begin(struct rec_run *run, struct start *s, struct rec_error *err)
     return 0;
 }
 
-/* Its messages: the leader's pid, then READY (facts R7). */
+/* Its messages: the leader's pid, then READY. */
 static void hear(struct start *s)
 {
     char m[1024];
@@ -654,7 +654,7 @@ void nspawn_detached_start(struct rec_run *run, const char *const *names, size_t
 
 /* ---- stop ----------------------------------------------------------------- */
 
-/* Cleanly first, all at once: the payload under the stub gets its signal, then nspawn, then what is left is killed (facts R8 to R11). */
+/* Cleanly first, all at once: the payload under the stub gets its signal, then nspawn, then what is left is killed. */
 void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;

@@ -323,7 +323,7 @@ void nspawn_unit_stop(struct rec_run *run, const char *const *names, size_t n, s
     struct rec_error e = {0};
     struct nspawn_found f;
     bool *asked = spec_arena_alloc(run->arena, n + 1);
-    /* The unit's stop gives the payload no time for its handler (facts R9): it is asked first. */
+    /* The unit's stop gives the payload no time for its handler: it is asked first. */
     for (size_t i = 0; asked && i < n; i++) {
         asked[i] = !nspawn_unit_find(run, names[i], &f);
         if (!asked[i])

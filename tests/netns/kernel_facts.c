@@ -69,13 +69,13 @@ static void k2_k11(int other)
     snprintf(name, sizeof name, "p1023");
     v.peer_name = "q1023";
     CHECK(!net_batch_veth_new(b, &v, 1023));
-    FACT(go() == -EXFULL, "a bridge refuses its 1024th port with EXFULL (K11)");
-    FACT(!last.kernel[0], "EXFULL has no text (K10)");
+    FACT(go() == -EXFULL, "a bridge refuses its 1024th port with EXFULL");
+    FACT(!last.kernel[0], "EXFULL has no text");
     CHECK(says(sentence(), "the bridge is full: Linux takes 1023 ports") && last.tag == 1023);
-    FACT(!index_of("p1023"), "a refused creation leaves no link behind (K2)");
+    FACT(!index_of("p1023"), "a refused creation leaves no link behind");
     CHECK(master && !net_batch_group_del(b, 77, 1));
     DO(net_batch_send(b, NULL, NULL, err));
-    FACT(!index_of("full") && !index_of("p0") && !index_of("p1022"), "one RTM_DELLINK deletes a group (K18)");
+    FACT(!index_of("full") && !index_of("p0") && !index_of("p1022"), "one RTM_DELLINK deletes a group");
 }
 
 static void k3(void)
@@ -86,15 +86,15 @@ static void k3(void)
     CHECK(!net_batch_bridge_new(b, &n, 1));
     DO(net_batch_send(b, NULL, NULL, err));
     DO(net_link_get(net_batch_port(b), "k3", 0, &l, err));
-    FACT(l.group == 190 && l.mtu == 1300 && !memcmp(l.mac, mac, 6), "group, MTU and MAC are honoured at creation (K3)");
+    FACT(l.group == 190 && l.mtu == 1300 && !memcmp(l.mac, mac, 6), "group, MTU and MAC are honoured at creation");
     DO(delete("k3"));
 }
 
 static void k4(void)
 {
     DO(bridge("k4", 0));
-    FACT(bridge("k4", 190) == -EEXIST, "creating with NLM_F_EXCL over a name fails with EEXIST (K4)");
-    FACT(!last.kernel[0], "that EEXIST has no text (K10)");
+    FACT(bridge("k4", 190) == -EEXIST, "creating with NLM_F_EXCL over a name fails with EEXIST");
+    FACT(!last.kernel[0], "that EEXIST has no text");
     /* by hand, without EXCL: the foreign bridge is edited */
     struct ifinfomsg   body = {0};
     struct net_request r = {.type = RTM_NEWLINK, .flags = NLM_F_CREATE, .body = &body, .body_size = sizeof body, .op = "create"};
@@ -107,7 +107,7 @@ static void k4(void)
     net_batch_end(b);
     struct net_link l;
     FACT(go() == 0 && !net_link_get(net_batch_port(b), "k4", 0, &l, NULL) && l.group == 66,
-         "creating without NLM_F_EXCL edits what is there (K4)");
+         "creating without NLM_F_EXCL edits what is there");
     DO(delete("k4"));
 }
 
@@ -115,7 +115,7 @@ static void k7(void)
 {
     DO(bridge("k7", 0));
     output("ip link property add dev k7 altname short");
-    FACT(bridge("short", 0) == -EEXIST, "an alternative name blocks a name (K7)");
+    FACT(bridge("short", 0) == -EEXIST, "an alternative name blocks a name");
     CHECK(says(sentence(), "or an alternative name"));
     DO(delete("k7"));
 }
@@ -133,8 +133,8 @@ static void k9(void)
     DO(net_batch_send(b, NULL, NULL, err));
     a.prefix = 48;
     CHECK(!net_batch_address_new(b, &a, "k9", 2));
-    FACT(go() == -EEXIST, "an IPv6 address is one whatever its prefix (K9)");
-    FACT(last.kernel[0], "and the kernel has a text for it (K10)");
+    FACT(go() == -EEXIST, "an IPv6 address is one whatever its prefix");
+    FACT(last.kernel[0], "and the kernel has a text for it");
     DO(delete("k9"));
 }
 
@@ -143,15 +143,15 @@ static void refusals(void)
     DO(bridge("r", 0));
     struct net_link_ref r = {.index = index_of("r"), .name = "r"};
     CHECK(!net_batch_link_mtu(b, r, 12, 5) && !net_batch_link_group(b, r, 55, 6));
-    FACT(go() == -EINVAL && last.tag == 5 && !strcmp(last.kernel, "mtu less than device minimum"), "a small MTU has a text (K10)");
+    FACT(go() == -EINVAL && last.tag == 5 && !strcmp(last.kernel, "mtu less than device minimum"), "a small MTU has a text");
     struct net_link l;
-    FACT(!net_link_get(net_batch_port(b), "r", 0, &l, NULL) && l.group == 55, "requests behind a refused one take effect (X1)");
+    FACT(!net_link_get(net_batch_port(b), "r", 0, &l, NULL) && l.group == 55, "requests behind a refused one take effect");
     CHECK(!net_batch_link_mac(b, r, (const uint8_t[6]){1, 2, 3, 4, 5, 6}, 7));
-    FACT(go() == -EADDRNOTAVAIL, "a multicast MAC is EADDRNOTAVAIL (K10)");
+    FACT(go() == -EADDRNOTAVAIL, "a multicast MAC is EADDRNOTAVAIL");
     struct net_bridge_new long_name = {.name = "r2", .mtu = 0, .name_tag = 9};
     CHECK(!net_batch_bridge_new(b, &long_name, 8) && go() == 0);
     CHECK(!net_batch_link_master(b, (struct net_link_ref){.name = "r2"}, r.index, 1));
-    FACT(go() == -ELOOP || last.kernel[0], "a bridge in a bridge is refused with a text (K10)");
+    FACT(go() == -ELOOP || last.kernel[0], "a bridge in a bridge is refused with a text");
     CHECK(!net_batch_link_del(b, (struct net_link_ref){.name = "nobody"}, 3));
     FACT(go() == -ENODEV && last.tag == 3, "no such link is ENODEV");
     DO(delete("r"));
@@ -171,7 +171,7 @@ static void x2(void)
     mnl_attr_put_strz(m, IFLA_INFO_KIND, "bridge");
     mnl_attr_nest_end(m, info);
     net_batch_end(b);
-    FACT(go() == -ERANGE && last.tag == 31, "a policy refusal carries the attribute's offset (K6, X2)");
+    FACT(go() == -ERANGE && last.tag == 31, "a policy refusal carries the attribute's offset");
 }
 
 /* The peer goes some time after the namespace: wait by event. */
@@ -210,7 +210,7 @@ static void k14(void)
         r = net_monitor_wait(m, 0, NULL, NULL, &e);
         lost += r == -ENOBUFS;
     }
-    FACT(lost >= 1, "a full event buffer is ENOBUFS (K14)");
+    FACT(lost >= 1, "a full event buffer is ENOBUFS");
     net_monitor_close(m);
     DO(net_monitor_open(RTMGRP_LINK, &m, err));
     for (int i = 0; i < 30; i++) {
@@ -228,7 +228,7 @@ static void k14(void)
     net_monitor_close(m);
 }
 
-/* Dumps while links come and go in another thread: each is whole (facts K13), each holds what was there all the time. */
+/* Dumps while links come and go in another thread: each is whole, each holds what was there all the time. */
 static volatile bool stop;
 static void *churn(void *arg)
 {

@@ -276,7 +276,7 @@ int main(void)
         in(C3, "ip route add 10.100.0.10/32 via 10.100.0.1");
         BLOCKED(c3, C1, "10.100.0.30", 80);
         BLOCKED(c1, C3, "10.100.0.10", 80);
-        if (br_nf) {                                    /* published for everybody, but br_nf keeps it at layer 2 (facts I4) */
+        if (br_nf) {                                    /* published for everybody, but br_nf keeps it at layer 2 */
             in(C1, "ip route del 10.100.0.30/32");
             in(C3, "ip route del 10.100.0.10/32");
             BLOCKED(c3, C1, "192.0.2.1", 8083);

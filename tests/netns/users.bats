@@ -231,15 +231,15 @@ own_etc() { host awk '$5 == "/etc" {print $4}' "/proc/$(leader "$1")/mountinfo";
     assert_eq "$(json '[.next_start[] | "\(.container): \(.text)"] | join(", ")')" "a: user namespace, d: user namespace"
     assert_eq "$(json '[.steps[] | select(.effect != "live")] | length')" 0
     exits 0 berth plan "$SPEC"
-    assert_match "$output" 'a: next start: user namespace'
+    assert_match "$output" 'a, d: next start: user namespace'
     assert_match "$output" 'nothing is interrupted'
     exits 0 berth apply "$SPEC"
     assert_eq "$(leader a) $(leader d)" "$a $d"
     assert_match "$(own_etc a)" '/berth/c/a/etc$'
     exits 0 berth plan -e "$SPEC"
-    assert_match "$output" 'd: next start: user namespace'
+    assert_match "$output" 'a, d: next start: user namespace'
     exits 0 berth status "$SPEC"
-    assert_match "$output" 'a: next start: user namespace'
+    assert_match "$output" 'a, d: next start: user namespace'
     exits 0 berth apply "$SPEC"
     assert_eq "$(leader a) $(leader d)" "$a $d"
     # The next start takes it, and so does a change of the spec that restarts the container in any case.

@@ -1,9 +1,11 @@
 /* Every offset is checked once, in net_xt_legacy_decode. After that, a jump may only go to the start of a checked entry. */
 #include "netops/xt_legacy.h"
 #include "netops/xt_match.h"
+#include <netinet/in.h>
+
+/* The kernel's headers define the same types, unless libc has defined them. */
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <linux/netfilter_ipv4/ip_tables.h>
 #include <linux/netfilter_ipv6/ip6_tables.h>
 #include <stdio.h>

@@ -30,7 +30,8 @@ const char *cmd_archive_program(char out[1200])
 
 static void child(const struct cmd_archive_call *c, int out, int err)
 {
-    static char *const env[] = {"LC_ALL=C", "PATH=/usr/bin:/bin:/run/current-system/sw/bin", "HOME=/root", NULL};
+    static char *const env[] = {"LC_ALL=C", "PATH=/usr/bin:/bin:/run/current-system/sw/bin",
+                                "HOME=/root", NULL};
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -38,8 +39,11 @@ static void child(const struct cmd_archive_call *c, int out, int err)
         signal(s, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int null = open("/dev/null", O_RDWR), high[CMD_ARCHIVE_FDS];
-    for (int i = 0; i < CMD_ARCHIVE_FDS; i++) {      /* out of each other's way first */
-        int fd = i == 2 ? err : i == 1 && c->fds[1] < 0 ? out : c->fds[i] < 0 && i < 3 ? null : c->fds[i];
+    for (int i = 0; i < CMD_ARCHIVE_FDS; i++) { /* out of each other's way first */
+        int fd = i == 2                    ? err
+                 : i == 1 && c->fds[1] < 0 ? out
+                 : c->fds[i] < 0 && i < 3  ? null
+                                           : c->fds[i];
         high[i] = fd < 0 ? -1 : fcntl(fd, F_DUPFD, 2 * CMD_ARCHIVE_FDS);
         if (fd >= 0 && high[i] < 0)
             _exit(126);
@@ -82,8 +86,9 @@ static int verdict(int status, struct cmd_archive_call *c, struct rec_error *err
             *p = *p == '\n' ? ' ' : *p;
         return rec_fail(err, EIO, "%.480s", n > 480 ? said + n - 480 : said);
     }
-    return WIFSIGNALED(status) ? rec_fail(err, EIO, "%s was ended by signal %d", name, WTERMSIG(status))
-                               : rec_fail(err, EIO, "%s ended with status %d", name, WEXITSTATUS(status));
+    return WIFSIGNALED(status)
+               ? rec_fail(err, EIO, "%s was ended by signal %d", name, WTERMSIG(status))
+               : rec_fail(err, EIO, "%s ended with status %d", name, WEXITSTATUS(status));
 }
 
 static int until = -1;
@@ -114,13 +119,15 @@ static int await_child(pid_t pid, int *status)
 
 int cmd_archive_call(struct cmd_archive_call *c, struct rec_error *err)
 {
-    int out = memfd_create("answer", MFD_CLOEXEC), said = memfd_create("said", MFD_CLOEXEC), status = 0;
+    int out = memfd_create("answer", MFD_CLOEXEC), said = memfd_create("said", MFD_CLOEXEC),
+        status = 0;
     c->answer = c->said = NULL;
     c->len = 0;
     pid_t pid = out < 0 || said < 0 ? -1 : fork();
     if (!pid)
         child(c, out, said);
-    int r = pid < 0 ? rec_fail(err, errno, "cannot start '%s': %s", c->argv[0], strerror(errno)) : 0;
+    int r =
+        pid < 0 ? rec_fail(err, errno, "cannot start '%s': %s", c->argv[0], strerror(errno)) : 0;
     if (!r && await_child(pid, &status))
         r = rec_fail(err, ECANCELED, "stopped before it was done");
     size_t n;
@@ -142,7 +149,8 @@ static int parse(struct cmd_archive_call *c, struct cmd_archive_verdict *out, st
     unsigned long long entries, bytes;
     int tree, closure;
     char *line = c->answer ? strchr(c->answer, '\n') : NULL;
-    if (!line || sscanf(c->answer, "%64[0-9a-f] %d %d %llu %llu", out->digest, &tree, &closure, &entries, &bytes) != 5)
+    if (!line || sscanf(c->answer, "%64[0-9a-f] %d %d %llu %llu", out->digest, &tree, &closure,
+                        &entries, &bytes) != 5)
         return rec_fail(err, EIO, "the reader of the archive gave no sound answer");
     out->tree = tree;
     out->closure = closure;
@@ -154,11 +162,14 @@ static int parse(struct cmd_archive_call *c, struct cmd_archive_verdict *out, st
     return 0;
 }
 
-static int read_archive(const char *const *argv, int file, int dir, int closure, struct cmd_archive_verdict *out, struct rec_error *err)
+static int read_archive(const char *const *argv, int file, int dir, int closure,
+                        struct cmd_archive_verdict *out, struct rec_error *err)
 {
     struct cmd_archive_call c = {.argv = argv, .fds = {file, -1, -1, dir, -1, closure}};
     *out = (struct cmd_archive_verdict){0};
-    int r = lseek(file, 0, SEEK_SET) < 0 ? rec_fail(err, errno, "a backup is read twice, and cannot come through a pipe") : 0;
+    int r = lseek(file, 0, SEEK_SET) < 0
+                ? rec_fail(err, errno, "a backup is read twice, and cannot come through a pipe")
+                : 0;
     if (!r)
         r = cmd_archive_call(&c, err);
     if (!r)

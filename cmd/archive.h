@@ -1,5 +1,6 @@
-/* cmd/archive.h — the programs that a backup needs: berth-archive, and nix-store for closures. Each is a child with no descriptor but those
- * it is given, an empty environment, and its answer in a file in memory. */
+/* cmd/archive.h — the programs that a backup needs: berth-archive, and nix-store for closures. Each
+ * is a child with no descriptor but those it is given, an empty environment, and its answer in a
+ * file in memory. */
 #ifndef CMD_ARCHIVE_CALL_H
 #define CMD_ARCHIVE_CALL_H
 #include "reconcile/error.h"
@@ -9,11 +10,13 @@
 
 enum { CMD_ARCHIVE_FDS = 6 };
 struct cmd_archive_call {
-    const char *const *argv;                /* [0]: an absolute path */
-    int                fds[CMD_ARCHIVE_FDS];/* what its 0, 3, 4 and 5 are; 1 where the answer goes elsewhere; -1: none */
-    char              *answer;              /* out: what it printed, to be freed; NULL with fds[1] given */
-    size_t             len;
-    char              *said;                /* out: what it printed on stderr, to be freed */
+    const char *const *argv; /* [0]: an absolute path */
+    /* what its 0, 3, 4 and 5 are; 1 where the answer goes elsewhere; -1: none */
+    int fds[CMD_ARCHIVE_FDS];
+    /* out: what it printed, to be freed; NULL with fds[1] given */
+    char *answer;
+    size_t len;
+    char *said; /* out: what it printed on stderr, to be freed */
 };
 /* 0; or -errno with *err: its own sentence, where it had one. -ECANCELED: the descriptor of
  * cmd_archive_until became readable, and the program was ended. */
@@ -25,11 +28,11 @@ const char *cmd_archive_program(char out[1200]);
 
 /* What `verify` and `extract` tell. */
 struct cmd_archive_verdict {
-    char     digest[65];                    /* of the manifest */
-    bool     tree, closure;
+    char digest[65]; /* of the manifest */
+    bool tree, closure;
     uint64_t entries, bytes;
-    char    *head;                          /* berth.json; in `text` */
-    char    *text;                          /* to be freed */
+    char *head; /* berth.json; in `text` */
+    char *text; /* to be freed */
 };
 /* `most`: bytes of content that there is room for; an archive with more is refused. */
 int cmd_archive_verify(int file, uint64_t most, struct cmd_archive_verdict *out,

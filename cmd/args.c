@@ -1,5 +1,6 @@
-/* Two tables, one loop. A flag belongs to all verbs or to those that its row names, so the same letter may mean two things to two
- * verbs (`logs -f` follows, elsewhere -f names the spec) and never two to one. */
+/* Two tables, one loop. A flag belongs to all verbs or to those that its row names, so the same
+ * letter may mean two things to two verbs (`logs -f` follows, elsewhere -f names the spec) and
+ * never two to one. */
 #include "cmd/args.h"
 #include "cmd/cmd.h"
 #include "cmd/hook.h"
@@ -374,7 +375,8 @@ static size_t distance(const char *a, const char *b)
                 best = before[k] + 1;
             if (now[k - 1] + 1 < best)
                 best = now[k - 1] + 1;
-            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] && before2[k - 2] + 1 < best)
+            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] &&
+                before2[k - 2] + 1 < best)
                 best = before2[k - 2] + 1;
             now[k] = best;
         }
@@ -426,7 +428,7 @@ long cmd_time_parse(const char *text)
 {
     static const struct {
         const char *unit;
-        long        ms;
+        long ms;
     } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"min", 60000}, {"h", 3600000}};
     long n = 0;
     const char *p = text;
@@ -456,7 +458,8 @@ static bool number(const char *text, long *out)
     return true;
 }
 
-__attribute__((format(printf, 2, 3))) static int complain(struct cmd_complaint *why, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int complain(struct cmd_complaint *why,
+                                                          const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
@@ -466,7 +469,8 @@ __attribute__((format(printf, 2, 3))) static int complain(struct cmd_complaint *
 }
 
 /* `from`: what the user wrote, for the complaint: "--color" or "BERTH_COLOR". */
-static int set(struct cmd_args *a, const struct cmd_flag *f, const char *from, const char *value, struct cmd_complaint *why)
+static int set(struct cmd_args *a, const struct cmd_flag *f, const char *from, const char *value,
+               struct cmd_complaint *why)
 {
     void *at = (char *)a + f->offset;
     switch (f->type) {
@@ -482,10 +486,13 @@ static int set(struct cmd_args *a, const struct cmd_flag *f, const char *from, c
         *(const char **)at = value;
         return 0;
     case CMD_NUMBER:
-        return number(value, at) ? 0 : complain(why, "%s needs a whole number, not '%s'", from, value);
+        return number(value, at) ? 0
+                                 : complain(why, "%s needs a whole number, not '%s'", from, value);
     case CMD_TIME:
         *(long *)at = cmd_time_parse(value);
-        return *(long *)at >= 0 ? 0 : complain(why, "%s needs a time like 30s, 500ms or 2m, not '%s'", from, value);
+        return *(long *)at >= 0
+                   ? 0
+                   : complain(why, "%s needs a time like 30s, 500ms or 2m, not '%s'", from, value);
     case CMD_COLOUR: {
         static const char *const words[] = {"auto", "always", "never"};
         for (int i = 0; i < 3; i++)
@@ -596,7 +603,8 @@ static const char *letter_meant(const struct cmd_args *a, char letter)
     return letter == 'd' ? flag_meant("detach") : NULL;
 }
 
-static int unknown_flag(const struct cmd_args *a, const char *word, size_t len, struct cmd_complaint *why)
+static int unknown_flag(const struct cmd_args *a, const char *word, size_t len,
+                        struct cmd_complaint *why)
 {
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)(len < 63 ? len : 63), word);
@@ -614,8 +622,10 @@ static int unknown_flag(const struct cmd_args *a, const char *word, size_t len, 
     else if (near)
         snprintf(why->hint, sizeof why->hint, "did you mean --%s?", near);
     else
-        snprintf(why->hint, sizeof why->hint, "`berth %s%s--help` lists them", a->verb ? a->verb->name : "", a->verb ? " " : "");
-    return complain(why, "%s%s has no flag '%s'", a->verb ? "berth " : "berth", a->verb ? a->verb->name : "", name);
+        snprintf(why->hint, sizeof why->hint, "`berth %s%s--help` lists them",
+                 a->verb ? a->verb->name : "", a->verb ? " " : "");
+    return complain(why, "%s%s has no flag '%s'", a->verb ? "berth " : "berth",
+                    a->verb ? a->verb->name : "", name);
 }
 
 /* One word that begins with '-': --name, --name=value, -x, -xvalue, -xyz. */
@@ -627,7 +637,8 @@ static int flag_word(struct cmd_args *a, int argc, char **argv, int *i, struct c
         size_t len = value ? (size_t)(value - word) : strlen(word);
         const struct cmd_flag *f = NULL;
         for (size_t k = 0; k < cmd_n_flags && !f; k++)
-            if (strlen(cmd_flags[k].name) == len - 2 && !memcmp(cmd_flags[k].name, word + 2, len - 2) &&
+            if (strlen(cmd_flags[k].name) == len - 2 &&
+                !memcmp(cmd_flags[k].name, word + 2, len - 2) &&
                 cmd_flag_of(&cmd_flags[k], a->verb))
                 f = &cmd_flags[k];
         if (!f)
@@ -667,18 +678,21 @@ static int operand(struct cmd_args *a, char **argv, int i, struct cmd_complaint 
     case CMD_TAKES_SPEC:
         if (!a->n_names)
             break;
-        return complain(why, "berth %s takes one spec, and '%s' is a second one", a->verb->name, argv[i]);
+        return complain(why, "berth %s takes one spec, and '%s' is a second one", a->verb->name,
+                        argv[i]);
     case CMD_TAKES_NAME:
     case CMD_TAKES_WORD:
     case CMD_TAKES_FILE:
     case CMD_TAKES_ANY_FILE:
         if (!a->n_names)
             break;
-        return complain(why, "berth %s takes one argument, and '%s' is a second one", a->verb->name, argv[i]);
+        return complain(why, "berth %s takes one argument, and '%s' is a second one", a->verb->name,
+                        argv[i]);
     case CMD_TAKES_NAME_FILE:
         if (a->n_names < 2)
             break;
-        return complain(why, "berth %s takes a container and a file, and '%s' is a third argument", a->verb->name, argv[i]);
+        return complain(why, "berth %s takes a container and a file, and '%s' is a third argument",
+                        a->verb->name, argv[i]);
     case CMD_TAKES_NOTHING:
         return complain(why, "berth %s takes no argument, and '%s' is one", a->verb->name, argv[i]);
     case CMD_TAKES_COMMAND:
@@ -702,7 +716,7 @@ void cmd_verb_hint(const char *word, char *hint, size_t room)
     size_t begun = 0;
     for (size_t i = 0; i < cmd_n_verbs; i++)
         begun += !strncmp(cmd_verbs[i].name, word, strlen(word));
-    if (begun > 1)      /* the beginning of several verbs says nothing */
+    if (begun > 1) /* the beginning of several verbs says nothing */
         near = NULL;
     if (other)
         snprintf(hint, room, "%s", other->hint);
@@ -728,7 +742,8 @@ static int enough(struct cmd_args *a, struct cmd_complaint *why)
     switch (a->verb->operands) {
     case CMD_TAKES_SPEC:
         if (a->n_names && a->spec)
-            return complain(why, "berth %s is given two specs, '%s' and '%s'", v, a->spec, a->names[0]);
+            return complain(why, "berth %s is given two specs, '%s' and '%s'", v, a->spec,
+                            a->names[0]);
         if (a->n_names)
             a->spec = a->names[0];
         break;
@@ -740,7 +755,10 @@ static int enough(struct cmd_args *a, struct cmd_complaint *why)
         break;
     case CMD_TAKES_NAME_FILE:
         if (a->n_names < 2)
-            return complain(why, a->n_names ? "berth %s needs a file to write to" : "berth %s needs the name of a container, and a file", v);
+            return complain(why,
+                            a->n_names ? "berth %s needs a file to write to"
+                                       : "berth %s needs the name of a container, and a file",
+                            v);
         break;
     case CMD_TAKES_FILE:
         if (!a->n_names)
@@ -779,7 +797,8 @@ static bool takes(const struct cmd_verb *v, const char *flag)
     return false;
 }
 
-static int parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why)
+static int parse(int argc, char **argv, char *const *env, struct cmd_args *out,
+                 struct cmd_complaint *why)
 {
     *out = (struct cmd_args){.allow_deletes = -1,
                              .lock_timeout_ms = 30000,
@@ -823,10 +842,12 @@ static int parse(int argc, char **argv, char *const *env, struct cmd_args *out, 
     return out->help ? 0 : enough(out, why);
 }
 
-int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out, struct cmd_complaint *why)
+int cmd_args_parse(int argc, char **argv, char *const *env, struct cmd_args *out,
+                   struct cmd_complaint *why)
 {
     int r = parse(argc, argv, env, out, why);
     out->json = out->json && (!out->verb || takes(out->verb, "json"));
-    out->github = out->github && !out->json;        /* annotations would stand in the envelope's way */
+    /* annotations would stand in the envelope's way */
+    out->github = out->github && !out->json;
     return r;
 }

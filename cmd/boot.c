@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OTHER_FAMILY_MS = 10000 };       /* a way out in one family is there, in the other none */
+enum { OTHER_FAMILY_MS = 10000 }; /* a way out in one family is there, in the other none */
 
 static long now_ms(void)
 {
@@ -138,7 +138,7 @@ static enum cmd_exit end(struct cmd *c, const struct cmd_converge *v, const stru
 {
     char status[400];
     if (!p->needed) {
-        notify("READY=1");      /* of two states in one message systemd takes one */
+        notify("READY=1"); /* of two states in one message systemd takes one */
         notify(v->alone ? "STOPPING=1\nSTATUS=Applied, but not every container runs"
                         : "STOPPING=1\nSTATUS=In sync with the spec");
         return CMD_OK;

@@ -1,4 +1,5 @@
-/* backup: the container stands still, its tree goes into a file without a name, that file is read back, and only then has it a name. */
+/* backup: the container stands still, its tree goes into a file without a name, that file is
+ * read back, and only then has it a name. */
 #include "cmd/archive.h"
 #include "cmd/cmd.h"
 #include "cmd/git.h"
@@ -22,19 +23,19 @@
 #define FORMAT "berth.backup"
 
 struct backup {
-    struct cmd                  *cmd;
+    struct cmd *cmd;
     const struct spec_container *container;
-    struct rec_root              root;
-    struct rec_frozen            frozen;
-    const char                  *system;        /* store path; NULL: none */
-    bool                         ran;           /* and was frozen */
-    int                          lock, head, tree, closure, file;
-    bool                         nameless;      /* the file has no name yet */
+    struct rec_root root;
+    struct rec_frozen frozen;
+    const char *system; /* store path; NULL: none */
+    bool ran;           /* and was frozen */
+    int lock, head, tree, closure, file;
+    bool nameless;        /* the file has no name yet */
     char temporary[4200]; /* its name until it is proven; "": it has the user's */
-    struct timespec              began;
-    long                         still_ms;
-    struct cmd_archive_verdict   verdict;
-    uint64_t                     size;
+    struct timespec began;
+    long still_ms;
+    struct cmd_archive_verdict verdict;
+    uint64_t size;
 };
 
 static long since(const struct timespec *t)
@@ -48,7 +49,8 @@ static int memory(const char *text, size_t n, struct rec_error *err)
 {
     int fd = memfd_create("head", MFD_CLOEXEC);
     if (fd < 0 || write(fd, text, n) != (ssize_t)n || lseek(fd, 0, SEEK_SET))
-        return rec_fail(err, errno, "cannot keep what is to be said of the container: %s", strerror(errno));
+        return rec_fail(err, errno, "cannot keep what is to be said of the container: %s",
+                        strerror(errno));
     return fd;
 }
 
@@ -84,9 +86,12 @@ static int export_closure(struct backup *b, struct rec_error *err)
     struct spec_arena *a = b->cmd->run->arena;
     const char *store = nixos_program("nix-store");
     if (!b->system)
-        return rec_fail(err, EINVAL, "container %s has no system yet: there is no closure to back up", b->container->name);
+        return rec_fail(err, EINVAL,
+                        "container %s has no system yet: there is no closure to back up",
+                        b->container->name);
     if (!store)
-        return rec_fail(err, EOPNOTSUPP, "cannot read the system's closure: there is no nix-store on this host");
+        return rec_fail(err, EOPNOTSUPP,
+                        "cannot read the system's closure: there is no nix-store on this host");
     const char *query[] = {store, "--query", "--requisites", b->system, NULL};
     struct cmd_archive_call asked = {.argv = query, .fds = {-1, -1, -1, -1, -1, -1}};
     int r = cmd_archive_call(&asked, err);
@@ -103,7 +108,9 @@ static int export_closure(struct backup *b, struct rec_error *err)
         argv[n] = NULL;
         b->closure = open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         struct cmd_archive_call export = {.argv = argv, .fds = {-1, b->closure, -1, -1, -1, -1}};
-        r = b->closure < 0 ? rec_fail(err, errno, "cannot make a file in '/var/tmp': %s", strerror(errno)) : cmd_archive_call(&export, err);
+        r = b->closure < 0
+                ? rec_fail(err, errno, "cannot make a file in '/var/tmp': %s", strerror(errno))
+                : cmd_archive_call(&export, err);
         free(export.answer);
         free(export.said);
     }
@@ -131,17 +138,22 @@ static int open_file(struct backup *b, struct rec_error *err)
         if (isatty(1))
             return rec_fail(err, EINVAL, "a backup is not for a terminal");
         b->file = fcntl(1, F_DUPFD_CLOEXEC, 3);
-        return b->file < 0 ? rec_fail(err, errno, "cannot write to standard output: %s", strerror(errno)) : 0;
+        return b->file < 0
+                   ? rec_fail(err, errno, "cannot write to standard output: %s", strerror(errno))
+                   : 0;
     }
     if (!stat(name, &st) && (!b->cmd->args.force || !S_ISREG(st.st_mode))) {
-        rec_fail(err, EEXIST, S_ISREG(st.st_mode) ? "'%s' is there already" : "'%s' is there already, and is no file", name);
+        rec_fail(err, EEXIST,
+                 S_ISREG(st.st_mode) ? "'%s' is there already"
+                                     : "'%s' is there already, and is no file",
+                 name);
         if (S_ISREG(st.st_mode))
             rec_hint(err, "take another name, or replace it: --force");
         return -EEXIST;
     }
     directory_of(name, dir, sizeof dir);
-    snprintf(b->temporary, sizeof b->temporary, "%.*s.%s.%d.berth-new", slash ? (int)(slash - name + 1) : 0, name, slash ? slash + 1 : name,
-             (int)getpid());
+    snprintf(b->temporary, sizeof b->temporary, "%.*s.%s.%d.berth-new",
+             slash ? (int)(slash - name + 1) : 0, name, slash ? slash + 1 : name, (int)getpid());
     b->file = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     b->nameless = b->file >= 0;
     if (b->file < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
@@ -186,7 +198,8 @@ static int write_archive(struct backup *b, struct rec_error *err)
         argv[n++] = "tree";
     if (b->closure >= 0)
         argv[n++] = "closure";
-    struct cmd_archive_call call = {.argv = argv, .fds = {b->head, -1, -1, b->tree, b->file, b->closure}};
+    struct cmd_archive_call call = {.argv = argv,
+                                    .fds = {b->head, -1, -1, b->tree, b->file, b->closure}};
     int r = cmd_archive_call(&call, err);
     if (!r && call.said && *call.said) {
         cmd_put(&b->cmd->err, "  note: ");
@@ -308,14 +321,18 @@ static void tell(struct backup *b)
         return;
     cmd_printf(&c->out, "Backed up %s to ", b->container->name);
     cmd_safe(&c->out, c->args.names[1]);
-    cmd_printf(&c->out, ": %llu entries, %s, in %s", (unsigned long long)b->verdict.entries, bytes, size);
+    cmd_printf(&c->out, ": %llu entries, %s, in %s", (unsigned long long)b->verdict.entries, bytes,
+               size);
     if (b->ran)
-        cmd_printf(&c->out, "; it stood still for %ld.%ld s", b->still_ms / 1000, b->still_ms % 1000 / 100);
+        cmd_printf(&c->out, "; it stood still for %ld.%ld s", b->still_ms / 1000,
+                   b->still_ms % 1000 / 100);
     cmd_put(&c->out, "; read back and checked.\n");
     if (!b->root.there)
-        cmd_put(&c->out, "  it has no files of its own: what the spec says of it is all there is\n");
+        cmd_put(&c->out,
+                "  it has no files of its own: what the spec says of it is all there is\n");
     else if (b->system && !c->args.closure)
-        cmd_put(&c->out, "  its system is in it by name only; with --closure a host that cannot build it could restore it, too\n");
+        cmd_put(&c->out, "  its system is in it by name only; with --closure a host that cannot "
+                         "build it could restore it, too\n");
 }
 
 int cmd_backup(struct cmd *c)
@@ -345,7 +362,8 @@ int cmd_backup(struct cmd *c)
     if (code == CMD_OK && rec_facts_host(c->run, &err))
         code = cmd_exit_of_errno(err.code);
     if (code == CMD_OK && c->args.closure && rec_runtime_of(c->run, b.container) != SPEC_RT_NIXOS) {
-        rec_fail(&err, EINVAL, "--closure is for NixOS containers, and %s is none", b.container->name);
+        rec_fail(&err, EINVAL, "--closure is for NixOS containers, and %s is none",
+                 b.container->name);
         code = CMD_USAGE;
     }
     if (code == CMD_OK) {

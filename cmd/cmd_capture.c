@@ -1,4 +1,5 @@
-/* capture: tcpdump takes this program's place, so its exit status, its signals and its terminal are its own. */
+/* capture: tcpdump takes this program's place, so its exit status, its signals and its terminal
+ * are its own. */
 #include "cmd/cmd.h"
 #include "reconcile/usage.h"
 #include <errno.h>
@@ -10,14 +11,16 @@
 
 static const char *tcpdump(void)
 {
-    static const char *const programs[] = {"/usr/bin/tcpdump", "/usr/sbin/tcpdump", "/run/current-system/sw/bin/tcpdump"};
+    static const char *const programs[] = {"/usr/bin/tcpdump", "/usr/sbin/tcpdump",
+                                           "/run/current-system/sw/bin/tcpdump"};
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++)
         if (!access(programs[i], X_OK))
             return programs[i];
     return NULL;
 }
 
-/* tcpdump gives up root's rights before it opens its file, and could not write where only root can: it writes to us. */
+/* tcpdump gives up root's rights before it opens its file, and could not write where only root
+ * can: it writes to us. */
 static int into_file(const char *path, struct rec_error *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
@@ -59,7 +62,7 @@ int cmd_capture(struct cmd *c)
     if (!argv || (file && into_file(c->args.write, &err)))
         return cmd_fail(c, NULL, CMD_FAILED, &err);
     argv[n++] = (char *)program;
-    argv[n++] = "-n";           /* a name server may be what is being looked for */
+    argv[n++] = "-n"; /* a name server may be what is being looked for */
     argv[n++] = "-i";
     argv[n++] = link;
     if (c->args.write) {

@@ -1,9 +1,10 @@
-/* run, login, logs: no spec is needed, the host knows its containers. If one is there all the same, it helps with a mistyped name. */
+/* run, login, logs: no spec is needed, the host knows its containers. If one is there all the
+ * same, it helps with a mistyped name. */
 #include "cmd/cmd.h"
-#include "reconcile/record.h"
 #include "cmd/plain.h"
 #include "reconcile/enter.h"
 #include "reconcile/logs.h"
+#include "reconcile/record.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/wait.h>

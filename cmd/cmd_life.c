@@ -1,5 +1,5 @@
-/* start, stop, restart: a hold is cleared or set, and then these containers are converged, and nothing else. A hold that led to a
- * failed apply is put back to what it was. */
+/* start, stop, restart: a hold is cleared or set, and then these containers are converged, and
+ * nothing else. A hold that led to a failed apply is put back to what it was. */
 #include "cmd/cmd.h"
 #include "cmd/converge.h"
 #include "reconcile/record.h"
@@ -100,7 +100,8 @@ static enum cmd_exit hold(struct cmd *c, bool on, const char *why, bool for_now,
     struct rec_error err;
     for (size_t i = 0; i < c->args.n_names; i++) {
         held[i] = rec_hold_find(c->run->arena, c->args.names[i]);
-        int r = on ? rec_hold_set(c->args.names[i], why, for_now, &err) : rec_hold_clear(c->args.names[i], &err);
+        int r = on ? rec_hold_set(c->args.names[i], why, for_now, &err)
+                   : rec_hold_clear(c->args.names[i], &err);
         if (r)
             return cmd_fail(c, NULL, cmd_exit_of_errno(-r), &err);
     }
@@ -111,7 +112,8 @@ static void put_back(struct cmd *c, const char *const *held)
 {
     struct rec_error err;
     for (size_t i = 0; i < c->args.n_names; i++)
-        if ((held[i] ? rec_hold_set(c->args.names[i], held[i], false, &err) : rec_hold_clear(c->args.names[i], &err)))
+        if ((held[i] ? rec_hold_set(c->args.names[i], held[i], false, &err)
+                     : rec_hold_clear(c->args.names[i], &err)))
             cmd_tell(c, &err);
 }
 
@@ -127,13 +129,19 @@ static enum cmd_exit begin(struct cmd *c, const char *format)
     return code == CMD_OK ? code : cmd_fail(c, format, code, &err);
 }
 
-/* The hold is a fact that a run reads once: a fresh run for each converging. The lock goes from one to the next. */
-enum cmd_exit cmd_hold_converge(struct cmd *c, const char *format, const char *verb, const char *done, enum cmd_hold to, const char *why,
-                                bool silent)
+/* The hold is a fact that a run reads once: a fresh run for each converging. The lock goes from
+ * one to the next. */
+enum cmd_exit cmd_hold_converge(struct cmd *c, const char *format, const char *verb,
+                                const char *done, enum cmd_hold to, const char *why, bool silent)
 {
     struct rec_error err;
-    struct cmd_converge v = {.format = format, .verb = verb, .done = done, .only = c->args.names, .n_only = c->args.n_names,
-                             .stops = to == CMD_HOLD, .silent = silent};
+    struct cmd_converge v = {.format = format,
+                             .verb = verb,
+                             .done = done,
+                             .only = c->args.names,
+                             .n_only = c->args.n_names,
+                             .stops = to == CMD_HOLD,
+                             .silent = silent};
     int lock = c->run ? c->run->lock : -1;
     if (c->run)
         c->run->lock = -1;
@@ -205,16 +213,23 @@ int cmd_restart(struct cmd *c)
     for (size_t i = 0; i < c->args.n_names; i++) {
         const struct spec_container *s = find(c->host, c->args.names[i]);
         if (rec_runtime_of(c->run, s) == SPEC_RT_NETNS)
-            rec_fail(&err, EINVAL, "container %s is a network namespace alone (runtime netns): there is no process to restart", s->name);
+            rec_fail(&err, EINVAL,
+                     "container %s is a network namespace alone (runtime netns): there is no "
+                     "process to restart",
+                     s->name);
         else if (s->state == SPEC_STOPPED)
-            rec_fail(&err, EINVAL, "container %s shall be stopped, as the spec says: there is no process to restart", s->name);
+            rec_fail(
+                &err, EINVAL,
+                "container %s shall be stopped, as the spec says: there is no process to restart",
+                s->name);
         else if (!rec_sources_check_restart(c->run, s, &err))
             continue;
         if (!err.at.line)
             err.at = s->at;
         return cmd_fail(c, "berth.restart", CMD_FAILED, &err);
     }
-    code = cmd_hold_converge(c, "berth.restart", "restart", "Stopped:", CMD_HOLD_FOR_NOW, "it is being restarted", true);
+    code = cmd_hold_converge(c, "berth.restart", "restart", "Stopped:", CMD_HOLD_FOR_NOW,
+                             "it is being restarted", true);
     if (code != CMD_OK && !cmd_signals_seen())
         return code;
     return cmd_hold_converge(c, "berth.restart", "restart", "Restarted:", CMD_LET_GO,
@@ -224,10 +239,13 @@ int cmd_restart(struct cmd *c)
 int cmd_update(struct cmd *c)
 {
     struct rec_error err = {0};
-    struct cmd_converge v = {.format = "berth.update", .verb = "update", .done = "Updated", .evaluate = true};
+    struct cmd_converge v = {
+        .format = "berth.update", .verb = "update", .done = "Updated", .evaluate = true};
     enum cmd_exit code = cmd_load(c, CMD_SPEC_NEEDED, v.format);
     if (code == CMD_OK && !c->args.n_names == !c->args.all) {
-        rec_fail(&err, EINVAL, c->args.all ? "either names or --all, not both" : "berth update needs the name of a container, or --all");
+        rec_fail(&err, EINVAL,
+                 c->args.all ? "either names or --all, not both"
+                             : "berth update needs the name of a container, or --all");
         return cmd_fail(c, v.format, CMD_USAGE, &err);
     }
     if (code == CMD_OK)
@@ -249,7 +267,8 @@ int cmd_update(struct cmd *c)
         if (rec_runtime_of(c->run, k) == SPEC_RT_NIXOS) {
             names[v.n_only++] = (char *)k->name;
         } else if (!c->args.all) {
-            rec_fail(&err, EINVAL, "container %s is no NixOS container: it has no system to build", k->name);
+            rec_fail(&err, EINVAL, "container %s is no NixOS container: it has no system to build",
+                     k->name);
             err.at = k->at;
             return cmd_fail(c, v.format, CMD_USAGE, &err);
         }

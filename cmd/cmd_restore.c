@@ -1,4 +1,5 @@
-/* restore: all of the file is checked before anything is made, and all that was made before anything is replaced. */
+/* restore: all of the file is checked before anything is made, and all that was made before
+ * anything is replaced. */
 #include "cmd/archive.h"
 #include "cmd/cmd.h"
 #include "cmd/converge.h"
@@ -20,21 +21,21 @@
 #define FORMAT "berth.restore"
 
 struct restore {
-    struct cmd                  *cmd;
-    struct spec_arena           *arena;
-    const char                  *file;
-    int                          fd, staging, closure;
-    char                        *said;          /* berth.json, not yet checked */
-    struct cmd_archive_verdict   verdict;
-    uint64_t                     room;          /* bytes that are free where its files go */
-    json_t                      *head;
-    json_t                      *ports_left;    /* that the printed lines leave to the original */
-    char                        *name;
-    const char                  *was;           /* its name in the backup */
-    enum spec_runtime            runtime;
-    const struct spec_container *container;     /* the spec's; NULL: it has none of that name */
-    struct rec_root              root;
-    bool                         ran, replaced, restarted, imported;
+    struct cmd *cmd;
+    struct spec_arena *arena;
+    const char *file;
+    int fd, staging, closure;
+    char *said; /* berth.json, not yet checked */
+    struct cmd_archive_verdict verdict;
+    uint64_t room; /* bytes that are free where its files go */
+    json_t *head;
+    json_t *ports_left; /* that the printed lines leave to the original */
+    char *name;
+    const char *was; /* its name in the backup */
+    enum spec_runtime runtime;
+    const struct spec_container *container; /* the spec's; NULL: it has none of that name */
+    struct rec_root root;
+    bool ran, replaced, restarted, imported;
 };
 
 static const char *said(const struct restore *r, const char *key)
@@ -53,7 +54,8 @@ static json_t *addresses(const struct spec_cidr *list, size_t n, bool with_prefi
     for (size_t i = 0; i < n; i++) {
         char text[SPEC_ADDR_TEXT];
         if (list[i].addr.family)
-            json_array_append_new(j, json_string(spec_addr_format(&list[i].addr, with_prefix, text)));
+            json_array_append_new(j,
+                                  json_string(spec_addr_format(&list[i].addr, with_prefix, text)));
     }
     return j;
 }
@@ -63,34 +65,45 @@ static json_t *surroundings(const struct spec_host *h, const char *but)
 {
     json_t *bridges = json_object(), *containers = json_object();
     for (size_t i = 0; i < h->n_bridges; i++)
-        json_object_set_new(bridges, h->bridges[i].name, json_pack("{s:o}", "address", addresses(h->bridges[i].addresses, h->bridges[i].n_addresses, true)));
+        json_object_set_new(
+            bridges, h->bridges[i].name,
+            json_pack("{s:o}", "address",
+                      addresses(h->bridges[i].addresses, h->bridges[i].n_addresses, true)));
     for (size_t i = 0; i < h->n_containers; i++)
         if (strcmp(h->containers[i].name, but))
-            json_object_set_new(containers, h->containers[i].name, json_pack("{s:o}", "address", addresses(h->containers[i].address, 2, false)));
+            json_object_set_new(
+                containers, h->containers[i].name,
+                json_pack("{s:o}", "address", addresses(h->containers[i].address, 2, false)));
     return json_pack("{s:o, s:o}", "bridges", bridges, "containers", containers);
 }
 
 /* Whose it is; NULL: nobody's. */
-static const struct spec_container *owner(const struct spec_host *h, const char *but, const struct spec_addr *a)
+static const struct spec_container *owner(const struct spec_host *h, const char *but,
+                                          const struct spec_addr *a)
 {
     char one[SPEC_ADDR_TEXT], other[SPEC_ADDR_TEXT];
     spec_addr_format(a, false, one);
     for (size_t i = 0; i < h->n_containers; i++) {
         const struct spec_addr *has = &h->containers[i].address[a->family == 6].addr;
-        if (has->family && strcmp(h->containers[i].name, but) && !strcmp(spec_addr_format(has, false, other), one))
+        if (has->family && strcmp(h->containers[i].name, but) &&
+            !strcmp(spec_addr_format(has, false, other), one))
             return &h->containers[i];
     }
     return NULL;
 }
 
-/* A name and an address are tried on the spec's own reader, as a container of that runtime; with `h` beside all that the spec has there. */
-static int fits(const struct spec_host *h, const char *name, const char *runtime, const char *address, struct rec_error *err)
+/* A name and an address are tried on the spec's own reader, as a container of that runtime; with
+ * `h` beside all that the spec has there. */
+static int fits(const struct spec_host *h, const char *name, const char *runtime,
+                const char *address, struct rec_error *err)
 {
     struct spec_arena *a = spec_arena_new();
     struct spec_doc *doc;
     struct spec_diags diags = {0};
     struct spec_limits limits = {SPEC_BYTES_HUGE};
-    json_t *host = h ? surroundings(h, name) : json_pack("{s:{s:s}, s:{}}", "bridge", "address", "10.0.0.1/24", "containers");
+    json_t *host =
+        h ? surroundings(h, name)
+          : json_pack("{s:{s:s}, s:{}}", "bridge", "address", "10.0.0.1/24", "containers");
     json_t *c = json_pack("{s:s, s:s}", "address", address, "runtime", runtime);
     if (!strcmp(runtime, "nixos"))
         json_object_set_new(c, "nixos", json_pack("{s:s}", "system", "/nix/store/any"));
@@ -101,11 +114,13 @@ static int fits(const struct spec_host *h, const char *name, const char *runtime
     const struct spec_diag *d = NULL;
     for (size_t i = 0; r == -EINVAL && i < diags.n && !d; i++)
         d = diags.list[i].level == SPEC_ERROR ? &diags.list[i] : NULL;
-    const char *why = d ? d->text : "the spec would not be valid", *place = strstr(why, " (1:");     /* it is no line of anybody's */
+    /* it is no line of anybody's */
+    const char *why = d ? d->text : "the spec would not be valid", *place = strstr(why, " (1:");
     if (r == -ENOMEM)
         rec_fail(err, ENOMEM, "out of memory");
     else if (r)
-        rec_fail(err, EINVAL, "'%s' cannot be %s: %.*s", h ? address : name, h ? "its address" : "a container's name",
+        rec_fail(err, EINVAL, "'%s' cannot be %s: %.*s", h ? address : name,
+                 h ? "its address" : "a container's name",
                  (int)(place ? (size_t)(place - why) : strlen(why)), why);
     if (d && d->hint && h)
         rec_hint(err, "%s", d->hint);
@@ -133,11 +148,15 @@ static int understand(struct restore *r, struct rec_error *err)
     r->head = json_loads(r->said, JSON_REJECT_DUPLICATES, &e);
     json_t *version = json_object_get(r->head, "version");
     const char *format = said(r, "format"), *runtime = said(r, "runtime");
-    if (!r->head || !format || strcmp(format, "berth.backup") || !runtime || !said(r, "name") || !json_is_object(json_object_get(r->head, "spec")))
+    if (!r->head || !format || strcmp(format, "berth.backup") || !runtime || !said(r, "name") ||
+        !json_is_object(json_object_get(r->head, "spec")))
         return bad(err, r->file, "it does not say what it is a backup of");
     if (json_integer_value(version) != 1 && json_integer_value(version) != 2)
-        return bad(err, r->file, "it was written by a later berth, whose backups this one cannot read");
-    for (r->runtime = SPEC_RT_NIXOS; r->runtime <= SPEC_RT_NETNS && strcmp(rec_runtime(r->runtime)->name, runtime); r->runtime++)
+        return bad(err, r->file,
+                   "it was written by a later berth, whose backups this one cannot read");
+    for (r->runtime = SPEC_RT_NIXOS;
+         r->runtime <= SPEC_RT_NETNS && strcmp(rec_runtime(r->runtime)->name, runtime);
+         r->runtime++)
         ;
     if (r->runtime > SPEC_RT_NETNS)
         return bad(err, r->file, "it is of a runtime that this berth does not know");
@@ -151,13 +170,16 @@ static int understand(struct restore *r, struct rec_error *err)
         k = fits(NULL, r->name, own, "10.0.0.2", err);
     struct spec_addr address;
     char why[128];
-    if (!k && args->address && spec_addr_parse(args->address, strlen(args->address), &address, why)) {
+    if (!k && args->address &&
+        spec_addr_parse(args->address, strlen(args->address), &address, why)) {
         k = rec_fail(err, EINVAL, "--address: %s", why);
         args->address = NULL;
     }
-    const struct spec_container *has = !k && args->address && r->cmd->host ? owner(r->cmd->host, r->name, &address) : NULL;
+    const struct spec_container *has =
+        !k && args->address && r->cmd->host ? owner(r->cmd->host, r->name, &address) : NULL;
     if (has) {
-        k = rec_fail(err, EINVAL, "'%s' cannot be its address: container %s has it", args->address, has->name);
+        k = rec_fail(err, EINVAL, "'%s' cannot be its address: container %s has it", args->address,
+                     has->name);
         err->at = has->at;
     }
     if (!k && args->address && r->cmd->host)
@@ -219,7 +241,9 @@ static enum cmd_exit place(struct restore *r, struct rec_error *err)
     struct cmd *c = r->cmd;
     const struct spec_container *s = r->container;
     if (s && rec_runtime_of(c->run, s) != r->runtime) {
-        rec_fail(err, EPERM, "the backup is of a container of runtime %s, and the spec gives %s runtime %s", rec_runtime(r->runtime)->name, r->name,
+        rec_fail(err, EPERM,
+                 "the backup is of a container of runtime %s, and the spec gives %s runtime %s",
+                 rec_runtime(r->runtime)->name, r->name,
                  rec_runtime(rec_runtime_of(c->run, s))->name);
         err->at = s->runtime_at.line ? s->runtime_at : s->at;
         rec_hint(err, "change the spec, or restore it under another name: --name");
@@ -227,17 +251,20 @@ static enum cmd_exit place(struct restore *r, struct rec_error *err)
     }
     struct spec_addr given;
     char why[128], had[SPEC_ADDR_TEXT], asked[SPEC_ADDR_TEXT];
-    if (s && c->args.address && !spec_addr_parse(c->args.address, strlen(c->args.address), &given, why)) {
+    if (s && c->args.address &&
+        !spec_addr_parse(c->args.address, strlen(c->args.address), &given, why)) {
         const struct spec_addr *own = &s->address[given.family == 6].addr;
         spec_addr_format(&given, false, asked);
         if (!own->family || strcmp(spec_addr_format(own, false, had), asked)) {
-            rec_fail(err, EPERM, "the spec gives container %s %s, and --address is %s", r->name, own->family ? had : "no address of that family", asked);
+            rec_fail(err, EPERM, "the spec gives container %s %s, and --address is %s", r->name,
+                     own->family ? had : "no address of that family", asked);
             err->at = s->at;
             rec_hint(err, "change the spec, or restore it under another name: --name");
             return CMD_REFUSED;
         }
     }
-    if (r->root.path) {         /* it outlives this run: to stop and to start are runs of their own */
+    /* it outlives this run: to stop and to start are runs of their own */
+    if (r->root.path) {
         r->root.path = spec_arena_strdup(r->arena, r->root.path);
         r->root.staging = spec_arena_strdup(r->arena, r->root.staging);
         if (!r->root.path || !r->root.staging) {
@@ -246,7 +273,8 @@ static enum cmd_exit place(struct restore *r, struct rec_error *err)
         }
     }
     if (r->verdict.tree && !r->root.path) {
-        rec_fail(err, EPERM, "the backup holds a root, and the spec gives container %s the host's", r->name);
+        rec_fail(err, EPERM, "the backup holds a root, and the spec gives container %s the host's",
+                 r->name);
         err->at = s->nspawn.at.line ? s->nspawn.at : s->at;
         rec_hint(err, "write there: nspawn: {root: /var/lib/berth/roots/%s}", r->name);
         return CMD_REFUSED;
@@ -265,7 +293,10 @@ static int import(struct restore *r, struct rec_error *err)
     const char *argv[] = {store, "--import", NULL};
     struct cmd_archive_call call = {.argv = argv, .fds = {r->closure, -1, -1, -1, -1, -1}};
     if (!store || !system || strncmp(system, "/nix/store/", 11))
-        return rec_fail(err, EOPNOTSUPP, store ? "the backup has a closure, and does not say of what" : "the backup holds a NixOS system, and there is no nix on this host");
+        return rec_fail(err, EOPNOTSUPP,
+                        store
+                            ? "the backup has a closure, and does not say of what"
+                            : "the backup holds a NixOS system, and there is no nix on this host");
     cmd_progress_say(r->cmd, "importing the system's closure");
     int k = lseek(r->closure, 0, SEEK_SET) < 0 ? -errno : cmd_archive_call(&call, err);
     free(call.answer);
@@ -315,10 +346,12 @@ static enum cmd_exit turn(struct restore *r, bool stop)
     c->args.names = names;
     c->args.n_names = 1;
     c->args.json = false;
-    if (json)           /* what stop and start would tell is no part of the one envelope */
+    if (json) /* what stop and start would tell is no part of the one envelope */
         c->out = (struct cmd_out){.fd = -1};
-    enum cmd_exit code = stop ? cmd_hold_converge(c, FORMAT, "restore", "Stopped:", CMD_HOLD_FOR_NOW, "it is being restored", true)
-                              : cmd_hold_converge(c, FORMAT, "restore", "Started:", CMD_LET_GO, NULL, true);
+    enum cmd_exit code =
+        stop ? cmd_hold_converge(c, FORMAT, "restore", "Stopped:", CMD_HOLD_FOR_NOW,
+                                 "it is being restored", true)
+             : cmd_hold_converge(c, FORMAT, "restore", "Started:", CMD_LET_GO, NULL, true);
     if (json) {
         cmd_out_done(&c->out);
         c->out = out;
@@ -344,7 +377,8 @@ static enum cmd_exit replace(struct restore *r, struct rec_error *err)
         return CMD_FAILED;
     *err = (struct rec_error){0};
     if (r->ran && !r->container) {
-        rec_fail(err, EPERM, "container %s runs, and is not in the spec: nobody could start it again", r->name);
+        rec_fail(err, EPERM,
+                 "container %s runs, and is not in the spec: nobody could start it again", r->name);
         rec_hint(err, "stop it, or restore under another name: --name");
         return CMD_REFUSED;
     }
@@ -368,12 +402,16 @@ static enum cmd_exit replace(struct restore *r, struct rec_error *err)
         return code;
     struct rec_error ignored;
     if (swap(r, &ignored) || turn(r, false) != CMD_OK) {
-        rec_fail(err, EIO, "container %s does not start from the backup, and not from its old root either; the other one is at '%s'", r->name,
-                 r->root.staging);
+        rec_fail(err, EIO,
+                 "container %s does not start from the backup, and not from its old root either; "
+                 "the other one is at '%s'",
+                 r->name, r->root.staging);
         return CMD_PARTIAL;
     }
     r->replaced = false;
-    rec_fail(err, EIO, "container %s does not start from the backup; its old root is in place again", r->name);
+    rec_fail(err, EIO,
+             "container %s does not start from the backup; its old root is in place again",
+             r->name);
     rec_hint(err, "its log: berth logs %s", r->name);
     return CMD_ROLLED_BACK;
 }
@@ -450,7 +488,8 @@ static void part_from_original(struct restore *r, json_t *f)
         if (other)
             json_object_set_new(f, "address", other);
     }
-    json_array_foreach(address, i, one) {
+    json_array_foreach(address, i, one)
+    {
         other = free_address(r->cmd->host, json_string_value(one));
         if (other)
             json_array_set_new(address, i, other);
@@ -488,7 +527,8 @@ static void tell_ports_left(struct restore *r)
     if (!json_array_size(r->ports_left))
         return;
     cmd_printf(&r->cmd->out, "\n  Its ports stay with %s:", r->was);
-    json_array_foreach(r->ports_left, i, one) {
+    json_array_foreach(r->ports_left, i, one)
+    {
         cmd_put(&r->cmd->out, i ? ", " : " ");
         cmd_safe(&r->cmd->out, json_string_value(one));
     }
@@ -502,7 +542,8 @@ static void tell(struct restore *r)
     json_t *lines = r->container ? NULL : fragment(r);
     cmd_render_bytes(r->verdict.bytes, bytes);
     if (c->args.json) {
-        json_t *j = cmd_json_envelope(FORMAT, c->host ? c->host->name : NULL, c->file.name, "restored");
+        json_t *j =
+            cmd_json_envelope(FORMAT, c->host ? c->host->name : NULL, c->file.name, "restored");
         json_object_set_new(j, "container", cmd_json_text(r->name));
         json_object_set_new(j, "backup", cmd_json_text(r->file));
         json_object_set_new(j, "root", r->verdict.tree ? cmd_json_text(r->root.path) : json_null());
@@ -516,12 +557,14 @@ static void tell(struct restore *r)
         cmd_printf(&c->out, "Restored %s from ", r->name);
         cmd_safe(&c->out, r->file);
         if (r->verdict.tree)
-            cmd_printf(&c->out, ": %llu entries, %s, at %s", (unsigned long long)r->verdict.entries, bytes, r->root.path);
+            cmd_printf(&c->out, ": %llu entries, %s, at %s", (unsigned long long)r->verdict.entries,
+                       bytes, r->root.path);
         cmd_put(&c->out, r->restarted ? "; started again.\n" : ".\n");
         if (strcmp(r->name, r->was) && r->verdict.tree)
             cmd_printf(&c->out, "  its machine-id and host keys are still those of %s\n", r->was);
         if (lines) {
-            cmd_printf(&c->out, "  %s. Below `containers:` it would be:\n\n", c->host ? "The spec does not have it yet" : "No spec was found");
+            cmd_printf(&c->out, "  %s. Below `containers:` it would be:\n\n",
+                       c->host ? "The spec does not have it yet" : "No spec was found");
             cmd_fragment_put(&c->out, r->name, lines);
             tell_ports_left(r);
             cmd_put(&c->out, "\n  Then: berth apply\n");
@@ -551,7 +594,12 @@ static int open_backup(const char *path, struct rec_error *err)
 int cmd_restore(struct cmd *c)
 {
     struct rec_error err = {0}, later;
-    struct restore r = {.cmd = c, .arena = spec_arena_new(), .file = c->args.names[0], .fd = -1, .staging = -1, .closure = -1};
+    struct restore r = {.cmd = c,
+                        .arena = spec_arena_new(),
+                        .file = c->args.names[0],
+                        .fd = -1,
+                        .staging = -1,
+                        .closure = -1};
     enum cmd_exit code = cmd_load(c, CMD_SPEC_IF_FOUND, FORMAT);
     if (code != CMD_OK) {
         spec_arena_free(r.arena);
@@ -587,7 +635,8 @@ int cmd_restore(struct cmd *c)
         code = replace(&r, &err);
     if (code == CMD_OK)
         tell(&r);
-    /* What is left beside the place: the old root, or one that shall not be. Not where it is all that there is. */
+    /* What is left beside the place: the old root, or one that shall not be. Not where it is all
+     * that there is. */
     if (r.staging >= 0 && code != CMD_PARTIAL && rec_root_discard(&r.root, &later))
         cmd_tell(c, &later);
     int fds[] = {r.fd, r.staging, r.closure};

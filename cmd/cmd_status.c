@@ -9,10 +9,10 @@
 #include <time.h>
 
 struct view {
-    struct rec_state        want, have;
-    struct rec_plan        *plan;
+    struct rec_state want, have;
+    struct rec_plan *plan;
     struct cmd_render_resource *list;
-    size_t                  n;
+    size_t n;
 };
 
 static int compare_resources(const void *a, const void *b)
@@ -21,7 +21,8 @@ static int compare_resources(const void *a, const void *b)
     return x->item == y->item ? 0 : (uintptr_t)x->item < (uintptr_t)y->item ? -1 : 1;
 }
 
-static struct cmd_render_resource *find(struct cmd_render_resource *list, size_t n, const struct rec_item *item)
+static struct cmd_render_resource *find(struct cmd_render_resource *list, size_t n,
+                                        const struct rec_item *item)
 {
     struct cmd_render_resource key = {.item = item};
     return n ? bsearch(&key, list, n, sizeof *list, compare_resources) : NULL;
@@ -45,7 +46,8 @@ static enum cmd_render_sync sync_of(const struct rec_step *s)
 /* As people read it: the host's own things, then each container's together, ordered by kind. */
 static int compare_shown(const void *a, const void *b)
 {
-    const struct rec_item *x = ((const struct cmd_render_resource *)a)->item, *y = ((const struct cmd_render_resource *)b)->item;
+    const struct rec_item *x = ((const struct cmd_render_resource *)a)->item,
+                          *y = ((const struct cmd_render_resource *)b)->item;
     if (!x->container != !y->container)
         return x->container ? 1 : -1;
     int c = x->container ? strcmp(x->container, y->container) : 0;
@@ -64,12 +66,15 @@ static int fill(struct spec_arena *a, struct view *v, bool spec)
         return -ENOMEM;
     for (size_t i = 0; i < v->plan->n; i++) {
         const struct rec_step *s = v->plan->steps[i];
-        about[k++] = (struct cmd_render_resource){.item = s->to ? s->to : s->from, .step = s, .object = s->object, .sync = sync_of(s)};
+        about[k++] = (struct cmd_render_resource){
+            .item = s->to ? s->to : s->from, .step = s, .object = s->object, .sync = sync_of(s)};
     }
     for (size_t i = 0; i < v->plan->n_conflicts; i++) {
         const struct rec_conflict *f = &v->plan->conflicts[i];
-        about[k++] = (struct cmd_render_resource){.item = f->to ? f->to : f->from, .conflict = f, .object = f->object,
-                                              .sync = CMD_FOREIGN};
+        about[k++] = (struct cmd_render_resource){.item = f->to ? f->to : f->from,
+                                                  .conflict = f,
+                                                  .object = f->object,
+                                                  .sync = CMD_FOREIGN};
     }
     qsort(about, n_about, sizeof *about, compare_resources);
     for (size_t i = 0; i < v->want.n; i++) {
@@ -77,16 +82,22 @@ static int fill(struct spec_arena *a, struct view *v, bool spec)
         if (v->want.items[i]->back && (!spec || !r))
             continue;
         v->list[v->n++] = r ? *r
-                            : (struct cmd_render_resource){.item = v->want.items[i], .object = rec_item_object(a, v->want.items[i]),
-                                                       .sync = v->want.items[i]->unknown || v->plan->unknown & 1u << v->want.items[i]->kind ? CMD_UNKNOWN
-                                                                                                               : CMD_IN_SYNC};
+                            : (struct cmd_render_resource){
+                                  .item = v->want.items[i],
+                                  .object = rec_item_object(a, v->want.items[i]),
+                                  .sync = v->want.items[i]->unknown ||
+                                                  v->plan->unknown & 1u << v->want.items[i]->kind
+                                              ? CMD_UNKNOWN
+                                              : CMD_IN_SYNC};
     }
     for (size_t i = 0; i < v->have.n; i++) {
         const struct rec_item *h = v->have.items[i];
         const struct cmd_render_resource *r = find(about, n_about, h);
         if (spec ? r != NULL : h->ours)
             v->list[v->n++] = spec ? *r
-                                   : (struct cmd_render_resource){.item = h, .object = rec_item_object(a, h), .sync = CMD_OURS};
+                                   : (struct cmd_render_resource){.item = h,
+                                                                  .object = rec_item_object(a, h),
+                                                                  .sync = CMD_OURS};
     }
     if (v->n)
         qsort(v->list, v->n, sizeof *v->list, compare_shown);
@@ -114,7 +125,7 @@ static enum cmd_exit look(struct cmd *c, enum cmd_need need, const char *format,
         if (!r)
             r = rec_plan(c->run, &v->have, &v->want, NULL, NULL, &v->plan, &err);
         if (!r && c->host) {
-            c->run->opt.own_connection = true;      /* status refuses nothing: it warns */
+            c->run->opt.own_connection = true; /* status refuses nothing: it warns */
             r = rec_overlap_find(c->run, v->plan, &err);
         }
         if (!r && fill(c->run->arena, v, c->host != NULL))
@@ -130,8 +141,14 @@ int cmd_status(struct cmd *c)
     enum cmd_exit code = look(c, CMD_SPEC_IF_FOUND, "berth.status", &v);
     if (code != CMD_OK)
         return code;
-    struct cmd_render_status s = {.host = c->host ? c->host->name : NULL, .file = c->file.name, .list = v.list, .n = v.n,
-                              .plan = v.plan, .quiet = c->args.quiet, .git = c->git, .now = time(NULL)};
+    struct cmd_render_status s = {.host = c->host ? c->host->name : NULL,
+                                  .file = c->file.name,
+                                  .list = v.list,
+                                  .n = v.n,
+                                  .plan = v.plan,
+                                  .quiet = c->args.quiet,
+                                  .git = c->git,
+                                  .now = time(NULL)};
     struct rec_applied applied;
     struct rec_error err;
     s.path = c->file.path;
@@ -139,13 +156,15 @@ int cmd_status(struct cmd *c)
     s.held_why = c->run->facts.held_why;
     s.n_held = c->run->facts.n_held;
     cmd_name_spec(c);
-    if (!rec_applied_read(c->run, &applied, &err))      /* without root it is not known, and not said */
+    /* without root it is not known, and not said */
+    if (!rec_applied_read(c->run, &applied, &err))
         s.applied = &applied;
     if (c->args.json)
         cmd_render_status_json(&c->out, &s);
     else
         cmd_render_status_text(&c->out, &s);
-    bool differs = c->host && (v.plan->n || v.plan->n_conflicts || v.plan->unknown || v.plan->n_not_known);
+    bool differs =
+        c->host && (v.plan->n || v.plan->n_conflicts || v.plan->unknown || v.plan->n_not_known);
     return differs && c->args.exit_code ? CMD_PENDING : CMD_OK;
 }
 
@@ -157,7 +176,8 @@ static bool listed(const struct cmd *c, const char *name)
     return !c->args.n_names;
 }
 
-static const char *address_of(struct spec_arena *a, const struct spec_container *spec, const struct rec_item *port)
+static const char *address_of(struct spec_arena *a, const struct spec_container *spec,
+                              const struct rec_item *port)
 {
     char text[2][SPEC_ADDR_TEXT] = {"", ""};
     for (int f = 0; spec && f < 2; f++)
@@ -165,7 +185,8 @@ static const char *address_of(struct spec_arena *a, const struct spec_container 
             spec_addr_format(&spec->address[f].addr, false, text[f]);
     for (size_t i = 0; !spec && port && i < port->port.n_address; i++) {
         const struct net_address *n = &port->port.address[i];
-        struct spec_addr s = {.family = n->prefix > 32 || n->family == 10 /* AF_INET6 */ ? 6 : 4, .prefix = n->prefix};
+        struct spec_addr s = {.family = n->prefix > 32 || n->family == 10 /* AF_INET6 */ ? 6 : 4,
+                              .prefix = n->prefix};
         memcpy(s.bytes, n->bytes, s.family == 6 ? 16 : 4);
         if (!*text[s.family == 6])
             spec_addr_format(&s, false, text[s.family == 6]);
@@ -173,7 +194,8 @@ static const char *address_of(struct spec_arena *a, const struct spec_container 
     return spec_arena_printf(a, "%s%s%s", text[0], *text[0] && *text[1] ? " " : "", text[1]);
 }
 
-static const char *root_of(struct spec_arena *a, enum spec_runtime rt, const struct spec_container *spec, const struct rec_item *system)
+static const char *root_of(struct spec_arena *a, enum spec_runtime rt,
+                           const struct spec_container *spec, const struct rec_item *system)
 {
     if (rt == SPEC_RT_NIXOS && system && system->system.profile && *system->system.profile)
         return spec_arena_strdup(a, system->system.profile);
@@ -187,7 +209,8 @@ static const char *root_of(struct spec_arena *a, enum spec_runtime rt, const str
 }
 
 /* All that is known of one container: items [from, to) of the view are its own. */
-static struct cmd_render_container container(struct cmd *c, const struct view *v, size_t from, size_t to)
+static struct cmd_render_container container(struct cmd *c, const struct view *v, size_t from,
+                                             size_t to)
 {
     struct spec_arena *a = c->run->arena;
     const char *name = v->list[from].item->container;
@@ -208,16 +231,22 @@ static struct cmd_render_container container(struct cmd *c, const struct view *v
             spec = &c->host->containers[i];
     if (spec && rt == SPEC_RT_AUTO)
         rt = rec_runtime_of(c->run, spec);
-    const struct rec_item *run = rec_state_find(&v->have, REC_RUN, name), *netns = rec_state_find(&v->have, REC_NETNS, name);
+    const struct rec_item *run = rec_state_find(&v->have, REC_RUN, name),
+                          *netns = rec_state_find(&v->have, REC_NETNS, name);
     const struct rec_item *wanted = rec_state_find(&v->want, REC_RUN, name);
     if (!spec && rt == SPEC_RT_AUTO && netns && netns->ours)
-        rt = SPEC_RT_NETNS;     /* nothing that could run in it is here */
+        rt = SPEC_RT_NETNS; /* nothing that could run in it is here */
     const char *held = rec_hold_find(a, name);
     bool alive = rt == SPEC_RT_NETNS ? netns && netns->ours : run && run->run.running;
-    bool shall = rt == SPEC_RT_NETNS ? rec_state_find(&v->want, REC_NETNS, name) != NULL : wanted && wanted->run.running;
+    bool shall = rt == SPEC_RT_NETNS ? rec_state_find(&v->want, REC_NETNS, name) != NULL
+                                     : wanted && wanted->run.running;
     out.held = alive ? NULL : held;
     out.runtime = cmd_runtime_name(rt);
-    out.state = alive ? "running" : held ? "held" : !shall ? "stopped" : netns || run ? "dead" : "missing";
+    out.state = alive          ? "running"
+                : held         ? "held"
+                : !shall       ? "stopped"
+                : netns || run ? "dead"
+                               : "missing";
     out.address = address_of(a, spec, rec_state_find(&v->have, REC_PORT, name));
     out.root = root_of(a, rt, spec, rec_state_find(&v->have, REC_SYSTEM, name));
     if (alive && run) {
@@ -254,13 +283,17 @@ int cmd_list(struct cmd *c)
         rec_fail(&err, ENOMEM, "out of memory");
         return cmd_fail(c, "berth.list", CMD_FAILED, &err);
     }
-    size_t s = 0;       /* the spec's containers are sorted by name, as the view's are: one that has no item at all is stopped */
+    /* the spec's containers are sorted by name, as the view's are: one that has no item at all is
+     * stopped */
+    size_t s = 0;
     for (size_t i = 0; i < v.n;) {
         size_t k = i + 1;
         const char *name = v.list[i].item->container;
         while (name && k < v.n && !strcmp(v.list[k].item->container, name))
             k++;
-        for (; name && c->host && s < c->host->n_containers && strcmp(c->host->containers[s].name, name) <= 0; s++)
+        for (; name && c->host && s < c->host->n_containers &&
+               strcmp(c->host->containers[s].name, name) <= 0;
+             s++)
             if (strcmp(c->host->containers[s].name, name) && listed(c, c->host->containers[s].name))
                 list[n++] = (struct cmd_render_container){.name = c->host->containers[s].name};
         if (name && listed(c, name))
@@ -279,10 +312,13 @@ int cmd_list(struct cmd *c)
                 spec = &c->host->containers[k];
         enum spec_runtime rt = rec_runtime_of(c->run, spec);
         const char *held = rec_hold_find(c->run->arena, spec->name);
-        list[i] = (struct cmd_render_container){.name = spec->name, .runtime = cmd_runtime_name(rt), .sync = "in sync",
-                                            .held = held, .state = held ? "held" : "stopped",
-                                            .address = address_of(c->run->arena, spec, NULL),
-                                            .root = root_of(c->run->arena, rt, spec, NULL)};
+        list[i] = (struct cmd_render_container){.name = spec->name,
+                                                .runtime = cmd_runtime_name(rt),
+                                                .sync = "in sync",
+                                                .held = held,
+                                                .state = held ? "held" : "stopped",
+                                                .address = address_of(c->run->arena, spec, NULL),
+                                                .root = root_of(c->run->arena, rt, spec, NULL)};
     }
     for (size_t i = 0; i < c->args.n_names; i++) {
         bool found = false;

@@ -1,4 +1,5 @@
-/* top: two readings, and a third, … Each is a run of its own, so a day of watching takes no more memory than a second. */
+/* top: two readings, and a third, … Each is a run of its own, so a day of watching takes no more
+ * memory than a second. */
 #include "cmd/cmd.h"
 #include "cmd/render/render.h"
 #include <errno.h>
@@ -15,17 +16,17 @@
 enum { INTERVAL_MS = 1000, LEAST_MS = 50 };
 
 struct reading {
-    struct rec_run   *run;
+    struct rec_run *run;
     struct rec_usages usages;
 };
 struct top {
-    struct cmd     *cmd;
-    struct reading  now, before;
-    bool            live, raw;
-    struct termios  saved;
-    int             timer, signals;
-    int             killed_by;          /* 0: by nobody */
-    bool            quit;
+    struct cmd *cmd;
+    struct reading now, before;
+    bool live, raw;
+    struct termios saved;
+    int timer, signals;
+    int killed_by; /* 0: by nobody */
+    bool quit;
 };
 
 static bool listed(const struct cmd *c, const char *name)
@@ -86,7 +87,8 @@ static void show(struct top *t)
 {
     struct cmd_out *o = &t->cmd->out;
     struct winsize w;
-    struct cmd_render_top r = {.now = &t->now.usages, .before = t->before.run ? &t->before.usages : NULL, .live = t->live};
+    struct cmd_render_top r = {
+        .now = &t->now.usages, .before = t->before.run ? &t->before.usages : NULL, .live = t->live};
     if (t->cmd->args.json) {
         cmd_render_top_json(o, &r);
         return;
@@ -105,7 +107,10 @@ static void show(struct top *t)
 static void pause_until_due(struct top *t)
 {
     for (bool due = false; !due && !t->quit && !t->killed_by;) {
-        struct pollfd p[4] = {{t->timer, POLLIN, 0}, {t->signals, POLLIN, 0}, {t->raw ? 0 : -1, POLLIN, 0}, {1, 0, 0}};
+        struct pollfd p[4] = {{t->timer, POLLIN, 0},
+                              {t->signals, POLLIN, 0},
+                              {t->raw ? 0 : -1, POLLIN, 0},
+                              {1, 0, 0}};
         struct signalfd_siginfo s;
         uint64_t ticks;
         char key;
@@ -132,7 +137,9 @@ static enum cmd_exit begin(struct top *t)
     struct cmd *c = t->cmd;
     struct rec_error err;
     sigset_t mask;
-    long ms = c->args.interval_ms < 0 ? INTERVAL_MS : c->args.interval_ms < LEAST_MS ? LEAST_MS : c->args.interval_ms;
+    long ms = c->args.interval_ms < 0          ? INTERVAL_MS
+              : c->args.interval_ms < LEAST_MS ? LEAST_MS
+                                               : c->args.interval_ms;
     struct timespec every = {ms / 1000, ms % 1000 * 1000000};
     struct itimerspec due = {every, every};
     t->live = c->out.terminal && !c->args.json && c->args.count != 1;
@@ -161,7 +168,7 @@ static enum cmd_exit begin(struct top *t)
 
 static void end(struct top *t)
 {
-    if (t->live) {      /* the terminal as it was, and the last figures on it */
+    if (t->live) { /* the terminal as it was, and the last figures on it */
         cmd_put(&t->cmd->out, "\033[?25h\033[?1049l");
         t->live = false;
         if (t->now.run && !t->killed_by)
@@ -181,7 +188,8 @@ static void end(struct top *t)
 int cmd_top(struct cmd *c)
 {
     struct top t = {.cmd = c, .signals = -1, .timer = -1};
-    enum cmd_exit code = look(&t, true);        /* what is wrong is told before the screen changes */
+    /* what is wrong is told before the screen changes */
+    enum cmd_exit code = look(&t, true);
     if (code == CMD_OK)
         code = begin(&t);
     long times = c->args.count > 0 ? c->args.count : t.live ? -1 : 1;
@@ -200,5 +208,7 @@ int cmd_top(struct cmd *c)
             cmd_put(&c->out, "\n");
     }
     end(&t);
-    return t.killed_by && t.killed_by != SIGINT ? 128 + t.killed_by : t.killed_by && !t.raw ? 128 + SIGINT : (int)code;
+    return t.killed_by && t.killed_by != SIGINT ? 128 + t.killed_by
+           : t.killed_by && !t.raw              ? 128 + SIGINT
+                                                : (int)code;
 }

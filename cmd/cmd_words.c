@@ -10,7 +10,7 @@
 
 struct faults {
     struct rec_error *list;
-    size_t            n;
+    size_t n;
 };
 
 static void failed(void *arg, const struct rec_error *e)
@@ -28,7 +28,8 @@ static void failed(void *arg, const struct rec_error *e)
 /* Every system of a host, as `nix flake check` would; needs no rights and not that host. */
 static void evaluate(struct cmd *c, const struct spec_host *h, struct faults *f)
 {
-    struct rec_options o = {.spec_name = c->file.name, .spec_dir = c->file.dir, .allow_deletes = -1, .offline = true};
+    struct rec_options o = {
+        .spec_name = c->file.name, .spec_dir = c->file.dir, .allow_deletes = -1, .offline = true};
     const struct cmd_git *g = c->git;
     struct rec_build build = {.plan = true, .evaluate = true, .failed = failed, .arg = f};
     struct rec_run *run;
@@ -58,7 +59,9 @@ static enum cmd_exit evaluate_all(struct cmd *c)
         evaluate(c, &c->doc->hosts[i], &f);
     for (size_t i = 0; i < f.n; i++) {
         /* What this machine lacks says nothing of the spec. */
-        enum cmd_exit one = f.list[i].code == EOPNOTSUPP ? CMD_UNSUPPORTED : f.list[i].code == ENOMEM ? CMD_FAILED : CMD_BAD_SPEC;
+        enum cmd_exit one = f.list[i].code == EOPNOTSUPP ? CMD_UNSUPPORTED
+                            : f.list[i].code == ENOMEM   ? CMD_FAILED
+                                                         : CMD_BAD_SPEC;
         code = code == CMD_OK || one == CMD_BAD_SPEC ? one : code;
         c->args.json = false;
         cmd_fail(c, "berth.validate", one, &f.list[i]);
@@ -123,14 +126,15 @@ int cmd_validate(struct cmd *c)
             return code;
     }
     if (c->args.json) {
-        cmd_render_diags_json(&c->out, "berth.validate", c->file.name, &c->diags, c->file.text, c->file.len, c->doc);
+        cmd_render_diags_json(&c->out, "berth.validate", c->file.name, &c->diags, c->file.text,
+                              c->file.len, c->doc);
     } else if (code == CMD_OK && !c->args.quiet) {
         size_t n = 0;
         for (size_t i = 0; i < c->doc->n_hosts; i++)
             n += c->doc->hosts[i].n_containers;
         cmd_safe(&c->out, c->file.name);
-        cmd_printf(&c->out, ": valid: %zu %s, %zu %s\n", c->doc->n_hosts, c->doc->n_hosts == 1 ? "host" : "hosts", n,
-                   n == 1 ? "container" : "containers");
+        cmd_printf(&c->out, ": valid: %zu %s, %zu %s\n", c->doc->n_hosts,
+                   c->doc->n_hosts == 1 ? "host" : "hosts", n, n == 1 ? "container" : "containers");
     }
     return code;
 }
@@ -163,7 +167,8 @@ int cmd_help(struct cmd *c)
     return CMD_OK;
 }
 
-/* For the scripts themselves: names of this host's containers, or of all hosts'; a bad spec completes to nothing. */
+/* For the scripts themselves: names of this host's containers, or of all hosts'; a bad spec
+ * completes to nothing. */
 static void names(struct cmd *c)
 {
     struct rec_error err;
@@ -173,7 +178,8 @@ static void names(struct cmd *c)
     gethostname(hostname, sizeof hostname - 1);
     const struct spec_host *only = spec_host_find(c->doc, c->args.host, hostname);
     for (size_t i = 0; i < c->doc->n_hosts; i++)
-        for (size_t k = 0; (!only || only == &c->doc->hosts[i]) && k < c->doc->hosts[i].n_containers; k++) {
+        for (size_t k = 0;
+             (!only || only == &c->doc->hosts[i]) && k < c->doc->hosts[i].n_containers; k++) {
             cmd_safe(&c->out, c->doc->hosts[i].containers[k].name);
             cmd_put(&c->out, "\n");
         }
@@ -189,7 +195,8 @@ int cmd_completion(struct cmd *c)
     }
     if (cmd_render_completion(&c->out, shell))
         return CMD_OK;
-    rec_fail(&err, EINVAL, *shell ? "there is no completion for '%.64s'" : "which shell is it for?", shell);
+    rec_fail(&err, EINVAL, *shell ? "there is no completion for '%.64s'" : "which shell is it for?",
+             shell);
     rec_hint(&err, "usage: berth completion bash|zsh|fish");
     return cmd_fail(c, NULL, CMD_USAGE, &err);
 }

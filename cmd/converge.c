@@ -1,12 +1,12 @@
 /* The verbs that change a host differ in what they want; all else is here once. */
 #include "cmd/converge.h"
-#include "cmd/policy.h"
-#include "reconcile/files.h"
-#include "reconcile/record.h"
 #include "cmd/observe.h"
+#include "cmd/policy.h"
 #include "cmd/progress.h"
 #include "cmd/range.h"
 #include "cmd/render/render.h"
+#include "reconcile/files.h"
+#include "reconcile/record.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,15 +69,15 @@ static void print_lines(struct cmd_converge *v)
     v->printed = v->seen;
 }
 
-enum { PAUSE_US = 50000 };     /* between two looks at the terminal */
+enum { PAUSE_US = 50000 }; /* between two looks at the terminal */
 
 /* What is printed waits for more, but not while the next step goes on. */
 static void line_of_step(struct cmd_converge *v, const struct rec_step *s, uint64_t us)
 {
     struct cmd *c = v->cmd;
     if (!v->live.told) {
-        struct cmd_render_plan p = {.file = c->file.name, .plan = v->plan,
-                                    .verbose = c->args.verbose > 0};
+        struct cmd_render_plan p = {
+            .file = c->file.name, .plan = v->plan, .verbose = c->args.verbose > 0};
         if (!cmd_live_begin(&v->live, &c->out, &p))
             return;
     }
@@ -152,8 +152,8 @@ static size_t count_wanted(const struct cmd_converge *v, const struct rec_state 
 
 static void timings(struct cmd *c, const struct rec_result *r)
 {
-    cmd_printf(&c->err, "read and planned in %.2f ms, applied in %.2f ms, checked in %.2f ms\n", (double)r->us_read / 1000,
-               (double)r->us_apply / 1000, (double)r->us_check / 1000);
+    cmd_printf(&c->err, "read and planned in %.2f ms, applied in %.2f ms, checked in %.2f ms\n",
+               (double)r->us_read / 1000, (double)r->us_apply / 1000, (double)r->us_check / 1000);
 }
 
 /* A quiet run that changes nothing is a timer's: it gives warnings when they are new, not every
@@ -178,7 +178,8 @@ static void warn_quietly(struct cmd *c, const struct rec_plan *plan, bool idle)
     cmd_out_done(&text);
 }
 
-static void report(struct cmd *c, struct cmd_converge *v, const struct rec_result *r, size_t resources)
+static void report(struct cmd *c, struct cmd_converge *v, const struct rec_result *r,
+                   size_t resources)
 {
     bool good = r->outcome == REC_IN_SYNC || r->outcome == REC_APPLIED;
     struct cmd_render_plan p = {.format = v->format,
@@ -198,8 +199,10 @@ static void report(struct cmd *c, struct cmd_converge *v, const struct rec_resul
         return;
     if (c->args.json)
         cmd_render_plan_json(&c->out, &p);
-    else if (r->plan && (v->dry || r->plan->n || r->plan->n_conflicts || r->plan->n_notes) && !(p.quiet && p.applied))
-        if (!v->asked || (r->outcome != REC_REFUSED && !good))     /* a plan that was asked about has been seen */
+    else if (r->plan && (v->dry || r->plan->n || r->plan->n_conflicts || r->plan->n_notes) &&
+             !(p.quiet && p.applied))
+        /* a plan that was asked about has been seen */
+        if (!v->asked || (r->outcome != REC_REFUSED && !good))
             cmd_render_plan_text(&c->out, &p);
     /* A destroy remembers no warnings: nothing of berth's is to stay. */
     if (v->nothing && !v->dry && good)
@@ -208,7 +211,8 @@ static void report(struct cmd *c, struct cmd_converge *v, const struct rec_resul
         cmd_render_warnings(&c->err, r->plan);
     else if (c->args.quiet && !c->args.json && r->plan)
         warn_quietly(c, r->plan, r->outcome == REC_IN_SYNC);
-    /* A plan has ended with its summary; only what an apply came to, or what went wrong, is left to tell. */
+    /* A plan has ended with its summary; only what an apply came to, or what went wrong, is left
+     * to tell. */
     struct cmd_out nowhere = {.fd = -1};
     if (!v->dry || !good)
         cmd_render_result_text(c->args.json ? &nowhere : &c->out, &c->err, &p, v->done);
@@ -238,10 +242,16 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
             return code;
     }
     if (code == CMD_OK && v->nothing)
-        c->run->opt.source = NULL;      /* what is destroyed is no commit */
+        c->run->opt.source = NULL; /* what is destroyed is no commit */
     if (code == CMD_OK && !v->nothing) {
-        struct rec_build build = {.plan = v->dry, .evaluate = v->only ? v->evaluate : !c->args.boot && !c->args.no_eval,
-                                  .again = v->evaluate, .only = v->only, .n_only = v->n_only, .progress = building, .arg = v};
+        struct rec_build build = {.plan = v->dry,
+                                  .evaluate =
+                                      v->only ? v->evaluate : !c->args.boot && !c->args.no_eval,
+                                  .again = v->evaluate,
+                                  .only = v->only,
+                                  .n_only = v->n_only,
+                                  .progress = building,
+                                  .arg = v};
         c->run->stop = cmd_signals_stop();
         int r = rec_build(c->run, c->host, &build, &err);
         cmd_signals_stop_end();
@@ -252,7 +262,8 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
         }
         code = r == -EINVAL ? CMD_BAD_SPEC : r ? cmd_exit_of_errno(-r) : CMD_OK;
     }
-    /* After the builds, which take their time, and before all that the plan goes by. Until it is there a signal ends berth at once. */
+    /* After the builds, which take their time, and before all that the plan goes by. Until it is
+     * there a signal ends berth at once. */
     bool locked = c->run && c->run->lock >= 0;
     if (code == CMD_OK && !v->dry) {
         cmd_progress_say(c, "waiting for the lock");
@@ -284,7 +295,8 @@ enum cmd_exit cmd_converge(struct cmd *c, struct cmd_converge *v)
     cmd_progress_end();
     v->outcome = result.outcome;
     v->alone = result.alone;
-    v->pending = v->dry && result.plan && (result.plan->n || result.plan->unknown || result.plan->n_not_known);
+    v->pending = v->dry && result.plan &&
+                 (result.plan->n || result.plan->unknown || result.plan->n_not_known);
     if (result.outcome == REC_REFUSED && result.plan)
         cmd_policy_tell(c, result.plan, &result.error);
     report(c, v, &result, count_wanted(v, &want));

@@ -1,4 +1,5 @@
-/* The reader runs with an empty environment and standard error nowhere: all it has to say is in the frame. */
+/* The reader runs with an empty environment and standard error nowhere: all it has to say is in
+ * the frame. */
 #include "cmd/git.h"
 #include "cmd/git/frame.h"
 #include "reconcile/proc.h"
@@ -20,7 +21,12 @@
 #define BERTH_LIBEXEC "/usr/libexec"
 #endif
 
-enum { MOST_ARGS = 40, FRAME_ROOM = 65536, MOST_TREES = 100000, LAST_MS = 1000 /* for the reader to end after its last word */ };
+enum {
+    MOST_ARGS = 40,
+    FRAME_ROOM = 65536,
+    MOST_TREES = 100000,
+    LAST_MS = 1000 /* for the reader to end after its last word */
+};
 
 int cmd_git_split(const char *spec)
 {
@@ -44,7 +50,8 @@ const char *cmd_git_short_ref(const struct cmd_git *g)
 
 struct rec_source cmd_git_source(const struct cmd_git *g)
 {
-    return (struct rec_source){g->commit, g->ref, g->path, g->subject, *g->work ? g->work : g->repo, g->via, NULL, 0};
+    return (struct rec_source){g->commit, g->ref, g->path, g->subject, *g->work ? g->work : g->repo,
+                               g->via,    NULL,   0};
 }
 
 static long now_ms(void)
@@ -68,9 +75,9 @@ static const char *program(char out[1200])
 
 struct words {
     const char *list[MOST_ARGS];
-    size_t      n;
-    char        numbers[OWNED_MOST + 1][24];
-    size_t      n_numbers;
+    size_t n;
+    char numbers[OWNED_MOST + 1][24];
+    size_t n_numbers;
 };
 
 static void word(struct words *w, const char *flag, const char *value)
@@ -133,7 +140,8 @@ static void child(const char *path, struct words *w, int out)
     _exit(127);
 }
 
-/* Everything that comes until the end, the deadline or `most`. -ETIMEDOUT, -E2BIG, or another -errno. */
+/* Everything that comes until the end, the deadline or `most`. -ETIMEDOUT, -E2BIG, or another
+ * -errno. */
 static int collect(int fd, size_t most, char **text, size_t *len)
 {
     long deadline = now_ms() + CMD_GIT_SECONDS * 1000L;
@@ -177,21 +185,26 @@ static int collect(int fd, size_t most, char **text, size_t *len)
 static int failed_run(int r, int status, const char *path, struct rec_error *err)
 {
     if (r == -ETIMEDOUT) {
-        rec_fail(err, ETIMEDOUT, "reading the repository took longer than %d s and was ended", CMD_GIT_SECONDS);
-        rec_hint(err, "a pipe in place of a file, or a file system that does not answer? git fsck tells more");
+        rec_fail(err, ETIMEDOUT, "reading the repository took longer than %d s and was ended",
+                 CMD_GIT_SECONDS);
+        rec_hint(err, "a pipe in place of a file, or a file system that does not answer? git fsck "
+                      "tells more");
     } else if (r == -E2BIG) {
         rec_fail(err, E2BIG, "the reader of the repository said more than it was asked for");
     } else if (r) {
         rec_fail(err, -r, "cannot read the repository: %s", strerror(-r));
     } else if (WIFEXITED(status) && (WEXITSTATUS(status) == 127 || WEXITSTATUS(status) == 126)) {
-        rec_fail(err, ENOENT, "cannot run '%s', which reads git repositories: %s", path, access(path, X_OK) ? strerror(errno) : "it did not start");
+        rec_fail(err, ENOENT, "cannot run '%s', which reads git repositories: %s", path,
+                 access(path, X_OK) ? strerror(errno) : "it did not start");
         rec_hint(err, "install berth whole; berth-git-read belongs to it and needs libgit2");
     } else if (WIFSIGNALED(status)) {
-        rec_fail(err, EIO, "reading the repository failed: its reader was killed by signal %d (%s)", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
-        rec_hint(err, "the repository is damaged or hostile, or memory ran out; git fsck tells more");
+        rec_fail(err, EIO, "reading the repository failed: its reader was killed by signal %d (%s)",
+                 WTERMSIG(status), strsignal(WTERMSIG(status)));
+        rec_hint(err,
+                 "the repository is damaged or hostile, or memory ran out; git fsck tells more");
     } else {
-        rec_fail(err, EIO, "reading the repository failed: its reader ended with %d and half an answer",
+        rec_fail(err, EIO,
+                 "reading the repository failed: its reader ended with %d and half an answer",
                  WIFEXITED(status) ? WEXITSTATUS(status) : -1);
     }
     return -EIO;
@@ -259,12 +272,14 @@ static enum cmd_exit refusal(const struct git_frame *f, struct cmd_git *out, str
     out->no_revision = !strcmp(kind, "norev");
     out->exotic = !strcmp(kind, "exotic");
     out->no_commit = !strcmp(kind, "thing");
-    return !strcmp(kind, "refused")                                           ? CMD_REFUSED
-           : !strcmp(kind, "spec") || out->absent || out->no_revision || out->no_commit ? CMD_BAD_SPEC
-                                                                                        : CMD_FAILED;
+    return !strcmp(kind, "refused") ? CMD_REFUSED
+           : !strcmp(kind, "spec") || out->absent || out->no_revision || out->no_commit
+               ? CMD_BAD_SPEC
+               : CMD_FAILED;
 }
 
-static int take(const struct git_frame *f, const struct cmd_git_ask *ask, struct cmd_git *out, const struct git_record **blob)
+static int take(const struct git_frame *f, const struct cmd_git_ask *ask, struct cmd_git *out,
+                const struct git_record **blob)
 {
     char time[32];
     *out = (struct cmd_git){0};
@@ -281,10 +296,13 @@ static int take(const struct git_frame *f, const struct cmd_git_ask *ask, struct
     git_frame_text(f, "time", time, sizeof time);
     out->time = strtoll(time, NULL, 10);
     *blob = git_frame_find(f, "blob");
-    return *blob && (*blob)->len <= ask->limit && *out->path && (!ask->rev || hex(out->commit)) ? 0 : -EINVAL;
+    return *blob && (*blob)->len <= ask->limit && *out->path && (!ask->rev || hex(out->commit))
+               ? 0
+               : -EINVAL;
 }
 
-enum cmd_exit cmd_git_read(const struct cmd_git_ask *ask, char **text, size_t *len, struct cmd_git *out, struct rec_error *err)
+enum cmd_exit cmd_git_read(const struct cmd_git_ask *ask, char **text, size_t *len,
+                           struct cmd_git *out, struct rec_error *err)
 {
     struct words w = {.n = 1};
     struct git_frame f;
@@ -337,7 +355,8 @@ static int take_trees(const struct git_record *r, struct rec_tree *trees, size_t
     return p == end ? 0 : -EINVAL;
 }
 
-enum cmd_exit cmd_git_trees(const struct cmd_git_ask *ask, struct rec_tree *trees, size_t n, struct rec_error *err)
+enum cmd_exit cmd_git_trees(const struct cmd_git_ask *ask, struct rec_tree *trees, size_t n,
+                            struct rec_error *err)
 {
     struct words w = {.n = 1};
     struct git_frame f;
@@ -348,7 +367,10 @@ enum cmd_exit cmd_git_trees(const struct cmd_git_ask *ask, struct rec_tree *tree
         room += strlen(trees[i].folder) + 2;
     char *list = room < MOST_TREES ? malloc(room) : NULL, *to = list;
     if (!list) {
-        rec_fail(err, ENOMEM, room < MOST_TREES ? "out of memory" : "the flakes of this spec are in more folders than can be looked at");
+        rec_fail(err, ENOMEM,
+                 room < MOST_TREES
+                     ? "out of memory"
+                     : "the flakes of this spec are in more folders than can be looked at");
         return CMD_FAILED;
     }
     for (size_t i = 0; i < n; i++)
@@ -358,11 +380,14 @@ enum cmd_exit cmd_git_trees(const struct cmd_git_ask *ask, struct rec_tree *tree
     word(&w, "--index", ask->rev ? NULL : ask->index ? ask->index : "");
     word(&w, "--objects", ask->objects);
     word(&w, "--trees", list);
-    enum cmd_exit code = owners(&w, ask->owner, err) ? CMD_USAGE : run(&w, FRAME_ROOM + n * sizeof trees->id, &text, &len, err) ? CMD_FAILED : CMD_OK;
+    enum cmd_exit code = owners(&w, ask->owner, err)                                    ? CMD_USAGE
+                         : run(&w, FRAME_ROOM + n * sizeof trees->id, &text, &len, err) ? CMD_FAILED
+                                                                                        : CMD_OK;
     free(list);
     if (code != CMD_OK)
         return code;
-    if (git_frame_parse(text, len, &f) || (!git_frame_find(&f, "error") && take_trees(git_frame_find(&f, "trees"), trees, n))) {
+    if (git_frame_parse(text, len, &f) ||
+        (!git_frame_find(&f, "error") && take_trees(git_frame_find(&f, "trees"), trees, n))) {
         rec_fail(err, EIO, "reading the repository failed: its reader gave no sound answer");
         code = CMD_FAILED;
     } else if (git_frame_find(&f, "error")) {
@@ -379,7 +404,8 @@ static bool env_true(const char *value)
                      !strcasecmp(value, "on") || atoi(value));
 }
 
-enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_about *out, struct rec_error *err)
+enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_about *out,
+                            struct rec_error *err)
 {
     struct words w = {.n = 1};
     struct git_frame f;
@@ -397,7 +423,8 @@ enum cmd_exit cmd_git_about(const char *git, const char *owner, struct cmd_git_a
     if (global)
         snprintf(own, sizeof own, "%.1090s", global);
     else if (given || (home && *home))
-        snprintf(own, sizeof own, "%.1000s%s/git/config", given ? xdg : home, given ? "" : "/.config");
+        snprintf(own, sizeof own, "%.1000s%s/git/config", given ? xdg : home,
+                 given ? "" : "/.config");
     else
         *own = 0;
     word(&w, "--config", *own ? own : NULL);

@@ -39,8 +39,13 @@ bool cmd_hook_denies(const struct cmd *c, uint32_t *bits, char bad[32])
 struct cmd_git_ask cmd_hook_ask(const struct cmd *c, const char *rev)
 {
     const char *git = c->args.git ? c->args.git : getenv("GIT_DIR");
-    return (struct cmd_git_ask){.git = git, .owner = c->args.git_owner, .rev = rev, .index = getenv("GIT_INDEX_FILE"), .path = cmd_hook_path(c),
-                                .objects = getenv("GIT_QUARANTINE_PATH"), .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
+    return (struct cmd_git_ask){.git = git,
+                                .owner = c->args.git_owner,
+                                .rev = rev,
+                                .index = getenv("GIT_INDEX_FILE"),
+                                .path = cmd_hook_path(c),
+                                .objects = getenv("GIT_QUARANTINE_PATH"),
+                                .limit = c->args.huge ? SPEC_BYTES_HUGE : SPEC_BYTES};
 }
 
 void cmd_hook_follow(const struct cmd *c, struct cmd_hook_followed *out)
@@ -73,12 +78,14 @@ int cmd_hook_line(char **input, char *word[4], size_t n)
     return k == n ? 1 : -EBADMSG;
 }
 
-/* How it came out stands last, and whoever pushed has seen the plan: from the beginning of a line. */
+/* How it came out stands last, and whoever pushed has seen the plan: from the beginning of a
+ * line. */
 void cmd_hook_end(struct cmd_out *to, const struct cmd_out *said, const char *more)
 {
     const char *text = said->text ? said->text : "", *from = text + said->n;
     size_t lines = 0;
-    while (from > text && (from[-1] != '\n' || lines++ < CMD_HOOK_SCREEN) && text + said->n - from < CMD_HOOK_BYTES / 2)
+    while (from > text && (from[-1] != '\n' || lines++ < CMD_HOOK_SCREEN) &&
+           text + said->n - from < CMD_HOOK_BYTES / 2)
         from--;
     if (from > text) {
         if (from[-1] != '\n')
@@ -114,7 +121,10 @@ static int post_receive(struct cmd *c, char *input)
         const char *dir = c->args.git ? c->args.git : getenv("GIT_DIR");
         snprintf(spec, sizeof spec, "%s:%.1000s", follows.ref, cmd_hook_path(c));
         struct cmd_hook_taken taken;
-        struct cmd_hook_target t = {.git = realpath(dir && *dir ? dir : ".", git), .owner = c->args.git_owner, .spec = spec, .host = c->args.host,
+        struct cmd_hook_target t = {.git = realpath(dir && *dir ? dir : ".", git),
+                                    .owner = c->args.git_owner,
+                                    .spec = spec,
+                                    .host = c->args.host,
                                     .metrics = metrics()};
         cmd_hook_denies(c, &t.deny, bad);
         return cmd_hook_turn(c, &t, CMD_HOOK_SECONDS, &taken);
@@ -129,12 +139,14 @@ static int moved(struct cmd *c, const char *old)
     struct cmd_git_about a;
     struct rec_error err;
     char spec[1400], bad[32];
-    if (!c->args.apply || cmd_git_about(head.git, head.owner, &a, &err) != CMD_OK || strncmp(a.ref, "refs/heads/", 11) ||
-        strcmp(a.ref + 11, cmd_hook_branch(c)) || cmd_range_same(&before, &head))
+    if (!c->args.apply || cmd_git_about(head.git, head.owner, &a, &err) != CMD_OK ||
+        strncmp(a.ref, "refs/heads/", 11) || strcmp(a.ref + 11, cmd_hook_branch(c)) ||
+        cmd_range_same(&before, &head))
         return CMD_OK;
     snprintf(spec, sizeof spec, "%.300s:%.1000s", a.ref, cmd_hook_path(c));
     if (geteuid()) {
-        cmd_printf(&c->out, "berth: the spec has changed; root applies it with: berth apply --git ");
+        cmd_printf(&c->out,
+                   "berth: the spec has changed; root applies it with: berth apply --git ");
         cmd_safe(&c->out, a.repo);
         cmd_put(&c->out, " ");
         cmd_safe(&c->out, spec);
@@ -142,8 +154,11 @@ static int moved(struct cmd *c, const char *old)
         return CMD_OK;
     }
     struct cmd_hook_taken taken;
-    struct cmd_hook_target t = {.git = a.repo, .owner = c->args.git_owner, .spec = spec, .host = c->args.host,
-                                    .metrics = metrics()};
+    struct cmd_hook_target t = {.git = a.repo,
+                                .owner = c->args.git_owner,
+                                .spec = spec,
+                                .host = c->args.host,
+                                .metrics = metrics()};
     cmd_hook_denies(c, &t.deny, bad);
     return cmd_hook_turn(c, &t, CMD_HOOK_SECONDS, &taken);
 }
@@ -222,7 +237,8 @@ static char *read_input(const char *hook)
     return NULL;
 }
 
-/* The hook that was there before, with the same words and input. Its exit status; 0: there is none, or git would not run it either. */
+/* The hook that was there before, with the same words and input. Its exit status; 0: there is
+ * none, or git would not run it either. */
 static int before(const struct cmd *c, const char *input)
 {
     int status = 0, in = -1;
@@ -306,8 +322,8 @@ static bool lies_in(const struct cmd *c, const struct owned_dir *common)
 }
 
 /* Was the hook installed for the repository that calls it? Several may share a hooks folder by
- * core.hooksPath. A copy of a repository holds copies of its hooks, and its owner gets a message; one that was
- * moved is still the same. */
+ * core.hooksPath. A copy of a repository holds copies of its hooks, and its owner gets a message;
+ * one that was moved is still the same. */
 static bool for_this_repository(const struct cmd *c)
 {
     struct owned_dir common;
@@ -334,10 +350,12 @@ int cmd_hook_call(struct cmd *c, const struct cmd_hook_event *e)
     clock_gettime(CLOCK_REALTIME_COARSE, &began);
     char *input = e->input ? read_input(e->name) : NULL;
     int code = e->input && !input ? CMD_FAILED : before(c, input);
-    /* What was asked before a change may stop it. After one there is nothing to stop: git takes no notice, and nor do we. */
+    /* What was asked before a change may stop it. After one there is nothing to stop: git takes
+     * no notice, and nor do we. */
     bool after = !strncmp(e->name, "post-", 5) && (!e->input || input);
     if (code && after) {
-        cmd_printf(&c->err, "berth: the %s hook that was there before ended with %d\n", e->name, code);
+        cmd_printf(&c->err, "berth: the %s hook that was there before ended with %d\n", e->name,
+                   code);
         cmd_out_flush(&c->err);
     }
     if ((!code || after) && for_this_repository(c)) {

@@ -1,7 +1,8 @@
-/* The scripts are made and taken away; what was there before is moved aside and put back, never read or changed. */
+/* The scripts are made and taken away; what was there before is moved aside and put back, never
+ * read or changed. */
 #include "cmd/hook.h"
-#include "cmd/policy.h"
 #include "cmd/owned_dir.h"
+#include "cmd/policy.h"
 #include "cmd/render/json.h"
 #include <dirent.h>
 #include <errno.h>
@@ -40,7 +41,8 @@ static void script(struct cmd *c, const struct cmd_hook_event *e, const char *br
     char exe[1024];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     exe[n > 0 ? n : 0] = 0;
-    cmd_put(o, "#!/bin/sh\n" CMD_HOOK_MARK " made by `berth hook install`, taken away by `berth hook uninstall`.\nexec ");
+    cmd_put(o, "#!/bin/sh\n" CMD_HOOK_MARK
+               " made by `berth hook install`, taken away by `berth hook uninstall`.\nexec ");
     quoted(o, exe);
     cmd_printf(o, " hook %s --before \"${0%%/*}/" CMD_HOOK_BEFORE "/%s\"", e->name, e->name);
     option(o, "--spec", cmd_hook_path(c));
@@ -92,9 +94,11 @@ static bool serves_another(const char *text, const struct owned_dir *common, cha
            (here.st_dev != there.st_dev || here.st_ino != there.st_ino);
 }
 
-static bool wanted(const struct cmd *c, const struct cmd_git_about *a, const struct cmd_hook_event *e)
+static bool wanted(const struct cmd *c, const struct cmd_git_about *a,
+                   const struct cmd_hook_event *e)
 {
-    return (e->where & (*a->work ? CMD_HOOK_WORK : CMD_HOOK_BARE)) && (!(e->where & CMD_HOOK_APPLY) || c->args.apply);
+    return (e->where & (*a->work ? CMD_HOOK_WORK : CMD_HOOK_BARE)) &&
+           (!(e->where & CMD_HOOK_APPLY) || c->args.apply);
 }
 
 static void close_repo(struct cmd_hook_repo *r)
@@ -157,7 +161,8 @@ enum cmd_exit cmd_hook_failed(struct cmd *c, const char *what, const char *path,
 {
     struct rec_error err;
     rec_fail(&err, code, "cannot %s '%s': %s", what, path, strerror(code));
-    return cmd_fail(c, "berth.hook", code == EACCES || code == EPERM ? CMD_DENIED : CMD_FAILED, &err);
+    return cmd_fail(c, "berth.hook", code == EACCES || code == EPERM ? CMD_DENIED : CMD_FAILED,
+                    &err);
 }
 
 struct cmd_out *cmd_hook_talk(struct cmd *c)
@@ -167,8 +172,8 @@ struct cmd_out *cmd_hook_talk(struct cmd *c)
 
 /* The hooks folder, and in it the folder of the hooks that were there before. */
 struct places {
-    char             path[1200];    /* of the folder, for messages */
-    struct owned_dir hooks, kept;   /* fd -1: not there */
+    char path[1200];              /* of the folder, for messages */
+    struct owned_dir hooks, kept; /* fd -1: not there */
 };
 
 static void old_name(const char *event, char out[64])
@@ -339,7 +344,7 @@ static int folder(struct places *p)
         snprintf(target, sizeof target, "../%s", e->d_name);
         int made = owned_symlink(&p->kept, e->d_name, target);
         if (made && made != -EEXIST)
-            break;      /* a convenience */
+            break; /* a convenience */
     }
     if (d)
         closedir(d);
@@ -415,8 +420,9 @@ static enum cmd_exit install_one(struct cmd *c, const struct cmd_git_about *a,
     return code;
 }
 
-/* The path from the repository's top, without parts that lead nowhere: hooks run there, and in a bare repository there is no other place.
- * "./x" counts from where the caller stands in the work tree. 0, or -EINVAL. */
+/* The path from the repository's top, without parts that lead nowhere: hooks run there, and in a
+ * bare repository there is no other place. "./x" counts from where the caller stands in the work
+ * tree. 0, or -EINVAL. */
 static int spec_path(const char *path, const char *work, char out[PATH_MAX], struct rec_error *err)
 {
     char here[PATH_MAX] = "", whole[2 * PATH_MAX];
@@ -426,10 +432,13 @@ static int spec_path(const char *path, const char *work, char out[PATH_MAX], str
         rec_hint(err, "from its top: net/berth.yaml");
         return -EINVAL;
     }
-    bool inside = *path == '.' && top && getcwd(here, sizeof here - 1) && !strncmp(strcat(here, "/"), work, top);
-    if ((size_t)snprintf(whole, sizeof whole, "%s%s", inside ? here + top : "", path) >= sizeof whole)
+    bool inside = *path == '.' && top && getcwd(here, sizeof here - 1) &&
+                  !strncmp(strcat(here, "/"), work, top);
+    if ((size_t)snprintf(whole, sizeof whole, "%s%s", inside ? here + top : "", path) >=
+        sizeof whole)
         return rec_fail(err, EINVAL, "--spec is too long");
-    for (char *save = NULL, *part = strtok_r(whole, "/", &save); part; part = strtok_r(NULL, "/", &save)) {
+    for (char *save = NULL, *part = strtok_r(whole, "/", &save); part;
+         part = strtok_r(NULL, "/", &save)) {
         if (!strcmp(part, "."))
             continue;
         if (!strcmp(part, "..")) {
@@ -445,7 +454,9 @@ static int spec_path(const char *path, const char *work, char out[PATH_MAX], str
         n += (size_t)sprintf(out + n, "%s%s", n ? "/" : "", part);
     }
     out[n] = 0;
-    return n && path[strlen(path) - 1] != '/' ? 0 : rec_fail(err, EINVAL, "--spec '%s' names no file", path);
+    return n && path[strlen(path) - 1] != '/'
+               ? 0
+               : rec_fail(err, EINVAL, "--spec '%s' names no file", path);
 }
 
 static bool check_install(struct cmd *c, struct rec_error *err)
@@ -456,7 +467,8 @@ static bool check_install(struct cmd *c, struct rec_error *err)
         rec_fail(err, EINVAL, "--deny knows reload, restart, recreate and delete, not '%s'", bad);
         return false;
     }
-    if (strpbrk(cmd_hook_path(c), "\n\r") || (c->args.branch && strpbrk(c->args.branch, "\n\r: "))) {
+    if (strpbrk(cmd_hook_path(c), "\n\r") ||
+        (c->args.branch && strpbrk(c->args.branch, "\n\r: "))) {
         rec_fail(err, EINVAL, "a hook cannot hold such a path or branch");
         return false;
     }
@@ -535,13 +547,17 @@ int cmd_hook_install(struct cmd *c)
     return code == CMD_OK && c->args.json ? (enum cmd_exit)cmd_hook_status(c) : code;
 }
 
-/* Where hooks are, and with core.hooksPath set, where they were before: the folder in the repository. "" : none. */
+/* Where hooks are, and with core.hooksPath set, where they were before: the folder in the
+ * repository. "" : none. */
 static void folders(const struct cmd_git_about *a, char out[2][1100])
 {
     snprintf(out[0], sizeof out[0], "%s", a->hooks);
-    snprintf(out[1], sizeof out[1], "%.1000s%shooks", a->common, *a->common && a->common[strlen(a->common) - 1] == '/' ? "" : "/");
+    snprintf(out[1], sizeof out[1], "%.1000s%shooks", a->common,
+             *a->common && a->common[strlen(a->common) - 1] == '/' ? "" : "/");
     struct stat one, two;
-    if (!*a->common || !strcmp(out[0], out[1]) || (!stat(out[0], &one) && !stat(out[1], &two) && one.st_dev == two.st_dev && one.st_ino == two.st_ino))
+    if (!*a->common || !strcmp(out[0], out[1]) ||
+        (!stat(out[0], &one) && !stat(out[1], &two) && one.st_dev == two.st_dev &&
+         one.st_ino == two.st_ino))
         *out[1] = 0;
 }
 
@@ -627,20 +643,27 @@ static json_t *tell_one(struct cmd *c, const struct places *p, const struct cmd_
     bool chained = s == OURS && (owned_there(&p->kept, e->name) || owned_there(&p->hooks, old));
     bool runs = !owned_stat(&p->hooks, e->name, &st) && (!S_ISREG(st.st_mode) || st.st_mode & 0111);
     /* What stands between the name of the hook before and its arguments. */
-    char *options = s == OURS ? strstr(text, " --before \"") : NULL, *end = options ? strstr(options, " -- ") : NULL;
+    char *options = s == OURS ? strstr(text, " --before \"") : NULL,
+         *end = options ? strstr(options, " -- ") : NULL;
     if (end)
         *end = 0;
     options = end ? strchr(options + strlen(" --before \""), '"') : NULL;
     options = options ? options + 1 + (options[1] == ' ') : NULL;
     json_t *one = json_object();
     json_object_set_new(one, "event", json_string(e->name));
-    json_object_set_new(one, "state", json_string(s == OURS ? "berth" : s == OTHER ? "other" : "none"));
+    json_object_set_new(one, "state",
+                        json_string(s == OURS    ? "berth"
+                                    : s == OTHER ? "other"
+                                                 : "none"));
     json_object_set_new(one, "chained", json_boolean(chained));
     json_object_set_new(one, "executable", json_boolean(s != NONE && runs));
     json_object_set_new(one, "options", options ? cmd_json_text(options) : json_null());
     if (c->args.json || (s == NONE && !if_none))
         return one;
-    cmd_printf(&c->out, "  %-14s %s", e->name, s == OURS ? "berth's: " : s == OTHER ? "not berth's" : "none");
+    cmd_printf(&c->out, "  %-14s %s", e->name,
+               s == OURS    ? "berth's: "
+               : s == OTHER ? "not berth's"
+                            : "none");
     if (options)
         cmd_safe(&c->out, options);
     cmd_put(&c->out, s != NONE && !runs ? "; not executable, so git does not run it" : "");
@@ -676,7 +699,9 @@ static enum cmd_exit tell_all(struct cmd *c, const struct cmd_git_about *a,
         if (state_of(&old.hooks, cmd_hook_events[i].name, &text) != OURS)
             continue;
         if (!json_array_size(left))
-            tell_folder(c, "Left in ", dirs[1], ", where git does not look since core.hooksPath is set; `berth hook uninstall` takes them away:\n");
+            tell_folder(c, "Left in ", dirs[1],
+                        ", where git does not look since core.hooksPath is set; `berth hook "
+                        "uninstall` takes them away:\n");
         json_array_append_new(left, tell_one(c, &old, &cmd_hook_events[i], false));
     }
     close_places(&p);

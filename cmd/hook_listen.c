@@ -1,5 +1,5 @@
-/* A push by a user without root, applied: a path unit of root's that looks when that user says so, and the environment file that tells it
- * at what. */
+/* A push by a user without root, applied: a path unit of root's that looks when that user says so,
+ * and the environment file that tells it at what. */
 #include "cmd/hook.h"
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
@@ -15,9 +15,12 @@
 #define LOOK_DROPIN_FILE LOOK_DROPIN "/repository.conf"
 
 /* Its words; what it says, in *said (may be NULL). */
-static int systemctl(struct cmd *c, const char *verb, const char *const words[3], char **said, struct rec_error *err)
+static int systemctl(struct cmd *c, const char *verb, const char *const words[3], char **said,
+                     struct rec_error *err)
 {
-    const char *argv[] = {rec_systemctl(), verb, words ? words[0] : NULL, words ? words[1] : NULL, words ? words[2] : NULL, NULL};
+    const char *argv[] = {rec_systemctl(),         verb,
+                          words ? words[0] : NULL, words ? words[1] : NULL,
+                          words ? words[2] : NULL, NULL};
     int status;
     char *output = NULL;
     if (!argv[0])
@@ -125,7 +128,8 @@ static bool watched(struct cmd *c, const char *file)
     static const char *const show[3] = {"-P", "Paths", "berth-look.path"};
     struct rec_error ignored;
     char *said = NULL, *other;
-    if (!systemd() || dropin_of(c, file, &other) != DROPIN_NONE || systemctl(c, "show", show, &said, &ignored) || !said)
+    if (!systemd() || dropin_of(c, file, &other) != DROPIN_NONE ||
+        systemctl(c, "show", show, &said, &ignored) || !said)
         return false;
     size_t n = strlen(file);
     for (const char *p = said; (p = strstr(p, file)); p += n)
@@ -145,10 +149,15 @@ enum cmd_exit cmd_hook_may_listen(struct cmd *c, const struct cmd_git_about *a)
     bool named = cmd_hook_env("BERTH_GIT", git, sizeof git);
     if (named ? !same_folder(git, a->repo) : !access(CMD_ENV_FILE, F_OK)) {
         if (named)
-            rec_fail(&err, EEXIST, "this host follows '%s': " CMD_ENV_FILE " names it, and not '%s'", git, a->repo);
+            rec_fail(&err, EEXIST,
+                     "this host follows '%s': " CMD_ENV_FILE " names it, and not '%s'", git,
+                     a->repo);
         else
-            rec_fail(&err, EEXIST, CMD_ENV_FILE " is there and names no repository, so a push would not be applied");
-        rec_hint(&err, "if it is to follow this one, set BERTH_GIT and BERTH_SPEC there, or take the file away");
+            rec_fail(&err, EEXIST,
+                     CMD_ENV_FILE
+                     " is there and names no repository, so a push would not be applied");
+        rec_hint(&err, "if it is to follow this one, set BERTH_GIT and BERTH_SPEC there, or take "
+                       "the file away");
         return cmd_fail(c, "berth.hook", CMD_REFUSED, &err);
     }
     /* One whose repository is gone is in nobody's way. */
@@ -226,7 +235,8 @@ static void tell_units(struct cmd *c)
     }
 }
 
-/* A user who pushes cannot apply: a unit of root's looks when that user says so, and the environment file tells it at what. */
+/* A user who pushes cannot apply: a unit of root's looks when that user says so, and the
+ * environment file tells it at what. */
 enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a,
                               const struct cmd_hook_repo *r, const char *branch)
 {
@@ -244,10 +254,12 @@ enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a,
         tell_units(c);
         return CMD_OK;
     }
-    if ((size_t)snprintf(spec, sizeof spec, "refs/heads/%s:%s", branch, cmd_hook_path(c)) >= sizeof spec)
+    if ((size_t)snprintf(spec, sizeof spec, "refs/heads/%s:%s", branch, cmd_hook_path(c)) >=
+        sizeof spec)
         return cmd_hook_failed(c, "name", cmd_hook_path(c), ENAMETOOLONG);
     snprintf(uid, sizeof uid, "%u", r->git.uid);
-    cmd_put(&text, "# What the host is to be: berth.service (boot, timer) and berth-look.service (a push) apply this.\n");
+    cmd_put(&text, "# What the host is to be: berth.service (boot, timer) and berth-look.service "
+                   "(a push) apply this.\n");
     setting(&text, "BERTH_GIT", a->repo);
     setting(&text, "BERTH_SPEC", spec);
     if (r->git.uid)
@@ -260,15 +272,18 @@ enum cmd_exit cmd_hook_listen(struct cmd *c, const struct cmd_git_about *a,
     enum cmd_exit code = CMD_OK;
     if (!access(CMD_ENV_FILE, F_OK))
         code = set_denials(c);
-    else if (rec_dir_make("/etc/berth", 0755, &err) || rec_file_write(CMD_ENV_FILE, text.text, text.n, 0644, &err))
+    else if (rec_dir_make("/etc/berth", 0755, &err) ||
+             rec_file_write(CMD_ENV_FILE, text.text, text.n, 0644, &err))
         code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
     else
         tell_written(c, "berth.env", false, CMD_ENV_FILE,
                      "which names the repository and the spec");
     static const char *const enable[3] = {"--now", "berth-look.path"};
     if (code == CMD_OK && systemd()) {
-        if (rec_dir_make(LOOK_DROPIN, 0755, &err) || rec_file_write(LOOK_DROPIN_FILE, unit.text, unit.n, 0644, &err) ||
-            systemctl(c, "daemon-reload", NULL, NULL, &err) || systemctl(c, "enable", enable, NULL, &err))
+        if (rec_dir_make(LOOK_DROPIN, 0755, &err) ||
+            rec_file_write(LOOK_DROPIN_FILE, unit.text, unit.n, 0644, &err) ||
+            systemctl(c, "daemon-reload", NULL, NULL, &err) ||
+            systemctl(c, "enable", enable, NULL, &err))
             code = cmd_fail(c, "berth.hook", cmd_exit_of_errno(err.code), &err);
         else
             tell_written(c, "repository.conf", false, LOOK_DROPIN_FILE,
@@ -306,6 +321,7 @@ enum cmd_exit cmd_hook_forget(struct cmd *c, const struct cmd_git_about *a,
     if (gone)
         return cmd_hook_failed(c, "remove", file, -gone);
     if (ours && systemd())
-        cmd_put(cmd_hook_talk(c), "  berth-look.path no longer listens; " CMD_ENV_FILE " stays: the timer and the boot unit read it\n");
+        cmd_put(cmd_hook_talk(c), "  berth-look.path no longer listens; " CMD_ENV_FILE
+                                  " stays: the timer and the boot unit read it\n");
     return CMD_OK;
 }

@@ -1,5 +1,6 @@
-/* A user without root pushes: the hook says "look now" by writing the commit's name into a file of the repository's, a unit of root's looks
- * at the branch and applies, and what came of it stands in a file that bears the commit's name. */
+/* A user without root pushes: the hook says "look now" by writing the commit's name into a file of
+ * the repository's, a unit of root's looks at the branch and applies, and what came of it stands
+ * in a file that bears the commit's name. */
 #include "cmd/hook.h"
 #include "reconcile/files.h"
 #include <dirent.h>
@@ -17,7 +18,7 @@
 
 enum {
     OUTCOMES_KEPT = 16,
-    MOST_LOOKS = 5              /* of one run; the pauses between them are 0, 1, 2 and 4 seconds */
+    MOST_LOOKS = 5 /* of one run; the pauses between them are 0, 1, 2 and 4 seconds */
 };
 
 static bool listening(void)
@@ -36,14 +37,16 @@ static bool listening(void)
     return pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
-/* Where the branch stands and when it moved there, as its file tells. Packed away, it does not: then both stay as they are. */
+/* Where the branch stands and when it moved there, as its file tells. Packed away, it does not:
+ * then both stay as they are. */
 static void tip_of(const char *git, const char *ref, char id[65], struct timespec *moved)
 {
     char path[PATH_MAX + 320], text[80];
     struct stat st;
     snprintf(path, sizeof path, "%s/%s", git, ref);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    ssize_t n = fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) ? -1 : read(fd, text, sizeof text - 1);
+    ssize_t n =
+        fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) ? -1 : read(fd, text, sizeof text - 1);
     if (fd >= 0)
         close(fd);
     if (n <= 0)
@@ -62,12 +65,12 @@ static bool before(const struct timespec *a, const struct timespec *b)
     return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
 }
 
-/* Each answer is a file of its own, so one that was not there when we came is of this push. One that was is ours if it was given after the
- * branch had moved to our commit: an apply that another push asked for has taken it along, or it stems from when the branch was there once
- * before. */
+/* Each answer is a file of its own, so one that was not there when we came is of this push. One
+ * that was is ours if it was given after the branch had moved to our commit: an apply that another
+ * push asked for has taken it along, or it stems from when the branch was there once before. */
 struct answer {
-    char            path[200];
-    struct stat     was;        /* all 0: there was none */
+    char path[200];
+    struct stat was; /* all 0: there was none */
     struct timespec moved;
 };
 
@@ -80,7 +83,8 @@ static void expect(struct answer *a, const char *commit)
 
 static bool ours(const struct answer *a, const struct stat *st)
 {
-    bool same = st->st_ino == a->was.st_ino && !before(&st->st_mtim, &a->was.st_mtim) && !before(&a->was.st_mtim, &st->st_mtim);
+    bool same = st->st_ino == a->was.st_ino && !before(&st->st_mtim, &a->was.st_mtim) &&
+                !before(&a->was.st_mtim, &st->st_mtim);
     return !same || !before(&st->st_mtim, &a->moved);
 }
 
@@ -124,8 +128,9 @@ static int sign(const char *file, const char *commit)
     return r;
 }
 
-/* Say our name, the `first` time or again. A later one is never written over: ours was late, or somebody else has come since; then it is
- * in `later`. 0, -EWOULDBLOCK (another is about to say its own), or -errno. */
+/* Say our name, the `first` time or again. A later one is never written over: ours was late, or
+ * somebody else has come since; then it is in `later`. 0, -EWOULDBLOCK (another is about to say
+ * its own), or -errno. */
 static int say(const char *git, const char *ref, const char *commit, bool first, char later[65])
 {
     char file[PATH_MAX + 32], there[65], tip[65] = "";
@@ -155,8 +160,10 @@ static int say(const char *git, const char *ref, const char *commit, bool first,
     return r;
 }
 
-/* The unit does not hear what is said between its program's last look and its end: we say it again, after 1, 2, 4… seconds. */
-enum cmd_exit cmd_hook_say(struct cmd *c, const char *ref, const char *commit, const struct timespec *began)
+/* The unit does not hear what is said between its program's last look and its end: we say it
+ * again, after 1, 2, 4… seconds. */
+enum cmd_exit cmd_hook_say(struct cmd *c, const char *ref, const char *commit,
+                           const struct timespec *began)
 {
     const char *git = c->args.git ? c->args.git : getenv("GIT_DIR");
     char now[65];
@@ -166,7 +173,8 @@ enum cmd_exit cmd_hook_say(struct cmd *c, const char *ref, const char *commit, c
     tip_of(git, ref, now, &a.moved);
     expect(&a, commit);
     if (!listening()) {
-        cmd_put(&c->out, "berth: accepted, but nobody applies it: root has to run `berth hook install --apply` for this repository\n");
+        cmd_put(&c->out, "berth: accepted, but nobody applies it: root has to run `berth hook "
+                         "install --apply` for this repository\n");
         return CMD_OK;
     }
     struct timespec tick = {.tv_nsec = 50000000};
@@ -179,7 +187,8 @@ enum cmd_exit cmd_hook_say(struct cmd *c, const char *ref, const char *commit, c
             pause = pause ? 2 * pause : 1;
             next = cmd_hook_now() + pause;
         } else if (r != -EWOULDBLOCK) {
-            cmd_printf(&c->out, "berth: accepted, but cannot write '%s/" CMD_LOOK_FILE "': %s\n", git, strerror(-r));
+            cmd_printf(&c->out, "berth: accepted, but cannot write '%s/" CMD_LOOK_FILE "': %s\n",
+                       git, strerror(-r));
             return CMD_OK;
         }
         if ((!r && *now) || (pause && cmd_hook_asked(git, now) && strcmp(now, commit))) {
@@ -187,7 +196,10 @@ enum cmd_exit cmd_hook_say(struct cmd *c, const char *ref, const char *commit, c
             return CMD_OK;
         }
     }
-    cmd_printf(&c->out, "berth: no outcome after %d s; `systemctl status berth-look.service` on the host tells more\n", CMD_HOOK_SECONDS);
+    cmd_printf(&c->out,
+               "berth: no outcome after %d s; `systemctl status berth-look.service` on the host "
+               "tells more\n",
+               CMD_HOOK_SECONDS);
     return CMD_OK;
 }
 
@@ -199,8 +211,9 @@ static int newest_first(const struct dirent **a, const struct dirent **b)
     stat(path, &x);
     snprintf(path, sizeof path, CMD_LOOK_DIR "/%s", (*b)->d_name);
     stat(path, &y);
-    return x.st_mtim.tv_sec != y.st_mtim.tv_sec ? (x.st_mtim.tv_sec < y.st_mtim.tv_sec ? 1 : -1)
-           : x.st_mtim.tv_nsec < y.st_mtim.tv_nsec ? 1 : -1;
+    return x.st_mtim.tv_sec != y.st_mtim.tv_sec    ? (x.st_mtim.tv_sec < y.st_mtim.tv_sec ? 1 : -1)
+           : x.st_mtim.tv_nsec < y.st_mtim.tv_nsec ? 1
+                                                   : -1;
 }
 
 static int visible(const struct dirent *d)
@@ -262,7 +275,8 @@ static void publish(struct cmd *c, const char *commit, struct readers to,
         cmd_tell(c, &err);
 }
 
-static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t, struct cmd_hook_taken *taken)
+static enum cmd_exit look_once(struct cmd *c, const struct cmd_hook_target *t,
+                               struct cmd_hook_taken *taken)
 {
     struct cmd_out said = {.fd = -1}, journal = c->out, kept = {.fd = -1};
     struct rec_error err;
@@ -306,14 +320,17 @@ int cmd_hook_look(struct cmd *c)
         return cmd_fail(c, NULL, CMD_USAGE, &err);
     }
     if (!t.git || !t.spec || cmd_git_split(t.spec) <= 0) {
-        rec_fail(&err, EINVAL, "berth hook look needs BERTH_GIT and BERTH_SPEC=REF:PATH, out of " CMD_ENV_FILE);
+        rec_fail(&err, EINVAL,
+                 "berth hook look needs BERTH_GIT and BERTH_SPEC=REF:PATH, out of " CMD_ENV_FILE);
         return cmd_fail(c, NULL, CMD_USAGE, &err);
     }
     enum cmd_exit code = look_once(c, &t, &taken);
-    /* Who asked while we were at work may not have been heard by the path unit. A repository that asks without end is not
-     * looked at without end: who waits for an answer asks again, which starts the unit again. */
-    for (unsigned looks = 1; looks < MOST_LOOKS && cmd_hook_asked(t.git, now) && strcmp(now, taken.asked) &&
-                             strcmp(now, taken.applied); looks++) {
+    /* Who asked while we were at work may not have been heard by the path unit. A repository that
+     * asks without end is not looked at without end: who waits for an answer asks again, which
+     * starts the unit again. */
+    for (unsigned looks = 1; looks < MOST_LOOKS && cmd_hook_asked(t.git, now) &&
+                             strcmp(now, taken.asked) && strcmp(now, taken.applied);
+         looks++) {
         sleep(looks > 1 ? 1u << (looks - 2) : 0);
         code = look_once(c, &t, &taken);
     }

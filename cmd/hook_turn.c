@@ -1,5 +1,5 @@
-/* Applies take turns: one runs, one waits, and whoever comes while one waits is served by that one. What git put into the environment is
- * not handed on. */
+/* Applies take turns: one runs, one waits, and whoever comes while one waits is served by that one.
+ * What git put into the environment is not handed on. */
 #include "cmd/hook.h"
 #include "reconcile/files.h"
 #include "reconcile/guard.h"
@@ -65,7 +65,8 @@ static uint32_t look_up(const struct cmd *c, const struct cmd_hook_target *t, ch
 static void run_apply(const struct cmd_hook_target *t, const char *commit, uint32_t allow)
 {
     char deny[64];
-    static char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin", "LC_ALL=C.UTF-8", NULL};
+    static char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin",
+                                "LC_ALL=C.UTF-8", NULL};
     const char *argv[24] = {"berth", "apply", "--color", "never"};
     size_t n = 4;
     if (t->git) {
@@ -107,9 +108,10 @@ static void run_apply(const struct cmd_hook_target *t, const char *commit, uint3
 static void sign(int fd, const char *commit)
 {
     char line[120];
-    int n = snprintf(line, sizeof line, "%.64s %d %lld\n", *commit ? commit : "-", (int)getpid(), (long long)time(NULL));
+    int n = snprintf(line, sizeof line, "%.64s %d %lld\n", *commit ? commit : "-", (int)getpid(),
+                     (long long)time(NULL));
     if (ftruncate(fd, 0) || pwrite(fd, line, (size_t)n, 0) != n)
-        return;     /* a name in a message is lost, not the turn */
+        return; /* a name in a message is lost, not the turn */
 }
 
 static void tell_who(void)
@@ -121,17 +123,21 @@ static void tell_who(void)
     if (fd >= 0)
         close(fd);
     if (n > 0 && sscanf(line, "%64s %d %lld", commit, &pid, &since) == 3 && !kill(pid, 0))
-        dprintf(1, "berth: waiting for the apply of %.7s (process %d, for %lld s)\n", commit, pid, (long long)time(NULL) - since);
+        dprintf(1, "berth: waiting for the apply of %.7s (process %d, for %lld s)\n", commit, pid,
+                (long long)time(NULL) - since);
     else
         dprintf(1, "berth: waiting for an apply that is at work\n");
 }
 
-/* The child has the place of who waits, then the turn, and keeps it until the apply ends, whoever has stopped listening by then. */
-static void take_turn(const struct cmd *c, const struct cmd_hook_target *t, int waiting, int out, struct cmd_hook_taken *taken)
+/* The child has the place of who waits, then the turn, and keeps it until the apply ends,
+ * whoever has stopped listening by then. */
+static void take_turn(const struct cmd *c, const struct cmd_hook_target *t, int waiting, int out,
+                      struct cmd_hook_taken *taken)
 {
     setsid();
     int null = open("/dev/null", O_RDONLY), running;
-    if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || dup2(waiting, 3) < 0 || chdir("/"))
+    if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || dup2(waiting, 3) < 0 ||
+        chdir("/"))
         _exit(CMD_FAILED);
     syscall(SYS_close_range, 4, ~0u, 0);
     if ((running = lock("hook.running", true)) < 0 && errno == EWOULDBLOCK) {
@@ -145,7 +151,8 @@ static void take_turn(const struct cmd *c, const struct cmd_hook_target *t, int 
     }
     taken->begun = true;
     close(3);
-    /* Whoever asks from now on finds that nobody waits, and so is not counted on to be served here. */
+    /* Whoever asks from now on finds that nobody waits, and so is not counted on to be served
+     * here. */
     cmd_hook_asked(t->git, taken->asked);
     uint32_t allow = look_up(c, t, taken->applied);
     sign(running, taken->applied);
@@ -153,8 +160,10 @@ static void take_turn(const struct cmd *c, const struct cmd_hook_target *t, int 
     run_apply(t, taken->applied, allow);
 }
 
-/* What is said until the turn comes goes to `o` at once, the end of what the apply says when it ends; after `seconds` it goes on alone. */
-static enum cmd_exit stream(struct cmd_out *o, pid_t pid, int fd, int seconds, const struct cmd_hook_taken *taken)
+/* What is said until the turn comes goes to `o` at once, the end of what the apply says when it
+ * ends; after `seconds` it goes on alone. */
+static enum cmd_exit stream(struct cmd_out *o, pid_t pid, int fd, int seconds,
+                            const struct cmd_hook_taken *taken)
 {
     static const char more[] = "`berth status` on the host tells all";
     char buffer[4096];
@@ -182,9 +191,14 @@ static enum cmd_exit stream(struct cmd_out *o, pid_t pid, int fd, int seconds, c
     cmd_hook_end(o, &said, more);
     cmd_out_done(&said);
     if (late && taken->begun)
-        cmd_printf(o, "berth: still at work after %d s; `berth status` on the host tells how it ended\n", seconds);
+        cmd_printf(
+            o, "berth: still at work after %d s; `berth status` on the host tells how it ended\n",
+            seconds);
     else if (late)
-        cmd_printf(o, "berth: still waiting after %d s; it is applied in its turn, and `berth status` on the host tells how it ended\n", seconds);
+        cmd_printf(o,
+                   "berth: still waiting after %d s; it is applied in its turn, and `berth status` "
+                   "on the host tells how it ended\n",
+                   seconds);
     while (!late && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     return late ? CMD_OK : WIFEXITED(status) ? (enum cmd_exit)WEXITSTATUS(status) : CMD_FAILED;
@@ -211,7 +225,8 @@ bool cmd_hook_asked(const char *git, char out[65])
     return *out != 0;
 }
 
-enum cmd_exit cmd_hook_turn(struct cmd *c, const struct cmd_hook_target *t, int seconds, struct cmd_hook_taken *out)
+enum cmd_exit cmd_hook_turn(struct cmd *c, const struct cmd_hook_target *t, int seconds,
+                            struct cmd_hook_taken *out)
 {
     struct rec_error err;
     int pipe[2], waiting = lock("hook.waiting", true), code = waiting < 0 ? errno : 0;
@@ -225,7 +240,8 @@ enum cmd_exit cmd_hook_turn(struct cmd *c, const struct cmd_hook_target *t, int 
         rec_fail(&err, code, "cannot lock /run/berth: %s", strerror(code));
         return cmd_fail(c, NULL, cmd_exit_of_errno(code), &err);
     }
-    struct cmd_hook_taken *taken = mmap(NULL, sizeof *taken, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct cmd_hook_taken *taken =
+        mmap(NULL, sizeof *taken, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     bool piped = taken != MAP_FAILED && !pipe2(pipe, O_CLOEXEC);
     pid_t pid = piped ? fork() : -1;
     if (!pid) {

@@ -1,4 +1,5 @@
-/* Before a push is accepted or a commit made: read, plan, give a verdict. Nothing is applied, and nothing written. */
+/* Before a push is accepted or a commit made: read, plan, give a verdict. Nothing is applied,
+ * and nothing written. */
 #include "cmd/hook.h"
 #include "cmd/policy.h"
 #include "cmd/render/grants.h"
@@ -37,7 +38,8 @@ static const char *line_at(const struct cmd_out *o, size_t n)
 }
 
 /* At most so many lines: the beginning, and the last `tail`, where a plan says what it comes to. */
-static void screenful(struct cmd_out *to, const struct cmd_out *from, const char *more, size_t most, size_t tail)
+static void screenful(struct cmd_out *to, const struct cmd_out *from, const char *more, size_t most,
+                      size_t tail)
 {
     size_t n = lines_of(from);
     if (n <= most) {
@@ -54,17 +56,17 @@ static void screenful(struct cmd_out *to, const struct cmd_out *from, const char
 
 struct look {
     struct cmd_out *out;
-    size_t          most;           /* lines, about */
-    const char     *ref, *old, *new;
-    bool            branch;         /* it is the branch that is applied, so denials count */
-    bool            own;            /* `old` is what this one had before */
-    bool            here;           /* this host follows the branch */
+    size_t most; /* lines, about */
+    const char *ref, *old, *new;
+    bool branch; /* it is the branch that is applied, so denials count */
+    bool own;    /* `old` is what this one had before */
+    bool here;   /* this host follows the branch */
 };
 
 struct given {
     struct cmd_out *out;
-    const char     *container;
-    size_t          n;          /* lines */
+    const char *container;
+    size_t n; /* lines */
 };
 
 static void given_line(void *arg, const char *field, const char *value)
@@ -105,7 +107,8 @@ static void tell_grants(struct cmd_out *out, const struct cmd_range *r)
     cmd_out_done(&text);
 }
 
-static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one, struct cmd_range *r, uint32_t deny, const char *range)
+static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one,
+                           struct cmd_range *r, uint32_t deny, const char *range)
 {
     struct cmd_out text = {.fd = -1, .utf8 = c->out.utf8};
     char unknown[32];
@@ -114,7 +117,8 @@ static enum cmd_exit judge(struct cmd *c, const struct look *l, struct cmd *one,
         if (!r->hosts[i].run)
             continue;
         r->hosts[i].run->opt.deny = deny & ~allow;
-        r->hosts[i].run->opt.allow_deletes = allow & 1u << REC_DENY_DELETE ? DELETES_ALLOWED : c->args.allow_deletes;
+        r->hosts[i].run->opt.allow_deletes =
+            allow & 1u << REC_DENY_DELETE ? DELETES_ALLOWED : c->args.allow_deletes;
         r->hosts[i].refusal = (struct rec_error){0};
         if (l->branch)
             rec_guard(r->hosts[i].run, r->hosts[i].plan, &r->hosts[i].refusal);
@@ -146,9 +150,8 @@ static void judge_ports(struct rec_run *run, const struct cmd_range *r, struct r
     /* In a branch's first push all maps are new, though the host may have them: the apply knows. */
     if (rec_connection_guard(run, p, err) || r->from_nothing)
         return;
-    run->opt.own_connection = true;     /* whose a connection is, only root can see */
-    if (!rec_listeners_check(run, &nothing, p, &kept, &refusal, err) &&
-        rec_guard_forbidden(p, err))
+    run->opt.own_connection = true; /* whose a connection is, only root can see */
+    if (!rec_listeners_check(run, &nothing, p, &kept, &refusal, err) && rec_guard_forbidden(p, err))
         result->plan = p;
 }
 
@@ -171,9 +174,8 @@ static void tell_others(const struct look *l, const struct cmd *one, const struc
 static enum cmd_exit judge_here(const struct cmd *c, const struct look *l, struct cmd *one,
                                 const struct cmd_range *r, const struct cmd_policy_verdict *policy)
 {
-    struct rec_options o = {.spec_name = one->file.name,
-                            .source = &r->sources[1],
-                            .allow_deletes = DELETES_ALLOWED};
+    struct rec_options o = {
+        .spec_name = one->file.name, .source = &r->sources[1], .allow_deletes = DELETES_ALLOWED};
     struct rec_apply_options dry = {.dry = true};
     struct rec_error err = {0}, ignored;
     struct rec_result result = {.outcome = REC_IN_SYNC};
@@ -244,7 +246,8 @@ static enum cmd_exit look_at(struct cmd *c, const struct look *l)
     char title[600], range[200], bad[32];
     uint32_t deny = 0;
     cmd_out_init(&one.out, -1, CMD_COLOR_NEVER);
-    snprintf(title, sizeof title, "%.400s: %.7s..%.7s", l->ref, old ? old : "nothing", new ? new : "staged");
+    snprintf(title, sizeof title, "%.400s: %.7s..%.7s", l->ref, old ? old : "nothing",
+             new ? new : "staged");
     if (old)
         snprintf(range, sizeof range, "berth plan --range %.7s..%.7s", old, new ? new : "");
     else
@@ -264,7 +267,8 @@ static enum cmd_exit look_at(struct cmd *c, const struct look *l)
         if (code == CMD_OK && l->here)
             code = judge_here(c, l, &one, &r, &verdict);
     } else if (one.diags.errors) {
-        char *faults = spec_diags_format(one.arena, &one.diags, one.file.name, one.file.text, one.file.len, false);
+        char *faults = spec_diags_format(one.arena, &one.diags, one.file.name, one.file.text,
+                                         one.file.len, false);
         cmd_put(&text, faults ? faults : "berth: out of memory\n");
         cmd_safe(l->out, title);
         cmd_put(l->out, "\n");
@@ -280,7 +284,8 @@ static enum cmd_exit look_at(struct cmd *c, const struct look *l)
             bool elsewhere = !strncmp(err.hint, "there is", 8);
             cmd_put(l->out, "berth: ");
             cmd_safe(l->out, err.text);
-            cmd_put(l->out, elsewhere ? " any more, so no plan is shown; " : " any more, so no plan is shown");
+            cmd_put(l->out, elsewhere ? " any more, so no plan is shown; "
+                                      : " any more, so no plan is shown");
             cmd_safe(l->out, elsewhere ? err.hint : "");
             cmd_put(l->out, "\n");
         }
@@ -297,8 +302,8 @@ static enum cmd_exit look_at(struct cmd *c, const struct look *l)
     return code;
 }
 
-/* The commit that this host was last made, if it is one of this repository: a branch that was taken away is judged by it when it comes
- * back. Only root may know it. */
+/* The commit that this host was last made, if it is one of this repository: a branch that was taken
+ * away is judged by it when it comes back. Only root may know it. */
 static bool applied(const struct cmd *c, char out[65])
 {
     struct rec_options o = {.allow_deletes = -1};
@@ -327,13 +332,17 @@ static enum cmd_exit deleted(const struct cmd *c, struct cmd_out *to, const char
         cmd_printf(to, "berth: %s is deleted; nothing is applied until it is there again\n", ref);
         return CMD_OK;
     }
-    cmd_printf(to, "Refused: deleting %s, which is applied: pushed again, it would be judged from nothing\n", ref);
+    cmd_printf(
+        to,
+        "Refused: deleting %s, which is applied: pushed again, it would be judged from nothing\n",
+        ref);
     cmd_put(to, "  where it is meant, take the hooks away first: berth hook uninstall\n");
     return CMD_REFUSED;
 }
 
 /* What it is seen against: what it was; else, what is applied. */
-static const char *base_of(const struct cmd *c, const char *was, const char *mine, bool branch, char out[65])
+static const char *base_of(const struct cmd *c, const char *was, const char *mine, bool branch,
+                           char out[65])
 {
     struct cmd_git_ask ask = cmd_hook_ask(c, mine);
     struct cmd_git tip = {0};
@@ -349,16 +358,17 @@ static const char *base_of(const struct cmd *c, const char *was, const char *min
     return code == CMD_OK ? strcpy(out, tip.commit) : NULL;
 }
 
-/* Those of a push that are let through, or that are not: a screen of them, and how many more there are. */
+/* Those of a push that are let through, or that are not: a screen of them, and how many more
+ * there are. */
 struct heap {
     struct cmd_out text;
-    size_t         more;
+    size_t more;
 };
 
 struct push {
-    struct heap   good, bad;
+    struct heap good, bad;
     enum cmd_exit worst;
-    size_t        n;            /* refs of it */
+    size_t n; /* refs of it */
 };
 
 static void begin(struct push *p, const char *input)
@@ -368,7 +378,8 @@ static void begin(struct push *p, const char *input)
         p->n += *input == '\n';
 }
 
-/* The branch that is applied matters; the others share what is left, and are told in four lines at least. */
+/* The branch that is applied matters; the others share what is left, and are told in four lines
+ * at least. */
 static size_t room(const struct push *p, bool branch)
 {
     size_t share = CMD_HOOK_SCREEN / (p->n ? p->n : 1);
@@ -400,7 +411,8 @@ static enum cmd_exit finish(struct cmd *c, struct push *p)
     const struct heap *h = p->worst == CMD_OK ? &p->good : &p->bad;
     cmd_putn(&c->out, h->text.text ? h->text.text : "", h->text.n);
     if (h->more)
-        cmd_printf(&c->out, "… and %zu more refs%s\n", h->more, p->worst == CMD_OK ? "" : " that are refused");
+        cmd_printf(&c->out, "… and %zu more refs%s\n", h->more,
+                   p->worst == CMD_OK ? "" : " that are refused");
     cmd_out_done(&p->good.text);
     cmd_out_done(&p->bad.text);
     return p->worst;
@@ -417,7 +429,8 @@ int cmd_hook_pre_receive(struct cmd *c, char *input)
     while ((more = cmd_hook_line(&input, w, 3)) > 0) {
         struct cmd_out text = {.fd = -1, .utf8 = c->out.utf8};
         enum cmd_exit code = CMD_OK;
-        struct look l = {.out = &text, .ref = w[2], .new = w[1], .branch = cmd_hook_moves(&follows, w[2])};
+        struct look l = {
+            .out = &text, .ref = w[2], .new = w[1], .branch = cmd_hook_moves(&follows, w[2])};
         l.most = room(&p, l.branch);
         l.here = l.branch && c->args.apply;
         if (!cmd_hook_zero(w[1])) {
@@ -447,7 +460,11 @@ int cmd_hook_pre_commit(struct cmd *c, char *input)
         return CMD_OK;
     bool first = cmd_git_read(&head, &text, &len, &g, &ignored) != CMD_OK;
     free(text);
-    return look_at(c, &(struct look){.out = &c->out, .most = CMD_HOOK_SCREEN, .ref = "commit", .old = first ? NULL : "HEAD", .own = true});
+    return look_at(c, &(struct look){.out = &c->out,
+                                     .most = CMD_HOOK_SCREEN,
+                                     .ref = "commit",
+                                     .old = first ? NULL : "HEAD",
+                                     .own = true});
 }
 
 int cmd_hook_pre_push(struct cmd *c, char *input)
@@ -464,12 +481,18 @@ int cmd_hook_pre_push(struct cmd *c, char *input)
         struct cmd_git g = {0};
         char *text = NULL;
         size_t len;
-        bool known = !cmd_hook_zero(w[3]) && (cmd_git_read(&theirs, &text, &len, &g, &ignored) == CMD_OK || g.absent);
+        bool known = !cmd_hook_zero(w[3]) &&
+                     (cmd_git_read(&theirs, &text, &len, &g, &ignored) == CMD_OK || g.absent);
         free(text);
         if (known && cmd_range_same(&theirs, &ours))
             continue;
         struct cmd_out said = {.fd = -1, .utf8 = c->out.utf8};
-        struct look l = {.out = &said, .most = room(&p, false), .ref = w[2], .old = known ? w[3] : NULL, .new = w[1], .own = true};
+        struct look l = {.out = &said,
+                         .most = room(&p, false),
+                         .ref = w[2],
+                         .old = known ? w[3] : NULL,
+                         .new = w[1],
+                         .own = true};
         add(&p, look_at(c, &l), &said);
     }
     if (more)

@@ -1,4 +1,5 @@
-/* What most verbs begin with: find the spec, read it, tell what is wrong with it, choose the host, open the run. */
+/* What most verbs begin with: find the spec, read it, tell what is wrong with it, choose the
+ * host, open the run. */
 #include "cmd/cmd.h"
 #include "cmd/git.h"
 #include "cmd/hook.h"
@@ -152,7 +153,8 @@ void cmd_tell_faults(struct cmd *c, enum cmd_exit code)
         cmd_render_faults_github(&c->out, c, path_shown(c));
         return;
     }
-    char *text = spec_diags_format(c->arena, &c->diags, c->file.name, c->file.text, c->file.len, c->err.color);
+    char *text = spec_diags_format(c->arena, &c->diags, c->file.name, c->file.text, c->file.len,
+                                   c->err.color);
     cmd_put(&c->err, text ? text : "berth: out of memory\n");
 }
 
@@ -205,7 +207,8 @@ bool cmd_lacks_root(struct cmd *c)
     return true;
 }
 
-enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, const struct rec_error *e)
+enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code,
+                       const struct rec_error *e)
 {
     struct rec_error said = *e;
     if (code == CMD_DENIED && geteuid() && !said.hint[0])
@@ -216,7 +219,8 @@ enum cmd_exit cmd_fail(struct cmd *c, const char *format, enum cmd_exit code, co
     if (c->args.json) {
         char own[64];
         snprintf(own, sizeof own, "berth.%s", c->args.verb ? c->args.verb->name : "usage");
-        cmd_render_failures_json(&c->out, format ? format : own, c->host ? c->host->name : NULL, c->file.name, code, &said, 1);
+        cmd_render_failures_json(&c->out, format ? format : own, c->host ? c->host->name : NULL,
+                                 c->file.name, code, &said, 1);
     }
     return code;
 }
@@ -242,14 +246,19 @@ static enum cmd_exit read_spec(struct cmd *c, const char *name, bool here, size_
                      : cmd_spec_read(name, limit, &c->file, err);
         if (r == -EXDEV)
             return CMD_REFUSED;
-        return !r                                ? CMD_OK
-               : r == -EACCES || r == -EPERM     ? CMD_DENIED
-               : r == -ENOMEM || r == -EIO       ? CMD_FAILED
-                                                 : CMD_BAD_SPEC;
+        return !r                            ? CMD_OK
+               : r == -EACCES || r == -EPERM ? CMD_DENIED
+               : r == -ENOMEM || r == -EIO   ? CMD_FAILED
+                                             : CMD_BAD_SPEC;
     }
     char *word = strndup(name, (size_t)rev);
     struct cmd_git *git = calloc(1, sizeof *git);
-    struct cmd_git_ask ask = {.git = c->args.git, .owner = c->args.git_owner, .rev = !rev ? NULL : c->args.at ? c->args.at : word, .path = name + rev + 1,
+    struct cmd_git_ask ask = {.git = c->args.git,
+                              .owner = c->args.git_owner,
+                              .rev = !rev         ? NULL
+                                     : c->args.at ? c->args.at
+                                                  : word,
+                              .path = name + rev + 1,
                               .limit = limit};
     enum cmd_exit code = CMD_FAILED;
     if (word && git)
@@ -388,9 +397,11 @@ enum cmd_exit cmd_load_file(struct cmd *c, enum cmd_need need, struct rec_error 
     if (code != CMD_OK)
         return code;
     c->arena = spec_arena_new();
-    int r = c->arena ? spec_load(c->arena, c->file.text, c->file.len, &limits, &c->doc, &c->diags) : -ENOMEM;
+    int r = c->arena ? spec_load(c->arena, c->file.text, c->file.len, &limits, &c->doc, &c->diags)
+                     : -ENOMEM;
     if (r == -EINVAL) {
-        rec_fail(err, EINVAL, "the spec is not valid: %zu %s", c->diags.errors, c->diags.errors == 1 ? "error" : "errors");
+        rec_fail(err, EINVAL, "the spec is not valid: %zu %s", c->diags.errors,
+                 c->diags.errors == 1 ? "error" : "errors");
         return CMD_BAD_SPEC;
     }
     if (r) {
@@ -421,10 +432,13 @@ static enum cmd_exit choose_host(struct cmd *c, struct rec_error *err)
     char names[200];
     list_hosts(c->doc, names, sizeof names);
     if (c->args.host)
-        rec_fail(err, ENOENT, "there is no host '%.64s' in the spec; it has %s", c->args.host, names);
-    else
-        rec_fail(err, ENOENT, "this machine is called '%.64s', and the spec has no such host; it has %s; nothing was changed", hostname,
+        rec_fail(err, ENOENT, "there is no host '%.64s' in the spec; it has %s", c->args.host,
                  names);
+    else
+        rec_fail(err, ENOENT,
+                 "this machine is called '%.64s', and the spec has no such host; it has %s; "
+                 "nothing was changed",
+                 hostname, names);
     rec_hint(err, "say which one this machine is: --host NAME, or BERTH_HOST=NAME");
     return CMD_REFUSED;
 }
@@ -498,7 +512,8 @@ enum cmd_exit cmd_load(struct cmd *c, enum cmd_need need, const char *format)
             cmd_put(&c->err, "\n");
         }
         if (c->args.json)
-            cmd_render_diags_json(&c->out, format, c->file.name, &c->diags, c->file.text, c->file.len, NULL);
+            cmd_render_diags_json(&c->out, format, c->file.name, &c->diags, c->file.text,
+                                  c->file.len, NULL);
         return code;
     }
     if (around)
@@ -532,9 +547,15 @@ enum cmd_exit cmd_open(struct cmd *c, struct rec_error *err)
         rec_fail(err, EINVAL, "--deny knows reload, restart, recreate and delete, not '%s'", bad);
         return CMD_USAGE;
     }
-    struct rec_options o = {.deny = deny, .source = g ? &c->source : NULL, .spec_name = c->file.name ? c->file.name : "", .spec_dir = c->file.dir, .adopt = c->args.adopt,
+    struct rec_options o = {.deny = deny,
+                            .source = g ? &c->source : NULL,
+                            .spec_name = c->file.name ? c->file.name : "",
+                            .spec_dir = c->file.dir,
+                            .adopt = c->args.adopt,
                             .own_connection = c->args.own_connection,
-                            .allow_deletes = c->args.allow_deletes, .boot = c->args.boot, .destroy_files = c->args.files,
+                            .allow_deletes = c->args.allow_deletes,
+                            .boot = c->args.boot,
+                            .destroy_files = c->args.files,
                             .lock_timeout_ms = c->args.lock_timeout_ms};
     int r = rec_open(&c->run, &o, err);
     if (r)

@@ -1,5 +1,5 @@
-/* One row of the verbs' table is chosen and run. What a caller may have left in disorder is put right first: descriptors, umask,
- * SIGPIPE, SIGXFSZ. */
+/* One row of the verbs' table is chosen and run. What a caller may have left in disorder is put
+ * right first: descriptors, umask, SIGPIPE, SIGXFSZ. */
 #include "cmd/cmd.h"
 #include "cmd/progress.h"
 #include "cmd/render/render.h"
@@ -23,7 +23,8 @@ static void ignore(int n)
 
 static void put_right(void)
 {
-    /* A closed descriptor 1 would become the first file or socket that is opened, and be written into. */
+    /* A closed descriptor 1 would become the first file or socket that is opened, and be written
+     * into. */
     for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) < 0)
             _exit(CMD_FAILED);
@@ -44,12 +45,14 @@ int main(int argc, char **argv)
     struct cmd_complaint why;
     int code;
     put_right();
-    mallopt(M_ARENA_MAX, 1);    /* threads allocate little, and a second arena costs more than all of it */
+    /* threads allocate little, and a second arena costs more than all of it */
+    mallopt(M_ARENA_MAX, 1);
     if (getauxval(AT_SECURE)) {
-        dprintf(2, "berth: refuses to run with more rights than its caller has (setuid, file capabilities)\n");
+        dprintf(2, "berth: refuses to run with more rights than its caller has (setuid, file "
+                   "capabilities)\n");
         return CMD_DENIED;
     }
-    char **given = calloc((size_t)argc + 1, sizeof *given);     /* operands move within argv */
+    char **given = calloc((size_t)argc + 1, sizeof *given); /* operands move within argv */
     for (int i = 0; given && i < argc; i++)
         given[i] = argv[i];
     c.argv = given;
@@ -71,11 +74,13 @@ int main(int argc, char **argv)
         code = c.args.verb->run(&c);
         cmd_progress_end();
     }
-    /* Nobody reading any more (a pager that was left) is no failure; a full disk is one, of those verbs that only answer. */
+    /* Nobody reading any more (a pager that was left) is no failure; a full disk is one, of
+     * those verbs that only answer. */
     int lost = cmd_out_flush(&c.out);
     if (lost && lost != -EPIPE) {
         cmd_printf(&c.err, "berth: cannot write the answer: %s\n", strerror(-lost));
-        if (code == CMD_OK && c.args.verb && !(c.args.verb->run == cmd_apply || c.args.verb->run == cmd_destroy))
+        if (code == CMD_OK && c.args.verb &&
+            !(c.args.verb->run == cmd_apply || c.args.verb->run == cmd_destroy))
             code = CMD_FAILED;
     }
     cmd_out_flush(&c.err);

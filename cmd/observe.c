@@ -1,5 +1,5 @@
-/* Neither may cost an apply its outcome: a journal that does not take an entry is not waited for, and one that has taken it no longer
- * than READ_MS. */
+/* Neither may cost an apply its outcome: a journal that does not take an entry is not waited for,
+ * and one that has taken it no longer than READ_MS. */
 #include "cmd/observe.h"
 #include "cmd/git.h"
 #include "reconcile/files.h"
@@ -31,8 +31,11 @@ static void field(struct cmd_out *o, const char *name, const char *value)
 
 static const char *action(enum rec_action a)
 {
-    static const char *const names[] = {[REC_CREATE] = "create", [REC_CHANGE] = "change", [REC_REMOVE] = "remove",
-                                        [REC_REPLACE] = "replace", [REC_ADOPT] = "adopt"};
+    static const char *const names[] = {[REC_CREATE] = "create",
+                                        [REC_CHANGE] = "change",
+                                        [REC_REMOVE] = "remove",
+                                        [REC_REPLACE] = "replace",
+                                        [REC_ADOPT] = "adopt"};
     return names[a];
 }
 
@@ -41,8 +44,8 @@ static void entry(struct cmd_out *o, const struct cmd *c, const struct rec_step 
     const struct rec_item *i = s->to ? s->to : s->from;
     char text[600];
     bool failed = s->state == REC_FAILED;
-    snprintf(text, sizeof text, "%s%s %s%s%s", failed ? "failed: " : "", rec_action_sign(s->action), s->object, s->reason ? ": " : "",
-             s->reason ? s->reason : "");
+    snprintf(text, sizeof text, "%s%s %s%s%s", failed ? "failed: " : "", rec_action_sign(s->action),
+             s->object, s->reason ? ": " : "", s->reason ? s->reason : "");
     o->n = 0;
     field(o, "MESSAGE", text);
     field(o, "PRIORITY", failed ? "3" : "5");
@@ -58,8 +61,9 @@ static void entry(struct cmd_out *o, const struct cmd *c, const struct rec_step 
 
 enum { READ_MS = 1000 };
 
-/* The journal looks up whose an entry is when it reads it: of a process that has ended by then it does not know the unit. An empty datagram
- * is no entry; once it has been read, those before have been dealt with. The socket tells how much is unread, and only when asked. */
+/* The journal looks up whose an entry is when it reads it: of a process that has ended by then it
+ * does not know the unit. An empty datagram is no entry; once it has been read, those before
+ * have been dealt with. The socket tells how much is unread, and only when asked. */
 static void stay_until_read(int fd, const struct sockaddr_un *to)
 {
     struct timespec tick = {.tv_nsec = 1000000};
@@ -121,7 +125,8 @@ static void steps_by_kind(struct cmd_out *o, const struct rec_plan *p)
     }
 }
 
-int cmd_metrics_write(const struct cmd *c, const char *path, const struct rec_result *r, struct rec_error *err)
+int cmd_metrics_write(const struct cmd *c, const char *path, const struct rec_result *r,
+                      struct rec_error *err)
 {
     struct cmd_out o = {.fd = -1};
     struct rec_error ignored;
@@ -130,15 +135,18 @@ int cmd_metrics_write(const struct cmd *c, const char *path, const struct rec_re
     size_t n = 0;
     if (rec_file_read(c->run->arena, path, 1 << 20, &before, &n, &ignored))
         before = "";
-    cmd_put(&o, "# HELP berth_in_sync Whether the last apply left this host as the spec has it.\n# TYPE berth_in_sync gauge\n");
+    cmd_put(&o, "# HELP berth_in_sync Whether the last apply left this host as the spec has it.\n# "
+                "TYPE berth_in_sync gauge\n");
     cmd_printf(&o, "berth_in_sync %d\n", good);
-    cmd_put(&o, "# HELP berth_revision_info The commit that the spec was read at.\n# TYPE berth_revision_info gauge\n");
+    cmd_put(&o, "# HELP berth_revision_info The commit that the spec was read at.\n# TYPE "
+                "berth_revision_info gauge\n");
     cmd_put(&o, "berth_revision_info{commit=\"");
     label(&o, c->git ? c->git->commit : "");
     cmd_put(&o, "\",ref=\"");
     label(&o, c->git ? c->git->ref : "");
     bool changed = r->plan && r->plan->n && r->outcome != REC_REFUSED;
-    cmd_put(&o, "\"} 1\n# HELP berth_last_change_steps Steps that the last apply with anything to do took, by kind.\n");
+    cmd_put(&o, "\"} 1\n# HELP berth_last_change_steps Steps that the last apply with anything to "
+                "do took, by kind.\n");
     cmd_put(&o, "# TYPE berth_last_change_steps gauge\n");
     if (changed)
         steps_by_kind(&o, r->plan);
@@ -151,15 +159,18 @@ int cmd_metrics_write(const struct cmd *c, const char *path, const struct rec_re
         cmd_printf(&o, "berth_last_change_timestamp_seconds %lld\n", (long long)time(NULL));
     else
         keep(&o, before, "berth_last_change_timestamp_seconds");
-    int rc = strlen(before) == o.n && !memcmp(before, o.text, o.n) ? 0 : rec_file_write(path, o.text, o.n, 0644, err);
+    int rc = strlen(before) == o.n && !memcmp(before, o.text, o.n)
+                 ? 0
+                 : rec_file_write(path, o.text, o.n, 0644, err);
     cmd_out_done(&o);
     return rc;
 }
 
 int cmd_metrics_failed(const char *path, struct rec_error *err)
 {
-    static const char name[] = "berth_in_sync ", head[] =
-        "# HELP berth_in_sync Whether the last apply left this host as the spec has it.\n# TYPE berth_in_sync gauge\n";
+    static const char name[] = "berth_in_sync ",
+                      head[] = "# HELP berth_in_sync Whether the last apply left this host as the "
+                               "spec has it.\n# TYPE berth_in_sync gauge\n";
     struct spec_arena *a = spec_arena_new();
     struct cmd_out o = {.fd = -1};
     struct rec_error ignored;
@@ -178,7 +189,9 @@ int cmd_metrics_failed(const char *path, struct rec_error *err)
             cmd_putn(&o, line, strcspn(line, "\n"));
         cmd_put(&o, "\n");
     }
-    int rc = strlen(before) == o.n && !memcmp(before, o.text, o.n) ? 0 : rec_file_write(path, o.text, o.n, 0644, err);
+    int rc = strlen(before) == o.n && !memcmp(before, o.text, o.n)
+                 ? 0
+                 : rec_file_write(path, o.text, o.n, 0644, err);
     cmd_out_done(&o);
     spec_arena_free(a);
     return rc;

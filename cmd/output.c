@@ -1,5 +1,5 @@
-/* One buffer for each stream. A name from the kernel or a spec can be any bytes, so text passes one of two doors: cmd_put for what is
- * written in this source, cmd_safe for all else. */
+/* One buffer for each stream. A name from the kernel or a spec can be any bytes, so text passes one
+ * of two doors: cmd_put for what is written in this source, cmd_safe for all else. */
 #include "cmd/output.h"
 #include <errno.h>
 #include <poll.h>
@@ -10,7 +10,8 @@
 #include <strings.h>
 #include <unistd.h>
 
-bool cmd_color_wanted(enum cmd_color color, bool terminal, const char *no_color, const char *force, const char *term)
+bool cmd_color_wanted(enum cmd_color color, bool terminal, const char *no_color, const char *force,
+                      const char *term)
 {
     if (color != CMD_COLOR_AUTO)
         return color == CMD_COLOR_ALWAYS;
@@ -23,7 +24,10 @@ bool cmd_color_wanted(enum cmd_color color, bool terminal, const char *no_color,
 
 bool cmd_locale_is_utf8(const char *lc_all, const char *lc_ctype, const char *lang)
 {
-    const char *l = lc_all && *lc_all ? lc_all : lc_ctype && *lc_ctype ? lc_ctype : lang ? lang : "";
+    const char *l = lc_all && *lc_all       ? lc_all
+                    : lc_ctype && *lc_ctype ? lc_ctype
+                    : lang                  ? lang
+                                            : "";
     const char *dot = strchr(l, '.');
     return dot && (!strncasecmp(dot, ".utf-8", 6) || !strncasecmp(dot, ".utf8", 5));
 }
@@ -31,8 +35,10 @@ bool cmd_locale_is_utf8(const char *lc_all, const char *lc_ctype, const char *la
 void cmd_out_init(struct cmd_out *o, int fd, enum cmd_color color)
 {
     *o = (struct cmd_out){.fd = fd, .terminal = fd >= 0 && isatty(fd)};
-    o->color = cmd_color_wanted(color, o->terminal, getenv("NO_COLOR"), getenv("CLICOLOR_FORCE"), getenv("TERM"));
-    o->utf8 = !o->terminal || cmd_locale_is_utf8(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG"));
+    o->color = cmd_color_wanted(color, o->terminal, getenv("NO_COLOR"), getenv("CLICOLOR_FORCE"),
+                                getenv("TERM"));
+    o->utf8 =
+        !o->terminal || cmd_locale_is_utf8(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG"));
 }
 
 void cmd_out_done(struct cmd_out *o)
@@ -49,7 +55,8 @@ int cmd_out_flush(struct cmd_out *o)
         ssize_t r = write(o->fd, o->text + done, o->n - done);
         if (r >= 0) {
             done += (size_t)r;
-        } else if (errno == EAGAIN) {       /* a stream that somebody made non-blocking: wait for its reader */
+            /* a stream that somebody made non-blocking: wait for its reader */
+        } else if (errno == EAGAIN) {
             struct pollfd p = {.fd = o->fd, .events = POLLOUT};
             poll(&p, 1, -1);
         } else if (errno != EINTR) {
@@ -68,7 +75,7 @@ void cmd_putn(struct cmd_out *o, const char *text, size_t n)
         while (room < o->n + n + 1)
             room *= 2;
         char *p = realloc(o->text, room);
-        if (!p) {                           /* what was collected goes out, the rest piecemeal */
+        if (!p) { /* what was collected goes out, the rest piecemeal */
             cmd_out_flush(o);
             if (o->fd >= 0 && !o->error && write(o->fd, text, n) < 0)
                 o->error = errno;
@@ -121,7 +128,11 @@ const char *cmd_symbol(const struct cmd_out *o, const char *utf8, const char *as
 static long decode(const unsigned char *p, size_t n, size_t *len)
 {
     static const long least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t k = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+    size_t k = p[0] < 0x80                   ? 1
+               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+               : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+                                             : 0;
     *len = 1;
     if (!k || k > n)
         return -1;
@@ -140,8 +151,9 @@ static long decode(const unsigned char *p, size_t n, size_t *len)
 size_t cmd_harmless(const char *p, size_t n, long *point, size_t *len)
 {
     long c = *point = decode((const unsigned char *)p, n, len);
-    bool bad = c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
-               (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) ||
+    bool bad = c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c ||
+               (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+               (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) ||
                (c >= 0xe0000 && c <= 0xe0fff);
     return bad ? 0 : *len;
 }
@@ -160,7 +172,11 @@ static size_t shown(bool utf8, const char *p, size_t n, size_t *len, char out[12
         return (size_t)snprintf(out, 12, "\\%c", c == '\n' ? 'n' : c == '\t' ? 't' : 'r');
     if (c < 0)
         return (size_t)snprintf(out, 12, "\\x%02x", (unsigned)(unsigned char)*p);
-    return (size_t)snprintf(out, 12, c < 0x100 ? "\\x%02lx" : c < 0x10000 ? "\\u%04lx" : "\\U%06lx", (unsigned long)c);
+    return (size_t)snprintf(out, 12,
+                            c < 0x100     ? "\\x%02lx"
+                            : c < 0x10000 ? "\\u%04lx"
+                                          : "\\U%06lx",
+                            (unsigned long)c);
 }
 
 static size_t safe_n(struct cmd_out *o, const char *text, size_t n)

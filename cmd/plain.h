@@ -9,11 +9,11 @@
 #include <sys/types.h>
 
 struct cmd_plain {
-    int           state;        /* where in an escape sequence; 0: in text */
-    unsigned char held[4];      /* the beginning of a character whose rest is still to come */
-    size_t        n_held;
+    int state;             /* where in an escape sequence; 0: in text */
+    unsigned char held[4]; /* the beginning of a character whose rest is still to come */
+    size_t n_held;
 };
-enum { CMD_PLAIN_ROOM = 3 };    /* `out` has room for 3 * (n + 4) bytes */
+enum { CMD_PLAIN_ROOM = 3 }; /* `out` has room for 3 * (n + 4) bytes */
 
 /* Returns how many bytes it wrote into `out`. */
 size_t cmd_plain_filter(struct cmd_plain *p, const char *in, size_t n, char *out);

@@ -67,7 +67,7 @@ static int read_policy(char **text, size_t *len, struct rec_error *err)
         rec_hint(err, "look at it, then: chown root: %s; chmod 644 %s", CMD_POLICY_FILE,
                  CMD_POLICY_FILE);
     }
-    char  *buffer = r ? NULL : malloc((size_t)st.st_size + 1);
+    char *buffer = r ? NULL : malloc((size_t)st.st_size + 1);
     size_t n = 0;
     if (!r && !buffer)
         r = rec_fail(err, ENOMEM, "out of memory");
@@ -95,10 +95,10 @@ static int read_policy(char **text, size_t *len, struct rec_error *err)
 /* What `runtime: auto` means on this host. */
 static int automatic_runtime(enum spec_runtime *out, struct rec_error *err)
 {
-    struct rec_options    o = {.allow_deletes = -1};
+    struct rec_options o = {.allow_deletes = -1};
     struct spec_container any = {.runtime = SPEC_RT_AUTO};
-    struct rec_run       *run = NULL;
-    int                   r = rec_open(&run, &o, err);
+    struct rec_run *run = NULL;
+    int r = rec_open(&run, &o, err);
     if (!r)
         r = rec_facts_host(run, err);
     if (!r)
@@ -151,8 +151,8 @@ static void check_links(struct spec_arena *a, const struct spec_host *host,
     }
 }
 
-/* Containers whose kept tree the policy allows by its path. An earlier spec may have unpacked it from
- * another source. */
+/* Containers whose kept tree the policy allows by its path. An earlier spec may have unpacked it
+ * from another source. */
 static int allow_kept_roots(struct spec_arena *a, const struct spec_policy *p,
                             const struct spec_host *host, struct rec_except *out)
 {
@@ -189,10 +189,10 @@ int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,
                      struct cmd_policy_verdict *out, struct rec_error *err)
 {
     struct spec_policy *p;
-    struct spec_diags   diags = {0};
-    enum spec_runtime   automatic;
-    char               *text;
-    size_t              len;
+    struct spec_diags diags = {0};
+    enum spec_runtime automatic;
+    char *text;
+    size_t len;
     *out = (struct cmd_policy_verdict){0};
     int r = read_policy(&text, &len, err);
     if (r)
@@ -223,8 +223,8 @@ int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,
         out->forbid |= REC_FORBID(REC_FIND_PORT_IN_USE);
     if (!r && !p->subnets_in_use)
         out->forbid |= REC_FORBID(REC_FIND_SUBNET_IN_USE);
-    if (!r && (allow_kept_roots(a, p, host, &out->kept_roots) ||
-               allow_bridges(a, p, &out->bridges)))
+    if (!r &&
+        (allow_kept_roots(a, p, host, &out->kept_roots) || allow_bridges(a, p, &out->bridges)))
         r = rec_fail(err, ENOMEM, "out of memory");
     if (!r)
         out->forbid |= REC_FORBID(REC_FIND_KEPT_ROOT) | REC_FORBID(REC_FIND_FOREIGN_BRIDGE);
@@ -271,7 +271,7 @@ void cmd_policy_warn(struct cmd *c)
 enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format)
 {
     struct cmd_policy_verdict v;
-    struct rec_error          err = {0};
+    struct rec_error err = {0};
     /* `:PATH`, what is staged, is of a repository too, though it is no commit. */
     bool repository = c->git || (c->file.name && cmd_git_split(c->file.name) >= 0);
     if (!repository || !c->host || !c->run)
@@ -327,14 +327,14 @@ int cmd_policy_write_strict(bool *made, struct rec_error *err)
 struct look {
     struct cmd_policy_verdict policy;
     struct spec_violation *list;
-    size_t                 n;
-    char                   missed[1400];
+    size_t n;
+    char missed[1400];
 };
 
 /* Another host of the spec has this machine's name. */
 static bool is_elsewhere(const struct cmd *c)
 {
-    struct utsname          u;
+    struct utsname u;
     const struct spec_host *here = spec_host_find(c->doc, NULL, uname(&u) ? "" : u.nodename);
     return here && here != c->host;
 }
@@ -367,9 +367,9 @@ static int take_forbidden(struct spec_arena *a, const struct rec_plan *p, struct
 static int look_here(struct cmd *c, struct look *l)
 {
     struct rec_apply_options dry = {.dry = true};
-    struct rec_result        result = {.outcome = REC_IN_SYNC};
-    struct rec_state         want;
-    struct rec_error         err = {0};
+    struct rec_result result = {.outcome = REC_IN_SYNC};
+    struct rec_state want;
+    struct rec_error err = {0};
     if (cmd_open(c, &err) == CMD_OK) {
         cmd_policy_options(&l->policy, &c->run->opt);
         if (!rec_want(c->run, c->host, &want, &err) && rec_converge(c->run, &want, &dry, &result))
@@ -420,7 +420,7 @@ static void put_violation(struct cmd *c, const struct spec_violation *v)
 static int policy_check(struct cmd *c)
 {
     struct cmd_policy_verdict v;
-    struct rec_error          err = {0};
+    struct rec_error err = {0};
     if (cmd_policy_judge(c->arena, c->host, &v, &err))
         return cmd_fail(c, "berth.policy", CMD_REFUSED, &err);
     if (v.absent) {
@@ -449,13 +449,12 @@ static int policy_check(struct cmd *c)
 static int compose_policy(struct cmd *c, struct cmd_out *o, struct rec_error *err)
 {
     enum spec_runtime automatic;
-    struct look       l = {.policy.forbid = ~0u};
-    int               r = automatic_runtime(&automatic, err);
+    struct look l = {.policy.forbid = ~0u};
+    int r = automatic_runtime(&automatic, err);
     if (r)
         return r;
-    const char *text = look_at_host(c, &l)
-                           ? NULL
-                           : spec_policy_suggest(c->arena, c->host, automatic, l.list, l.n);
+    const char *text =
+        look_at_host(c, &l) ? NULL : spec_policy_suggest(c->arena, c->host, automatic, l.list, l.n);
     if (!text)
         return rec_fail(err, ENOMEM, "out of memory");
     put_missed(o, "# ", &l);
@@ -472,10 +471,10 @@ static int compose_policy(struct cmd *c, struct cmd_out *o, struct rec_error *er
 /* To standard output, or into its place. */
 static int policy_suggest(struct cmd *c, bool write)
 {
-    struct cmd_out   text = {.fd = -1, .utf8 = true};
+    struct cmd_out text = {.fd = -1, .utf8 = true};
     struct rec_error err = {0};
-    int              r = compose_policy(c, &text, &err);
-    bool             composed = !r;
+    int r = compose_policy(c, &text, &err);
+    bool composed = !r;
     if (!r && write)
         r = write_policy(text.text, text.n, &err);
     if (!r && write && !c->args.quiet)
@@ -493,9 +492,9 @@ static int policy_suggest(struct cmd *c, bool write)
 int cmd_policy(struct cmd *c)
 {
     static const char *const words[] = {"check", "suggest", "write"};
-    const char      *word = c->args.names[0];
+    const char *word = c->args.names[0];
     struct rec_error err = {0};
-    size_t           k = 0;
+    size_t k = 0;
     while (k < 3 && strcmp(word, words[k]))
         k++;
     if (k == 3 || c->args.n_names > 2) {

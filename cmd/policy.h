@@ -13,12 +13,12 @@
 
 /* What the policy says of one host of a spec. */
 struct cmd_policy_verdict {
-    bool                   absent;      /* there is no policy */
-    uint32_t               forbid;      /* rec_options.forbid: what it does not allow here */
-    struct rec_except      bridges;     /* rec_options.bridges */
-    struct rec_except      kept_roots;  /* rec_options.kept_roots */
-    struct spec_violation *list;        /* in the arena of the call */
-    size_t                 n;
+    bool absent;                  /* there is no policy */
+    uint32_t forbid;              /* rec_options.forbid: what it does not allow here */
+    struct rec_except bridges;    /* rec_options.bridges */
+    struct rec_except kept_roots; /* rec_options.kept_roots */
+    struct spec_violation *list;  /* in the arena of the call */
+    size_t n;
 };
 /* 0, or -errno with *err: the policy cannot be used, and then nothing may be applied. */
 int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,

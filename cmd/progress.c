@@ -14,11 +14,11 @@ enum { SILENT_MS = 1000, AGAIN_MS = 250, PAUSE_MS = 50, LINE_MOST = 512, NARROWE
 
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t  wake;
-    pthread_t       thread;
-    bool            runs, over, shown, held;     /* held: something else is being printed */
-    char            line[LINE_MOST];
-    struct timespec began;      /* what the line says */
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool runs, over, shown, held; /* held: something else is being printed */
+    char line[LINE_MOST];
+    struct timespec began; /* what the line says */
     struct timespec drawn;
 } progress = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -34,7 +34,7 @@ static void erase(void)
 {
     static const char gone[] = "\r\033[K";
     if (progress.shown && write(2, gone, sizeof gone - 1) < 0)
-        progress.over = true;       /* nobody looks any more */
+        progress.over = true; /* nobody looks any more */
     progress.shown = false;
 }
 
@@ -106,7 +106,7 @@ void cmd_progress_say(struct cmd *c, const char *text)
     }
     clock_gettime(CLOCK_MONOTONIC, &progress.began);
     if (progress.shown && since_ms(&progress.drawn) >= PAUSE_MS)
-        draw();         /* else the thread does, soon */
+        draw(); /* else the thread does, soon */
     if (!progress.runs)
         begin();
     pthread_mutex_unlock(&progress.lock);

@@ -10,12 +10,13 @@
 
 bool cmd_deny_parse(const char *list, uint32_t *bits, char bad[32])
 {
-    bool item = false;          /* something stands between the last comma and here */
+    bool item = false; /* something stands between the last comma and here */
     while (*list) {
         size_t n = strcspn(list, ", ");
         bool known = !n && (item || *list != ',');
         for (int d = 0; d < REC_DENIES; d++)
-            if (n && strlen(rec_deny_name((enum rec_deny)d)) == n && !memcmp(rec_deny_name((enum rec_deny)d), list, n)) {
+            if (n && strlen(rec_deny_name((enum rec_deny)d)) == n &&
+                !memcmp(rec_deny_name((enum rec_deny)d), list, n)) {
                 *bits |= 1u << d;
                 known = true;
             }
@@ -80,8 +81,10 @@ uint32_t cmd_allowed_since_apply(const struct cmd_git_ask *ask, char commit[65])
     return allow;
 }
 
-/* The earlier side: what cannot be read as a spec there counts as nothing, since the later side may be what mends it. */
-static enum cmd_exit read_from(struct cmd *c, const struct cmd_git_ask *ask, struct cmd_range *out, struct rec_error *err)
+/* The earlier side: what cannot be read as a spec there counts as nothing, since the later side
+ * may be what mends it. */
+static enum cmd_exit read_from(struct cmd *c, const struct cmd_git_ask *ask, struct cmd_range *out,
+                               struct rec_error *err)
 {
     struct spec_limits limits = {ask ? ask->limit : 0};
     struct spec_diags diags;
@@ -91,20 +94,24 @@ static enum cmd_exit read_from(struct cmd *c, const struct cmd_git_ask *ask, str
         return CMD_OK;
     enum cmd_exit code = cmd_git_read(ask, &out->text, &len, &out->from, err);
     if (code != CMD_OK && (out->from.absent || out->from.no_commit)) {
-        snprintf(out->note, sizeof out->note, "%s has no %s: all that is there after it is new", ask->rev, ask->path);
+        snprintf(out->note, sizeof out->note, "%s has no %s: all that is there after it is new",
+                 ask->rev, ask->path);
         return CMD_OK;
     }
     if (code != CMD_OK)
         return code;
     int r = spec_load(out->arena, out->text, len, &limits, &out->doc, &diags);
     if (r == -EINVAL)
-        snprintf(out->note, sizeof out->note, "the spec at %s is not valid: all that is there after it is shown as new", ask->rev);
+        snprintf(out->note, sizeof out->note,
+                 "the spec at %s is not valid: all that is there after it is shown as new",
+                 ask->rev);
     out->from_nothing = r != 0;
     (void)c;
     return r == -ENOMEM ? CMD_FAILED : CMD_OK;
 }
 
-static enum cmd_exit read_to(struct cmd *c, const struct cmd_git_ask *ask, struct cmd_range *out, struct rec_error *err)
+static enum cmd_exit read_to(struct cmd *c, const struct cmd_git_ask *ask, struct cmd_range *out,
+                             struct rec_error *err)
 {
     struct spec_limits limits = {ask->limit};
     enum cmd_exit code = cmd_git_read(ask, &c->file.text, &c->file.len, &out->to, err);
@@ -112,9 +119,11 @@ static enum cmd_exit read_to(struct cmd *c, const struct cmd_git_ask *ask, struc
         return code;
     c->file.name = out->to.path;
     c->arena = spec_arena_new();
-    int r = c->arena ? spec_load(c->arena, c->file.text, c->file.len, &limits, &c->doc, &c->diags) : -ENOMEM;
+    int r = c->arena ? spec_load(c->arena, c->file.text, c->file.len, &limits, &c->doc, &c->diags)
+                     : -ENOMEM;
     if (r == -EINVAL)
-        rec_fail(err, EINVAL, "the spec is not valid: %zu %s", c->diags.errors, c->diags.errors == 1 ? "error" : "errors");
+        rec_fail(err, EINVAL, "the spec is not valid: %zu %s", c->diags.errors,
+                 c->diags.errors == 1 ? "error" : "errors");
     else if (r)
         rec_fail(err, ENOMEM, "out of memory");
     return r == -EINVAL ? CMD_BAD_SPEC : r ? CMD_FAILED : CMD_OK;
@@ -129,7 +138,8 @@ static const struct spec_host *host_of(const struct spec_doc *doc, const char *n
 }
 
 /* The folders that flakes beside the spec stand in, each once. */
-static size_t folders(struct spec_arena *a, const char *path, const struct spec_doc *doc, struct rec_tree **out)
+static size_t folders(struct spec_arena *a, const char *path, const struct spec_doc *doc,
+                      struct rec_tree **out)
 {
     size_t n = 0, most = 0;
     for (size_t i = 0; doc && i < doc->n_hosts; i++)
@@ -148,8 +158,10 @@ static size_t folders(struct spec_arena *a, const char *path, const struct spec_
     return n;
 }
 
-/* What a flake beside the spec holds at that commit decides its systems; what else the commit changes does not. */
-static enum cmd_exit read_trees(struct cmd_range *r, const struct cmd_git_ask *ask, const struct cmd_git *g, const struct spec_doc *doc,
+/* What a flake beside the spec holds at that commit decides its systems; what else the commit
+ * changes does not. */
+static enum cmd_exit read_trees(struct cmd_range *r, const struct cmd_git_ask *ask,
+                                const struct cmd_git *g, const struct spec_doc *doc,
                                 struct rec_source *out, struct rec_error *err)
 {
     struct rec_tree *trees;
@@ -159,7 +171,8 @@ static enum cmd_exit read_trees(struct cmd_range *r, const struct cmd_git_ask *a
     return out->n_trees ? cmd_git_trees(ask, trees, out->n_trees, err) : CMD_OK;
 }
 
-static bool same_trees(const struct cmd_git_ask *a, const struct cmd_git_ask *b, const char *path, const char *text, size_t len)
+static bool same_trees(const struct cmd_git_ask *a, const struct cmd_git_ask *b, const char *path,
+                       const char *text, size_t len)
 {
     struct spec_arena *arena = spec_arena_new();
     struct spec_limits limits = {b->limit};
@@ -171,7 +184,8 @@ static bool same_trees(const struct cmd_git_ask *a, const struct cmd_git_ask *b,
     if (arena && !spec_load(arena, text, len, &limits, &doc, &diags)) {
         size_t n = folders(arena, path, doc, &one);
         folders(arena, path, doc, &two);
-        equal = !n || (cmd_git_trees(a, one, n, &ignored) == CMD_OK && cmd_git_trees(b, two, n, &ignored) == CMD_OK);
+        equal = !n || (cmd_git_trees(a, one, n, &ignored) == CMD_OK &&
+                       cmd_git_trees(b, two, n, &ignored) == CMD_OK);
         for (size_t i = 0; equal && i < n; i++)
             equal = !strcmp(one[i].id, two[i].id);
     }
@@ -188,7 +202,9 @@ bool cmd_range_same(const struct cmd_git_ask *a, const struct cmd_git_ask *b)
     enum cmd_exit first = cmd_git_read(a, &one, &n, &g, &ignored);
     bool absent = g.absent || g.no_revision;
     enum cmd_exit second = cmd_git_read(b, &two, &m, &g, &ignored);
-    bool equal = first == CMD_OK && second == CMD_OK ? n == m && !memcmp(one, two, n) && same_trees(a, b, g.path, one, n) : absent && g.absent;
+    bool equal = first == CMD_OK && second == CMD_OK
+                     ? n == m && !memcmp(one, two, n) && same_trees(a, b, g.path, one, n)
+                     : absent && g.absent;
     free(one);
     free(two);
     return equal;
@@ -199,16 +215,22 @@ static void say_what_is_unknown(struct rec_plan *p)
 {
     for (size_t i = 0; i < p->n; i++) {
         struct rec_step *s = p->steps[i];
-        if (s->kind == REC_SYSTEM && s->from && s->to && s->from->system.flake && s->to->system.flake && !*s->to->system.profile &&
+        if (s->kind == REC_SYSTEM && s->from && s->to && s->from->system.flake &&
+            s->to->system.flake && !*s->to->system.profile &&
             strcmp(s->from->system.flake, s->to->system.flake))
             s->reason = "system known after build";
     }
 }
 
-static enum cmd_exit plan_host(struct cmd *c, struct cmd_range *r, struct cmd_range_host *h, uint32_t deny, struct rec_error *err)
+static enum cmd_exit plan_host(struct cmd *c, struct cmd_range *r, struct cmd_range_host *h,
+                               uint32_t deny, struct rec_error *err)
 {
-    struct rec_options o = {.spec_name = c->file.name, .spec_dir = r->to.commit[0] ? NULL : r->to.work, .adopt = true,
-                            .allow_deletes = c->args.allow_deletes, .deny = deny, .offline = true};
+    struct rec_options o = {.spec_name = c->file.name,
+                            .spec_dir = r->to.commit[0] ? NULL : r->to.work,
+                            .adopt = true,
+                            .allow_deletes = c->args.allow_deletes,
+                            .deny = deny,
+                            .offline = true};
     struct rec_state have, want;
     o.source = &r->sources[1];
     if (rec_open(&h->run, &o, err))
@@ -218,7 +240,8 @@ static enum cmd_exit plan_host(struct cmd *c, struct cmd_range *r, struct cmd_ra
     struct rec_error ignored;
     h->run->opt.spec_dir = o.spec_dir ? o.spec_dir : "/";
     h->run->opt.source = &r->sources[0];
-    if (rec_want(h->run, r->from_nothing ? NULL : host_of(r->doc, h->name), &have, &ignored) && rec_want(h->run, NULL, &have, err))
+    if (rec_want(h->run, r->from_nothing ? NULL : host_of(r->doc, h->name), &have, &ignored) &&
+        rec_want(h->run, NULL, &have, err))
         return CMD_FAILED;
     h->run->opt.spec_dir = o.spec_dir;
     h->run->opt.source = o.source;
@@ -228,7 +251,8 @@ static enum cmd_exit plan_host(struct cmd *c, struct cmd_range *r, struct cmd_ra
     if (rec_plan(h->run, &have, &want, NULL, NULL, &h->plan, err))
         return CMD_FAILED;
     say_what_is_unknown(h->plan);
-    /* What goes has its line in the earlier file alone, and every place that is told is one of the later. */
+    /* What goes has its line in the earlier file alone, and every place that is told is one of
+     * the later. */
     for (size_t i = 0; i < h->plan->n; i++)
         if (!h->plan->steps[i]->to)
             h->plan->steps[i]->at = (struct spec_loc){0};
@@ -236,8 +260,9 @@ static enum cmd_exit plan_host(struct cmd *c, struct cmd_range *r, struct cmd_ra
     return CMD_OK;
 }
 
-enum cmd_exit cmd_range_read(struct cmd *c, const struct cmd_git_ask *from, const struct cmd_git_ask *to, uint32_t deny,
-                             struct cmd_range *out, struct rec_error *err)
+enum cmd_exit cmd_range_read(struct cmd *c, const struct cmd_git_ask *from,
+                             const struct cmd_git_ask *to, uint32_t deny, struct cmd_range *out,
+                             struct rec_error *err)
 {
     out->arena = spec_arena_new();
     if (!out->arena) {
@@ -256,10 +281,12 @@ enum cmd_exit cmd_range_read(struct cmd *c, const struct cmd_git_ask *from, cons
     size_t most = c->doc->n_hosts + (out->doc ? out->doc->n_hosts : 0);
     out->hosts = calloc(most + 1, sizeof *out->hosts);
     for (size_t i = 0; i < c->doc->n_hosts; i++)
-        out->hosts[out->n++] = (struct cmd_range_host){.name = c->doc->hosts[i].name, .comes = !host_of(out->doc, c->doc->hosts[i].name)};
+        out->hosts[out->n++] = (struct cmd_range_host){
+            .name = c->doc->hosts[i].name, .comes = !host_of(out->doc, c->doc->hosts[i].name)};
     for (size_t i = 0; out->doc && !out->from_nothing && i < out->doc->n_hosts; i++)
         if (!host_of(c->doc, out->doc->hosts[i].name))
-            out->hosts[out->n++] = (struct cmd_range_host){.name = out->doc->hosts[i].name, .goes = true};
+            out->hosts[out->n++] =
+                (struct cmd_range_host){.name = out->doc->hosts[i].name, .goes = true};
     if (c->args.host) {
         size_t k = 0;
         for (size_t i = 0; i < out->n; i++)
@@ -267,7 +294,8 @@ enum cmd_exit cmd_range_read(struct cmd *c, const struct cmd_git_ask *from, cons
                 out->hosts[k++] = out->hosts[i];
         out->n = k;
         if (!k) {
-            rec_fail(err, ENOENT, "there is no host '%.64s' in the spec, before or after", c->args.host);
+            rec_fail(err, ENOENT, "there is no host '%.64s' in the spec, before or after",
+                     c->args.host);
             return CMD_REFUSED;
         }
     }

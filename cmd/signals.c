@@ -1,5 +1,6 @@
-/* A host is never left half-way because somebody pressed Ctrl-C: the signal is noted, the apply ends as it would have ended, and only
- * then does berth exit as if killed. Handlers, not masks: what berth starts must not inherit deafness. */
+/* A host is never left half-way because somebody pressed Ctrl-C: the signal is noted, the apply
+ * ends as it would have ended, and only then does berth exit as if killed. Handlers, not masks:
+ * what berth starts must not inherit deafness. */
 #include "cmd/cmd.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -8,17 +9,18 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t seen;
-static const int             held[] = {SIGINT, SIGTERM, SIGHUP};
-static struct sigaction      before[3];
-static bool                  holding;
+static const int held[] = {SIGINT, SIGTERM, SIGHUP};
+static struct sigaction before[3];
+static bool holding;
 static volatile sig_atomic_t stopping;
-static int                   wake[2] = {-1, -1};
+static int wake[2] = {-1, -1};
 
 static void note(int n)
 {
     static const char text[] = "\nberth: finishing what has begun; the host is not left half-way\n";
     int code = errno;
-    if (stopping ? write(wake[1], "", 1) < 0 : !seen && isatty(2) && write(2, text, sizeof text - 1) < 0)
+    if (stopping ? write(wake[1], "", 1) < 0
+                 : !seen && isatty(2) && write(2, text, sizeof text - 1) < 0)
         seen = n;
     seen = n;
     errno = code;
@@ -30,7 +32,7 @@ static void take(void)
     sigemptyset(&a.sa_mask);
     for (int i = 0; i < 3 && !holding; i++) {
         sigaction(held[i], NULL, &before[i]);
-        if (before[i].sa_handler != SIG_IGN)    /* nohup stays nohup */
+        if (before[i].sa_handler != SIG_IGN) /* nohup stays nohup */
             sigaction(held[i], &a, NULL);
     }
     holding = true;

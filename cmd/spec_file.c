@@ -1,5 +1,5 @@
-/* The file is opened once, without waiting (a FIFO would), and looked at through that descriptor: what fstat told before and after
- * the reading must agree, or it is read again. */
+/* The file is opened once, without waiting (a FIFO would), and looked at through that descriptor:
+ * what fstat told before and after the reading must agree, or it is read again. */
 #include "cmd/spec_file.h"
 #include "cmd/owned_dir.h"
 #include <errno.h>
@@ -67,8 +67,9 @@ static int slurp(int fd, size_t limit, size_t guess, char **out, size_t *len)
 
 static bool same(const struct stat *a, const struct stat *b)
 {
-    return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+    return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+           a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
 static const char *what_it_is(mode_t mode)
@@ -76,7 +77,8 @@ static const char *what_it_is(mode_t mode)
     return S_ISFIFO(mode) ? "a pipe" : S_ISSOCK(mode) ? "a socket" : "a device";
 }
 
-static int read_open(int fd, const char *name, size_t limit, struct cmd_spec_file *out, struct rec_error *err)
+static int read_open(int fd, const char *name, size_t limit, struct cmd_spec_file *out,
+                     struct rec_error *err)
 {
     struct stat before, after;
     for (int tries = 0; tries < 5; tries++) {
@@ -88,12 +90,15 @@ static int read_open(int fd, const char *name, size_t limit, struct cmd_spec_fil
             return -EISDIR;
         }
         if (!S_ISREG(before.st_mode)) {
-            rec_fail(err, EINVAL, "cannot read '%s': it is %s, not a file", name, what_it_is(before.st_mode));
-            rec_hint(err, "to read a spec from a stream, give - and let the stream be standard input");
+            rec_fail(err, EINVAL, "cannot read '%s': it is %s, not a file", name,
+                     what_it_is(before.st_mode));
+            rec_hint(err,
+                     "to read a spec from a stream, give - and let the stream be standard input");
             return -EINVAL;
         }
         size_t guess = before.st_size > 0 ? (size_t)before.st_size : 0;
-        int r = lseek(fd, 0, SEEK_SET) < 0 ? -errno : slurp(fd, limit, guess, &out->text, &out->len);
+        int r =
+            lseek(fd, 0, SEEK_SET) < 0 ? -errno : slurp(fd, limit, guess, &out->text, &out->len);
         if (!r && fstat(fd, &after))
             r = -errno;
         if (r)

@@ -1,6 +1,6 @@
 /* netops/attr.h — reading attributes, for the files of this folder that decode.
- * Differs  from libmnl's loops in one thing: the end of a message is its length, not that rounded up to four, so nothing behind
- *          a message is ever read.
+ * Differs  from libmnl's loops in one thing: the end of a message is its length, not that rounded
+ *          up to four, so nothing behind a message is ever read.
  * Kernel   linux/netlink.h: struct nlattr. */
 #ifndef NETOPS_ATTR_H
 #define NETOPS_ATTR_H
@@ -9,12 +9,13 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Each attribute of message `m` behind a body of `body` bytes; afterwards `a` stands where reading ended. */
-#define NET_EACH(a, m, body)                                                                                  \
-    for ((a) = (const void *)((const uint8_t *)(m) + MNL_NLMSG_HDRLEN + MNL_ALIGN(body));                      \
+/* Each attribute of message `m` behind a body of `body` bytes; afterwards `a` stands where
+ * reading ended. */
+#define NET_EACH(a, m, body)                                                                       \
+    for ((a) = (const void *)((const uint8_t *)(m) + MNL_NLMSG_HDRLEN + MNL_ALIGN(body));          \
          net_attr_ok((a), (const uint8_t *)(m) + (m)->nlmsg_len); (a) = mnl_attr_next(a))
-#define NET_EACH_IN(a, nest)                                                                                  \
-    for ((a) = mnl_attr_get_payload(nest);                                                                    \
+#define NET_EACH_IN(a, nest)                                                                       \
+    for ((a) = mnl_attr_get_payload(nest);                                                         \
          net_attr_ok((a), (const uint8_t *)(nest) + (nest)->nla_len); (a) = mnl_attr_next(a))
 
 static inline bool net_attr_ok(const struct nlattr *a, const uint8_t *end)

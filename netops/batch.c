@@ -1,6 +1,7 @@
-/* A queue of requests that lie behind each other in one buffer, as they go out. Each has a row that remembers what a refusal
- * must be able to say; the words are only put together for those that are refused. Each request asks for an ack and is
- * matched with it by its number: a number that is not ours, or one that was answered before, changes nothing. */
+/* A queue of requests that lie behind each other in one buffer, as they go out. Each has a row that
+ * remembers what a refusal must be able to say; the words are only put together for those that are
+ * refused. Each request asks for an ack and is matched with it by its number: a number that is
+ * not ours, or one that was answered before, changes nothing. */
 #include "netops/batch.h"
 #include <assert.h>
 #include <errno.h>
@@ -11,22 +12,22 @@
 
 enum {
     ANSWER_MS = 10000,
-    SEND_PLAIN = 160 * 1024,   /* what one send takes with the kernel's default buffers … */
-    ACKS_PLAIN = 96,           /* … and the acks they hold: 2 KiB each at worst */
-    SEND_MOST = 1024 * 1024,   /* … and with forced ones */
+    SEND_PLAIN = 160 * 1024, /* what one send takes with the kernel's default buffers … */
+    ACKS_PLAIN = 96,         /* … and the acks they hold: 2 KiB each at worst */
+    SEND_MOST = 1024 * 1024, /* … and with forced ones */
     ACKS_MOST = 2048,
-    ACK_ROOM = 1024,           /* doubled by the kernel */
+    ACK_ROOM = 1024, /* doubled by the kernel */
     MOST_LOSSES = 1000,
 };
 
 struct row {
-    uint32_t        at; /* in the buffer */
-    uint32_t        tag;
-    const char     *op;
+    uint32_t at; /* in the buffer */
+    uint32_t tag;
+    const char *op;
     net_describe_fn describe;
-    int             forgive;
-    bool            answered;
-    char            name[IFNAMSIZ];
+    int forgive;
+    bool answered;
+    char name[IFNAMSIZ];
 };
 struct mark {
     uint32_t row, offset, tag; /* offset of the attribute in its message */
@@ -34,15 +35,15 @@ struct mark {
 
 struct net_batch {
     struct net_port *port;
-    uint8_t         *bytes;
-    size_t           size, room;
-    struct row      *rows;
-    size_t           n_rows, rows_room;
-    struct mark     *marks;
-    size_t           n_marks, marks_room;
+    uint8_t *bytes;
+    size_t size, room;
+    struct row *rows;
+    size_t n_rows, rows_room;
+    struct mark *marks;
+    size_t n_marks, marks_room;
     struct nlmsghdr *open; /* between begin and end */
-    uint32_t         first; /* number of row 0 */
-    struct net_error lost;  /* the first request that could not be queued; code 0: none */
+    uint32_t first;        /* number of row 0 */
+    struct net_error lost; /* the first request that could not be queued; code 0: none */
 };
 
 int net_batch_over(struct net_port *p, struct net_batch **out, struct net_error *err)
@@ -116,7 +117,8 @@ static int grow(void *p, size_t each, size_t *room, size_t want)
 int net_batch_lose(struct net_batch *b, const struct net_request *r, int code)
 {
     if (!b->lost.code) {
-        net_fail(&b->lost, code, r->op, "%s%.15s%s", r->name ? "'" : "", r->name ? r->name : "", r->name ? "'" : "");
+        net_fail(&b->lost, code, r->op, "%s%.15s%s", r->name ? "'" : "", r->name ? r->name : "",
+                 r->name ? "'" : "");
         b->lost.tag = r->tag;
     }
     return -code;
@@ -131,7 +133,11 @@ struct nlmsghdr *net_batch_begin(struct net_batch *b, const struct net_request *
         return NULL;
     }
     struct row *row = &b->rows[b->n_rows];
-    *row = (struct row){.at = (uint32_t)b->size, .tag = r->tag, .op = r->op, .describe = r->describe, .forgive = r->forgive};
+    *row = (struct row){.at = (uint32_t)b->size,
+                        .tag = r->tag,
+                        .op = r->op,
+                        .describe = r->describe,
+                        .forgive = r->forgive};
     if (r->name)
         strncpy(row->name, r->name, sizeof row->name - 1);
 
@@ -146,8 +152,11 @@ struct nlmsghdr *net_batch_begin(struct net_batch *b, const struct net_request *
 void net_batch_mark(struct net_batch *b, uint32_t tag)
 {
     assert(b->open);
-    if (!tag || grow(&b->marks, sizeof *b->marks, &b->marks_room, b->n_marks + 1 > 8 ? b->n_marks + 1 : 8))
-        return; /* a mark that could not be noted only makes an error less exact: the request's own tag remains */
+    if (!tag ||
+        grow(&b->marks, sizeof *b->marks, &b->marks_room, b->n_marks + 1 > 8 ? b->n_marks + 1 : 8))
+        /* a mark that could not be noted only makes an error less exact: the request's own tag
+         * remains */
+        return;
     b->marks[b->n_marks++] =
         (struct mark){.row = (uint32_t)b->n_rows, .offset = b->open->nlmsg_len, .tag = tag};
 }
@@ -164,18 +173,18 @@ void net_batch_end(struct net_batch *b)
 
 struct sending {
     struct net_batch *b;
-    size_t            from, to; /* rows that are out */
-    size_t            left;     /* of them, not yet answered */
-    net_refused_fn    refused;
-    void             *arg;
-    struct net_error  first;    /* refusal; code 0: none yet */
+    size_t from, to; /* rows that are out */
+    size_t left;     /* of them, not yet answered */
+    net_refused_fn refused;
+    void *arg;
+    struct net_error first; /* refusal; code 0: none yet */
 };
 
 static void refusal(struct net_batch *b, size_t i, int code, uint32_t offset, struct net_error *e)
 {
     const struct row *row = &b->rows[i];
-    char              object[sizeof e->object];
-    char              kernel[sizeof e->kernel];
+    char object[sizeof e->object];
+    char kernel[sizeof e->kernel];
 
     memcpy(kernel, e->kernel, sizeof kernel);
     object[0] = '\0';
@@ -201,13 +210,13 @@ static void refuse(struct sending *s, const struct net_error *e)
 static int answer(void *arg, const struct nlmsghdr *m)
 {
     struct sending *s = arg;
-    uint32_t        i = m->nlmsg_seq - s->b->first; /* wraps together with the numbers */
+    uint32_t i = m->nlmsg_seq - s->b->first; /* wraps together with the numbers */
 
     if (m->nlmsg_type != NLMSG_ERROR || i < s->from || i >= s->to || s->b->rows[i].answered)
         return 0;
     struct net_error e = {0};
-    uint32_t         offset;
-    int              code = net_answer_code(m, &e, &offset);
+    uint32_t offset;
+    int code = net_answer_code(m, &e, &offset);
     s->b->rows[i].answered = true;
     s->left--;
     if (code && code != s->b->rows[i].forgive) {
@@ -217,7 +226,8 @@ static int answer(void *arg, const struct nlmsghdr *m)
     return 0;
 }
 
-/* Rows without an answer: each is a refusal of its own, since nobody knows what became of it, or it never went out. */
+/* Rows without an answer: each is a refusal of its own, since nobody knows what became of it, or
+ * it never went out. */
 static void unanswered(struct sending *s, size_t from, size_t to, int code)
 {
     for (size_t i = from; i < to; i++) {
@@ -232,8 +242,8 @@ static void unanswered(struct sending *s, size_t from, size_t to, int code)
 static int exchange(struct sending *s)
 {
     struct net_batch *b = s->b;
-    size_t            start = b->rows[s->from].at;
-    size_t            end = s->to < b->n_rows ? b->rows[s->to].at : b->size;
+    size_t start = b->rows[s->from].at;
+    size_t end = s->to < b->n_rows ? b->rows[s->to].at : b->size;
 
     int r = net_port_send(b->port, b->bytes + start, end - start, NULL);
     if (r) {
@@ -241,11 +251,11 @@ static int exchange(struct sending *s)
         return r;
     }
     int64_t deadline = net_port_deadline(ANSWER_MS);
-    int     lost = 0, losses = 0;
+    int lost = 0, losses = 0;
     s->left = s->to - s->from;
     while (s->left) {
-        r = net_port_receive(b->port, NET_SLOT_ACK, s->left > 64 ? 64 : (unsigned)s->left, lost ? NET_NO_WAIT : deadline,
-                             answer, s);
+        r = net_port_receive(b->port, NET_SLOT_ACK, s->left > 64 ? 64 : (unsigned)s->left,
+                             lost ? NET_NO_WAIT : deadline, answer, s);
         if (r == -ENOBUFS || r == -EMSGSIZE || r == -EBADMSG) {
             lost = lost ? lost : r; /* what is still there is worth hearing */
             if (++losses < MOST_LOSSES)
@@ -264,12 +274,12 @@ static int exchange(struct sending *s)
 int net_batch_send(struct net_batch *b, net_refused_fn refused, void *arg, struct net_error *err)
 {
     struct sending s = {.b = b, .refused = refused, .arg = arg};
-    size_t         n = b->n_rows, send_most = SEND_PLAIN, acks_most = ACKS_PLAIN;
+    size_t n = b->n_rows, send_most = SEND_PLAIN, acks_most = ACKS_PLAIN;
 
     assert(!b->open);
     if (!n && !b->lost.code)
         return 0;
-    if (b->lost.code) {     /* what was to come before or behind it may not go alone */
+    if (b->lost.code) { /* what was to come before or behind it may not go alone */
         refuse(&s, &b->lost);
         for (size_t i = 0; i < n; i++)
             b->rows[i].answered = false;

@@ -1,5 +1,6 @@
-/* What changed is sorted first, so that each entry of the dump costs a few searches. Entries that match are kept as the requests that delete
- * them, and are sent after the dump: a socket has one dump at a time. */
+/* What changed is sorted first, so that each entry of the dump costs a few searches. Entries that
+ * match are kept as the requests that delete them, and are sent after the dump: a socket has one
+ * dump at a time. */
 #include "netops/conntrack.h"
 #include "netops/attr.h"
 #include <arpa/inet.h>
@@ -14,42 +15,44 @@
 
 enum { ANSWER_MS = 10000, SEND_MOST = 32 * 1024 };
 
-struct owner {                          /* an address of a container */
+struct owner { /* an address of a container */
     uint8_t family, bytes[16];
-    char    port[IFNAMSIZ];
+    char port[IFNAMSIZ];
 };
 struct owners {
-    struct owner *list;                 /* sorted */
-    size_t        n;
+    struct owner *list; /* sorted */
+    size_t n;
 };
 struct maps {
-    const struct net_nft_map **list;    /* sorted by service port */
-    size_t                     n;
+    const struct net_nft_map **list; /* sorted by service port */
+    size_t n;
 };
 struct net_list {
     const struct net_nft_net **list;
-    size_t                     n;
+    size_t n;
 };
 struct changes {
-    struct maps     gone, added;
-    struct maps     before;             /* all of `from` */
-    struct owners   left;               /* addresses that a container has no more */
-    struct owners   alone;              /* newly isolated; without a port */
-    struct net_list closed, masqueraded;        /* nets of bridges that are no longer open, or have a new uplink */
-    struct net_list nets;               /* all of `to` */
-    struct owners   local;
-    uint8_t         ports[2][65536 / 8];        /* bit per service port of `gone` and `added`: tcp, udp */
-    bool            failed;             /* no memory */
+    struct maps gone, added;
+    struct maps before;  /* all of `from` */
+    struct owners left;  /* addresses that a container has no more */
+    struct owners alone; /* newly isolated; without a port */
+    /* nets of bridges that are no longer open, or have a new uplink */
+    struct net_list closed, masqueraded;
+    struct net_list nets; /* all of `to` */
+    struct owners local;
+    /* bit per service port of `gone` and `added`: tcp, udp */
+    uint8_t ports[2][65536 / 8];
+    bool failed; /* no memory */
 };
 struct tuple {
-    uint8_t  family, proto;
-    uint8_t  src[16], dst[16];
-    uint16_t src_port, dst_port;        /* host's order */
+    uint8_t family, proto;
+    uint8_t src[16], dst[16];
+    uint16_t src_port, dst_port; /* host's order */
 };
 struct entry {
-    struct tuple         orig, reply;
-    uint32_t             status;
-    const struct nlattr *tuple, *id, *zone;     /* in the message */
+    struct tuple orig, reply;
+    uint32_t status;
+    const struct nlattr *tuple, *id, *zone; /* in the message */
 };
 
 /* ---- what changed ---- */
@@ -61,10 +64,11 @@ static uint32_t address_len(uint8_t family)
 
 static int compare_owners(const void *a, const void *b)
 {
-    return memcmp(a, b, sizeof(struct owner));          /* zeroed before they were filled */
+    return memcmp(a, b, sizeof(struct owner)); /* zeroed before they were filled */
 }
 
-static void add_owner(struct changes *c, struct owners *o, size_t *room, uint8_t family, const uint8_t *bytes, const char *port)
+static void add_owner(struct changes *c, struct owners *o, size_t *room, uint8_t family,
+                      const uint8_t *bytes, const char *port)
 {
     if (o->n == *room) {
         size_t more = *room ? *room * 2 : 64;
@@ -151,14 +155,17 @@ static struct owners lacking(struct owners x, struct owners y)
 
 static int compare_maps(const void *a, const void *b)
 {
-    const struct net_nft_map *x = *(const struct net_nft_map *const *)a, *y = *(const struct net_nft_map *const *)b;
+    const struct net_nft_map *x = *(const struct net_nft_map *const *)a,
+                             *y = *(const struct net_nft_map *const *)b;
     return (int)x->port - (int)y->port;
 }
 
 static bool same_map(const struct net_nft_map *x, const struct net_nft_map *y)
 {
-    return x->family == y->family && x->proto == y->proto && x->any == y->any && x->port == y->port && x->to_port == y->to_port &&
-           (x->any || !memcmp(x->host, y->host, address_len(x->family))) && !memcmp(x->to, y->to, address_len(x->family));
+    return x->family == y->family && x->proto == y->proto && x->any == y->any &&
+           x->port == y->port && x->to_port == y->to_port &&
+           (x->any || !memcmp(x->host, y->host, address_len(x->family))) &&
+           !memcmp(x->to, y->to, address_len(x->family));
 }
 
 /* The first of its service port; m->n: none. */
@@ -222,7 +229,8 @@ static const struct net_nft_bridge *bridge_in(const struct net_nft *nft, const c
     return NULL;
 }
 
-static void add_nets(struct changes *c, struct net_list *l, const struct net_nft_bridge *b, uint8_t family)
+static void add_nets(struct changes *c, struct net_list *l, const struct net_nft_bridge *b,
+                     uint8_t family)
 {
     for (size_t i = 0; i < b->n_net; i++) {
         if (family && b->net[i].family != family)
@@ -251,12 +259,14 @@ static void find_bridges(struct changes *c, const struct net_nft *from, const st
     }
 }
 
-static void find_local(struct changes *c, const struct net_nft *to, const struct net_address *local, size_t n)
+static void find_local(struct changes *c, const struct net_nft *to, const struct net_address *local,
+                       size_t n)
 {
     size_t room = 0;
     for (size_t i = 0; i < n; i++)
         add_owner(c, &c->local, &room, local[i].family, local[i].bytes, "");
-    for (size_t i = 0; to && i < to->n_sources; i++) {          /* a bridge's address may be newer than the list */
+    /* a bridge's address may be newer than the list */
+    for (size_t i = 0; to && i < to->n_sources; i++) {
         const struct net_nft_source *s = &to->sources[i];
         if (!s->port[0] && s->has4)
             add_owner(c, &c->local, &room, AF_INET, s->addr4, "");
@@ -312,7 +322,8 @@ static bool is_local(const struct changes *c, uint8_t family, const uint8_t *byt
 
 static bool goes_to(const struct entry *e, const struct net_nft_map *m)
 {
-    return m->family == e->orig.family && !memcmp(e->reply.src, m->to, address_len(m->family)) && e->reply.src_port == m->to_port;
+    return m->family == e->orig.family && !memcmp(e->reply.src, m->to, address_len(m->family)) &&
+           e->reply.src_port == m->to_port;
 }
 
 /* The map's key speaks of this entry's first packet. */
@@ -320,12 +331,14 @@ static bool keyed(const struct changes *c, const struct entry *e, const struct n
 {
     if (m->family != e->orig.family || m->proto != e->orig.proto || m->port != e->orig.dst_port)
         return false;
-    return m->any ? is_local(c, m->family, e->orig.dst) : !memcmp(m->host, e->orig.dst, address_len(m->family));
+    return m->any ? is_local(c, m->family, e->orig.dst)
+                  : !memcmp(m->host, e->orig.dst, address_len(m->family));
 }
 
 static bool through(const struct changes *c, const struct entry *e, const struct maps *m)
 {
-    for (size_t i = first_map(m, e->orig.dst_port); i < m->n && m->list[i]->port == e->orig.dst_port; i++)
+    for (size_t i = first_map(m, e->orig.dst_port);
+         i < m->n && m->list[i]->port == e->orig.dst_port; i++)
         if (goes_to(e, m->list[i]) && keyed(c, e, m->list[i]))
             return true;
     return false;
@@ -335,9 +348,11 @@ static bool map_takes(const struct changes *c, const struct entry *e)
 {
     if (e->orig.proto == IPPROTO_TCP && e->status & IPS_SEEN_REPLY)
         return false;
-    if (e->status & IPS_DST_NAT && !through(c, e, &c->before))      /* somebody else's translation */
+    /* somebody else's translation */
+    if (e->status & IPS_DST_NAT && !through(c, e, &c->before))
         return false;
-    for (size_t i = first_map(&c->added, e->orig.dst_port); i < c->added.n && c->added.list[i]->port == e->orig.dst_port; i++)
+    for (size_t i = first_map(&c->added, e->orig.dst_port);
+         i < c->added.n && c->added.list[i]->port == e->orig.dst_port; i++)
         if (keyed(c, e, c->added.list[i]) && !goes_to(e, c->added.list[i]))
             return true;
     return false;
@@ -356,24 +371,30 @@ static bool is_obsolete(const struct changes *c, const struct entry *e)
         return true;
     if (mapped)
         return false;
-    if ((has_address(&c->alone, f, e->orig.src) && in_nets(&c->nets, f, e->orig.dst) && !is_local(c, f, e->orig.dst)) ||
-        (has_address(&c->alone, f, e->reply.src) && in_nets(&c->nets, f, e->orig.src) && !is_local(c, f, e->orig.src)))
+    if ((has_address(&c->alone, f, e->orig.src) && in_nets(&c->nets, f, e->orig.dst) &&
+         !is_local(c, f, e->orig.dst)) ||
+        (has_address(&c->alone, f, e->reply.src) && in_nets(&c->nets, f, e->orig.src) &&
+         !is_local(c, f, e->orig.src)))
         return true;
-    if (in_nets(&c->closed, f, e->reply.src) && !in_nets(&c->closed, f, e->orig.src) && !is_local(c, f, e->orig.src))
+    if (in_nets(&c->closed, f, e->reply.src) && !in_nets(&c->closed, f, e->orig.src) &&
+        !is_local(c, f, e->orig.src))
         return true;
-    return !(e->status & (IPS_SEEN_REPLY | IPS_SRC_NAT)) && in_nets(&c->masqueraded, f, e->orig.src) &&
-           !in_nets(&c->nets, f, e->orig.dst) && !is_local(c, f, e->orig.dst);
+    return !(e->status & (IPS_SEEN_REPLY | IPS_SRC_NAT)) &&
+           in_nets(&c->masqueraded, f, e->orig.src) && !in_nets(&c->nets, f, e->orig.dst) &&
+           !is_local(c, f, e->orig.dst);
 }
 
 static bool read_tuple(const struct nlattr *nest, struct tuple *out)
 {
     const struct nlattr *a, *in;
     uint16_t number;
-    NET_EACH_IN(a, nest) {
+    NET_EACH_IN(a, nest)
+    {
         uint16_t type = mnl_attr_get_type(a);
         if (type != CTA_TUPLE_IP && type != CTA_TUPLE_PROTO)
             continue;
-        NET_EACH_IN(in, a) {
+        NET_EACH_IN(in, a)
+        {
             uint16_t what = mnl_attr_get_type(in);
             if (type == CTA_TUPLE_IP) {
                 bool source = what == CTA_IP_V4_SRC || what == CTA_IP_V6_SRC;
@@ -382,7 +403,8 @@ static bool read_tuple(const struct nlattr *nest, struct tuple *out)
                     return false;
             } else if (what == CTA_PROTO_NUM) {
                 out->proto = net_attr_u8(in);
-            } else if ((what == CTA_PROTO_SRC_PORT || what == CTA_PROTO_DST_PORT) && net_attr_bytes(in, &number, sizeof number)) {
+            } else if ((what == CTA_PROTO_SRC_PORT || what == CTA_PROTO_DST_PORT) &&
+                       net_attr_bytes(in, &number, sizeof number)) {
                 *(what == CTA_PROTO_SRC_PORT ? &out->src_port : &out->dst_port) = ntohs(number);
             }
         }
@@ -396,10 +418,12 @@ static bool read_entry(const struct nlmsghdr *m, struct entry *e)
     const struct nlattr *a, *reply = NULL;
     uint32_t status = 0;
 
-    if (m->nlmsg_type != (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW) || m->nlmsg_len < NLMSG_LENGTH(sizeof(struct nfgenmsg)))
+    if (m->nlmsg_type != (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW) ||
+        m->nlmsg_len < NLMSG_LENGTH(sizeof(struct nfgenmsg)))
         return false;
     memset(e, 0, sizeof *e);
-    NET_EACH(a, m, sizeof(struct nfgenmsg)) {
+    NET_EACH(a, m, sizeof(struct nfgenmsg))
+    {
         switch (mnl_attr_get_type(a)) {
         case CTA_TUPLE_ORIG:
             e->tuple = a;
@@ -426,8 +450,8 @@ static bool read_entry(const struct nlmsghdr *m, struct entry *e)
 
 struct doomed {
     const struct changes *c;
-    uint8_t              *bytes;        /* requests, one behind the other */
-    size_t                len, room, n;
+    uint8_t *bytes; /* requests, one behind the other */
+    size_t len, room, n;
 };
 
 static int take_entry(void *arg, const struct nlmsghdr *m)
@@ -452,10 +476,12 @@ static int take_entry(void *arg, const struct nlmsghdr *m)
     struct nfgenmsg *g = mnl_nlmsg_put_extra_header(q, sizeof *g);
     g->nfgen_family = e.orig.family;
     g->version = NFNETLINK_V0;
-    mnl_attr_put(q, CTA_TUPLE_ORIG | NLA_F_NESTED, mnl_attr_get_payload_len(e.tuple), mnl_attr_get_payload(e.tuple));
+    mnl_attr_put(q, CTA_TUPLE_ORIG | NLA_F_NESTED, mnl_attr_get_payload_len(e.tuple),
+                 mnl_attr_get_payload(e.tuple));
     if (e.zone)
         mnl_attr_put(q, CTA_ZONE, mnl_attr_get_payload_len(e.zone), mnl_attr_get_payload(e.zone));
-    if (e.id)                                           /* not one that came since with the same tuple */
+    /* not one that came since with the same tuple */
+    if (e.id)
         mnl_attr_put(q, CTA_ID, mnl_attr_get_payload_len(e.id), mnl_attr_get_payload(e.id));
     d->len += NLMSG_ALIGN(q->nlmsg_len);
     d->n++;
@@ -470,7 +496,7 @@ static void forget_entries(void *arg)
 
 struct acks {
     size_t waiting, deleted;
-    int    code;
+    int code;
 };
 
 static int take_ack(void *arg, const struct nlmsghdr *m)
@@ -482,12 +508,13 @@ static int take_ack(void *arg, const struct nlmsghdr *m)
     a->waiting -= a->waiting > 0;
     if (!code)
         a->deleted++;
-    else if (code != ENOENT && !a->code)                /* gone by itself meanwhile */
+    else if (code != ENOENT && !a->code) /* gone by itself meanwhile */
         a->code = code;
     return 0;
 }
 
-static int delete_entries(struct net_port *p, struct doomed *d, size_t *deleted, struct net_error *err)
+static int delete_entries(struct net_port *p, struct doomed *d, size_t *deleted,
+                          struct net_error *err)
 {
     struct acks acks = {0};
     int e = 0;
@@ -506,7 +533,8 @@ static int delete_entries(struct net_port *p, struct doomed *d, size_t *deleted,
         e = net_port_send(p, d->bytes + at, end - at, err);
         int64_t deadline = net_port_deadline(ANSWER_MS);
         while (!e && acks.waiting) {
-            e = net_port_receive(p, NET_SLOT_ACK, (unsigned)acks.waiting, deadline, take_ack, &acks);
+            e = net_port_receive(p, NET_SLOT_ACK, (unsigned)acks.waiting, deadline, take_ack,
+                                 &acks);
             if (e)
                 net_fail(err, -e, "delete", "tracked connections");
         }
@@ -519,12 +547,13 @@ static int delete_entries(struct net_port *p, struct doomed *d, size_t *deleted,
     return e;
 }
 
-int net_conntrack_settle(struct net_port *p, const struct net_nft *from, const struct net_nft *to, const struct net_address *local,
-                         size_t n_local, size_t *deleted, struct net_error *err)
+int net_conntrack_settle(struct net_port *p, const struct net_nft *from, const struct net_nft *to,
+                         const struct net_address *local, size_t n_local, size_t *deleted,
+                         struct net_error *err)
 {
     union {
         struct nlmsghdr head;
-        uint8_t         room[64];
+        uint8_t room[64];
     } q = {0};
     struct changes *c = calloc(1, sizeof *c);
     struct doomed d = {.c = c};
@@ -535,7 +564,8 @@ int net_conntrack_settle(struct net_port *p, const struct net_nft *from, const s
     if (!c)
         return net_fail(err, ENOMEM, "list", "tracked connections");
     changes_find(c, from, to);
-    bool some = c->gone.n || c->added.n || c->left.n || c->alone.n || c->closed.n || c->masqueraded.n;
+    bool some =
+        c->gone.n || c->added.n || c->left.n || c->alone.n || c->closed.n || c->masqueraded.n;
     if (some && !c->failed)
         find_local(c, to, local, n_local);
     if (c->failed)
@@ -547,7 +577,8 @@ int net_conntrack_settle(struct net_port *p, const struct net_nft *from, const s
         g->nfgen_family = AF_UNSPEC;
         g->version = NFNETLINK_V0;
         e = net_port_dump(p, &q.head, take_entry, forget_entries, &d, err);
-        if (e == -EINVAL || e == -EOPNOTSUPP)           /* no such subsystem: nothing is tracked, or nobody can say what */
+        /* no such subsystem: nothing is tracked, or nobody can say what */
+        if (e == -EINVAL || e == -EOPNOTSUPP)
             e = 0;
         else if (!e)
             e = delete_entries(p, &d, deleted, err);

@@ -1,14 +1,17 @@
-/* One namespace in few system calls. A socket has one dump at a time, and another one is refused with EBUSY. One that fits into a
- * datagram is over before the next request is looked at where the kernel puts its end there too (seen on 6.18: IPv6's do, others have a
- * datagram of their own for it and go last); where it does not, what was refused is asked again by itself. What is not wanted is
- * dropped here, so that no option need be set on a socket that lives for a question or two.
+/* One namespace in few system calls. A socket has one dump at a time, and another one is refused
+ * with EBUSY. One that fits into a datagram is over before the next request is looked at where the
+ * kernel puts its end there too (seen on 6.18: IPv6's do, others have a datagram of their own for
+ * it and go last); where it does not, what was refused is asked again by itself. What is not wanted
+ * is dropped here, so that no option need be set on a socket that lives for a question or two.
  *
- * The short way takes what a namespace in good order has: both links, eth0's addresses, and the routes that packets to nowhere in
- * particular would take, which is a lookup and no dump of all tables. Links as IPv6 sees them cost less than links asked one by one, and
- * the kernel does not lock all others out meanwhile; they lack a group. Whatever is not as it would be there (lo down, no default
- * route, one of somebody else's, a rule that leads to another table) is read in full. */
-#include "netops/netns.h"
+ * The short way takes what a namespace in good order has: both links, eth0's addresses, and the
+ * routes that packets to nowhere in particular would take, which is a lookup and no dump of all
+ * tables. Links as IPv6 sees them cost less than links asked one by one, and the kernel does not
+ * lock all others out meanwhile; they lack a group. Whatever is not as it would be there (lo
+ * down, no default route, one of somebody else's, a rule that leads to another table) is read in
+ * full. */
 #include "netops/attr.h"
+#include "netops/netns.h"
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdatomic.h>
@@ -20,26 +23,39 @@
 #endif
 
 enum { RETRIES = 10, ANSWER_MS = 10000, MOST_LOSSES = 1000, BELIEVED = 3 };
-enum question { LO, ETH0, LINKS6, VIA4, VIA6, ADDRESSES6, ADDRESSES4, ADDRESSES, ROUTES, QUESTIONS }; /* in the order of asking */
+/* in the order of asking */
+enum question {
+    LO,
+    ETH0,
+    LINKS6,
+    VIA4,
+    VIA6,
+    ADDRESSES6,
+    ADDRESSES4,
+    ADDRESSES,
+    ROUTES,
+    QUESTIONS
+};
 #define BIT(question) (1u << (question))
-#define DUMPS (BIT(LINKS6) | BIT(ADDRESSES4) | BIT(ADDRESSES6) | BIT(ADDRESSES) | BIT(ROUTES))
+#define DUMPS         (BIT(LINKS6) | BIT(ADDRESSES4) | BIT(ADDRESSES6) | BIT(ADDRESSES) | BIT(ROUTES))
 
 struct asking {
     struct net_inside *out;
-    uint32_t           first;             /* number of question 0 */
-    bool               sent[QUESTIONS];
-    bool               over[QUESTIONS];
-    unsigned           busy;              /* refused while another dump was under way */
-    bool               torn;
-    bool               unclear;           /* the short way does not tell all */
-    int                code;              /* the first refusal */
-    enum question      refused;
-    struct net_error   said;
+    uint32_t first; /* number of question 0 */
+    bool sent[QUESTIONS];
+    bool over[QUESTIONS];
+    unsigned busy; /* refused while another dump was under way */
+    bool torn;
+    bool unclear; /* the short way does not tell all */
+    int code;     /* the first refusal */
+    enum question refused;
+    struct net_error said;
 };
 
 /* ---- answers ---- */
 
-/* Other families (MPLS, multicast) are none of ours; a cut or senseless message of ours must not pass for "nothing there". */
+/* Other families (MPLS, multicast) are none of ours; a cut or senseless message of ours must not
+ * pass for "nothing there". */
 static bool ours(const struct nlmsghdr *m)
 {
     uint8_t family = m->nlmsg_len > NLMSG_HDRLEN ? *(const uint8_t *)NLMSG_DATA(m) : AF_INET;
@@ -62,13 +78,14 @@ static void no_memory(struct asking *q, enum question i)
     }
 }
 
-/* For one more. A container's root may have given itself any number: what berth looks for must not be lost among them. */
+/* For one more. A container's root may have given itself any number: what berth looks for must
+ * not be lost among them. */
 static bool room(void **list, size_t n, size_t *room, size_t each)
 {
     if (n < *room)
         return true;
     size_t more = *room ? *room * 2 : 4;
-    void  *p = realloc(*list, more * each);
+    void *p = realloc(*list, more * each);
     if (!p)
         return false;
     *list = p;
@@ -88,7 +105,8 @@ static void keep_link(struct asking *q, enum question i, const struct nlmsghdr *
         q->out->has_eth0 = !strcmp(l->name, "eth0");
 }
 
-/* The host's end of a pair is not told of where it has eth0's own index: then this is no short way. */
+/* The host's end of a pair is not told of where it has eth0's own index: then this is no short
+ * way. */
 static void keep_link6(struct asking *q, const struct nlmsghdr *m)
 {
     struct net_link l;
@@ -115,7 +133,8 @@ static void keep_address(struct asking *q, enum question i, const struct nlmsghd
     }
     if (i == ADDRESSES6 && a.family != AF_INET6) /* a kernel without IPv6 answers with all it has */
         return;
-    bool link_local = a.family == AF_INET6 ? a.scope == RT_SCOPE_LINK : a.bytes[0] == 169 && a.bytes[1] == 254;
+    bool link_local =
+        a.family == AF_INET6 ? a.scope == RT_SCOPE_LINK : a.bytes[0] == 169 && a.bytes[1] == 254;
     if (!in->has_eth0 || a.index != in->eth0.index || link_local)
         return;
     if (!room((void **)&in->address, in->n_address, &in->room_address, sizeof a))
@@ -127,7 +146,7 @@ static void keep_address(struct asking *q, enum question i, const struct nlmsghd
 static void keep_route(struct asking *q, const struct nlmsghdr *m)
 {
     struct net_inside *in = q->out;
-    struct net_route   r;
+    struct net_route r;
     if (!ours(m))
         return;
     if (!net_route_decode(m, &r)) {
@@ -135,7 +154,8 @@ static void keep_route(struct asking *q, const struct nlmsghdr *m)
         return;
     }
     const struct rtmsg *t = mnl_nlmsg_get_payload(m);
-    if (r.prefix || r.table != RT_TABLE_MAIN || r.protocol == RTPROT_KERNEL || t->rtm_flags & RTM_F_CLONED)
+    if (r.prefix || r.table != RT_TABLE_MAIN || r.protocol == RTPROT_KERNEL ||
+        t->rtm_flags & RTM_F_CLONED)
         return;
     if (!room((void **)&in->route, in->n_route, &in->room_route, sizeof r))
         no_memory(q, ROUTES);
@@ -149,8 +169,8 @@ static void keep_via(struct asking *q, enum question i, const struct nlmsghdr *m
     q->over[i] = true;
     if (!net_route_decode(m, &r))
         nonsense(q, i);
-    else if (r.prefix || !r.has_gateway || r.table != RT_TABLE_MAIN || r.type != RTN_UNICAST || r.protocol != NET_PROTO_BERTH ||
-             !q->out->has_eth0 || r.oif != q->out->eth0.index)
+    else if (r.prefix || !r.has_gateway || r.table != RT_TABLE_MAIN || r.type != RTN_UNICAST ||
+             r.protocol != NET_PROTO_BERTH || !q->out->has_eth0 || r.oif != q->out->eth0.index)
         q->unclear = true;
     else if (!room((void **)&q->out->route, q->out->n_route, &q->out->room_route, sizeof r))
         no_memory(q, i);
@@ -161,15 +181,16 @@ static void keep_via(struct asking *q, enum question i, const struct nlmsghdr *m
 static void over(struct asking *q, enum question i, const struct nlmsghdr *m)
 {
     struct net_error said = {0};
-    int              code = net_answer_code(m, &said, NULL);
+    int code = net_answer_code(m, &said, NULL);
 
     q->over[i] = true;
     if (!code)
         return;
     if (i <= ETH0 && code == ENODEV) /* no such link is an answer too */
         return;
-    if (i == VIA4 || i == VIA6) {    /* no way there, or one that is refused */
-        q->unclear |= i == VIA4 || (code != ENETUNREACH && code != EAFNOSUPPORT && code != EOPNOTSUPP);
+    if (i == VIA4 || i == VIA6) { /* no way there, or one that is refused */
+        q->unclear |=
+            i == VIA4 || (code != ENETUNREACH && code != EAFNOSUPPORT && code != EOPNOTSUPP);
         return;
     }
     if (i == ROUTES && code == ENOENT) /* "FIB table does not exist": there was never a route */
@@ -192,7 +213,7 @@ static void over(struct asking *q, enum question i, const struct nlmsghdr *m)
 static int hear(void *arg, const struct nlmsghdr *m)
 {
     struct asking *q = arg;
-    uint32_t       i = m->nlmsg_seq - q->first;
+    uint32_t i = m->nlmsg_seq - q->first;
 
     if (i >= QUESTIONS || !q->sent[i] || q->over[i])
         return 0;
@@ -260,13 +281,15 @@ static void put(uint8_t *at, size_t *size, enum question i, uint32_t seq)
     case VIA4:
     case VIA6: {
         /* Addresses that RFC 5737 and RFC 3849 keep for examples: nobody's. */
-        static const uint8_t nobody4[4] = {203, 0, 113, 1}, nobody6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1};
+        static const uint8_t nobody4[4] = {203, 0, 113, 1},
+                             nobody6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1};
         struct rtmsg *t = mnl_nlmsg_put_extra_header(m, sizeof *t);
         m->nlmsg_type = RTM_GETROUTE;
         t->rtm_family = i == VIA4 ? AF_INET : AF_INET6;
         t->rtm_dst_len = i == VIA4 ? 32 : 128;
         t->rtm_flags = RTM_F_FIB_MATCH;
-        mnl_attr_put(m, RTA_DST, i == VIA4 ? sizeof nobody4 : sizeof nobody6, i == VIA4 ? nobody4 : nobody6);
+        mnl_attr_put(m, RTA_DST, i == VIA4 ? sizeof nobody4 : sizeof nobody6,
+                     i == VIA4 ? nobody4 : nobody6);
         break;
     }
     case ADDRESSES4:
@@ -300,11 +323,12 @@ static void start(struct net_inside *in)
 static int ask(struct net_port *p, struct asking *q, unsigned questions, struct net_error *err)
 {
     _Alignas(8) uint8_t bytes[QUESTIONS * 64];
-    size_t              size = 0;
-    uint32_t            first = 0;
+    size_t size = 0;
+    uint32_t first = 0;
 
     memset(bytes, 0, sizeof bytes);
-    for (enum question i = 0; i < QUESTIONS; i++) { /* numbers for all, so that answer and question differ by q->first */
+    /* numbers for all, so that answer and question differ by q->first */
+    for (enum question i = 0; i < QUESTIONS; i++) {
         uint32_t seq = net_port_number(p);
         if (i == LO)
             first = seq;
@@ -319,7 +343,7 @@ static int ask(struct net_port *p, struct asking *q, unsigned questions, struct 
         return r;
 
     int64_t deadline = net_port_deadline(ANSWER_MS);
-    bool    lost = false;
+    bool lost = false;
     for (int losses = 0; losses <= MOST_LOSSES; losses += lost) {
         unsigned left = 0;
         for (enum question i = 0; i < QUESTIONS; i++)
@@ -342,18 +366,24 @@ static int ask(struct net_port *p, struct asking *q, unsigned questions, struct 
 
 static bool in_order(const struct asking *q)
 {
-    return !q->torn && !q->unclear && !q->code && q->out->has_eth0 && q->out->has_lo && q->out->lo.flags & IFF_UP;
+    return !q->torn && !q->unclear && !q->code && q->out->has_eth0 && q->out->has_lo &&
+           q->out->lo.flags & IFF_UP;
 }
 
 /* 1: all is told; 0: it is not; or -errno. */
 static int read_short(struct net_port *p, struct net_inside *out, struct net_error *err)
 {
-    static atomic_uint refusing;          /* so many namespaces have refused: it is the kernel, and not one that is full of links */
+    /* so many namespaces have refused: it is the kernel, and not one that is full of links */
+    static atomic_uint refusing;
     struct asking q = {.out = out};
-    bool          v6 = false, way6 = false;
-    unsigned      alone = atomic_load_explicit(&refusing, memory_order_relaxed) < BELIEVED ? 0 : BIT(ADDRESSES6) | BIT(ADDRESSES4);
+    bool v6 = false, way6 = false;
+    unsigned alone = atomic_load_explicit(&refusing, memory_order_relaxed) < BELIEVED
+                         ? 0
+                         : BIT(ADDRESSES6) | BIT(ADDRESSES4);
     start(out);
-    int r = ask(p, &q, (BIT(LINKS6) | BIT(VIA4) | BIT(VIA6) | BIT(ADDRESSES6) | BIT(ADDRESSES4)) & ~alone, err);
+    int r = ask(p, &q,
+                (BIT(LINKS6) | BIT(VIA4) | BIT(VIA6) | BIT(ADDRESSES6) | BIT(ADDRESSES4)) & ~alone,
+                err);
     if (q.busy)
         atomic_fetch_add_explicit(&refusing, 1, memory_order_relaxed);
     unsigned left = q.busy | alone;
@@ -387,7 +417,8 @@ static int read_links(struct net_port *p, struct net_inside *out, struct net_err
 
 static int read_all(struct net_port *p, struct net_inside *out, struct net_error *err)
 {
-    static const char *const names[QUESTIONS] = {"link 'lo'", "link 'eth0'", "a route", "a route", "addresses", "addresses", "addresses", "routes"};
+    static const char *const names[QUESTIONS] = {"link 'lo'", "link 'eth0'", "a route",   "a route",
+                                                 "addresses", "addresses",   "addresses", "routes"};
 
     for (int tries = 0; tries <= RETRIES; tries++) {
         struct asking q = {.out = out};
@@ -415,8 +446,8 @@ void net_inside_done(struct net_inside *in)
     *in = (struct net_inside){0};
 }
 
-int net_inside_read_port(struct net_port *p, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out,
-                         struct net_error *err)
+int net_inside_read_port(struct net_port *p, bool (*enough)(void *arg, const struct net_inside *in),
+                         void *arg, struct net_inside *out, struct net_error *err)
 {
     *out = (struct net_inside){0};
     int r = enough ? read_short(p, out, err) : 0;
@@ -427,7 +458,8 @@ int net_inside_read_port(struct net_port *p, bool (*enough)(void *arg, const str
     return r < 0 ? r : 0;
 }
 
-int net_inside_read(int fd, bool (*enough)(void *arg, const struct net_inside *in), void *arg, struct net_inside *out, struct net_error *err)
+int net_inside_read(int fd, bool (*enough)(void *arg, const struct net_inside *in), void *arg,
+                    struct net_inside *out, struct net_error *err)
 {
     scoped(net_port_closep) struct net_port *p = NULL;
     *out = (struct net_inside){0};

@@ -1,6 +1,7 @@
-/* Links. Creating messages carry all that the kernel honours in them (MAC, MTU, group, master, and for a veth the
- * whole other end in its namespace), always with NLM_F_EXCL, since without it the kernel edits a foreign link of that name.
- * Changes carry one group of attributes each, since a refused change may have been made in part. */
+/* Links. Creating messages carry all that the kernel honours in them (MAC, MTU, group, master, and
+ * for a veth the whole other end in its namespace), always with NLM_F_EXCL, since without it the
+ * kernel edits a foreign link of that name. Changes carry one group of attributes each, since a
+ * refused change may have been made in part. */
 #include "netops/link.h"
 #include "netops/attr.h"
 #include <errno.h>
@@ -22,16 +23,19 @@ static void decode_port(const struct nlattr *nest, struct net_link *out)
 {
     const struct nlattr *a;
     out->port = true;
-    NET_EACH_IN(a, nest) if (mnl_attr_get_type(a) == IFLA_BRPORT_MODE) out->hairpin = net_attr_u8(a) != 0;
+    NET_EACH_IN(a, nest)
+    if (mnl_attr_get_type(a) == IFLA_BRPORT_MODE)
+        out->hairpin = net_attr_u8(a) != 0;
 }
 
 static void decode_bridge(const struct nlattr *nest, struct net_link *out)
 {
-    const struct nlattr     *a;
+    const struct nlattr *a;
     struct br_boolopt_multi options;
     NET_EACH_IN(a, nest)
     {
-        if (mnl_attr_get_type(a) != IFLA_BR_MULTI_BOOLOPT || mnl_attr_get_payload_len(a) != sizeof options)
+        if (mnl_attr_get_type(a) != IFLA_BR_MULTI_BOOLOPT ||
+            mnl_attr_get_payload_len(a) != sizeof options)
             continue;
         memcpy(&options, mnl_attr_get_payload(a), sizeof options);
         out->ll_learn = options.optmask & ~options.optval & 1u << BR_BOOLOPT_NO_LL_LEARN;
@@ -41,7 +45,7 @@ static void decode_bridge(const struct nlattr *nest, struct net_link *out)
 static void decode_info(const struct nlattr *nest, struct net_link *out)
 {
     const struct nlattr *a, *data = NULL, *own = NULL;
-    char                 kind[IFNAMSIZ] = "";
+    char kind[IFNAMSIZ] = "";
     NET_EACH_IN(a, nest)
     {
         switch (mnl_attr_get_type(a)) {
@@ -71,7 +75,9 @@ static void decode_info(const struct nlattr *nest, struct net_link *out)
 static void decode_inet6(const struct nlattr *nest, struct net_link *out)
 {
     const struct nlattr *a;
-    NET_EACH_IN(a, nest) if (mnl_attr_get_type(a) == IFLA_INET6_ADDR_GEN_MODE) out->addrgen = net_attr_u8(a);
+    NET_EACH_IN(a, nest)
+    if (mnl_attr_get_type(a) == IFLA_INET6_ADDR_GEN_MODE)
+        out->addrgen = net_attr_u8(a);
 }
 
 static void decode_families(const struct nlattr *nest, struct net_link *out)
@@ -82,10 +88,11 @@ static void decode_families(const struct nlattr *nest, struct net_link *out)
 
 bool net_link_decode(const struct nlmsghdr *m, struct net_link *out)
 {
-    struct net_link      l = {.link_netnsid = -1, .addrgen = IN6_ADDR_GEN_MODE_NONE};
+    struct net_link l = {.link_netnsid = -1, .addrgen = IN6_ADDR_GEN_MODE_NONE};
     const struct nlattr *a;
 
-    if (!net_message_is(m, RTM_NEWLINK, sizeof(struct ifinfomsg)) && !net_message_is(m, RTM_DELLINK, sizeof(struct ifinfomsg)))
+    if (!net_message_is(m, RTM_NEWLINK, sizeof(struct ifinfomsg)) &&
+        !net_message_is(m, RTM_DELLINK, sizeof(struct ifinfomsg)))
         return false;
     const struct ifinfomsg *i = mnl_nlmsg_get_payload(m);
     l.index = i->ifi_index;
@@ -140,9 +147,9 @@ bool net_link_decode(const struct nlmsghdr *m, struct net_link *out)
 /* ---- read ---- */
 
 struct link_request {
-    struct nlmsghdr  head;
+    struct nlmsghdr head;
     struct ifinfomsg body;
-    uint8_t          attributes[256];
+    uint8_t attributes[256];
 };
 
 static void link_request(struct link_request *q)
@@ -163,8 +170,8 @@ struct link_reader {
 
 static int link_message(void *arg, const struct nlmsghdr *m)
 {
-    struct link_reader  *r = arg;
-    struct net_link      l;
+    struct link_reader *r = arg;
+    struct net_link l;
     const struct nlattr *list, *a;
 
     if (m->nlmsg_type != RTM_NEWLINK)
@@ -199,22 +206,24 @@ static void link_restart(void *arg)
         r->restart(r->arg);
 }
 
-int net_link_dump(struct net_port *p, net_link_fn each, int (*altname)(void *arg, const struct net_altname *a),
+int net_link_dump(struct net_port *p, net_link_fn each,
+                  int (*altname)(void *arg, const struct net_altname *a),
                   void (*restart)(void *arg), void *arg, struct net_error *err)
 {
     struct link_request q;
-    struct link_reader  r = {.each = each, .altname = altname, .restart = restart, .arg = arg};
+    struct link_reader r = {.each = each, .altname = altname, .restart = restart, .arg = arg};
     link_request(&q);
     return net_port_dump(p, &q.head, link_message, link_restart, &r, err);
 }
 
-int net_link_dump_ports(struct net_port *p, net_link_fn each, int (*altname)(void *arg, const struct net_altname *a),
+int net_link_dump_ports(struct net_port *p, net_link_fn each,
+                        int (*altname)(void *arg, const struct net_altname *a),
                         void (*restart)(void *arg), void *arg, struct net_error *err)
 {
     enum { NO_MASTER = -1 };
     struct link_request ports, others;
-    struct net_dump     dumps[] = {{.request = &ports.head}, {.request = &others.head}};
-    struct link_reader  r = {.each = each, .altname = altname, .restart = restart, .arg = arg};
+    struct net_dump dumps[] = {{.request = &ports.head}, {.request = &others.head}};
+    struct link_reader r = {.each = each, .altname = altname, .restart = restart, .arg = arg};
     link_request(&ports);
     link_request(&others);
     ports.body.ifi_family = AF_BRIDGE;
@@ -227,10 +236,11 @@ static int link_one(void *arg, const struct nlmsghdr *m)
     return net_link_decode(m, arg) && m->nlmsg_type == RTM_NEWLINK ? 0 : -EBADMSG;
 }
 
-int net_link_get(struct net_port *p, const char *name, int index, struct net_link *out, struct net_error *err)
+int net_link_get(struct net_port *p, const char *name, int index, struct net_link *out,
+                 struct net_error *err)
 {
     struct link_request q;
-    struct net_link     l;
+    struct net_link l;
 
     link_request(&q);
     q.body.ifi_index = index;
@@ -271,7 +281,8 @@ static void describe_group(const struct nlmsghdr *m, const char *name, char *out
 {
     const struct nlattr *a;
     (void)name;
-    NET_EACH(a, m, sizeof(struct ifinfomsg)) if (mnl_attr_get_type(a) == IFLA_GROUP)
+    NET_EACH(a, m, sizeof(struct ifinfomsg))
+    if (mnl_attr_get_type(a) == IFLA_GROUP)
         snprintf(out, size, "the links of group %u", net_attr_u32(a));
 }
 
@@ -298,9 +309,15 @@ static void put_bridge(struct nlmsghdr *m, bool ll_learn)
 
 int net_batch_bridge_new(struct net_batch *b, const struct net_bridge_new *n, uint32_t tag)
 {
-    struct ifinfomsg   body = {.ifi_family = AF_UNSPEC};
-    struct net_request r = {.type = RTM_NEWLINK, .flags = NLM_F_CREATE | NLM_F_EXCL, .body = &body,
-                            .body_size = sizeof body, .op = "create", .describe = describe_bridge, .name = n->name, .tag = tag};
+    struct ifinfomsg body = {.ifi_family = AF_UNSPEC};
+    struct net_request r = {.type = RTM_NEWLINK,
+                            .flags = NLM_F_CREATE | NLM_F_EXCL,
+                            .body = &body,
+                            .body_size = sizeof body,
+                            .op = "create",
+                            .describe = describe_bridge,
+                            .name = n->name,
+                            .tag = tag};
     if (!good_new_name(n->name))
         return net_batch_lose(b, &r, EINVAL);
     struct nlmsghdr *m = net_batch_begin(b, &r);
@@ -325,8 +342,10 @@ int net_batch_bridge_new(struct net_batch *b, const struct net_bridge_new *n, ui
     return 0;
 }
 
-/* What both ends have: group, MTU, and one queue (the default is one a processor, which costs the more the more there are). */
-static void put_end(struct net_batch *b, struct nlmsghdr *m, const struct net_veth_new *n, const uint8_t *mac, uint32_t mac_tag)
+/* What both ends have: group, MTU, and one queue (the default is one a processor, which costs
+ * the more the more there are). */
+static void put_end(struct net_batch *b, struct nlmsghdr *m, const struct net_veth_new *n,
+                    const uint8_t *mac, uint32_t mac_tag)
 {
     if (n->group)
         mnl_attr_put_u32(m, IFLA_GROUP, n->group);
@@ -344,9 +363,15 @@ static void put_end(struct net_batch *b, struct nlmsghdr *m, const struct net_ve
 
 int net_batch_veth_new(struct net_batch *b, const struct net_veth_new *n, uint32_t tag)
 {
-    struct ifinfomsg   body = {.ifi_family = AF_UNSPEC, .ifi_index = n->index};
-    struct net_request r = {.type = RTM_NEWLINK, .flags = NLM_F_CREATE | NLM_F_EXCL, .body = &body,
-                            .body_size = sizeof body, .op = "create", .describe = describe_link, .name = n->name, .tag = tag};
+    struct ifinfomsg body = {.ifi_family = AF_UNSPEC, .ifi_index = n->index};
+    struct net_request r = {.type = RTM_NEWLINK,
+                            .flags = NLM_F_CREATE | NLM_F_EXCL,
+                            .body = &body,
+                            .body_size = sizeof body,
+                            .op = "create",
+                            .describe = describe_link,
+                            .name = n->name,
+                            .tag = tag};
     if (!good_new_name(n->name) || !good_new_name(n->peer_name) || n->peer_netns_fd < 0)
         return net_batch_lose(b, &r, EINVAL);
     struct nlmsghdr *m = net_batch_begin(b, &r);
@@ -374,12 +399,22 @@ int net_batch_veth_new(struct net_batch *b, const struct net_veth_new *n, uint32
 }
 
 /* The beginning of a change; the link is named by index where there is one. */
-static struct nlmsghdr *change(struct net_batch *b, uint16_t type, struct net_link_ref l, const char *op, int forgive,
-                               unsigned flags, unsigned flags_mask, uint32_t tag, int *result)
+static struct nlmsghdr *change(struct net_batch *b, uint16_t type, struct net_link_ref l,
+                               const char *op, int forgive, unsigned flags, unsigned flags_mask,
+                               uint32_t tag, int *result)
 {
-    struct ifinfomsg   body = {.ifi_family = AF_UNSPEC, .ifi_index = l.index, .ifi_flags = flags, .ifi_change = flags_mask};
-    struct net_request r = {.type = type, .body = &body, .body_size = sizeof body, .op = op,
-                            .describe = describe_link, .name = l.name, .forgive = forgive, .tag = tag};
+    struct ifinfomsg body = {.ifi_family = AF_UNSPEC,
+                             .ifi_index = l.index,
+                             .ifi_flags = flags,
+                             .ifi_change = flags_mask};
+    struct net_request r = {.type = type,
+                            .body = &body,
+                            .body_size = sizeof body,
+                            .op = op,
+                            .describe = describe_link,
+                            .name = l.name,
+                            .forgive = forgive,
+                            .tag = tag};
     if (l.index < 0 || (!l.index && !good_name(l.name))) {
         *result = net_batch_lose(b, &r, EINVAL);
         return NULL;
@@ -394,14 +429,16 @@ static struct nlmsghdr *change(struct net_batch *b, uint16_t type, struct net_li
 int net_batch_link_up(struct net_batch *b, struct net_link_ref l, bool up, uint32_t tag)
 {
     int result;
-    if (change(b, RTM_NEWLINK, l, up ? "set up" : "set down", 0, up ? IFF_UP : 0, IFF_UP, tag, &result))
+    if (change(b, RTM_NEWLINK, l, up ? "set up" : "set down", 0, up ? IFF_UP : 0, IFF_UP, tag,
+               &result))
         net_batch_end(b);
     return result;
 }
 
-static int change32(struct net_batch *b, struct net_link_ref l, const char *op, uint16_t type, uint32_t value, uint32_t tag)
+static int change32(struct net_batch *b, struct net_link_ref l, const char *op, uint16_t type,
+                    uint32_t value, uint32_t tag)
 {
-    int              result;
+    int result;
     struct nlmsghdr *m = change(b, RTM_NEWLINK, l, op, 0, 0, 0, tag, &result);
     if (m) {
         mnl_attr_put_u32(m, type, value);
@@ -415,9 +452,10 @@ int net_batch_link_mtu(struct net_batch *b, struct net_link_ref l, uint32_t mtu,
     return change32(b, l, "set the mtu of", IFLA_MTU, mtu, tag);
 }
 
-int net_batch_link_mac(struct net_batch *b, struct net_link_ref l, const uint8_t mac[6], uint32_t tag)
+int net_batch_link_mac(struct net_batch *b, struct net_link_ref l, const uint8_t mac[6],
+                       uint32_t tag)
 {
-    int              result;
+    int result;
     struct nlmsghdr *m = change(b, RTM_NEWLINK, l, "set the MAC of", 0, 0, 0, tag, &result);
     if (m) {
         mnl_attr_put(m, IFLA_ADDRESS, 6, mac);
@@ -436,10 +474,12 @@ int net_batch_link_group(struct net_batch *b, struct net_link_ref l, uint32_t gr
     return change32(b, l, "set the group of", IFLA_GROUP, group, tag);
 }
 
-int net_batch_link_group_up(struct net_batch *b, struct net_link_ref l, uint32_t group, uint32_t tag)
+int net_batch_link_group_up(struct net_batch *b, struct net_link_ref l, uint32_t group,
+                            uint32_t tag)
 {
-    int              result;
-    struct nlmsghdr *m = change(b, RTM_NEWLINK, l, "set up, with its group,", 0, IFF_UP, IFF_UP, tag, &result);
+    int result;
+    struct nlmsghdr *m =
+        change(b, RTM_NEWLINK, l, "set up, with its group,", 0, IFF_UP, IFF_UP, tag, &result);
     if (m) {
         mnl_attr_put_u32(m, IFLA_GROUP, group);
         net_batch_end(b);
@@ -449,8 +489,9 @@ int net_batch_link_group_up(struct net_batch *b, struct net_link_ref l, uint32_t
 
 int net_batch_link_hairpin(struct net_batch *b, struct net_link_ref l, bool on, uint32_t tag)
 {
-    int              result;
-    struct nlmsghdr *m = change(b, RTM_NEWLINK, l, "set the hairpin mode of", 0, 0, 0, tag, &result);
+    int result;
+    struct nlmsghdr *m =
+        change(b, RTM_NEWLINK, l, "set the hairpin mode of", 0, 0, 0, tag, &result);
     if (m) {
         struct nlattr *info = mnl_attr_nest_start(m, IFLA_LINKINFO);
         mnl_attr_put_strz(m, IFLA_INFO_SLAVE_KIND, "bridge");
@@ -465,7 +506,7 @@ int net_batch_link_hairpin(struct net_batch *b, struct net_link_ref l, bool on, 
 
 int net_batch_bridge_ll_learn(struct net_batch *b, struct net_link_ref l, bool on, uint32_t tag)
 {
-    int              result;
+    int result;
     struct nlmsghdr *m = change(b, RTM_NEWLINK, l, "set the learning of", 0, 0, 0, tag, &result);
     if (m) {
         struct nlattr *info = mnl_attr_nest_start(m, IFLA_LINKINFO);
@@ -476,12 +517,13 @@ int net_batch_bridge_ll_learn(struct net_batch *b, struct net_link_ref l, bool o
     return result;
 }
 
-/* A kernel without IPv6 answers EAFNOSUPPORT: there is nothing to switch off, so that counts as done. */
+/* A kernel without IPv6 answers EAFNOSUPPORT: there is nothing to switch off, so that counts as
+ * done. */
 int net_batch_link_no_autoconf(struct net_batch *b, struct net_link_ref l, uint32_t tag)
 {
-    int              result;
-    struct nlmsghdr *m =
-        change(b, RTM_SETLINK, l, "switch off the IPv6 link-local address of", EAFNOSUPPORT, 0, 0, tag, &result);
+    int result;
+    struct nlmsghdr *m = change(b, RTM_SETLINK, l, "switch off the IPv6 link-local address of",
+                                EAFNOSUPPORT, 0, 0, tag, &result);
     if (m) {
         struct nlattr *families = mnl_attr_nest_start(m, IFLA_AF_SPEC);
         struct nlattr *v6 = mnl_attr_nest_start(m, AF_INET6);
@@ -503,9 +545,13 @@ int net_batch_link_del(struct net_batch *b, struct net_link_ref l, uint32_t tag)
 
 int net_batch_group_del(struct net_batch *b, uint32_t group, uint32_t tag)
 {
-    struct ifinfomsg   body = {.ifi_family = AF_UNSPEC};
-    struct net_request r = {.type = RTM_DELLINK, .body = &body, .body_size = sizeof body, .op = "delete",
-                            .describe = describe_group, .tag = tag};
+    struct ifinfomsg body = {.ifi_family = AF_UNSPEC};
+    struct net_request r = {.type = RTM_DELLINK,
+                            .body = &body,
+                            .body_size = sizeof body,
+                            .op = "delete",
+                            .describe = describe_group,
+                            .tag = tag};
     if (!group) /* the group of all other links */
         return net_batch_lose(b, &r, EINVAL);
     struct nlmsghdr *m = net_batch_begin(b, &r);

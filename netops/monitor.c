@@ -1,5 +1,6 @@
-/* Events. Their number is not ours to choose, so the buffer may overflow, and then the kernel says so once: that must never be
- * dropped on the floor, since what was lost may be the only notice of a change. */
+/* Events. Their number is not ours to choose, so the buffer may overflow, and then the kernel says
+ * so once: that must never be dropped on the floor, since what was lost may be the only notice
+ * of a change. */
 #include "netops/monitor.h"
 #include "netops/link.h"
 #include <errno.h>
@@ -55,8 +56,8 @@ int net_monitor_fd(const struct net_monitor *m)
 
 struct hearing {
     net_each_fn each;
-    void       *arg;
-    int         n, stop;
+    void *arg;
+    int n, stop;
 };
 
 static int hear(void *arg, const struct nlmsghdr *m)
@@ -70,14 +71,17 @@ static int hear(void *arg, const struct nlmsghdr *m)
     return h->stop;
 }
 
-int net_monitor_wait(struct net_monitor *m, int timeout_ms, net_each_fn each, void *arg, struct net_error *err)
+int net_monitor_wait(struct net_monitor *m, int timeout_ms, net_each_fn each, void *arg,
+                     struct net_error *err)
 {
     struct hearing h = {.each = each, .arg = arg};
-    int64_t        deadline = timeout_ms < 0 ? net_port_deadline(FOR_EVER_MS) : net_port_deadline(timeout_ms);
-    int            r;
+    int64_t deadline =
+        timeout_ms < 0 ? net_port_deadline(FOR_EVER_MS) : net_port_deadline(timeout_ms);
+    int r;
 
     for (;;) {
-        r = net_port_receive(m->port, NET_SLOT_EVENT, UINT_MAX, timeout_ms ? deadline : NET_NO_WAIT, hear, &h);
+        r = net_port_receive(m->port, NET_SLOT_EVENT, UINT_MAX, timeout_ms ? deadline : NET_NO_WAIT,
+                             hear, &h);
         if (h.stop)
             return h.stop < 0 ? h.stop : h.n;
         if (r == -EMSGSIZE || r == -EBADMSG) /* an event was lost: the cure is the same */
@@ -99,8 +103,8 @@ int net_monitor_wait(struct net_monitor *m, int timeout_ms, net_each_fn each, vo
 
 struct waiting {
     const char *name;
-    bool        changed; /* a link of that name went, or changed its name */
-    int         index;
+    bool changed; /* a link of that name went, or changed its name */
+    int index;
 };
 
 static int look(void *arg, const struct nlmsghdr *m)
@@ -116,9 +120,9 @@ int net_link_wait_gone(const char *name, int timeout_ms, struct net_error *err)
 {
     scoped(net_port_closep) struct net_port *p = NULL;
     scoped(net_monitor_closep) struct net_monitor *m = NULL;
-    struct waiting  w = {.name = name};
+    struct waiting w = {.name = name};
     struct net_link l;
-    int64_t         deadline = net_port_deadline(timeout_ms);
+    int64_t deadline = net_port_deadline(timeout_ms);
 
     int r = net_port_open(NETLINK_ROUTE, &p, err);
     for (;;) {
@@ -126,7 +130,8 @@ int net_link_wait_gone(const char *name, int timeout_ms, struct net_error *err)
             r = net_link_get(p, name, 0, &l, err);
         if (r)
             return r == -ENODEV ? 0 : r;
-        if (!m) { /* most links are gone at once; now listen, and look again: it may have gone in between */
+        /* most links are gone at once; now listen, and look again: it may have gone in between */
+        if (!m) {
             r = net_monitor_open(RTMGRP_LINK, &m, err);
             continue;
         }

@@ -15,11 +15,12 @@ static int take_state(void *arg, const struct nlmsghdr *m)
     return 0;
 }
 
-int net_neighbour_known(struct net_port *p, int link, uint8_t family, const uint8_t *bytes, bool *known, struct net_error *err)
+int net_neighbour_known(struct net_port *p, int link, uint8_t family, const uint8_t *bytes,
+                        bool *known, struct net_error *err)
 {
     union {
         struct nlmsghdr head;
-        uint8_t         room[NLMSG_LENGTH(sizeof(struct ndmsg)) + 64];
+        uint8_t room[NLMSG_LENGTH(sizeof(struct ndmsg)) + 64];
     } q;
     uint16_t state = 0;
     memset(&q, 0, sizeof q);
@@ -32,6 +33,7 @@ int net_neighbour_known(struct net_port *p, int link, uint8_t family, const uint
     int r = net_port_ask(p, &q.head, take_state, &state, err);
     if (r && r != -ENOENT)
         return r;
-    *known = !r && state & (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE);
+    *known = !r && state & (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_STALE | NUD_DELAY |
+                            NUD_PROBE);
     return 0;
 }

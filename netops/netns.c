@@ -1,6 +1,7 @@
-/* Namespaces with names, made so that `ip netns` takes them for its own: the directory is a shared mount, so that names reach
- * all mount namespaces, and each name is an empty file with the namespace mounted on it. A name is one component below a
- * directory that is held open: no path is ever put together from a name that was not looked at. */
+/* Namespaces with names, made so that `ip netns` takes them for its own: the directory is a shared
+ * mount, so that names reach all mount namespaces, and each name is an empty file with the
+ * namespace mounted on it. A name is one component below a directory that is held open: no path
+ * is ever put together from a name that was not looked at. */
 #include "netops/netns.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -16,15 +17,17 @@
 #include <sys/syscall.h>
 
 enum { PATH = 320, MOST_MOUNTS = 8 };
-/* Mode of the file below a name that berth made; `ip netns` makes them with 0. Of a run that was killed it shows whose the file is. */
+/* Mode of the file below a name that berth made; `ip netns` makes them with 0. Of a run that was
+ * killed it shows whose the file is. */
 enum { MARK = S_ISVTX };
 #define SELF "/proc/thread-self/ns/net"
 
-/* openat2 without links of any kind; kernels before 5.6 lack it: there the last component alone is guarded, which is all of
- * it where `path` is one component. */
+/* openat2 without links of any kind; kernels before 5.6 lack it: there the last component alone is
+ * guarded, which is all of it where `path` is one component. */
 static int open_plain(int dir, const char *path, uint64_t flags)
 {
-    struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    struct open_how how = {.flags = flags | O_CLOEXEC,
+                           .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
     for (int tries = 0;; tries++) {
         int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
         if (fd >= 0)
@@ -137,12 +140,13 @@ static int mount_path(char out[PATH], int dir, const char *name)
     return n > 0 && n < PATH ? 0 : -ENAMETOOLONG;
 }
 
-/* An empty file under that name and nothing mounted on it: left behind by a dead `ip netns`, or by a reboot. */
+/* An empty file under that name and nothing mounted on it: left behind by a dead `ip netns`, or
+ * by a reboot. */
 static bool is_leftover(int dir, const char *name, struct stat *st)
 {
     struct stat self;
-    return !fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) && !stat(SELF, &self) && S_ISREG(st->st_mode) && st->st_size == 0 &&
-           st->st_dev != self.st_dev;
+    return !fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) && !stat(SELF, &self) &&
+           S_ISREG(st->st_mode) && st->st_size == 0 && st->st_dev != self.st_dev;
 }
 
 bool net_netns_left_over(int dir, const char *name)
@@ -162,7 +166,8 @@ int net_netns_name(int dir, const char *name, int fd, struct net_error *err)
     snprintf(source, sizeof source, "/proc/self/fd/%d", fd);
     if (mount_path(target, dir, name))
         return bad_name("name", name, err);
-    if (mknodat(dir, name, S_IFREG | MARK, 0)) { /* O_CREAT | O_EXCL without a descriptor to close */
+    /* O_CREAT | O_EXCL without a descriptor to close */
+    if (mknodat(dir, name, S_IFREG | MARK, 0)) {
         if (errno != EEXIST)
             return net_fail(err, errno, "name", "namespace '%.48s'", name);
         if (!is_leftover(dir, name, &st))
@@ -185,7 +190,8 @@ int net_netns_unname(int dir, const char *name, struct net_error *err)
     if (!good_name(name) || mount_path(target, dir, name))
         return bad_name("remove", name, err);
     for (int mounts = 0;; mounts++) {
-        if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) && errno != EINVAL) /* EINVAL: nothing is mounted on it */
+        /* EINVAL: nothing is mounted on it */
+        if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) && errno != EINVAL)
             return net_fail(err, errno, "remove", "namespace '%.48s'", name);
         if (!unlinkat(dir, name, 0))
             return 0;

@@ -1,43 +1,48 @@
-/* The batch. It carries the generation that the difference was found in, so it is refused as a whole when anybody wrote since.
- * One ack is asked for, on the last message; every refusal comes unasked. A question for the generation follows
- * the batch: its answer ends the reading, and says whether anything was committed, for acks do not. What is
- * there then is read and compared once more. */
+/* The batch. It carries the generation that the difference was found in, so it is refused as a
+ * whole when anybody wrote since. One ack is asked for, on the last message; every refusal comes
+ * unasked. A question for the generation follows the batch: its answer ends the reading, and says
+ * whether anything was committed, for acks do not. What is there then is read and compared once
+ * more. */
 #include "netops/nft_image.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
-#include <libnftnl/common.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <stdlib.h>
 #include <string.h>
+#include <libnftnl/common.h>
 
 enum {
-    ELEM_ROOM = 64,                                     /* 20 bytes of heads; and 24 of key with 20 of data, or 32 of key */
-    LIST_MOST = 65000 / ELEM_ROOM,                      /* a list is one attribute: its length has 16 bits */
+    /* 20 bytes of heads; and 24 of key with 20 of data, or 32 of key */
+    ELEM_ROOM = 64,
+    /* a list is one attribute: its length has 16 bits */
+    LIST_MOST = 65000 / ELEM_ROOM,
     ANSWER_MS = 10000,
     FENCES = 10,
 };
 
-struct sent {                                           /* one message of elements */
-    size_t                 at;                          /* in the batch */
-    enum nft_which         t;
-    const struct nft_set  *set;
+struct sent {  /* one message of elements */
+    size_t at; /* in the batch */
+    enum nft_which t;
+    const struct nft_set *set;
     const struct nft_elem *elem;
-    size_t                 n;
+    size_t n;
 };
 struct batch {
     struct nft_bytes bytes;
-    struct sent     *sent;
-    size_t           n_sent, n_messages, last;          /* last: offset of the last message before the end */
-    struct nft_elem *moves[NFT_TABLES * 32];            /* elements to remove and to add, owned */
-    size_t           n_moves;
-    size_t           list_most;
-    bool             failed;
+    struct sent *sent;
+    /* last: offset of the last message before the end */
+    size_t n_sent, n_messages, last;
+    struct nft_elem *moves[NFT_TABLES * 32]; /* elements to remove and to add, owned */
+    size_t n_moves;
+    size_t list_most;
+    bool failed;
 };
 
-static struct nlmsghdr *put_header(struct batch *b, uint16_t type, enum nft_which t, uint16_t flags, size_t more)
+static struct nlmsghdr *put_header(struct batch *b, uint16_t type, enum nft_which t, uint16_t flags,
+                                   size_t more)
 {
     size_t room = more + 128;
     uint8_t *p = b->failed ? NULL : net_nft_bytes_room(&b->bytes, room);
@@ -62,12 +67,14 @@ static void put_value(struct nlmsghdr *m, uint16_t type, const uint8_t *bytes, s
     mnl_attr_nest_end(m, nest);
 }
 
-static void put_elements(struct batch *b, enum nft_which t, const struct nft_set *s, const struct nft_elem *e, size_t n, bool add)
+static void put_elements(struct batch *b, enum nft_which t, const struct nft_set *s,
+                         const struct nft_elem *e, size_t n, bool add)
 {
     while (n && !b->failed) {
         size_t some = n < b->list_most ? n : b->list_most;
-        struct nlmsghdr *m = put_header(b, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, t, add ? NLM_F_CREATE | NLM_F_EXCL : 0,
-                                        some * ELEM_ROOM + 128);
+        struct nlmsghdr *m =
+            put_header(b, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, t,
+                       add ? NLM_F_CREATE | NLM_F_EXCL : 0, some * ELEM_ROOM + 128);
         struct sent *sent = m ? realloc(b->sent, (b->n_sent + 1) * sizeof *sent) : NULL;
         if (!sent) {
             b->failed = true;
@@ -92,7 +99,8 @@ static void put_elements(struct batch *b, enum nft_which t, const struct nft_set
 }
 
 /* A changed element is removed and added. */
-static void put_moves(struct batch *b, enum nft_which t, const struct nft_set *w, const struct nft_set *h)
+static void put_moves(struct batch *b, enum nft_which t, const struct nft_set *w,
+                      const struct nft_set *h)
 {
     struct nft_elem *gone = calloc(h->n + 1, sizeof *gone), *new = calloc(w->n + 1, sizeof *new);
     size_t n_gone = 0, n_new = 0, i = 0, k = 0;
@@ -120,8 +128,8 @@ static void put_moves(struct batch *b, enum nft_which t, const struct nft_set *w
     put_elements(b, t, w, new, n_new, true);
 }
 
-static void put_table(struct batch *b, enum nft_which t, const struct nft_want *w, const struct nft_image *have,
-                      const struct nft_verdict *v)
+static void put_table(struct batch *b, enum nft_which t, const struct nft_want *w,
+                      const struct nft_image *have, const struct nft_verdict *v)
 {
     const struct nft_table *want = &w->img.table[t], *old = &have->table[t];
 
@@ -158,8 +166,8 @@ static void put_table(struct batch *b, enum nft_which t, const struct nft_want *
 }
 
 /* `end` false: the kernel checks everything and commits nothing. */
-static void batch_make(struct batch *b, const struct nft_want *w, const struct net_nft_have *have, const struct nft_verdict *v,
-                       size_t list_most, bool end)
+static void batch_make(struct batch *b, const struct nft_want *w, const struct net_nft_have *have,
+                       const struct nft_verdict *v, size_t list_most, bool end)
 {
     memset(b, 0, sizeof *b);
     b->list_most = list_most;
@@ -169,7 +177,8 @@ static void batch_make(struct batch *b, const struct nft_want *w, const struct n
     m = nftnl_batch_begin((char *)m, 0);
     mnl_attr_put_u32(m, NFNL_BATCH_GENID, htonl(have->generation));
     put_done(b, m);
-    for (size_t t = NFT_TABLES; t-- > 0;)               /* isolation at layer 2 first, as it may be refused */
+    /* isolation at layer 2 first, as it may be refused */
+    for (size_t t = NFT_TABLES; t-- > 0;)
         put_table(b, (enum nft_which)t, w, &have->img, v);
     if (b->failed)
         return;
@@ -192,12 +201,12 @@ static void batch_done(struct batch *b)
 /* ---- the exchange ---- */
 
 struct answers {
-    uint32_t         first, n;                          /* numbers of the batch's messages */
-    uint32_t         fence;
-    bool             over, acked;
-    uint32_t         generation;
-    int              code;                              /* the first refusal */
-    uint32_t         refused, offset;                   /* its message; where in it, 0: not told */
+    uint32_t first, n; /* numbers of the batch's messages */
+    uint32_t fence;
+    bool over, acked;
+    uint32_t generation;
+    int code;                 /* the first refusal */
+    uint32_t refused, offset; /* its message; where in it, 0: not told */
     struct net_error said;
 };
 
@@ -213,9 +222,10 @@ static int answer(void *arg, const struct nlmsghdr *m)
                 a->code = net_answer_code(m, NULL, NULL);
             return 0;
         }
-        mnl_attr_for_each(attr, m, sizeof(struct nfgenmsg))
-            if (mnl_attr_get_type(attr) == NFTA_GEN_ID && mnl_attr_get_payload_len(attr) >= 4)
-                a->generation = ntohl(mnl_attr_get_u32(attr));
+        mnl_attr_for_each(attr, m,
+                          sizeof(struct nfgenmsg)) if (mnl_attr_get_type(attr) == NFTA_GEN_ID &&
+                                                       mnl_attr_get_payload_len(attr) >= 4)
+            a->generation = ntohl(mnl_attr_get_u32(attr));
         return 0;
     }
     uint32_t i = m->nlmsg_seq - a->first;
@@ -239,7 +249,7 @@ static int fence(struct net_port *p, struct answers *a, struct net_error *err)
 {
     union {
         struct nlmsghdr head;
-        char            bytes[64];
+        char bytes[64];
     } q;
     a->fence = net_port_number(p);
     nftnl_nlmsg_build_hdr(q.bytes, NFT_MSG_GETGEN, AF_UNSPEC, 0, a->fence);
@@ -251,7 +261,8 @@ static int exchange(struct net_port *p, struct batch *b, struct answers *a, stru
     size_t answers_room = b->n_messages * 1024 < (1u << 18) ? 1u << 18 : b->n_messages * 1024;
 
     memset(a, 0, sizeof *a);
-    (void)net_port_room(p, b->bytes.len + 4096, answers_room > (16u << 20) ? 16u << 20 : answers_room);
+    (void)net_port_room(p, b->bytes.len + 4096,
+                        answers_room > (16u << 20) ? 16u << 20 : answers_room);
     for (size_t at = 0; at < b->bytes.len; a->n++) {
         struct nlmsghdr *m = (void *)(b->bytes.p + at);
         m->nlmsg_seq = net_port_number(p);
@@ -265,9 +276,11 @@ static int exchange(struct net_port *p, struct batch *b, struct answers *a, stru
     int64_t deadline = net_port_deadline(ANSWER_MS);
     for (int fences = 0; !e && !a->over;) {
         e = net_port_receive(p, NET_SLOT_ACK, 8, deadline, answer, a);
-        if (e == -EMSGSIZE)                             /* a text that is too long for us: its message is not the last */
+        /* a text that is too long for us: its message is not the last */
+        if (e == -EMSGSIZE)
             e = 0;
-        else if (e == -ENOBUFS && ++fences < FENCES)    /* acks were lost, maybe the fence too: not a failure */
+        /* acks were lost, maybe the fence too: not a failure */
+        else if (e == -ENOBUFS && ++fences < FENCES)
             e = fence(p, a, err);
         else if (e)
             net_fail(err, -e, "change", "nftables");
@@ -302,11 +315,12 @@ static size_t which(const struct nlmsghdr *m, uint32_t offset, size_t n)
     const struct nlattr *attr, *list = NULL;
     size_t i = 0;
 
-    mnl_attr_for_each(attr, m, sizeof(struct nfgenmsg))
-        if (mnl_attr_get_type(attr) == NFTA_SET_ELEM_LIST_ELEMENTS)
-            list = attr;
+    mnl_attr_for_each(attr, m, sizeof(struct nfgenmsg)) if (mnl_attr_get_type(attr) ==
+                                                            NFTA_SET_ELEM_LIST_ELEMENTS) list =
+        attr;
     if (list && offset)
-        mnl_attr_for_each_nested(attr, list) {
+        mnl_attr_for_each_nested(attr, list)
+        {
             size_t begin = (size_t)((const uint8_t *)attr - (const uint8_t *)m);
             if (offset >= begin && offset < begin + attr->nla_len)
                 return i;
@@ -318,9 +332,8 @@ static size_t which(const struct nlmsghdr *m, uint32_t offset, size_t n)
 static const char *string_of(const struct nlmsghdr *m, uint16_t type)
 {
     const struct nlattr *attr;
-    mnl_attr_for_each(attr, m, sizeof(struct nfgenmsg))
-        if (mnl_attr_get_type(attr) == type)
-            return mnl_attr_get_str(attr);
+    mnl_attr_for_each(attr, m, sizeof(struct nfgenmsg)) if (mnl_attr_get_type(attr) ==
+                                                            type) return mnl_attr_get_str(attr);
     return "";
 }
 
@@ -332,7 +345,7 @@ static int tell(const struct batch *b, const struct answers *a, struct net_error
     int type = m ? m->nlmsg_type & 0xff : -1, code = a->code;
     uint32_t tag = 0;
 
-    if (!m || a->refused == 0) {                        /* the batch itself */
+    if (!m || a->refused == 0) { /* the batch itself */
         net_fail(err, code, "change", "nftables");
     } else if (s) {
         size_t i = s->n == 1 ? 0 : which(m, a->offset, s->n);
@@ -343,17 +356,21 @@ static int tell(const struct batch *b, const struct answers *a, struct net_error
             net_fail(err, code, op, "%s", text);
             tag = s->elem[i].tag;
         } else {
-            net_fail(err, code, op, "elements of %sset '%s'", net_nft_families[s->t].prefix, s->set->name);
+            net_fail(err, code, op, "elements of %sset '%s'", net_nft_families[s->t].prefix,
+                     s->set->name);
         }
     } else {
         const struct nfgenmsg *g = mnl_nlmsg_get_payload(m);
-        const struct nft_family *f = &net_nft_families[g->nfgen_family == NFPROTO_BRIDGE ? NFT_BRIDGE : NFT_INET];
+        const struct nft_family *f =
+            &net_nft_families[g->nfgen_family == NFPROTO_BRIDGE ? NFT_BRIDGE : NFT_INET];
         if (f->number == NFPROTO_BRIDGE && code == EAFNOSUPPORT)
             code = EOPNOTSUPP;
         if (type == NFT_MSG_NEWTABLE || type == NFT_MSG_DELTABLE)
-            net_fail(err, code, type == NFT_MSG_NEWTABLE ? "create" : "delete", "table %s %s", f->name, NFT_OURS);
+            net_fail(err, code, type == NFT_MSG_NEWTABLE ? "create" : "delete", "table %s %s",
+                     f->name, NFT_OURS);
         else if (type == NFT_MSG_NEWRULE)
-            net_fail(err, code, "add", "a rule to %schain '%s'", f->prefix, string_of(m, NFTA_RULE_CHAIN));
+            net_fail(err, code, "add", "a rule to %schain '%s'", f->prefix,
+                     string_of(m, NFTA_RULE_CHAIN));
         else if (type == NFT_MSG_NEWCHAIN)
             net_fail(err, code, "create", "%schain '%s'", f->prefix, string_of(m, NFTA_CHAIN_NAME));
         else
@@ -366,9 +383,11 @@ static int tell(const struct batch *b, const struct answers *a, struct net_error
     return -code;
 }
 
-/* Who is to blame, when the kernel named a message of many elements and no offset: each alone, without an end. */
-static int blame(struct net_port *p, const struct nft_want *w, const struct net_nft_have *have, const struct nft_verdict *v,
-                 const struct batch *b, const struct answers *a, struct net_error *err)
+/* Who is to blame, when the kernel named a message of many elements and no offset: each alone,
+ * without an end. */
+static int blame(struct net_port *p, const struct nft_want *w, const struct net_nft_have *have,
+                 const struct nft_verdict *v, const struct batch *b, const struct answers *a,
+                 struct net_error *err)
 {
     size_t at;
     const struct nlmsghdr *m = message_at(b, a->refused, &at);
@@ -401,7 +420,8 @@ static void first_line(void *arg, const char *line)
 }
 
 /* The wish is there now, or a sentence why not. */
-static int prove(struct net_port *p, const struct nft_want *w, uint32_t generation, struct net_nft_have **out, struct net_error *err)
+static int prove(struct net_port *p, const struct nft_want *w, uint32_t generation,
+                 struct net_nft_have **out, struct net_error *err)
 {
     scoped(net_nft_have_freep) struct net_nft_have *after = NULL;
     struct nft_verdict v;
@@ -429,8 +449,8 @@ static int prove(struct net_port *p, const struct nft_want *w, uint32_t generati
     return -EIO;
 }
 
-static int commit(struct net_port *p, const struct nft_want *w, const struct net_nft_have *have, const struct nft_verdict *v,
-                  struct net_nft_have **after, struct net_error *err)
+static int commit(struct net_port *p, const struct nft_want *w, const struct net_nft_have *have,
+                  const struct nft_verdict *v, struct net_nft_have **after, struct net_error *err)
 {
     struct batch b;
     struct answers a;
@@ -445,8 +465,8 @@ static int commit(struct net_port *p, const struct nft_want *w, const struct net
     return e ? e : prove(p, w, a.generation, after, err);
 }
 
-int net_nft_apply(struct net_port *p, const struct net_nft *want, const struct net_nft_have *have, struct net_nft_have **after,
-                  struct net_error *err)
+int net_nft_apply(struct net_port *p, const struct net_nft *want, const struct net_nft_have *have,
+                  struct net_nft_have **after, struct net_error *err)
 {
     scoped(net_nft_have_freep) struct net_nft_have *now = NULL;
     struct nft_want w;
@@ -460,7 +480,7 @@ int net_nft_apply(struct net_port *p, const struct net_nft *want, const struct n
     net_nft_judge(&w.img, (struct nft_image *)&have->img, NULL, NULL, &v);
     if (!v.count)
         goto out;
-    if (!have->certain) {                               /* never act on what was seen once */
+    if (!have->certain) { /* never act on what was seen once */
         e = net_nft_read(p, &now, err);
         if (!e && now->generation == have->generation)
             e = net_nft_confirm(p, &now, err);

@@ -1,44 +1,53 @@
 /* table bridge berth, only where there are containers:
- *   pass    (filter, forward)          frames from and to the isolated ports. They never pass the tables of IP, and the
+ *   pass    (filter, forward)          frames from and to the isolated ports. They never pass the
+ *           tables of IP, and the
  *                                      layer 3 detour never passes this one: both are needed.
- *   guard   (filter, prerouting)       frames from our ports, by link group or by name, go through `sources`. Foreign ports do not.
- *   sources (jumped to)                what a port may send. It runs before the bridge learns the MAC, and before br_netfilter.
- *      1. frames of VLAN 0 and frames with two VLAN tags are dropped: the rules below would not see what they carry
- *      2. router advertisements, redirects, DHCP answers, queries of multicast routers, and news of a smaller path MTU come only
- *         from ports in `routers`
- *      3. a MAC in `takenmac` comes only from its own port. A port outside `anymac` sends only from its MACs in `macs`.
- *         The sender's MAC inside an ARP packet counts as well
- *      4. IPv4 and ARP: likewise `taken4`, `free4`, `src4`. 0.0.0.0 passes: ARP probes, DHCP requests
- *      5. IPv6 and neighbour discovery: likewise `taken6`, `src6`. A port outside `anymac` may send also from the addresses that
- *         the kernel makes of its MAC, link-local ones and those that a router advertises: their last 8 bytes are in `ids6`. A
- *         port in `alone` needs its own addresses or link-local ones. :: passes (duplicate address detection). What a neighbour
- *         advertisement, or detection from ::, claims is checked like a source address, with `claimed6` and `claims6`: nft
- *         tells these from addresses by their type
- *      A port in `routers` may forward packets from any address, but it claims only its own in ARP and neighbour discovery. */
+ *   guard   (filter, prerouting)       frames from our ports, by link group or by name, go through
+ *           `sources`. Foreign ports do not.
+ *   sources (jumped to)                what a port may send. It runs before the bridge learns the
+ *                                      MAC, and before br_netfilter.
+ *      1. frames of VLAN 0 and frames with two VLAN tags are dropped: the rules below would not see
+ *         what they carry
+ *      2. router advertisements, redirects, DHCP answers, queries of multicast routers, and news of
+ *         a smaller path MTU come only from ports in `routers`
+ *      3. a MAC in `takenmac` comes only from its own port. A port outside `anymac` sends only from
+ *         its MACs in `macs`. The sender's MAC inside an ARP packet counts as well
+ *      4. IPv4 and ARP: likewise `taken4`, `free4`, `src4`. 0.0.0.0 passes: ARP probes, DHCP
+ *         requests
+ *      5. IPv6 and neighbour discovery: likewise `taken6`, `src6`. A port outside `anymac` may send
+ *         also from the addresses that the kernel makes of its MAC, link-local ones and those that
+ *         a router advertises: their last 8 bytes are in `ids6`. A port in `alone` needs its own
+ *         addresses or link-local ones. :: passes (duplicate address detection). What a neighbour
+ *         advertisement, or detection from ::, claims is checked like a source address, with
+ *         `claimed6` and `claims6`: nft tells these from addresses by their type
+ *      A port in `routers` may forward packets from any address, but it claims only its own in
+ *      ARP and neighbour discovery. */
 #include "netops/nft_builder.h"
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <netinet/in.h>
 
-static const struct nft_set_row source_sets[] = {               /* of table bridge berth; "alone" comes first */
-    {"macs",     T_PAIR(T_IFNAME, T_ETHER),                   24, 0,                          0,  ORDER_MIXED},
-    {"src4",     T_PAIR(T_IFNAME, T_IPV4),                    20, 0,                          0,  ORDER_MIXED},
-    {"src6",     T_PAIR(T_IFNAME, T_IPV6),                    32, 0,                          0,  ORDER_MIXED},
-    {"claims6",  T_PAIR(T_IFNAME, T_INTEGER),                 32, 0,                          0,  ORDER_MIXED},
-    {"ids6",     T_PAIR(T_IFNAME, T_INTEGER),                 24, 0,                          0,  ORDER_MIXED},
-    {"guests",   T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
-    {"routers",  T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
-    {"anymac",   T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
-    {"free4",    T_IFNAME,                                    16, 0,                          0,  ORDER_HOST},
-    {"takenmac", T_ETHER,                                     6,  0,                          0,  ORDER_BIG},
-    {"taken4",   T_IPV4,                                      4,  0,                          0,  ORDER_BIG},
-    {"taken6",   T_IPV6,                                      16, 0,                          0,  ORDER_BIG},
-    {"claimed6", T_INTEGER,                                   16, 0,                          0,  ORDER_BIG},
+/* of table bridge berth; "alone" comes first */
+static const struct nft_set_row source_sets[] = {
+    {"macs", T_PAIR(T_IFNAME, T_ETHER), 24, 0, 0, ORDER_MIXED},
+    {"src4", T_PAIR(T_IFNAME, T_IPV4), 20, 0, 0, ORDER_MIXED},
+    {"src6", T_PAIR(T_IFNAME, T_IPV6), 32, 0, 0, ORDER_MIXED},
+    {"claims6", T_PAIR(T_IFNAME, T_INTEGER), 32, 0, 0, ORDER_MIXED},
+    {"ids6", T_PAIR(T_IFNAME, T_INTEGER), 24, 0, 0, ORDER_MIXED},
+    {"guests", T_IFNAME, 16, 0, 0, ORDER_HOST},
+    {"routers", T_IFNAME, 16, 0, 0, ORDER_HOST},
+    {"anymac", T_IFNAME, 16, 0, 0, ORDER_HOST},
+    {"free4", T_IFNAME, 16, 0, 0, ORDER_HOST},
+    {"takenmac", T_ETHER, 6, 0, 0, ORDER_BIG},
+    {"taken4", T_IPV4, 4, 0, 0, ORDER_BIG},
+    {"taken6", T_IPV6, 16, 0, 0, ORDER_BIG},
+    {"claimed6", T_INTEGER, 16, 0, 0, ORDER_BIG},
 };
 enum {
-    BRIDGE_PRIORITY = -200,     /* NF_BR_PRI_FILTER_BRIDGED: nft's "filter" in this family */
-    SOURCE_PRIORITY = -300      /* NF_BR_PRI_NAT_DST_BRIDGED: nft's "dstnat", before br_netfilter (0) */
+    BRIDGE_PRIORITY = -200, /* NF_BR_PRI_FILTER_BRIDGED: nft's "filter" in this family */
+    /* NF_BR_PRI_NAT_DST_BRIDGED: nft's "dstnat", before br_netfilter (0) */
+    SOURCE_PRIORITY = -300
 };
 
 static const struct nft_set_row alone = {"alone", T_IFNAME, IFNAMSIZ, 0, 0, ORDER_HOST};
@@ -50,18 +59,24 @@ static const struct nft_chain_row source_chains[] = {
 
 /* ---- the checks of what a port sends ---- */
 
-enum { LINK = NFT_PAYLOAD_LL_HEADER, NETWORK = NFT_PAYLOAD_NETWORK_HEADER, TRANSPORT = NFT_PAYLOAD_TRANSPORT_HEADER };
-struct field {                                          /* of a frame */
+enum {
+    LINK = NFT_PAYLOAD_LL_HEADER,
+    NETWORK = NFT_PAYLOAD_NETWORK_HEADER,
+    TRANSPORT = NFT_PAYLOAD_TRANSPORT_HEADER
+};
+struct field { /* of a frame */
     uint32_t base, offset, len;
 };
-static const struct field ether_source = {LINK, 6, 6}, arp_mac = {NETWORK, 8, 6}, arp_source = {NETWORK, 14, 4},
-                          ip4_source = {NETWORK, 12, 4}, ip6_source = {NETWORK, 8, 16}, nd_target = {TRANSPORT, 8, 16};
+static const struct field ether_source = {LINK, 6, 6}, arp_mac = {NETWORK, 8, 6},
+                          arp_source = {NETWORK, 14, 4}, ip4_source = {NETWORK, 12, 4},
+                          ip6_source = {NETWORK, 8, 16}, nd_target = {TRANSPORT, 8, 16};
 static const struct field ip6_source_id = {NETWORK, 16, 8}, nd_target_id = {TRANSPORT, 16, 8};
 static const uint8_t no_address[16];
 
-/* The order of expressions is nft's own, so that a ruleset which nft saved and loaded again is equal. It tests for ARP in the frame,
- * where a VLAN tag hides it: the first rules drop frames of VLAN 0, which a receiver takes for untagged ones. */
-static void source_rule(struct nft_builder *b, uint16_t ether_type)     /* 0: any */
+/* The order of expressions is nft's own, so that a ruleset which nft saved and loaded again is
+ * equal. It tests for ARP in the frame, where a VLAN tag hides it: the first rules drop frames
+ * of VLAN 0, which a receiver takes for untagged ones. */
+static void source_rule(struct nft_builder *b, uint16_t ether_type) /* 0: any */
 {
     uint16_t type = htons(ether_type);
     net_nft_rule_begin(b, "sources");
@@ -85,7 +100,8 @@ static void field_in(struct nft_builder *b, const struct field *f, const char *i
 }
 static void not_the_ports_own(struct nft_builder *b, const struct field *f, const char *in_set)
 {
-    net_nft_put_meta(b, NFT_META_IIFNAME, R1);                      /* 16 bytes: the field follows in the next register */
+    /* 16 bytes: the field follows in the next register */
+    net_nft_put_meta(b, NFT_META_IIFNAME, R1);
     net_nft_put_payload(b, f->base, f->offset, f->len, R2);
     net_nft_put_lookup(b, in_set, NFT_LOOKUP_F_INV);
 }
@@ -121,12 +137,13 @@ static void only_routers(struct nft_builder *b, const char *what)
     net_nft_rule_done(b, "drop %s from containers that are no routers", what);
 }
 
-/* The kernel takes the outer tag off before the rules run, and shows it again to who asks for the frame's beginning. What then
- * is of a type of tags has another one. */
+/* The kernel takes the outer tag off before the rules run, and shows it again to who asks for the
+ * frame's beginning. What then is of a type of tags has another one. */
 static void vlan_rules(struct nft_builder *b)
 {
     static const struct field type = {LINK, 12, 2};
-    static const uint8_t types[2][2] = {{0x81, 0x00}, {0x88, 0xa8}}, bits[2] = {0x0f, 0xff}, none[2];
+    static const uint8_t types[2][2] = {{0x81, 0x00}, {0x88, 0xa8}}, bits[2] = {0x0f, 0xff},
+                         none[2];
 
     for (size_t i = 0; i < 2; i++) {
         net_nft_rule_begin(b, "sources");
@@ -149,8 +166,8 @@ static void vlan_rules(struct nft_builder *b)
 static void server_rules(struct nft_builder *b)
 {
     static const struct {
-        uint16_t    ether_type, port;
-        uint8_t     icmp;
+        uint16_t ether_type, port;
+        uint8_t icmp;
         const char *means;
     } rows[] = {
         {ETH_P_IPV6, 0, 134, "router advertisements"},
@@ -173,9 +190,10 @@ static void server_rules(struct nft_builder *b)
     }
 }
 
-/* Only who forwards a packet says that it was too large (RFC 1191, RFC 8201). The kernel takes the path MTU from such a message
- * for the address that it quotes, for some protocols without a look at what it sent itself. Each rule looks at a field of the IP
- * header, too: without one nft would write it in another way. */
+/* Only who forwards a packet says that it was too large (RFC 1191, RFC 8201). The kernel takes the
+ * path MTU from such a message for the address that it quotes, for some protocols without a look at
+ * what it sent itself. Each rule looks at a field of the IP header, too: without one nft would
+ * write it in another way. */
 static void mtu_rules(struct nft_builder *b)
 {
     static const struct field protocol = {NETWORK, 9, 1}, type_and_code = {TRANSPORT, 0, 2};
@@ -194,21 +212,21 @@ static void mtu_rules(struct nft_builder *b)
     only_routers(b, "ICMPv6 packet too big");
 }
 
-/* A query makes the bridge believe in a querier for minutes: it then forwards multicast, and with it
- * neighbour discovery, only to ports that have answered one, and to the querier's port all of it.
- * The bridge takes MLD only behind a hop-by-hop header, and announcements of multicast routers only
- * to their address (ipv6_mc_check_exthdrs in net/ipv6/mcast_snoop.c; RFC 4286). Without that field
- * nft would write the rules in another way. */
+/* A query makes the bridge believe in a querier for minutes: it then forwards multicast, and with
+ * it neighbour discovery, only to ports that have answered one, and to the querier's port all of
+ * it. The bridge takes MLD only behind a hop-by-hop header, and announcements of multicast routers
+ * only to their address (ipv6_mc_check_exthdrs in net/ipv6/mcast_snoop.c; RFC 4286). Without that
+ * field nft would write the rules in another way. */
 static void querier_rules(struct nft_builder *b)
 {
     static const uint8_t hop_by_hop[1] = {IPPROTO_HOPOPTS};
     static const uint8_t all_snoopers[16] = {0xff, 0x02, [15] = 0x6a};
     static const struct {
-        uint16_t       ether_type;
-        struct field   field;
+        uint16_t ether_type;
+        struct field field;
         const uint8_t *value;
-        uint8_t        type;
-        const char    *means;
+        uint8_t type;
+        const char *means;
     } rows[] = {
         {ETH_P_IPV6, {NETWORK, 6, 1}, hop_by_hop, 130, "MLD queries"},
         {ETH_P_IPV6, {NETWORK, 24, 16}, all_snoopers, 151, "IPv6 multicast router announcements"},
@@ -226,9 +244,10 @@ static void querier_rules(struct nft_builder *b)
     }
 }
 
-/* What is in `taken` comes only from its own port; a port outside `others` sends only what is its own. */
-static void pair_rules(struct nft_builder *b, uint16_t ether_type, const struct field *f, const char *taken, const char *own, const char *others,
-                       const char *what)
+/* What is in `taken` comes only from its own port; a port outside `others` sends only what is
+ * its own. */
+static void pair_rules(struct nft_builder *b, uint16_t ether_type, const struct field *f,
+                       const char *taken, const char *own, const char *others, const char *what)
 {
     source_rule(b, ether_type);
     field_in(b, f, taken);
@@ -286,7 +305,8 @@ static void drop6(struct nft_builder *b, enum rule6 rule, const char *what)
     net_nft_rule_done(b, "drop %s %s", what, why[rule]);
 }
 
-/* What a neighbour advertisement claims, or a solicitation from :: (duplicate address detection). */
+/* What a neighbour advertisement claims, or a solicitation from :: (duplicate address
+ * detection). */
 static void claim_rules(struct nft_builder *b, uint8_t type)
 {
     const char *what = type == 136 ? "neighbour advertisements of addresses"

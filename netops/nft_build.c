@@ -1,4 +1,5 @@
-/* What is wanted, as objects of libnftnl and from them as messages and as an image: the tables, then their elements. */
+/* What is wanted, as objects of libnftnl and from them as messages and as an image: the tables,
+ * then their elements. */
 #include "netops/nft_builder.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,7 +27,8 @@ static struct nft_elem *elem(struct nft_builder *b, const char *in_set, uint32_t
 {
     return elem_in(b, set_named(b, in_set), tag);
 }
-static void key(struct nft_builder *b, const char *in_set, const void *bytes, size_t len, uint32_t tag)
+static void key(struct nft_builder *b, const char *in_set, const void *bytes, size_t len,
+                uint32_t tag)
 {
     struct nft_elem *e = elem(b, in_set, tag);
     if (e) {
@@ -50,16 +52,18 @@ static void interface_id(const uint8_t mac[6], uint8_t out[8])
     memcpy(out + 5, mac + 3, 3);
 }
 /* A key that begins with a port's name. */
-static void pair_key(struct nft_builder *b, struct nft_set *in_set, const char *name, const void *bytes, size_t len, uint32_t tag)
+static void pair_key(struct nft_builder *b, struct nft_set *in_set, const char *name,
+                     const void *bytes, size_t len, uint32_t tag)
 {
     struct nft_elem *e = elem_in(b, in_set, tag);
     if (!e)
         return;
-    memcpy(e->key, name, IFNAMSIZ);                     /* padded with zeros */
+    memcpy(e->key, name, IFNAMSIZ); /* padded with zeros */
     memcpy(e->key + IFNAMSIZ, bytes, len);
     e->key_len = (uint8_t)(IFNAMSIZ + (len + 3) / 4 * 4);
 }
-static void taken_key(struct nft_builder *b, struct nft_set *in_set, const void *bytes, size_t len, uint32_t tag)
+static void taken_key(struct nft_builder *b, struct nft_set *in_set, const void *bytes, size_t len,
+                      uint32_t tag)
 {
     struct nft_elem *e = elem_in(b, in_set, tag);
     if (!e)
@@ -71,22 +75,26 @@ static void taken_key(struct nft_builder *b, struct nft_set *in_set, const void 
 static void port_names(struct nft_builder *b, const struct net_nft_source *s)
 {
     const struct {
-        bool        is;
+        bool is;
         const char *in_set;
-    } names[] = {{s->guest, "guests"}, {s->router, "routers"}, {s->any_mac, "anymac"}, {s->any4, "free4"}};
+    } names[] = {
+        {s->guest, "guests"}, {s->router, "routers"}, {s->any_mac, "anymac"}, {s->any4, "free4"}};
 
     for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
         if (names[k].is)
             name_key(b, names[k].in_set, s->port, s->tag);
 }
 
-/* Addresses of containers are `taken` only where some port could use them: where no port may send from addresses that berth does
- * not know, they need no element. */
+/* Addresses of containers are `taken` only where some port could use them: where no port may send
+ * from addresses that berth does not know, they need no element. */
 static void source_elems(struct nft_builder *b, const struct net_nft *want)
 {
-    struct nft_set *macs = set_named(b, "macs"), *src4 = set_named(b, "src4"), *src6 = set_named(b, "src6");
-    struct nft_set *claims6 = set_named(b, "claims6"), *claimed6 = set_named(b, "claimed6"), *ids6 = set_named(b, "ids6");
-    struct nft_set *takenmac = set_named(b, "takenmac"), *taken4 = set_named(b, "taken4"), *taken6 = set_named(b, "taken6");
+    struct nft_set *macs = set_named(b, "macs"), *src4 = set_named(b, "src4"),
+                   *src6 = set_named(b, "src6");
+    struct nft_set *claims6 = set_named(b, "claims6"), *claimed6 = set_named(b, "claimed6"),
+                   *ids6 = set_named(b, "ids6");
+    struct nft_set *takenmac = set_named(b, "takenmac"), *taken4 = set_named(b, "taken4"),
+                   *taken6 = set_named(b, "taken6");
     bool any_mac = false, any4 = false;
     uint8_t id[8];
 
@@ -199,7 +207,8 @@ static int check(const struct net_nft *want, struct net_error *err)
         for (size_t k = 0; k < want->n_bridges; k++) {
             const char *other = want->bridges[k].name;
             if (!strcmp(b->uplink4, other) || !strcmp(b->uplink6, other))
-                return net_fail(err, EINVAL, "masquerade what leaves by", "our own bridge '%.15s'", other);
+                return net_fail(err, EINVAL, "masquerade what leaves by", "our own bridge '%.15s'",
+                                other);
         }
     }
     for (size_t i = 0; i < want->n_maps; i++)
@@ -223,7 +232,8 @@ static void build(struct nft_builder *b, const struct net_nft *want)
     struct net_nft_net *nets = calloc(n_nets + 1, sizeof *nets);
     const struct net_nft_bridge **sorted = calloc(want->n_bridges + 1, sizeof *sorted);
 
-    if (copies && nets && sorted) {                     /* our order, whatever the order of the wish */
+    /* our order, whatever the order of the wish */
+    if (copies && nets && sorted) {
         for (size_t i = 0; i < want->n_bridges; i++) {
             copies[i] = want->bridges[i];
             for (size_t k = 0; k < copies[i].n_net; k++)

@@ -2,17 +2,17 @@
 #include "netops/nft_builder.h"
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/netfilter.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <libnftnl/chain.h>
 #include <libnftnl/common.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
-#include <linux/netfilter.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 DEFINE_SCOPED(struct nftnl_table *, nftnl_table_free)
 DEFINE_SCOPED(struct nftnl_chain *, nftnl_chain_free)
@@ -33,7 +33,7 @@ uint8_t *net_nft_bytes_room(struct nft_bytes *b, size_t more)
 
 /* ---- one builder: the first failure stays, later calls do nothing ---- */
 
-enum { MESSAGE_ROOM = 8192 };                           /* our longest rule needs some 700 bytes */
+enum { MESSAGE_ROOM = 8192 }; /* our longest rule needs some 700 bytes */
 
 static void no_memory(struct nft_builder *b)
 {
@@ -71,7 +71,8 @@ void net_nft_add_table(struct nft_builder *b, enum nft_which t)
     message_done(b, m);
 }
 
-/* What nft keeps in a set's user data: lists of type, length, value; a number is in the host's order. */
+/* What nft keeps in a set's user data: lists of type, length, value; a number is in the host's
+ * order. */
 static uint8_t *put_udata(uint8_t *p, uint8_t type, const void *value, uint8_t len)
 {
     *p++ = type;
@@ -83,15 +84,23 @@ static uint8_t *put_udata_u32(uint8_t *p, uint8_t type, uint32_t value)
 {
     return put_udata(p, type, &value, sizeof value);
 }
-/* nft has no name for the target of neighbour discovery: it prints `@th,64,128`, and loads that again only into a set that is
- * declared by `typeof @th,64,128`, or `typeof iifname . @th,64,128`. So it is with the last `bits` of it: `@th,128,64`. The numbers
- * are nft's own (enum expr_types and others). */
+/* nft has no name for the target of neighbour discovery: it prints `@th,64,128`, and loads that
+ * again only into a set that is declared by `typeof @th,64,128`, or `typeof iifname . @th,64,128`.
+ * So it is with the last `bits` of it: `@th,128,64`. The numbers are nft's own (enum expr_types
+ * and others). */
 static uint8_t *put_typeof(uint8_t *p, bool pair, uint32_t bits)
 {
-    enum { EXPR = NFTNL_UDATA_SET_TYPEOF_EXPR, DATA = NFTNL_UDATA_SET_TYPEOF_DATA, PAYLOAD = 7, META = 9, CONCAT = 13, BASE_TRANSPORT = 3 };
+    enum {
+        EXPR = NFTNL_UDATA_SET_TYPEOF_EXPR,
+        DATA = NFTNL_UDATA_SET_TYPEOF_DATA,
+        PAYLOAD = 7,
+        META = 9,
+        CONCAT = 13,
+        BASE_TRANSPORT = 3
+    };
     uint8_t fields[30], target[38], port[14], key[6], parts[56], *end;
 
-    end = put_udata_u32(fields, 0, 0);                  /* of no known protocol */
+    end = put_udata_u32(fields, 0, 0); /* of no known protocol */
     end = put_udata_u32(end, 1, 0);
     end = put_udata_u32(end, 2, BASE_TRANSPORT);
     end = put_udata_u32(end, 3, 64 + 128 - bits);
@@ -130,7 +139,7 @@ static void add_set(struct nft_builder *b, const struct nft_set_row *row)
         nftnl_set_set_u32(o, NFTNL_SET_DATA_LEN, row->data_len);
     }
     uint8_t udata[128], *end = udata;
-    if (row->order != ORDER_MIXED)                      /* else nft would print names backwards */
+    if (row->order != ORDER_MIXED) /* else nft would print names backwards */
         end = put_udata_u32(end, NFTNL_UDATA_SET_KEYBYTEORDER, row->order);
     if (row->key_type == T_INTEGER)
         end = put_typeof(end, false, 8 * row->key_len);
@@ -203,7 +212,8 @@ void net_nft_rule_done(struct nft_builder *b, const char *means, ...)
         nftnl_rule_nlmsg_build_payload(m, b->rule);
         message_done(b, m);
         struct nft_chain *c = net_nft_find_chain(&b->w->img.table[b->t], in);
-        if (c && c->n && !b->e && !(c->rule[c->n - 1].means = net_nft_image_text(&b->w->img, text, strlen(text))))
+        if (c && c->n && !b->e &&
+            !(c->rule[c->n - 1].means = net_nft_image_text(&b->w->img, text, strlen(text))))
             b->e = -ENOMEM;
     }
     if (b->rule)
@@ -248,7 +258,8 @@ void net_nft_put_lookup(struct nft_builder *b, const char *in_set, uint32_t flag
     if (flags)
         nftnl_expr_set_u32(x, NFTNL_EXPR_LOOKUP_FLAGS, flags);
 }
-void net_nft_put_payload(struct nft_builder *b, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg)
+void net_nft_put_payload(struct nft_builder *b, uint32_t base, uint32_t offset, uint32_t len,
+                         uint32_t reg)
 {
     struct nftnl_expr *x = net_nft_put_expr(b, "payload");
     if (!x)
@@ -280,7 +291,8 @@ void net_nft_put_verdict(struct nft_builder *b, int code, const char *to_chain)
     if (to_chain)
         nftnl_expr_set_str(x, NFTNL_EXPR_IMM_CHAIN, to_chain);
 }
-void net_nft_put_ct(struct nft_builder *b, uint32_t key, uint32_t bits)       /* any of these bits */
+/* any of these bits */
+void net_nft_put_ct(struct nft_builder *b, uint32_t key, uint32_t bits)
 {
     static const uint32_t none;
     struct nftnl_expr *x = net_nft_put_expr(b, "ct");
@@ -288,7 +300,8 @@ void net_nft_put_ct(struct nft_builder *b, uint32_t key, uint32_t bits)       /*
         return;
     nftnl_expr_set_u32(x, NFTNL_EXPR_CT_KEY, key);
     nftnl_expr_set_u32(x, NFTNL_EXPR_CT_DREG, R1);
-    net_nft_put_mask(b, &bits, sizeof bits);                        /* a register in the host's order */
+    /* a register in the host's order */
+    net_nft_put_mask(b, &bits, sizeof bits);
     net_nft_put_cmp(b, NFT_CMP_NEQ, &none, sizeof none);
 }
 
@@ -315,7 +328,7 @@ uint32_t net_nft_address_len(uint8_t number)
 }
 void net_nft_put_address(struct nft_builder *b, uint8_t number, bool source, uint32_t len)
 {
-    uint32_t first = number == AF_INET ? 12 : 8;        /* struct iphdr, struct ipv6hdr */
+    uint32_t first = number == AF_INET ? 12 : 8; /* struct iphdr, struct ipv6hdr */
     if (!source)
         first += net_nft_address_len(number);
     net_nft_put_payload(b, NFT_PAYLOAD_NETWORK_HEADER, first, len, R1);

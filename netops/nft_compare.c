@@ -1,5 +1,6 @@
-/* Where two images differ, in words; and an image back into a model. The kernel's rules are recognised by what they load and
- * compare, and a model counts only if it builds exactly the image it was taken from: nothing is guessed. */
+/* Where two images differ, in words; and an image back into a model. The kernel's rules are
+ * recognised by what they load and compare, and a model counts only if it builds exactly the
+ * image it was taken from: nothing is guessed. */
 #include "netops/nft_image.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,10 +14,10 @@
 
 struct judge {
     void (*each)(void *arg, const char *line);
-    void               *arg;
+    void *arg;
     struct nft_verdict *v;
-    enum nft_which      t;
-    bool                same_elements;
+    enum nft_which t;
+    bool same_elements;
 };
 
 /* Names may hold any byte; none of them reaches a terminal as it is. */
@@ -25,7 +26,9 @@ static void quoted(char *out, size_t size, const void *bytes, size_t len)
     const unsigned char *b = bytes;
     size_t at = 0;
     for (size_t i = 0; i < len && b[i] && at + 5 < size; i++)
-        at += (size_t)snprintf(out + at, size - at, b[i] < 0x20 || b[i] >= 0x7f || b[i] == '"' || b[i] == '\\' ? "\\x%02x" : "%c", b[i]);
+        at += (size_t)snprintf(
+            out + at, size - at,
+            b[i] < 0x20 || b[i] >= 0x7f || b[i] == '"' || b[i] == '\\' ? "\\x%02x" : "%c", b[i]);
     out[at] = '\0';
 }
 
@@ -51,13 +54,16 @@ static const char *prefix(const struct judge *j)
 
 static bool is_map(const char *set)
 {
-    return !strcmp(set, "any4") || !strcmp(set, "any6") || !strcmp(set, "one4") || !strcmp(set, "one6");
+    return !strcmp(set, "any4") || !strcmp(set, "any6") || !strcmp(set, "one4") ||
+           !strcmp(set, "one6");
 }
-static void address_port(char *out, size_t size, const uint8_t *bytes, size_t address_len, const uint8_t *port)
+static void address_port(char *out, size_t size, const uint8_t *bytes, size_t address_len,
+                         const uint8_t *port)
 {
     char text[INET6_ADDRSTRLEN];
     inet_ntop(address_len == 4 ? AF_INET : AF_INET6, bytes, text, sizeof text);
-    snprintf(out, size, address_len == 4 ? "%s:%u" : "[%s]:%u", text, (unsigned)(port[0] << 8 | port[1]));
+    snprintf(out, size, address_len == 4 ? "%s:%u" : "[%s]:%u", text,
+             (unsigned)(port[0] << 8 | port[1]));
 }
 /* "tcp 8080", "udp 203.0.113.2:8080" */
 static void map_key(char *out, size_t size, const struct nft_elem *e)
@@ -82,19 +88,22 @@ static void map_data(char *out, size_t size, const struct nft_elem *e)
     address_port(out, size, e->data, len, e->data + len);
 }
 
-/* An IPv4 address (4 bytes), a MAC (padded to 8), or an IPv6 address; of set `ids6` the last 8 bytes of one. */
+/* An IPv4 address (4 bytes), a MAC (padded to 8), or an IPv6 address; of set `ids6` the last 8
+ * bytes of one. */
 static void own_text(char *out, size_t size, const char *set, const uint8_t *bytes, size_t len)
 {
     if (!strcmp(set, "ids6"))
-        snprintf(out, size, "::%x:%x:%x:%x", bytes[0] << 8 | bytes[1], bytes[2] << 8 | bytes[3], bytes[4] << 8 | bytes[5],
-                 bytes[6] << 8 | bytes[7]);
+        snprintf(out, size, "::%x:%x:%x:%x", bytes[0] << 8 | bytes[1], bytes[2] << 8 | bytes[3],
+                 bytes[4] << 8 | bytes[5], bytes[6] << 8 | bytes[7]);
     else if (len == 8)
-        snprintf(out, size, "%02x:%02x:%02x:%02x:%02x:%02x", bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]);
+        snprintf(out, size, "%02x:%02x:%02x:%02x:%02x:%02x", bytes[0], bytes[1], bytes[2], bytes[3],
+                 bytes[4], bytes[5]);
     else
         inet_ntop(len == 4 ? AF_INET : AF_INET6, bytes, out, (socklen_t)size);
 }
 
-void net_nft_elem_format(enum nft_which t, const char *set, const struct nft_elem *e, char *out, size_t size)
+void net_nft_elem_format(enum nft_which t, const char *set, const struct nft_elem *e, char *out,
+                         size_t size)
 {
     char key[128], data[80];
 
@@ -104,14 +113,16 @@ void net_nft_elem_format(enum nft_which t, const char *set, const struct nft_ele
         snprintf(out, size, "port map %s to %s", key, data);
         return;
     }
-    if (t == NFT_BRIDGE && e->key_len > IFNAMSIZ) {     /* a port, and what is its own */
+    if (t == NFT_BRIDGE && e->key_len > IFNAMSIZ) { /* a port, and what is its own */
         char own[INET6_ADDRSTRLEN];
         quoted(data, sizeof data, e->key, IFNAMSIZ);
         own_text(own, sizeof own, set, e->key + IFNAMSIZ, e->key_len - (size_t)IFNAMSIZ);
         snprintf(key, sizeof key, "%s . %s", data, own);
     } else if (t == NFT_BRIDGE && !strcmp(set, "takenmac"))
         own_text(key, sizeof key, set, e->key, 8);
-    else if (e->key_len == 4 || (e->key_len == 16 && (!strcmp(set, "alone6") || !strcmp(set, "taken6") || !strcmp(set, "claimed6"))))
+    else if (e->key_len == 4 ||
+             (e->key_len == 16 &&
+              (!strcmp(set, "alone6") || !strcmp(set, "taken6") || !strcmp(set, "claimed6"))))
         own_text(key, sizeof key, set, e->key, e->key_len);
     else if (e->key_len == 1)
         snprintf(key, sizeof key, "%u", e->key[0]);
@@ -156,7 +167,8 @@ static void judge_elements(struct judge *j, const struct nft_set *w, const struc
     }
     if (j->v->count != before)
         j->v->elements[j->t] = true;
-    if (h->odd_elem) {                                  /* a timeout, a wildcard, a counter: not to be mended one by one */
+    /* a timeout, a wildcard, a counter: not to be mended one by one */
+    if (h->odd_elem) {
         line(j, "%sset '%s' holds elements of another kind", prefix(j), w->name);
         ANEW(j);
     }
@@ -173,8 +185,9 @@ static void judge_sets(struct judge *j, const struct nft_table *w, const struct 
         if (!b) {
             line(j, "%sset '%s' is missing", prefix(j), a->name);
             ANEW(j);
-        } else if (a->key_type != b->key_type || a->key_len != b->key_len || a->data_type != b->data_type ||
-                   a->data_len != b->data_len || a->flags != b->flags || b->odd) {
+        } else if (a->key_type != b->key_type || a->key_len != b->key_len ||
+                   a->data_type != b->data_type || a->data_len != b->data_len ||
+                   a->flags != b->flags || b->odd) {
             line(j, "%sset '%s' is of another type", prefix(j), a->name);
             ANEW(j);
         } else {
@@ -202,8 +215,9 @@ static bool has_rule(const struct nft_chain *c, size_t from, size_t to, const st
     return false;
 }
 
-/* What is equal at both ends is set aside. In between, a rule that the other side does not have is missing or not wanted,
- * a pair of such at one place differs, and what both have stands in another order. */
+/* What is equal at both ends is set aside. In between, a rule that the other side does not have is
+ * missing or not wanted, a pair of such at one place differs, and what both have stands in
+ * another order. */
 static void judge_rules(struct judge *j, const struct nft_chain *w, const struct nft_chain *h)
 {
     size_t first = 0, w_end = w->n, h_end = h->n, before = j->v->count;
@@ -220,15 +234,19 @@ static void judge_rules(struct judge *j, const struct nft_chain *w, const struct
         if (has_rule(h, first, h_end, &w->rule[i]))
             continue;
         if (pairs && !has_rule(w, first, w_end, &h->rule[i]))
-            line(j, "%schain '%s': rule %zu differs (should %s)", prefix(j), w->name, i + 1, w->rule[i].means);
+            line(j, "%schain '%s': rule %zu differs (should %s)", prefix(j), w->name, i + 1,
+                 w->rule[i].means);
         else
-            line(j, "%schain '%s': rule %zu is missing (%s)", prefix(j), w->name, i + 1, w->rule[i].means);
+            line(j, "%schain '%s': rule %zu is missing (%s)", prefix(j), w->name, i + 1,
+                 w->rule[i].means);
     }
     for (size_t i = first; i < h_end; i++)
-        if (!has_rule(w, first, w_end, &h->rule[i]) && !(pairs && !has_rule(h, first, h_end, &w->rule[i])))
+        if (!has_rule(w, first, w_end, &h->rule[i]) &&
+            !(pairs && !has_rule(h, first, h_end, &w->rule[i])))
             line(j, "%schain '%s': rule %zu is not wanted", prefix(j), w->name, i + 1);
     if (j->v->count == before)
-        line(j, "%schain '%s': rules %zu to %zu are in another order, or doubled", prefix(j), w->name, first + 1, h_end);
+        line(j, "%schain '%s': rules %zu to %zu are in another order, or doubled", prefix(j),
+             w->name, first + 1, h_end);
 }
 
 static const char *policy_text(uint32_t policy)
@@ -253,11 +271,14 @@ static void judge_chains(struct judge *j, const struct nft_table *w, const struc
         else if (a->hook != b->hook)
             line(j, "%schain '%s' is on another hook", prefix(j), a->name);
         if (a->priority != b->priority && a->base == b->base)
-            line(j, "%schain '%s': priority is %d, not %d", prefix(j), a->name, b->priority, a->priority);
+            line(j, "%schain '%s': priority is %d, not %d", prefix(j), a->name, b->priority,
+                 a->priority);
         if (a->policy != b->policy && a->base == b->base)
-            line(j, "%schain '%s': policy is %s, not %s", prefix(j), a->name, policy_text(b->policy), policy_text(a->policy));
+            line(j, "%schain '%s': policy is %s, not %s", prefix(j), a->name,
+                 policy_text(b->policy), policy_text(a->policy));
         if (a->flags != b->flags)
-            line(j, "%schain '%s': flags are 0x%x, not 0x%x", prefix(j), a->name, b->flags, a->flags);
+            line(j, "%schain '%s': flags are 0x%x, not 0x%x", prefix(j), a->name, b->flags,
+                 a->flags);
         if (j->v->count != before)
             ANEW(j);
         judge_rules(j, a, b);
@@ -270,20 +291,22 @@ static void judge_chains(struct judge *j, const struct nft_table *w, const struc
         }
 }
 
-/* The elements of both are the same, set by set. A set that one side lacks is no matter of elements. */
+/* The elements of both are the same, set by set. A set that one side lacks is no matter of
+ * elements. */
 static bool same_elements(const struct nft_image *want, const struct nft_image *have)
 {
     for (size_t t = 0; t < NFT_TABLES; t++)
         for (size_t i = 0; i < want->table[t].n_set; i++) {
-            const struct nft_set *a = &want->table[t].set[i], *b = net_nft_find_set(&have->table[t], a->name);
+            const struct nft_set *a = &want->table[t].set[i],
+                                 *b = net_nft_find_set(&have->table[t], a->name);
             if (b && !net_nft_elems_same(a, b))
                 return false;
         }
     return true;
 }
 
-void net_nft_judge(const struct nft_image *want, struct nft_image *have, void (*each)(void *arg, const char *line),
-                   void *arg, struct nft_verdict *v)
+void net_nft_judge(const struct nft_image *want, struct nft_image *have,
+                   void (*each)(void *arg, const char *line), void *arg, struct nft_verdict *v)
 {
     struct judge j = {.each = each, .arg = arg, .v = v};
 
@@ -297,33 +320,37 @@ void net_nft_judge(const struct nft_image *want, struct nft_image *have, void (*
         if (!w->present && !h->present)
             continue;
         if (w->present != h->present) {
-            line(&j, "table %s %s is %s", net_nft_families[t].name, NFT_OURS, w->present ? "missing" : "not wanted");
+            line(&j, "table %s %s is %s", net_nft_families[t].name, NFT_OURS,
+                 w->present ? "missing" : "not wanted");
             ANEW(&j);
             continue;
         }
         if (h->flags != w->flags) {
-            line(&j, h->flags & 1 ? "table %s %s is dormant (flags 0x%x)" : "table %s %s has other flags (0x%x)",
+            line(&j,
+                 h->flags & 1 ? "table %s %s is dormant (flags 0x%x)"
+                              : "table %s %s has other flags (0x%x)",
                  net_nft_families[t].name, NFT_OURS, h->flags);
             ANEW(&j);
         }
         judge_sets(&j, w, h);
         judge_chains(&j, w, h);
         if (h->uses > h->n_chain + h->n_set) {
-            line(&j, "table %s %s holds objects that are not wanted (counters, flow tables…)", net_nft_families[t].name, NFT_OURS);
+            line(&j, "table %s %s holds objects that are not wanted (counters, flow tables…)",
+                 net_nft_families[t].name, NFT_OURS);
             ANEW(&j);
         }
     }
 }
 
-size_t net_nft_compare(const struct net_nft *want, const struct net_nft_have *have, void (*each)(void *arg, const char *line),
-                       void *arg)
+size_t net_nft_compare(const struct net_nft *want, const struct net_nft_have *have,
+                       void (*each)(void *arg, const char *line), void *arg)
 {
     struct nft_want w;
     struct nft_verdict v;
     struct net_error err;
     char text[512];
 
-    if (net_nft_want_init(&w, want, &err)) {            /* what cannot be made is never equal */
+    if (net_nft_want_init(&w, want, &err)) { /* what cannot be made is never equal */
         net_error_format(&err, text, sizeof text);
         if (each)
             each(arg, text);
@@ -337,9 +364,9 @@ size_t net_nft_compare(const struct net_nft *want, const struct net_nft_have *ha
 
 /* ---- an image as a model ---- */
 
-struct seen {                                           /* what one rule speaks of */
-    char               oif[IFNAMSIZ], not_iif[IFNAMSIZ];
-    bool               dnat;
+struct seen { /* what one rule speaks of */
+    char oif[IFNAMSIZ], not_iif[IFNAMSIZ];
+    bool dnat;
     struct net_nft_net net;
 };
 
@@ -347,7 +374,7 @@ static struct seen see(const struct nft_rule *r)
 {
     struct seen s = {0};
     struct nft_code c = {.at = r->code, .end = r->code + r->len};
-    uint32_t meta = 0, load = 0;                        /* what register 1 holds */
+    uint32_t meta = 0, load = 0; /* what register 1 holds */
     size_t len, mask_len = 0;
     const uint8_t *mask = NULL, *value;
 
@@ -393,7 +420,8 @@ static bool same_net(const struct net_nft_net *a, const struct net_nft_net *b)
     return a->family == b->family && a->prefix == b->prefix && !memcmp(a->bytes, b->bytes, 16);
 }
 
-/* The bridge that the rule calls its own by masquerading what a port map turns back. NULL: the rule is none of these. */
+/* The bridge that the rule calls its own by masquerading what a port map turns back. NULL: the
+ * rule is none of these. */
 static struct net_nft_bridge *turned_back(const struct seen *s, struct net_nft_model *m, size_t n)
 {
     for (size_t k = 0; s->dnat && s->net.family && s->oif[0] && k < n; k++)
@@ -430,7 +458,8 @@ static bool model_nets(const struct nft_chain *src, struct net_nft_model *m, siz
 
 static void model_bridges(const struct nft_table *t, struct net_nft_model *m, size_t n)
 {
-    const struct nft_chain *src = net_nft_find_chain(t, "src"), *pass = net_nft_find_chain(t, "pass");
+    const struct nft_chain *src = net_nft_find_chain(t, "src"),
+                           *pass = net_nft_find_chain(t, "pass");
 
     for (size_t i = 0; src && i < src->n; i++) {
         struct seen s = see(&src->rule[i]);
@@ -476,7 +505,8 @@ static bool group_of(const struct nft_rule *r, uint32_t *out)
     size_t len;
 
     while (net_nft_code_next(&c)) {
-        const uint8_t *value = strcmp(c.name, "cmp") ? NULL : net_nft_code_attr(&c, NFTA_CMP_DATA, &len);
+        const uint8_t *value =
+            strcmp(c.name, "cmp") ? NULL : net_nft_code_attr(&c, NFTA_CMP_DATA, &len);
         if (value && group && len == sizeof *out) {
             memcpy(out, value, sizeof *out);
             return true;
@@ -486,10 +516,24 @@ static bool group_of(const struct nft_rule *r, uint32_t *out)
     return false;
 }
 
-/* Sets whose keys begin with the name of a port; then those of addresses that no other port may use. */
-enum { S_MACS, S_SRC4, S_SRC6, S_GUESTS, S_ROUTERS, S_ANYMAC, S_FREE4, S_PORTS, S_TAKENMAC = S_PORTS, S_TAKEN4, S_TAKEN6, S_ALL };
-static const char *const source_sets[S_ALL] = {"macs",   "src4",  "src6",   "guests",   "routers", "anymac",
-                                               "free4", "takenmac", "taken4",  "taken6"};
+/* Sets whose keys begin with the name of a port; then those of addresses that no other port may
+ * use. */
+enum {
+    S_MACS,
+    S_SRC4,
+    S_SRC6,
+    S_GUESTS,
+    S_ROUTERS,
+    S_ANYMAC,
+    S_FREE4,
+    S_PORTS,
+    S_TAKENMAC = S_PORTS,
+    S_TAKEN4,
+    S_TAKEN6,
+    S_ALL
+};
+static const char *const source_sets[S_ALL] = {"macs",   "src4",  "src6",     "guests", "routers",
+                                               "anymac", "free4", "takenmac", "taken4", "taken6"};
 
 static void model_source(struct net_nft_source *o, int in_set, const struct nft_elem *e)
 {
@@ -527,7 +571,8 @@ static void model_source(struct net_nft_source *o, int in_set, const struct nft_
     }
 }
 
-/* One entry for each port: the sets are sorted, so each port's elements meet. Then one for each address that is taken. */
+/* One entry for each port: the sets are sorted, so each port's elements meet. Then one for each
+ * address that is taken. */
 static bool model_sources(const struct nft_table *t, struct net_nft_model *m)
 {
     const struct nft_set *set[S_ALL];
@@ -544,7 +589,8 @@ static bool model_sources(const struct nft_table *t, struct net_nft_model *m)
     for (;;) {
         const uint8_t *next = NULL;
         for (int i = 0; i < S_PORTS; i++)
-            if (set[i] && at[i] < set[i]->n && (!next || memcmp(set[i]->elem[at[i]].key, next, IFNAMSIZ) < 0))
+            if (set[i] && at[i] < set[i]->n &&
+                (!next || memcmp(set[i]->elem[at[i]].key, next, IFNAMSIZ) < 0))
                 next = set[i]->elem[at[i]].key;
         if (!next)
             break;
@@ -593,7 +639,10 @@ bool net_nft_model(const struct net_nft_have *have, struct net_nft_model *out)
     for (size_t i = 0; fine && i < 4; i++) {
         s = net_nft_find_set(t, maps[i]);
         for (size_t k = 0; fine && s && k < s->n; k++) {
-            size_t host = maps[i][0] == 'a' ? 0 : maps[i][3] == '4' ? 4 : 16, to = maps[i][3] == '4' ? 4 : 16;
+            size_t host = maps[i][0] == 'a'   ? 0
+                          : maps[i][3] == '4' ? 4
+                                              : 16,
+                   to = maps[i][3] == '4' ? 4 : 16;
             fine = s->elem[k].key_len == host + 8 && s->elem[k].data_len == to + 4;
             if (fine)
                 model_map(&s->elem[k], &m.maps[at++]);
@@ -614,8 +663,12 @@ bool net_nft_model(const struct net_nft_have *have, struct net_nft_model *out)
         m.alone[at].has6 = true;
     }
     const struct nft_chain *guard = net_nft_find_chain(t, "guard");
-    m.nft = (struct net_nft){.bridges = m.bridges, .n_bridges = n_bridges, .maps = m.maps, .n_maps = n_maps,
-                             .alone = m.alone, .n_alone = n_alone};
+    m.nft = (struct net_nft){.bridges = m.bridges,
+                             .n_bridges = n_bridges,
+                             .maps = m.maps,
+                             .n_maps = n_maps,
+                             .alone = m.alone,
+                             .n_alone = n_alone};
     for (size_t i = 0; guard && i < guard->n; i++)
         if (group_of(&guard->rule[i], &m.nft.group))
             break;

@@ -12,17 +12,18 @@
 
 enum { DEPTH = 16, SLOTS = 20 };
 
-enum known { NOT_SET, KNOWN, OTHER, OURS };     /* OTHER: of no bridge; OURS: it might tell our bridge from others */
+/* OTHER: of no bridge; OURS: it might tell our bridge from others */
+enum known { NOT_SET, KNOWN, OTHER, OURS };
 struct value {
     enum known known;
-    uint8_t    len, bytes[16];
+    uint8_t len, bytes[16];
 };
 enum way { CONTINUE, RETURNED, ACCEPTED, DROPPED, UNSURE };
 struct walk {
-    struct net_nft_foreign      *f;
+    struct net_nft_foreign *f;
     const struct net_nft_packet *p;
-    struct value                 reg[SLOTS];
-    struct net_nft_drop         *out;
+    struct value reg[SLOTS];
+    struct net_nft_drop *out;
 };
 
 /* Registers of 16 bytes and of 4 name the same room. */
@@ -80,14 +81,18 @@ static struct value of_payload(const struct walk *w, uint32_t base, uint32_t off
     if (base != NFT_PAYLOAD_NETWORK_HEADER)
         return (struct value){.known = OTHER};
     if (offset >= source && offset + len <= source + whole)
-        return w->p->src ? known(w->p->src + (offset - source), len) : (struct value){.known = OURS};
-    return (struct value){.known = offset >= source + whole && offset < source + 2 * whole && w->p->mapped ? OURS : OTHER};
+        return w->p->src ? known(w->p->src + (offset - source), len)
+                         : (struct value){.known = OURS};
+    return (struct value){
+        .known =
+            offset >= source + whole && offset < source + 2 * whole && w->p->mapped ? OURS : OTHER};
 }
 
 static struct value of_ct(const struct walk *w, uint32_t key)
 {
     static const uint8_t original = IP_CT_DIR_ORIGINAL;
-    uint32_t state = NF_CT_STATE_BIT(IP_CT_NEW), status = w->p->mapped ? IPS_DST_NAT | IPS_DST_NAT_DONE : 0, none = 0;
+    uint32_t state = NF_CT_STATE_BIT(IP_CT_NEW),
+             status = w->p->mapped ? IPS_DST_NAT | IPS_DST_NAT_DONE : 0, none = 0;
     switch (key) {
     case NFT_CT_STATE:
         return known(&state, 4);
@@ -113,16 +118,21 @@ static void do_bitwise(struct walk *w, const struct nlattr *const *a)
 {
     struct value *from = reg_of(w, net_nft_number(a[NFTA_BITWISE_SREG])),
                  *to = reg_of(w, net_nft_number(a[NFTA_BITWISE_DREG])), v = *from;
-    const struct nlattr *mask = data_value(a[NFTA_BITWISE_MASK]), *flip = data_value(a[NFTA_BITWISE_XOR]);
+    const struct nlattr *mask = data_value(a[NFTA_BITWISE_MASK]),
+                        *flip = data_value(a[NFTA_BITWISE_XOR]);
     uint32_t len = net_nft_number(a[NFTA_BITWISE_LEN]);
-    if (v.known == KNOWN && (!mask || !flip || len > sizeof v.bytes || mnl_attr_get_payload_len(mask) < len || mnl_attr_get_payload_len(flip) < len))
+    if (v.known == KNOWN &&
+        (!mask || !flip || len > sizeof v.bytes || mnl_attr_get_payload_len(mask) < len ||
+         mnl_attr_get_payload_len(flip) < len))
         v.known = OURS;
     for (uint32_t i = 0; v.known == KNOWN && i < len; i++)
-        v.bytes[i] = (uint8_t)((v.bytes[i] & ((const uint8_t *)mnl_attr_get_payload(mask))[i]) ^ ((const uint8_t *)mnl_attr_get_payload(flip))[i]);
+        v.bytes[i] = (uint8_t)((v.bytes[i] & ((const uint8_t *)mnl_attr_get_payload(mask))[i]) ^
+                               ((const uint8_t *)mnl_attr_get_payload(flip))[i]);
     *to = v;
 }
 
-/* 1: it holds; 0: it does not; -1: not decided, by nothing of ours; -2: not decided, and it may speak of our bridge. */
+/* 1: it holds; 0: it does not; -1: not decided, by nothing of ours; -2: not decided, and it may
+ * speak of our bridge. */
 static int do_cmp(struct walk *w, const struct nlattr *const *a)
 {
     const struct value *v = reg_of(w, net_nft_number(a[NFTA_CMP_SREG]));
@@ -165,7 +175,7 @@ static int do_lookup(struct walk *w, const struct nft_foreign_chain *c,
         return -2;
     for (size_t i = 0; i < s->n; i++) {
         if (s->elem[i].len > v->len)
-            return -2;                                  /* a key of several parts */
+            return -2; /* a key of several parts */
         if (memcmp(s->elem[i].key, v->bytes, s->elem[i].len))
             continue;
         if (a[NFTA_LOOKUP_DREG]) {
@@ -213,7 +223,8 @@ static const struct nft_foreign_chain *
 chain_named(const struct net_nft_foreign *f, const struct nft_foreign_chain *like, const char *name)
 {
     for (size_t i = 0; i < f->n_chain; i++)
-        if (f->chain[i].family == like->family && !strcmp(f->chain[i].table, like->table) && !strcmp(f->chain[i].name, name))
+        if (f->chain[i].family == like->family && !strcmp(f->chain[i].table, like->table) &&
+            !strcmp(f->chain[i].name, name))
             return &f->chain[i];
     return NULL;
 }
@@ -226,7 +237,11 @@ static const char *family_name(uint8_t family)
 static enum way dropped(struct walk *w, const struct nft_foreign_chain *base,
                         const struct nft_foreign_chain *c, unsigned rule)
 {
-    *w->out = (struct net_nft_drop){.family = family_name(c->family), .table = c->table, .chain = c->name, .base = base->name, .rule = rule,
+    *w->out = (struct net_nft_drop){.family = family_name(c->family),
+                                    .table = c->table,
+                                    .chain = c->name,
+                                    .base = base->name,
+                                    .rule = rule,
                                     .has_user = chain_named(w->f, c, "DOCKER-USER")};
     return DROPPED;
 }
@@ -256,7 +271,7 @@ static enum way follow(struct walk *w, const struct nft_foreign_chain *base,
             return way;
         return code == NFT_GOTO ? RETURNED : CONTINUE;
     default:
-        return UNSURE;                                  /* a queue: a program decides */
+        return UNSURE; /* a queue: a program decides */
     }
 }
 
@@ -267,7 +282,9 @@ static enum way conclude(struct walk *w, const struct nft_foreign_chain *base,
 {
     if (decided == 1)
         return follow(w, base, c, rule, code, to, depth);
-    return decided == -2 && code != NF_DROP && code != NFT_CONTINUE && code != NFT_RETURN ? UNSURE : CONTINUE;
+    return decided == -2 && code != NF_DROP && code != NFT_CONTINUE && code != NFT_RETURN
+               ? UNSURE
+               : CONTINUE;
 }
 
 static bool target_is(const struct nlattr *name, const struct nlattr *const *a, const char *target)
@@ -286,7 +303,8 @@ static enum way walk_rule(struct walk *w, const struct nft_foreign_chain *base,
     if (!list)
         return CONTINUE;
     memset(w->reg, 0, sizeof w->reg);
-    NET_EACH_IN(one, list) {
+    NET_EACH_IN(one, list)
+    {
         int holds = 1;
         net_nft_split(one, x, NFTA_EXPR_MAX + 1);
         net_nft_split(x[NFTA_EXPR_DATA], a, 32);
@@ -325,13 +343,15 @@ static enum way walk_rule(struct walk *w, const struct nft_foreign_chain *base,
             return conclude(w, base, c, number, decided, NF_QUEUE, "", depth);
         } else if (!net_nft_text_is(name, "counter") && !net_nft_text_is(name, "log") &&
                    !net_nft_text_is(name, "target") && !net_nft_text_is(name, "objref")) {
-            holds = -1;                                 /* limits, quotas and other tests that name no link */
-            for (size_t i = 0; i < SLOTS; i++)          /* and whatever loads a register */
+            /* limits, quotas and other tests that name no link */
+            holds = -1;
+            for (size_t i = 0; i < SLOTS; i++) /* and whatever loads a register */
                 w->reg[i] = w->reg[i].known == NOT_SET ? (struct value){.known = OTHER} : w->reg[i];
         }
         if (holds == 0)
             return CONTINUE;
-        if (holds < 0 && decided != -1)                 /* not passed by some packets: it is no matter whose */
+        /* not passed by some packets: it is no matter whose */
+        if (holds < 0 && decided != -1)
             decided = holds == -1 ? -1 : -2;
     }
     return CONTINUE;
@@ -352,8 +372,8 @@ static enum way walk_chain(struct walk *w, const struct nft_foreign_chain *base,
     return CONTINUE;
 }
 
-int net_nft_foreign_find(struct net_nft_foreign *f, const struct net_nft_packet *packet, bool *found, struct net_nft_drop *out,
-                         struct net_error *err)
+int net_nft_foreign_find(struct net_nft_foreign *f, const struct net_nft_packet *packet,
+                         bool *found, struct net_nft_drop *out, struct net_error *err)
 {
     struct walk w = {.f = f, .p = packet, .out = out};
 

@@ -1,8 +1,10 @@
-/* Dumps and messages into images. A rule becomes a canonical code, so that two rules are the same rule exactly when their bytes
- * are: its expressions in order, each as name, NUL, number of attributes, then per attribute type, length (two bytes), value.
- * Attributes are sorted by type. Those that are all zero are left out, for the kernel tells defaults that nobody set (flags of
- * a lookup, the operation of a bitwise) and newer kernels tell more of them. Only values of type `data` are looked into, since
- * the nesting flag inside them differs between those who ask and those who answer. */
+/* Dumps and messages into images. A rule becomes a canonical code, so that two rules are the same
+ * rule exactly when their bytes are: its expressions in order, each as name, NUL, number of
+ * attributes, then per attribute type, length (two bytes), value. Attributes are sorted by type.
+ * Those that are all zero are left out, for the kernel tells defaults that nobody set (flags of a
+ * lookup, the operation of a bitwise) and newer kernels tell more of them. Only values of type
+ * `data` are looked into, since the nesting flag inside them differs between those who ask and
+ * those who answer. */
 #include "netops/nft_image.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,12 +19,13 @@ const struct nft_family net_nft_families[NFT_TABLES] = {
     [NFT_INET] = {NFPROTO_INET, "inet", ""},
     [NFT_BRIDGE] = {NFPROTO_BRIDGE, "bridge", "bridge "},
 };
-enum { NFTA_SET_COUNT_ = 20 };                          /* kernel 6.17; Debian 12's headers end before it */
+/* kernel 6.17; Debian 12's headers end before it */
+enum { NFTA_SET_COUNT_ = 20 };
 
 struct nft_block {
     struct nft_block *next;
-    size_t            used, room;
-    uint8_t           bytes[];
+    size_t used, room;
+    uint8_t bytes[];
 };
 
 static void *keep(struct nft_image *img, size_t size)
@@ -134,7 +137,8 @@ static size_t split(const void *p, size_t len, const struct nlattr **at, size_t 
     size_t beyond = 0;
 
     memset(at, 0, n * sizeof *at);
-    mnl_attr_for_each_payload(p, len) {
+    mnl_attr_for_each_payload(p, len)
+    {
         uint16_t type = mnl_attr_get_type(attr);
         if (type < n)
             at[type] = attr;
@@ -205,7 +209,7 @@ static uint64_t data_types(const char *expr)
 }
 struct writer {
     uint8_t *p;
-    size_t   len;
+    size_t len;
 };
 static void put(struct writer *w, const void *p, size_t len)
 {
@@ -238,7 +242,8 @@ static void put_data(struct writer *w, uint8_t type, const struct nlattr *nest)
         }
         put_value(w, type, verdict, 4 + len);
     } else if (a[NFTA_DATA_VALUE]) {
-        put_value(w, type, mnl_attr_get_payload(a[NFTA_DATA_VALUE]), mnl_attr_get_payload_len(a[NFTA_DATA_VALUE]));
+        put_value(w, type, mnl_attr_get_payload(a[NFTA_DATA_VALUE]),
+                  mnl_attr_get_payload_len(a[NFTA_DATA_VALUE]));
     }
 }
 /* Writes one attribute; false: its value says nothing. */
@@ -257,12 +262,14 @@ static bool put_attr(struct writer *w, const struct nlattr *a, uint8_t type, boo
     return true;
 }
 /* Attributes by type; the last of those of one type counts. Returns how many there are. */
-static size_t by_type(const struct nlattr *nest, const struct nlattr **at, size_t most, bool *beyond)
+static size_t by_type(const struct nlattr *nest, const struct nlattr **at, size_t most,
+                      bool *beyond)
 {
     const struct nlattr *attr;
     size_t n = 0;
 
-    mnl_attr_for_each_nested(attr, nest) {
+    mnl_attr_for_each_nested(attr, nest)
+    {
         uint16_t type = mnl_attr_get_type(attr);
         size_t i = n;
         if (type >= most) {
@@ -306,7 +313,7 @@ static int put_expr(struct writer *w, const struct nlattr *list_elem)
         uint16_t type = mnl_attr_get_type(d[i]);
         *count = (uint8_t)(*count + put_attr(w, d[i], (uint8_t)type, data >> type & 1));
     }
-    if (beyond) {                                       /* nothing that we send: never equal */
+    if (beyond) { /* nothing that we send: never equal */
         put_value(w, 255, "", 0);
         (*count)++;
     }
@@ -315,7 +322,8 @@ static int put_expr(struct writer *w, const struct nlattr *list_elem)
 static int take_code(struct nft_image *img, const struct nlattr *exprs, struct nft_rule *r)
 {
     size_t len = exprs ? mnl_attr_get_payload_len(exprs) : 0;
-    size_t room = 2 * len + 512;                        /* heads of values are shorter than those of attributes */
+    /* heads of values are shorter than those of attributes */
+    size_t room = 2 * len + 512;
 
     if (img->scratch_room < room) {
         uint8_t *p = realloc(img->scratch, room);
@@ -327,7 +335,8 @@ static int take_code(struct nft_image *img, const struct nlattr *exprs, struct n
     struct writer w = {img->scratch, 0};
     if (exprs) {
         const struct nlattr *attr;
-        mnl_attr_for_each_nested(attr, exprs) {
+        mnl_attr_for_each_nested(attr, exprs)
+        {
             int e = put_expr(&w, attr);
             if (e)
                 return e;
@@ -344,7 +353,7 @@ static int take_code(struct nft_image *img, const struct nlattr *exprs, struct n
 
 bool net_nft_code_next(struct nft_code *c)
 {
-    if (c->name) {                                      /* past the attributes of the present one */
+    if (c->name) { /* past the attributes of the present one */
         const uint8_t *p = (const uint8_t *)c->name + strlen(c->name) + 1;
         unsigned n = *p++;
         while (n--)
@@ -402,7 +411,8 @@ static int take_chain(struct nft_image *img, struct nft_table *t, const struct n
         return -ENOMEM;
     }
     c->flags = get32(a[NFTA_CHAIN_FLAGS]);
-    c->flags &= ~1u;                                    /* NFT_CHAIN_BASE: told by newer kernels; `base` says it */
+    /* NFT_CHAIN_BASE: told by newer kernels; `base` says it */
+    c->flags &= ~1u;
     if (a[NFTA_CHAIN_HOOK]) {
         split_nest(a[NFTA_CHAIN_HOOK], h, 8);
         c->base = true;
@@ -449,8 +459,8 @@ static int take_set(struct nft_image *img, struct nft_table *t, const struct nla
         split_nest(a[NFTA_SET_DESC], d, 3);
         s->odd = get32(d[NFTA_SET_DESC_SIZE]) != 0;
     }
-    s->odd = s->odd || a[NFTA_SET_TIMEOUT] || get32(a[NFTA_SET_POLICY]) || a[NFTA_SET_OBJ_TYPE] || a[NFTA_SET_EXPR] ||
-             a[NFTA_SET_EXPRESSIONS];
+    s->odd = s->odd || a[NFTA_SET_TIMEOUT] || get32(a[NFTA_SET_POLICY]) || a[NFTA_SET_OBJ_TYPE] ||
+             a[NFTA_SET_EXPR] || a[NFTA_SET_EXPRESSIONS];
     return 0;
 }
 
@@ -470,12 +480,16 @@ static bool take_value(const struct nlattr *nest, uint8_t *out, size_t room, uin
 /* Nothing but a key, as in most of our elements: they are many. */
 static bool take_plain_key(const struct nlattr *one, struct nft_elem *el)
 {
-    const struct nlattr *key = mnl_attr_get_payload(one), *value = (const void *)((const char *)key + NLA_HDRLEN);
+    const struct nlattr *key = mnl_attr_get_payload(one),
+                        *value = (const void *)((const char *)key + NLA_HDRLEN);
     const size_t head = NLA_HDRLEN;
 
-    if (one->nla_len < 3 * head || key->nla_len < 2 * head || (size_t)NLA_ALIGN(key->nla_len) + head != one->nla_len ||
-        (key->nla_type & NLA_TYPE_MASK) != NFTA_SET_ELEM_KEY || value->nla_len + head != key->nla_len ||
-        (value->nla_type & NLA_TYPE_MASK) != NFTA_DATA_VALUE || value->nla_len > head + sizeof el->key)
+    if (one->nla_len < 3 * head || key->nla_len < 2 * head ||
+        (size_t)NLA_ALIGN(key->nla_len) + head != one->nla_len ||
+        (key->nla_type & NLA_TYPE_MASK) != NFTA_SET_ELEM_KEY ||
+        value->nla_len + head != key->nla_len ||
+        (value->nla_type & NLA_TYPE_MASK) != NFTA_DATA_VALUE ||
+        value->nla_len > head + sizeof el->key)
         return false;
     el->key_len = (uint8_t)(value->nla_len - head);
     memcpy(el->key, (const char *)value + head, el->key_len);
@@ -492,16 +506,19 @@ static int take_elems(struct nft_table *t, const struct nlattr *const *a)
     if (!a[NFTA_SET_ELEM_LIST_ELEMENTS])
         return 0;
     const struct nlattr *attr;
-    mnl_attr_for_each_nested(attr, a[NFTA_SET_ELEM_LIST_ELEMENTS]) {
+    mnl_attr_for_each_nested(attr, a[NFTA_SET_ELEM_LIST_ELEMENTS])
+    {
         struct nft_elem *el = net_nft_set_add(s);
         if (!el)
             return -ENOMEM;
         if (take_plain_key(attr, el))
             continue;
         size_t beyond = split_nest(attr, e, NFTA_SET_ELEM_EXPRESSIONS + 1);
-        bool fine = !beyond && e[NFTA_SET_ELEM_KEY] && !get32(e[NFTA_SET_ELEM_FLAGS]) && !e[NFTA_SET_ELEM_TIMEOUT] &&
-                    !e[NFTA_SET_ELEM_EXPR] && !e[NFTA_SET_ELEM_EXPRESSIONS] && !e[NFTA_SET_ELEM_OBJREF] &&
-                    !e[NFTA_SET_ELEM_KEY_END] && take_value(e[NFTA_SET_ELEM_KEY], el->key, sizeof el->key, &el->key_len);
+        bool fine = !beyond && e[NFTA_SET_ELEM_KEY] && !get32(e[NFTA_SET_ELEM_FLAGS]) &&
+                    !e[NFTA_SET_ELEM_TIMEOUT] && !e[NFTA_SET_ELEM_EXPR] &&
+                    !e[NFTA_SET_ELEM_EXPRESSIONS] && !e[NFTA_SET_ELEM_OBJREF] &&
+                    !e[NFTA_SET_ELEM_KEY_END] &&
+                    take_value(e[NFTA_SET_ELEM_KEY], el->key, sizeof el->key, &el->key_len);
         if (fine && e[NFTA_SET_ELEM_DATA])
             fine = take_value(e[NFTA_SET_ELEM_DATA], el->data, sizeof el->data, &el->data_len);
         if (!fine) {
@@ -526,8 +543,9 @@ int net_nft_image_take(struct nft_image *img, const struct nlmsghdr *m)
             t = &img->table[i];
     if (!t)
         return 0;
-    split(mnl_nlmsg_get_payload_offset(m, sizeof *g), mnl_nlmsg_get_payload_len(m) - sizeof *g, a, TYPES);
-    if (!is_text(a[1], NFT_OURS))                       /* each kind has the table's name there */
+    split(mnl_nlmsg_get_payload_offset(m, sizeof *g), mnl_nlmsg_get_payload_len(m) - sizeof *g, a,
+          TYPES);
+    if (!is_text(a[1], NFT_OURS)) /* each kind has the table's name there */
         return 0;
     switch (m->nlmsg_type & 0xff) {
     case NFT_MSG_NEWTABLE:
@@ -557,8 +575,8 @@ int net_nft_elem_order(const void *a, const void *b)
 bool net_nft_elem_same(const struct nft_elem *a, const struct nft_elem *b)
 {
     /* Beyond their lengths both are zero. */
-    return a->key_len == b->key_len && a->data_len == b->data_len && !memcmp(a->key, b->key, sizeof a->key) &&
-           !memcmp(a->data, b->data, sizeof a->data);
+    return a->key_len == b->key_len && a->data_len == b->data_len &&
+           !memcmp(a->key, b->key, sizeof a->key) && !memcmp(a->data, b->data, sizeof a->data);
 }
 
 static void sort_set(struct nft_set *s)
@@ -583,7 +601,8 @@ void net_nft_image_sort(struct nft_image *img)
 static size_t hash_key(const struct nft_elem *e)
 {
     uint64_t h = e->key_len, word;
-    for (size_t i = 0; i < e->key_len; i += sizeof word) {      /* beyond its length a key is zero */
+    /* beyond its length a key is zero */
+    for (size_t i = 0; i < e->key_len; i += sizeof word) {
         memcpy(&word, e->key + i, sizeof word);
         h = (h ^ word) * 0x9e3779b97f4a7c15u;
         h ^= h >> 32;
@@ -599,7 +618,8 @@ bool net_nft_elems_same(const struct nft_set *a, const struct nft_set *b)
         return false;
     while (room < 2 * a->n)
         room *= 2;
-    uint32_t *slot = calloc(room, sizeof *slot);        /* 1 + an index of `a`, until that element is found in `b` */
+    /* 1 + an index of `a`, until that element is found in `b` */
+    uint32_t *slot = calloc(room, sizeof *slot);
     bool same = slot != NULL;
     for (size_t i = 0; same && i < a->n; i++) {
         size_t at = hash_key(&a->elem[i]) & (room - 1);
@@ -609,10 +629,11 @@ bool net_nft_elems_same(const struct nft_set *a, const struct nft_set *b)
     }
     for (size_t i = 0; same && i < b->n; i++) {
         size_t at = hash_key(&b->elem[i]) & (room - 1);
-        while (slot[at] && (slot[at] == UINT32_MAX || !net_nft_elem_same(&a->elem[slot[at] - 1], &b->elem[i])))
+        while (slot[at] &&
+               (slot[at] == UINT32_MAX || !net_nft_elem_same(&a->elem[slot[at] - 1], &b->elem[i])))
             at = (at + 1) & (room - 1);
         same = slot[at] != 0;
-        slot[at] = UINT32_MAX;                          /* found */
+        slot[at] = UINT32_MAX; /* found */
     }
     free(slot);
     return same;
@@ -620,8 +641,9 @@ bool net_nft_elems_same(const struct nft_set *a, const struct nft_set *b)
 
 static bool same_set(const struct nft_set *a, const struct nft_set *b)
 {
-    if (strcmp(a->name, b->name) || a->key_type != b->key_type || a->key_len != b->key_len || a->data_type != b->data_type ||
-        a->data_len != b->data_len || a->flags != b->flags || a->odd != b->odd || a->odd_elem != b->odd_elem || a->n != b->n)
+    if (strcmp(a->name, b->name) || a->key_type != b->key_type || a->key_len != b->key_len ||
+        a->data_type != b->data_type || a->data_len != b->data_len || a->flags != b->flags ||
+        a->odd != b->odd || a->odd_elem != b->odd_elem || a->n != b->n)
         return false;
     for (size_t i = 0; i < a->n; i++)
         if (!net_nft_elem_same(&a->elem[i], &b->elem[i]))
@@ -630,11 +652,13 @@ static bool same_set(const struct nft_set *a, const struct nft_set *b)
 }
 static bool same_chain(const struct nft_chain *a, const struct nft_chain *b)
 {
-    if (strcmp(a->name, b->name) || strcmp(a->type, b->type) || a->base != b->base || a->hook != b->hook ||
-        a->policy != b->policy || a->flags != b->flags || a->priority != b->priority || a->n != b->n)
+    if (strcmp(a->name, b->name) || strcmp(a->type, b->type) || a->base != b->base ||
+        a->hook != b->hook || a->policy != b->policy || a->flags != b->flags ||
+        a->priority != b->priority || a->n != b->n)
         return false;
     for (size_t i = 0; i < a->n; i++)
-        if (a->rule[i].len != b->rule[i].len || memcmp(a->rule[i].code, b->rule[i].code, a->rule[i].len))
+        if (a->rule[i].len != b->rule[i].len ||
+            memcmp(a->rule[i].code, b->rule[i].code, a->rule[i].len))
             return false;
     return true;
 }
@@ -643,8 +667,8 @@ bool net_nft_image_same(const struct nft_image *a, const struct nft_image *b)
 {
     for (size_t t = 0; t < NFT_TABLES; t++) {
         const struct nft_table *x = &a->table[t], *y = &b->table[t];
-        if (x->present != y->present || x->flags != y->flags || x->uses != y->uses || x->n_chain != y->n_chain ||
-            x->n_set != y->n_set)
+        if (x->present != y->present || x->flags != y->flags || x->uses != y->uses ||
+            x->n_chain != y->n_chain || x->n_set != y->n_set)
             return false;
         for (size_t i = 0; i < x->n_chain; i++)
             if (!same_chain(&x->chain[i], &y->chain[i]))

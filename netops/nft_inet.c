@@ -1,22 +1,31 @@
 /* table inet berth. Only `src` and `pass` grow, by a few rules per bridge and net; containers are
  * elements. Without NAT, maps and isolated containers there is one rule of `guard` alone.
- *   guard  (filter, prerouting, raw)   from our bridges nothing speaks to 127/8 or as 127/8: with route_localnet set on a bridge,
- *                                      a container would reach the loopback services of the host. Other interfaces
- *                                      are left as their owners want them. Nothing comes from a port but by way of its bridge:
- *                                      the bridge hands frames to 01:80:c2:00:00:0e to the host unseen (br_handle_frame).
- *   ports  (jumped to)                 the port maps; one address of the host goes before any address.
- *   in, own (nat, prerouting, output)  to an address of this host: through the port maps. ::1 cannot be mapped.
- *   src    (nat, postrouting)          answers must come back this way: loopback clients, and containers that reach a
- *                                      neighbour on their own bridge by a port map (the source decides); then, per net,
- *                                      masquerade what leaves by the uplink. What stays inside never leaves by it.
+ *   guard  (filter, prerouting, raw)   from our bridges nothing speaks to 127/8 or as 127/8: with
+ *          route_localnet set on a bridge,
+ *                                      a container would reach the loopback services of the host.
+ *                                      Other interfaces are left as their owners want them. Nothing
+ *                                      comes from a port but by way of its bridge: the bridge hands
+ *                                      frames to 01:80:c2:00:00:0e to the host unseen
+ *                                      (br_handle_frame).
+ *   ports  (jumped to)                 the port maps; one address of the host goes before any
+ *          address.
+ *   in, own (nat, prerouting, output)  to an address of this host: through the port maps. ::1
+ *                                      cannot be mapped.
+ *   src    (nat, postrouting)          answers must come back this way: loopback clients, and
+ *          containers that reach a
+ *                                      neighbour on their own bridge by a port map (the source
+ *                                      decides); then, per net, masquerade what leaves by the
+ *                                      uplink. What stays inside never leaves by it.
  *   pass   (filter, forward)           in this order:
  *      1. what does not go to one of our bridges is none of our business
- *      2. what a port map let in, and the answers to it: a published port is published for everybody, also for the neighbours
- *         of an isolated container, and an isolated container may use published ports like everybody
- *      3. bridge to bridge, from or to an isolated container: drop. Before 4, so that isolation cuts what is open
+ *      2. what a port map let in, and the answers to it: a published port is published for
+ *         everybody, also for the neighbours of an isolated container, and an isolated container
+ *         may use published ports like everybody
+ *      3. bridge to bridge, from or to an isolated container: drop. Before 4, so that isolation
+ *         cuts what is open
  *      4. answers
- *      5. per bridge with inbound `ports`: what comes from anywhere but itself is dropped; another bridge of ours is anywhere.
- *         Whether bridge A may speak to B is said by B alone. */
+ *      5. per bridge with inbound `ports`: what comes from anywhere but itself is dropped; another
+ *         bridge of ours is anywhere. Whether bridge A may speak to B is said by B alone. */
 #include "netops/nft_builder.h"
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
@@ -28,24 +37,27 @@
 #include <string.h>
 
 static const struct nft_set_row sets[] = {
-    /* name     key                                           bytes  data                       bytes  order */
-    {"bridges", T_IFNAME,                                     16, 0,                            0,  ORDER_HOST},
-    {"protos",  T_PROTO,                                      1,  0,                            0,  ORDER_BIG},
-    {"alone4",  T_IPV4,                                       4,  0,                            0,  ORDER_BIG},
-    {"alone6",  T_IPV6,                                       16, 0,                            0,  ORDER_BIG},
-    {"any4",    T_PAIR(T_PROTO, T_SERVICE),                   8,  T_PAIR(T_IPV4, T_SERVICE),    8,  ORDER_MIXED},
-    {"any6",    T_PAIR(T_PROTO, T_SERVICE),                   8,  T_PAIR(T_IPV6, T_SERVICE),    20, ORDER_MIXED},
-    {"one4",    T_PAIR(T_PAIR(T_IPV4, T_PROTO), T_SERVICE),   12, T_PAIR(T_IPV4, T_SERVICE),    8,  ORDER_MIXED},
-    {"one6",    T_PAIR(T_PAIR(T_IPV6, T_PROTO), T_SERVICE),   24, T_PAIR(T_IPV6, T_SERVICE),    20, ORDER_MIXED},
+    /* name     key                                           bytes  data
+     * bytes  order */
+    {"bridges", T_IFNAME, 16, 0, 0, ORDER_HOST},
+    {"protos", T_PROTO, 1, 0, 0, ORDER_BIG},
+    {"alone4", T_IPV4, 4, 0, 0, ORDER_BIG},
+    {"alone6", T_IPV6, 16, 0, 0, ORDER_BIG},
+    {"any4", T_PAIR(T_PROTO, T_SERVICE), 8, T_PAIR(T_IPV4, T_SERVICE), 8, ORDER_MIXED},
+    {"any6", T_PAIR(T_PROTO, T_SERVICE), 8, T_PAIR(T_IPV6, T_SERVICE), 20, ORDER_MIXED},
+    {"one4", T_PAIR(T_PAIR(T_IPV4, T_PROTO), T_SERVICE), 12, T_PAIR(T_IPV4, T_SERVICE), 8,
+     ORDER_MIXED},
+    {"one6", T_PAIR(T_PAIR(T_IPV6, T_PROTO), T_SERVICE), 24, T_PAIR(T_IPV6, T_SERVICE), 20,
+     ORDER_MIXED},
 };
 static const struct nft_chain_row guard = {"guard", "filter", NF_INET_PRE_ROUTING, -300};
 static const struct nft_chain_row chains[] = {
     /* name     type      hook                    priority */
-    {"ports",   NULL,     0,                      0},
-    {"in",      "nat",    NF_INET_PRE_ROUTING,    -100},
-    {"own",     "nat",    NF_INET_LOCAL_OUT,      -100},
-    {"src",     "nat",    NF_INET_POST_ROUTING,   100},
-    {"pass",    "filter", NF_INET_FORWARD,        0},
+    {"ports", NULL, 0, 0},
+    {"in", "nat", NF_INET_PRE_ROUTING, -100},
+    {"own", "nat", NF_INET_LOCAL_OUT, -100},
+    {"src", "nat", NF_INET_POST_ROUTING, 100},
+    {"pass", "filter", NF_INET_FORWARD, 0},
 };
 
 /* As nft does it: whole bytes are loaded alone, else the address is masked. */
@@ -74,7 +86,7 @@ static void loopback(struct nft_builder *b, bool source)
     net_nft_put_address(b, NFPROTO_IPV4, source, 1);
     net_nft_put_cmp(b, NFT_CMP_EQ, "\x7f", 1);
 }
-static void to_host(struct nft_builder *b)                  /* fib daddr type local */
+static void to_host(struct nft_builder *b) /* fib daddr type local */
 {
     static const uint32_t local = RTN_LOCAL;
     struct nftnl_expr *x = net_nft_put_expr(b, "fib");
@@ -88,16 +100,18 @@ static void to_host(struct nft_builder *b)                  /* fib daddr type lo
 
 static void map_rule(struct nft_builder *b, const char *map, uint8_t number, bool one)
 {
-    uint32_t port = number == AF_INET ? R9 : R2;        /* behind the address: a register of 4 bytes, or of 16 */
+    /* behind the address: a register of 4 bytes, or of 16 */
+    uint32_t port = number == AF_INET ? R9 : R2;
 
     net_nft_rule_begin(b, "ports");
     net_nft_put_meta(b, NFT_META_L4PROTO, R1);
     net_nft_put_lookup(b, "protos", 0);
-    if (one) {                                          /* key: address, protocol, port */
+    if (one) { /* key: address, protocol, port */
         net_nft_put_family(b, number);
         net_nft_put_address(b, number, false, net_nft_address_len(number));
         net_nft_put_meta(b, NFT_META_L4PROTO, port);
-        net_nft_put_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, number == AF_INET ? R10 : NFT_REG32_05);
+        net_nft_put_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2,
+                            number == AF_INET ? R10 : NFT_REG32_05);
     } else {
         net_nft_put_meta(b, NFT_META_L4PROTO, R1);
         net_nft_put_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, R9);
@@ -116,9 +130,11 @@ static void map_rule(struct nft_builder *b, const char *map, uint8_t number, boo
         nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_REG_ADDR_MAX, R1);
         nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_REG_PROTO_MIN, port);
         nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_REG_PROTO_MAX, port);
-        nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED);
+        nftnl_expr_set_u32(x, NFTNL_EXPR_NAT_FLAGS,
+                           NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED);
     }
-    net_nft_rule_done(b, "port maps of %s address, IPv%c", one ? "one" : "any", number == AF_INET ? '4' : '6');
+    net_nft_rule_done(b, "port maps of %s address, IPv%c", one ? "one" : "any",
+                      number == AF_INET ? '4' : '6');
 }
 
 static const char *net_text(const struct net_nft_net *net, char *out, size_t size)
@@ -146,7 +162,8 @@ static void src_rules(struct nft_builder *b, const struct net_nft_bridge *const 
             net_nft_put_ct(b, NFT_CT_STATUS, IPS_DST_NAT);
             from_net(b, net);
             net_nft_put_expr(b, "masq");
-            net_nft_rule_done(b, "masquerade %s to its own bridge %s by a port map", net_text(net, text, sizeof text), bridges[i]->name);
+            net_nft_rule_done(b, "masquerade %s to its own bridge %s by a port map",
+                              net_text(net, text, sizeof text), bridges[i]->name);
         }
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < bridges[i]->n_net; k++) {
@@ -158,7 +175,8 @@ static void src_rules(struct nft_builder *b, const struct net_nft_bridge *const 
             from_net(b, net);
             net_nft_put_name_is(b, NFT_META_OIFNAME, uplink, NFT_CMP_EQ);
             net_nft_put_expr(b, "masq");
-            net_nft_rule_done(b, "masquerade %s leaving by %s", net_text(net, text, sizeof text), uplink);
+            net_nft_rule_done(b, "masquerade %s leaving by %s", net_text(net, text, sizeof text),
+                              uplink);
         }
 }
 
@@ -180,11 +198,13 @@ static void pass_rules(struct nft_builder *b, const struct net_nft_bridge *const
         net_nft_put_address(b, number, i % 2, net_nft_address_len(number));
         net_nft_put_lookup(b, number == AF_INET ? "alone4" : "alone6", 0);
         net_nft_put_verdict(b, NF_DROP, NULL);
-        net_nft_rule_done(b, "drop from bridges %s isolated containers, IPv%c", i % 2 ? "what comes from" : "what goes to",
-                  number == AF_INET ? '4' : '6');
+        net_nft_rule_done(b, "drop from bridges %s isolated containers, IPv%c",
+                          i % 2 ? "what comes from" : "what goes to",
+                          number == AF_INET ? '4' : '6');
     }
     net_nft_rule_begin(b, "pass");
-    net_nft_put_ct(b, NFT_CT_STATE, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+    net_nft_put_ct(b, NFT_CT_STATE,
+                   NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
     net_nft_put_verdict(b, NF_ACCEPT, NULL);
     net_nft_rule_done(b, "accept answers");
     for (size_t i = 0; i < n; i++) {
@@ -218,8 +238,8 @@ void net_nft_inet_guard(struct nft_builder *b, uint32_t group)
     drop_past_bridge(b, group);
 }
 
-void net_nft_inet_table(struct nft_builder *b, const struct net_nft_bridge *const *bridges, size_t n,
-                        uint32_t group)
+void net_nft_inet_table(struct nft_builder *b, const struct net_nft_bridge *const *bridges,
+                        size_t n, uint32_t group)
 {
     static const uint8_t v6_loopback[16] = {[15] = 1};
 

@@ -1,8 +1,10 @@
-/* Reading both tables. The generation and the two tables are asked in one send: where berth has no tables, that is all. Dumps of
- * rules, sets and elements are filtered by the kernel; chains only by family, so foreign ones are skipped here. Elements are asked
- * only of sets that hold some (newer kernels tell, but the count may run ahead with a transaction that is not committed: a
- * reading that confirms asks them all). One generation before and after, else all is read again; a torn dump may
- * pass that all the same, so a difference is believed only when net_nft_confirm has seen it twice. */
+/* Reading both tables. The generation and the two tables are asked in one send: where berth has no
+ * tables, that is all. Dumps of rules, sets and elements are filtered by the kernel; chains only by
+ * family, so foreign ones are skipped here. Elements are asked only of sets that hold some (newer
+ * kernels tell, but the count may run ahead with a transaction that is not committed: a reading
+ * that confirms asks them all). One generation before and after, else all is read again; a torn
+ * dump may pass that all the same, so a difference is believed only when net_nft_confirm has
+ * seen it twice. */
 #include "netops/nft_image.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,7 +18,7 @@
 enum { RETRIES = 10, ANSWER_MS = 10000, REQUEST = 256 };
 union request {
     struct nlmsghdr head;
-    uint8_t         bytes[REQUEST];
+    uint8_t bytes[REQUEST];
 };
 
 static void request_begin(union request *q, uint16_t type, uint8_t family)
@@ -32,17 +34,19 @@ static void request_begin(union request *q, uint16_t type, uint8_t family)
 /* ---- the generation, and which tables there are ---- */
 
 struct opening {
-    uint32_t          first;                            /* number of the first of the three requests */
-    unsigned          answered;
-    int               e;
-    struct net_error  said;
+    /* number of the first of the three requests */
+    uint32_t first;
+    unsigned answered;
+    int e;
+    struct net_error said;
     struct net_nft_have *have;
 };
 
 static int generation_of(const struct nlmsghdr *m, uint32_t *out)
 {
     const struct nlattr *attr;
-    mnl_attr_for_each(attr, m, sizeof(struct nfgenmsg)) {
+    mnl_attr_for_each(attr, m, sizeof(struct nfgenmsg))
+    {
         if (mnl_attr_get_type(attr) == NFTA_GEN_ID && mnl_attr_get_payload_len(attr) >= 4) {
             *out = ntohl(mnl_attr_get_u32(attr));
             return 0;
@@ -62,9 +66,10 @@ static int opening_message(void *arg, const struct nlmsghdr *m)
     if (m->nlmsg_type == NLMSG_ERROR) {
         int code = net_answer_code(m, i == 0 ? &o->said : NULL, NULL);
         if (code && !(i && code == ENOENT) && !o->e)
-            o->e = i == 0 && code == EINVAL ? -EOPNOTSUPP : -code;      /* no such subsystem */
+            o->e = i == 0 && code == EINVAL ? -EOPNOTSUPP : -code; /* no such subsystem */
         if (i == 0)
-            o->answered = 1 + NFT_TABLES;               /* no right: the others are not answered at all */
+            /* no right: the others are not answered at all */
+            o->answered = 1 + NFT_TABLES;
         return 0;
     }
     int e = i == 0 ? generation_of(m, &o->have->generation) : net_nft_image_take(&o->have->img, m);
@@ -76,8 +81,8 @@ static int opening_message(void *arg, const struct nlmsghdr *m)
 static int read_opening(struct net_port *p, struct net_nft_have *h, struct net_error *err)
 {
     union request q[1 + NFT_TABLES];
-    uint8_t       bytes[sizeof q];
-    size_t        len = 0;
+    uint8_t bytes[sizeof q];
+    size_t len = 0;
     struct opening o = {.have = h};
 
     for (uint32_t i = 0; i <= NFT_TABLES; i++) {
@@ -96,7 +101,8 @@ static int read_opening(struct net_port *p, struct net_nft_have *h, struct net_e
     int e = net_port_send(p, bytes, len, err);
     int64_t deadline = net_port_deadline(ANSWER_MS);
     while (!e && o.answered <= NFT_TABLES) {
-        e = net_port_receive(p, NET_SLOT_DUMP, 1 + NFT_TABLES - o.answered, deadline, opening_message, &o);
+        e = net_port_receive(p, NET_SLOT_DUMP, 1 + NFT_TABLES - o.answered, deadline,
+                             opening_message, &o);
         if (e)
             net_fail(err, -e, "read", "nftables");
     }
@@ -143,11 +149,13 @@ static int read_structure(struct net_port *p, struct nft_image *img, struct net_
 {
     static const struct {
         uint16_t type, table_attribute;
-    } kinds[] = {{NFT_MSG_GETCHAIN, 0}, {NFT_MSG_GETRULE, NFTA_RULE_TABLE}, {NFT_MSG_GETSET, NFTA_SET_TABLE}};
+    } kinds[] = {{NFT_MSG_GETCHAIN, 0},
+                 {NFT_MSG_GETRULE, NFTA_RULE_TABLE},
+                 {NFT_MSG_GETSET, NFTA_SET_TABLE}};
     enum { KINDS = sizeof kinds / sizeof kinds[0] };
-    union request   q[NFT_TABLES * KINDS];
+    union request q[NFT_TABLES * KINDS];
     struct net_dump d[NFT_TABLES * KINDS] = {0};
-    size_t          n = 0;
+    size_t n = 0;
 
     for (size_t t = 0; t < NFT_TABLES; t++)
         for (size_t k = 0; k < KINDS && img->table[t].present; k++, n++) {
@@ -162,7 +170,7 @@ static int read_structure(struct net_port *p, struct nft_image *img, struct net_
 static int read_elements(struct net_port *p, struct nft_image *img, bool all, struct net_error *err)
 {
     size_t most = img->table[NFT_INET].n_set + img->table[NFT_BRIDGE].n_set, n = 0;
-    union request   *q = calloc(most + 1, sizeof *q);
+    union request *q = calloc(most + 1, sizeof *q);
     struct net_dump *d = calloc(most + 1, sizeof *d);
     int e = 0;
 
@@ -171,7 +179,8 @@ static int read_elements(struct net_port *p, struct nft_image *img, bool all, st
     for (size_t t = 0; !e && t < NFT_TABLES; t++)
         for (size_t i = 0; i < img->table[t].n_set; i++) {
             const struct nft_set *s = &img->table[t].set[i];
-            if ((s->empty && !all) || strlen(s->name) >= 64)      /* a name of ours is short: this set is not wanted anyhow */
+            /* a name of ours is short: this set is not wanted anyhow */
+            if ((s->empty && !all) || strlen(s->name) >= 64)
                 continue;
             request_begin(&q[n], NFT_MSG_GETSETELEM, net_nft_families[t].number);
             mnl_attr_put_strz(&q[n].head, NFTA_SET_ELEM_LIST_TABLE, NFT_OURS);
@@ -198,7 +207,8 @@ int net_nft_read_generation(struct net_port *p, uint32_t *out, struct net_error 
     return net_port_ask(p, &q.head, take_generation, out, err);
 }
 
-static int read_tables(struct net_port *p, bool all, struct net_nft_have **out, struct net_error *err)
+static int read_tables(struct net_port *p, bool all, struct net_nft_have **out,
+                       struct net_error *err)
 {
     scoped(net_nft_have_freep) struct net_nft_have *h = calloc(1, sizeof *h);
 
@@ -214,7 +224,7 @@ static int read_tables(struct net_port *p, bool all, struct net_nft_have **out, 
             e = read_structure(p, &h->img, err);
             if (!e)
                 e = read_elements(p, &h->img, all, err);
-            if (e == -ENOENT || e == -EINTR)            /* a table or set went away meanwhile */
+            if (e == -ENOENT || e == -EINTR) /* a table or set went away meanwhile */
                 continue;
             if (e)
                 return e;
@@ -245,7 +255,8 @@ int net_nft_confirm(struct net_port *p, struct net_nft_have **have, struct net_e
             return e;
         net_nft_image_sort(&again->img);
         net_nft_image_sort(&(*have)->img);
-        bool same = again->generation == (*have)->generation && net_nft_image_same(&again->img, &(*have)->img);
+        bool same = again->generation == (*have)->generation &&
+                    net_nft_image_same(&again->img, &(*have)->img);
         net_nft_have_free(*have);
         *have = again;
         again->certain |= same;

@@ -1,7 +1,7 @@
-/* The exchange with the kernel. rtnetlink works inside sendmsg: when the send returns, the answers are already queued. So
- * receiving tries first, with recvmmsg (many datagrams a call; a dump goes on inside it), and polls only when nothing is
- * there. libmnl's own loop is not used: it takes NLMSG_DONE for success whatever it carries, and a forged ack for
- * the kernel's. */
+/* The exchange with the kernel. rtnetlink works inside sendmsg: when the send returns, the answers
+ * are already queued. So receiving tries first, with recvmmsg (many datagrams a call; a dump goes
+ * on inside it), and polls only when nothing is there. libmnl's own loop is not used: it takes
+ * NLMSG_DONE for success whatever it carries, and a forged ack for the kernel's. */
 #include "netops/port.h"
 #include "netops/attr.h"
 #include <errno.h>
@@ -17,11 +17,12 @@
 
 enum {
     BUFFER = 256 * 1024, /* one for each thread that has a port */
-    SLOT_ACK = 512,      /* CAP_ACK keeps acks short; the longest text of the kernel's is some 200 bytes */
+    /* CAP_ACK keeps acks short; the longest text of the kernel's is some 200 bytes */
+    SLOT_ACK = 512,
     SLOT_DUMP = 32 * 1024,
     SLOT_EVENT = 16 * 1024,
     MAX_SLOTS = 64,
-    RETRIES = 10,        /* the longest run of torn dumps seen was 1 */
+    RETRIES = 10, /* the longest run of torn dumps seen was 1 */
     ANSWER_MS = 10000,
     MOST_LOSSES = 1000,
     MOST_INTERRUPTS = 16,
@@ -29,21 +30,22 @@ enum {
 };
 
 struct net_port {
-    int                        fd, protocol;
-    uint32_t                   seq;
-    bool                       strict;
-    size_t                     dump_slot; /* grows when a datagram was cut */
-    size_t                     send_room, receive_room;
-    uint8_t                   *buffer;
+    int fd, protocol;
+    uint32_t seq;
+    bool strict;
+    size_t dump_slot; /* grows when a datagram was cut */
+    size_t send_room, receive_room;
+    uint8_t *buffer;
     const struct net_port_ops *ops;
-    void                      *arg;
+    void *arg;
 };
 
-/* ---- the thread's buffer: a thread opens thousands of short-lived ports, one after the other ---- */
+/* ---- the thread's buffer: a thread opens thousands of short-lived ports, one after the other
+ * ---- */
 
 static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
-static pthread_key_t  buffer_key;
-static bool           buffer_key_made;
+static pthread_key_t buffer_key;
+static bool buffer_key_made;
 
 static void buffer_init(void)
 {
@@ -62,7 +64,8 @@ static void *buffer_take(void)
 
 static void buffer_give(void *buffer)
 {
-    if (!buffer_key_made || pthread_getspecific(buffer_key) || pthread_setspecific(buffer_key, buffer))
+    if (!buffer_key_made || pthread_getspecific(buffer_key) ||
+        pthread_setspecific(buffer_key, buffer))
         free(buffer);
 }
 
@@ -84,9 +87,9 @@ static int socket_send(void *arg, const void *bytes, size_t size)
 
 static int socket_recv(void *arg, struct net_datagram *d, unsigned n, int timeout_ms)
 {
-    struct net_port   *p = arg;
-    struct mmsghdr     m[MAX_SLOTS];
-    struct iovec       v[MAX_SLOTS];
+    struct net_port *p = arg;
+    struct mmsghdr m[MAX_SLOTS];
+    struct iovec v[MAX_SLOTS];
     struct sockaddr_nl a[MAX_SLOTS];
 
     if (n > MAX_SLOTS)
@@ -94,12 +97,13 @@ static int socket_recv(void *arg, struct net_datagram *d, unsigned n, int timeou
     for (unsigned i = 0; i < n; i++) {
         v[i] = (struct iovec){.iov_base = d[i].bytes, .iov_len = d[i].size};
         m[i] = (struct mmsghdr){
-            .msg_hdr = {.msg_name = &a[i], .msg_namelen = sizeof a[i], .msg_iov = &v[i], .msg_iovlen = 1}};
+            .msg_hdr = {
+                .msg_name = &a[i], .msg_namelen = sizeof a[i], .msg_iov = &v[i], .msg_iovlen = 1}};
     }
     int got = recvmmsg(p->fd, m, n, MSG_DONTWAIT, NULL);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && timeout_ms != 0) {
         struct pollfd wait = {.fd = p->fd, .events = POLLIN};
-        int           ready = poll(&wait, 1, timeout_ms);
+        int ready = poll(&wait, 1, timeout_ms);
         if (ready < 0)
             return -errno;
         if (ready == 0)
@@ -184,7 +188,8 @@ int net_port_widen(struct net_port *p)
     return 0;
 }
 
-int net_port_test_ops(const struct net_port_ops *ops, void *arg, int protocol, struct net_port **out)
+int net_port_test_ops(const struct net_port_ops *ops, void *arg, int protocol,
+                      struct net_port **out)
 {
     struct net_port *p = port_new(protocol);
     if (!p)
@@ -281,7 +286,7 @@ int net_port_send(struct net_port *p, const void *messages, size_t size, struct 
 static int walk(const struct net_datagram *d, net_each_fn each, void *arg)
 {
     const uint8_t *at = d->bytes;
-    size_t         left = d->length;
+    size_t left = d->length;
 
     while (left >= sizeof(struct nlmsghdr)) {
         const struct nlmsghdr *m = (const void *)at;
@@ -299,11 +304,14 @@ static int walk(const struct net_datagram *d, net_each_fn each, void *arg)
     return left ? -EBADMSG : 0;
 }
 
-int net_port_receive(struct net_port *p, enum net_slot slot, unsigned expect, int64_t deadline, net_each_fn each, void *arg)
+int net_port_receive(struct net_port *p, enum net_slot slot, unsigned expect, int64_t deadline,
+                     net_each_fn each, void *arg)
 {
     struct net_datagram d[MAX_SLOTS];
-    size_t              size = slot == NET_SLOT_ACK ? SLOT_ACK : slot == NET_SLOT_EVENT ? SLOT_EVENT : p->dump_slot;
-    unsigned            n = (unsigned)(BUFFER / size);
+    size_t size = slot == NET_SLOT_ACK     ? SLOT_ACK
+                  : slot == NET_SLOT_EVENT ? SLOT_EVENT
+                                           : p->dump_slot;
+    unsigned n = (unsigned)(BUFFER / size);
 
     if (!p->buffer && !(p->buffer = buffer_take()))
         return -ENOMEM;
@@ -333,7 +341,7 @@ int net_port_receive(struct net_port *p, enum net_slot slot, unsigned expect, in
         if (got < 0)
             return got;
         bool heard = false;
-        int  result = 0;
+        int result = 0;
         for (int i = 0; i < got; i++) {
             if (d[i].from != 0) /* another process: not the kernel's word */
                 continue;
@@ -354,7 +362,7 @@ int net_port_receive(struct net_port *p, enum net_slot slot, unsigned expect, in
 int net_answer_code(const struct nlmsghdr *m, struct net_error *err, uint32_t *offset)
 {
     size_t have = m->nlmsg_len, at; /* `at`: where the extended ack begins */
-    int    code;
+    int code;
 
     if (offset)
         *offset = 0;
@@ -379,7 +387,8 @@ int net_answer_code(const struct nlmsghdr *m, struct net_error *err, uint32_t *o
     if (!(m->nlmsg_flags & NLM_F_ACK_TLVS) || at >= have)
         return -code;
     const struct nlattr *a;
-    NET_EACH(a, m, at - NLMSG_HDRLEN) {
+    NET_EACH(a, m, at - NLMSG_HDRLEN)
+    {
         if (mnl_attr_get_type(a) == NLMSGERR_ATTR_MSG) {
             const char *text = mnl_attr_get_payload(a);
             net_error_kernel(err, text, strnlen(text, mnl_attr_get_payload_len(a)));
@@ -396,16 +405,16 @@ int net_answer_code(const struct nlmsghdr *m, struct net_error *err, uint32_t *o
 enum { REQUEST = 512 };
 union request {
     struct nlmsghdr head;
-    uint8_t         bytes[REQUEST];
+    uint8_t bytes[REQUEST];
 };
 
 struct reading {
-    uint32_t         seq;
-    net_each_fn      each;
-    void            *arg;
-    bool             one; /* a single answer, not a dump */
-    bool             over, torn;
-    int              stop, code;
+    uint32_t seq;
+    net_each_fn each;
+    void *arg;
+    bool one; /* a single answer, not a dump */
+    bool over, torn;
+    int stop, code;
     struct net_error said;
 };
 
@@ -453,7 +462,8 @@ static int reading_message(void *arg, const struct nlmsghdr *m)
 }
 
 /* Send one request and read its answer to the end. 0, -EINTR: torn, read again; else final. */
-static int read_once(struct net_port *p, const struct nlmsghdr *request, uint16_t flags, struct reading *r, struct net_error *err)
+static int read_once(struct net_port *p, const struct nlmsghdr *request, uint16_t flags,
+                     struct reading *r, struct net_error *err)
 {
     union request q;
     if (request->nlmsg_len > sizeof q)
@@ -469,10 +479,11 @@ static int read_once(struct net_port *p, const struct nlmsghdr *request, uint16_
         return s;
 
     int64_t deadline = net_port_deadline(ANSWER_MS);
-    bool    lost = false, cut = false;
+    bool lost = false, cut = false;
     for (int losses = 0; !r->over && losses <= MOST_LOSSES; losses += lost) {
         /* once something is lost the end may be lost too: then silence is the end */
-        int got = net_port_receive(p, NET_SLOT_DUMP, r->one ? 1 : UINT_MAX, lost ? NET_NO_WAIT : deadline, reading_message, r);
+        int got = net_port_receive(p, NET_SLOT_DUMP, r->one ? 1 : UINT_MAX,
+                                   lost ? NET_NO_WAIT : deadline, reading_message, r);
         if (got == -EMSGSIZE)
             lost = cut = true;
         else if (got == -ENOBUFS)
@@ -524,17 +535,18 @@ int net_port_dump_all(struct net_port *p, const struct net_dump *dumps, size_t n
     return -EINTR;
 }
 
-int net_port_dump(struct net_port *p, const struct nlmsghdr *request, net_each_fn each, void (*restart)(void *arg),
-                  void *arg, struct net_error *err)
+int net_port_dump(struct net_port *p, const struct nlmsghdr *request, net_each_fn each,
+                  void (*restart)(void *arg), void *arg, struct net_error *err)
 {
     struct net_dump one = {.request = request};
     return net_port_dump_all(p, &one, 1, each, restart, arg, err);
 }
 
-int net_port_ask(struct net_port *p, const struct nlmsghdr *request, net_each_fn each, void *arg, struct net_error *err)
+int net_port_ask(struct net_port *p, const struct nlmsghdr *request, net_each_fn each, void *arg,
+                 struct net_error *err)
 {
     struct net_error failed;
-    int              r = -EINTR;
+    int r = -EINTR;
     for (int tries = 0; tries <= RETRIES && r == -EINTR; tries++) {
         struct reading reading = {.each = each, .arg = arg, .one = true};
         r = read_once(p, request, 0, &reading, &failed);

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LOOPBACK_IFINDEX = 1 };          /* in every namespace: include/net/flow.h of the kernel */
+enum { LOOPBACK_IFINDEX = 1 }; /* in every namespace: include/net/flow.h of the kernel */
 
 static size_t family_size(uint8_t family)
 {
@@ -19,8 +19,8 @@ static size_t family_size(uint8_t family)
 static bool decode_hops(const struct nlattr *nest, size_t size, struct net_route *d)
 {
     const struct rtnexthop *h = mnl_attr_get_payload(nest);
-    size_t                  left = mnl_attr_get_payload_len(nest);
-    const struct nlattr    *a;
+    size_t left = mnl_attr_get_payload_len(nest);
+    const struct nlattr *a;
 
     if (left < sizeof *h || h->rtnh_len < sizeof *h || h->rtnh_len > left)
         return false;
@@ -44,14 +44,15 @@ static bool decode_hops(const struct nlattr *nest, size_t size, struct net_route
 
 bool net_route_decode(const struct nlmsghdr *m, struct net_route *out)
 {
-    struct net_route     d = {0};
+    struct net_route d = {0};
     const struct nlattr *a;
-    bool                 good = true;
+    bool good = true;
 
-    if (!net_message_is(m, RTM_NEWROUTE, sizeof(struct rtmsg)) && !net_message_is(m, RTM_DELROUTE, sizeof(struct rtmsg)))
+    if (!net_message_is(m, RTM_NEWROUTE, sizeof(struct rtmsg)) &&
+        !net_message_is(m, RTM_DELROUTE, sizeof(struct rtmsg)))
         return false;
     const struct rtmsg *t = mnl_nlmsg_get_payload(m);
-    size_t              size = family_size(t->rtm_family);
+    size_t size = family_size(t->rtm_family);
     if (!size || t->rtm_dst_len > size * 8)
         return false;
     d.family = t->rtm_family;
@@ -98,14 +99,14 @@ struct route_reader {
     net_route_fn each;
     void (*restart)(void *arg);
     void *arg;
-    bool  all;                          /* not the main table alone */
+    bool all; /* not the main table alone */
 };
 
 /* A kernel without strict checking sends more than was asked for. */
 static int route_message(void *arg, const struct nlmsghdr *m)
 {
     struct route_reader *r = arg;
-    struct net_route     route;
+    struct net_route route;
 
     if (m->nlmsg_type != RTM_NEWROUTE)
         return 0;
@@ -127,23 +128,26 @@ static void route_restart(void *arg)
         r->restart(r->arg);
 }
 
-static int dump_table(struct net_port *p, uint8_t table, struct route_reader *r, struct net_error *err)
+static int dump_table(struct net_port *p, uint8_t table, struct route_reader *r,
+                      struct net_error *err)
 {
     struct {
         struct nlmsghdr head;
-        struct rtmsg    body;
+        struct rtmsg body;
     } q = {.head = {.nlmsg_len = sizeof q, .nlmsg_type = RTM_GETROUTE},
            .body = {.rtm_family = AF_UNSPEC, .rtm_table = table}};
     return net_port_dump(p, &q.head, route_message, route_restart, r, err);
 }
 
-int net_route_dump(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg, struct net_error *err)
+int net_route_dump(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg,
+                   struct net_error *err)
 {
     struct route_reader r = {.each = each, .restart = restart, .arg = arg};
     return dump_table(p, RT_TABLE_MAIN, &r, err);
 }
 
-int net_route_dump_tables(struct net_port *p, net_route_fn each, void (*restart)(void *arg), void *arg, struct net_error *err)
+int net_route_dump_tables(struct net_port *p, net_route_fn each, void (*restart)(void *arg),
+                          void *arg, struct net_error *err)
 {
     struct route_reader r = {.each = each, .restart = restart, .arg = arg, .all = true};
     return dump_table(p, RT_TABLE_UNSPEC, &r, err);
@@ -157,14 +161,14 @@ struct rule_reader {
 
 static int rule_message(void *arg, const struct nlmsghdr *m)
 {
-    struct rule_reader  *r = arg;
+    struct rule_reader *r = arg;
     const struct nlattr *a;
     if (m->nlmsg_type != RTM_NEWRULE)
         return 0;
     if (!net_message_is(m, RTM_NEWRULE, sizeof(struct fib_rule_hdr)))
         return -EBADMSG;
     const struct fib_rule_hdr *h = mnl_nlmsg_get_payload(m);
-    struct net_rule            one = {.family = h->family, .table = h->action == FR_ACT_TO_TBL ? h->table : 0};
+    struct net_rule one = {.family = h->family, .table = h->action == FR_ACT_TO_TBL ? h->table : 0};
     if (!family_size(h->family))
         return 0;
     NET_EACH(a, m, sizeof *h)
@@ -184,13 +188,14 @@ static void rule_restart(void *arg)
         r->restart(r->arg);
 }
 
-int net_rule_dump(struct net_port *p, int (*each)(void *arg, const struct net_rule *r), void (*restart)(void *arg), void *arg,
-                  struct net_error *err)
+int net_rule_dump(struct net_port *p, int (*each)(void *arg, const struct net_rule *r),
+                  void (*restart)(void *arg), void *arg, struct net_error *err)
 {
     struct {
-        struct nlmsghdr     head;
+        struct nlmsghdr head;
         struct fib_rule_hdr body;
-    } q = {.head = {.nlmsg_len = sizeof q, .nlmsg_type = RTM_GETRULE}, .body = {.family = AF_UNSPEC}};
+    } q = {.head = {.nlmsg_len = sizeof q, .nlmsg_type = RTM_GETRULE},
+           .body = {.family = AF_UNSPEC}};
     struct rule_reader r = {each, restart, arg};
     return net_port_dump(p, &q.head, rule_message, rule_restart, &r, err);
 }
@@ -198,7 +203,7 @@ int net_rule_dump(struct net_port *p, int (*each)(void *arg, const struct net_ru
 static void describe(const struct nlmsghdr *m, const char *link, char *out, size_t size)
 {
     struct net_route r;
-    char             to[INET6_ADDRSTRLEN + 4] = "?", by[INET6_ADDRSTRLEN] = "?";
+    char to[INET6_ADDRSTRLEN + 4] = "?", by[INET6_ADDRSTRLEN] = "?";
 
     if (!net_route_decode(m, &r)) {
         snprintf(out, size, "a route");
@@ -210,17 +215,24 @@ static void describe(const struct nlmsghdr *m, const char *link, char *out, size
         snprintf(to + strlen(to), sizeof to - strlen(to), "/%u", r.prefix);
     else
         snprintf(to, sizeof to, "default");
-    int n = snprintf(out, size, "route %s%s%s", to, r.has_gateway ? " via " : "", r.has_gateway ? by : "");
+    int n = snprintf(out, size, "route %s%s%s", to, r.has_gateway ? " via " : "",
+                     r.has_gateway ? by : "");
     if (link[0] && n > 0 && (size_t)n < size)
         snprintf(out + n, size - (size_t)n, " on link '%s'", link);
 }
 
-static int queue(struct net_batch *b, struct rtmsg *body, uint16_t type, uint16_t flags, const char *op,
-                 const struct net_route *r, const char *link, uint32_t tag)
+static int queue(struct net_batch *b, struct rtmsg *body, uint16_t type, uint16_t flags,
+                 const char *op, const struct net_route *r, const char *link, uint32_t tag)
 {
-    size_t             size = family_size(r->family);
-    struct net_request q = {.type = type, .flags = flags, .body = body, .body_size = sizeof *body, .op = op,
-                            .describe = describe, .name = link, .tag = tag};
+    size_t size = family_size(r->family);
+    struct net_request q = {.type = type,
+                            .flags = flags,
+                            .body = body,
+                            .body_size = sizeof *body,
+                            .op = op,
+                            .describe = describe,
+                            .name = link,
+                            .tag = tag};
     bool leads = type != RTM_NEWROUTE || body->rtm_type != RTN_UNICAST || r->has_gateway || r->oif;
     if (!size || r->prefix > size * 8 || !leads)
         return net_batch_lose(b, &q, EINVAL);
@@ -239,19 +251,29 @@ static int queue(struct net_batch *b, struct rtmsg *body, uint16_t type, uint16_
     return 0;
 }
 
-int net_batch_route_new(struct net_batch *b, const struct net_route *r, const char *link, uint32_t tag)
+int net_batch_route_new(struct net_batch *b, const struct net_route *r, const char *link,
+                        uint32_t tag)
 {
-    struct rtmsg body = {.rtm_family = r->family, .rtm_dst_len = r->prefix, .rtm_table = RT_TABLE_MAIN,
-                         .rtm_protocol = r->protocol ? r->protocol : NET_PROTO_BERTH, .rtm_type = r->type ? r->type : RTN_UNICAST,
+    struct rtmsg body = {.rtm_family = r->family,
+                         .rtm_dst_len = r->prefix,
+                         .rtm_table = RT_TABLE_MAIN,
+                         .rtm_protocol = r->protocol ? r->protocol : NET_PROTO_BERTH,
+                         .rtm_type = r->type ? r->type : RTN_UNICAST,
                          .rtm_scope = RT_SCOPE_UNIVERSE};
-    if (r->family == AF_INET && !r->has_gateway && body.rtm_type == RTN_UNICAST) /* on the link alone: as `ip route add NET dev LINK` */
+    /* on the link alone: as `ip route add NET dev LINK` */
+    if (r->family == AF_INET && !r->has_gateway && body.rtm_type == RTN_UNICAST)
         body.rtm_scope = RT_SCOPE_LINK;
     return queue(b, &body, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, "add", r, link, tag);
 }
 
-int net_batch_route_del(struct net_batch *b, const struct net_route *r, const char *link, uint32_t tag)
+int net_batch_route_del(struct net_batch *b, const struct net_route *r, const char *link,
+                        uint32_t tag)
 {
-    struct rtmsg body = {.rtm_family = r->family, .rtm_dst_len = r->prefix, .rtm_table = RT_TABLE_MAIN,
-                         .rtm_protocol = r->protocol, .rtm_type = r->type, .rtm_scope = RT_SCOPE_NOWHERE};
+    struct rtmsg body = {.rtm_family = r->family,
+                         .rtm_dst_len = r->prefix,
+                         .rtm_table = RT_TABLE_MAIN,
+                         .rtm_protocol = r->protocol,
+                         .rtm_type = r->type,
+                         .rtm_scope = RT_SCOPE_NOWHERE};
     return queue(b, &body, RTM_DELROUTE, 0, "remove", r, link, tag);
 }

@@ -6,17 +6,17 @@
 #include <unistd.h>
 
 #define scoped(fn) __attribute__((cleanup(fn)))
-#define DEFINE_SCOPED(type, fn)                                                                              \
-    static inline void fn##p(type *p)                                                                        \
-    {                                                                                                        \
-        if (*p)                                                                                              \
-            fn(*p);                                                                                          \
+#define DEFINE_SCOPED(type, fn)                                                                    \
+    static inline void fn##p(type *p)                                                              \
+    {                                                                                              \
+        if (*p)                                                                                    \
+            fn(*p);                                                                                \
     }
-#define steal(x)                                                                                             \
-    __extension__({                                                                                          \
-        __typeof__(x) stolen_ = (x);                                                                         \
-        (x) = NULL;                                                                                          \
-        stolen_;                                                                                             \
+#define steal(x)                                                                                   \
+    __extension__({                                                                                \
+        __typeof__(x) stolen_ = (x);                                                               \
+        (x) = NULL;                                                                                \
+        stolen_;                                                                                   \
     })
 static inline void closep(int *fd)
 {

@@ -12,10 +12,10 @@
 #include <string.h>
 
 struct taking {
-    uint8_t       proto;
+    uint8_t proto;
     net_socket_fn each;
-    void         *arg;
-    void        (*restart)(void *arg);
+    void *arg;
+    void (*restart)(void *arg);
 };
 
 static const uint8_t none[16], mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -42,9 +42,12 @@ static int take_socket(void *arg, const struct nlmsghdr *m)
     if (d.idiag_family != AF_INET && d.idiag_family != AF_INET6)
         return 0;
     NET_EACH(a, m, sizeof d)
-        if (mnl_attr_get_type(a) == INET_DIAG_SKV6ONLY)
-            only6 = net_attr_u8(a);
-    struct net_socket s = {.family = d.idiag_family, .proto = t->proto, .port = ntohs(d.id.idiag_sport), .inode = d.idiag_inode};
+    if (mnl_attr_get_type(a) == INET_DIAG_SKV6ONLY)
+        only6 = net_attr_u8(a);
+    struct net_socket s = {.family = d.idiag_family,
+                           .proto = t->proto,
+                           .port = ntohs(d.id.idiag_sport),
+                           .inode = d.idiag_inode};
     s.listens = d.idiag_state == (t->proto == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
     take_address(&s, d.id.idiag_src, s.addr);
     take_address(&s, d.id.idiag_dst, s.peer);
@@ -62,19 +65,22 @@ static void begin_again(void *arg)
         t->restart(t->arg);
 }
 
-/* The kernel's small filter language: two jumps, each past the end where it does not hold (net/ipv4/inet_diag.c). */
+/* The kernel's small filter language: two jumps, each past the end where it does not hold
+ * (net/ipv4/inet_diag.c). */
 static void put_ports(struct nlmsghdr *m, uint16_t first, uint16_t last)
 {
     struct inet_diag_bc_op code[4] = {
-        {INET_DIAG_BC_S_GE, sizeof code[0] * 2, sizeof code + 4}, {.no = first},
-        {INET_DIAG_BC_S_LE, sizeof code[0] * 2, sizeof code[0] * 2 + 4}, {.no = last},
+        {INET_DIAG_BC_S_GE, sizeof code[0] * 2, sizeof code + 4},
+        {.no = first},
+        {INET_DIAG_BC_S_LE, sizeof code[0] * 2, sizeof code[0] * 2 + 4},
+        {.no = last},
     };
     mnl_attr_put(m, INET_DIAG_REQ_BYTECODE, sizeof code, code);
 }
 
 union request {
     struct nlmsghdr head;
-    uint8_t         room[256];
+    uint8_t room[256];
 };
 
 static uint32_t state_bits(uint8_t proto, enum net_socket_states states)
@@ -138,7 +144,7 @@ int net_sockdiag_dump(uint8_t proto, enum net_socket_states states, uint16_t fir
                               begin_again, &t, err);
         if (e != -EOPNOTSUPP && e != -EINVAL)
             return e == -ENOENT ? 0 : e;
-        e = 0;      /* a kernel without that request */
+        e = 0; /* a kernel without that request */
     }
     return e ? e : ask_each_family(p, &t, bits, first, last, err);
 }

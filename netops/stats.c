@@ -7,9 +7,9 @@
 
 bool net_stats_decode(const struct nlmsghdr *m, struct net_stats *out)
 {
-    const struct nlattr     *a;
+    const struct nlattr *a;
     struct rtnl_link_stats64 s;
-    bool                     has = false;
+    bool has = false;
     if (!net_message_is(m, RTM_NEWSTATS, sizeof(struct if_stats_msg)))
         return false;
     const struct if_stats_msg *i = mnl_nlmsg_get_payload(m);
@@ -18,7 +18,7 @@ bool net_stats_decode(const struct nlmsghdr *m, struct net_stats *out)
     {
         if (mnl_attr_get_type(a) != IFLA_STATS_LINK_64)
             continue;
-        size_t n = mnl_attr_get_payload_len(a);         /* kernels add figures at its end */
+        size_t n = mnl_attr_get_payload_len(a); /* kernels add figures at its end */
         memcpy(&s, mnl_attr_get_payload(a), n < sizeof s ? n : sizeof s);
         has = n >= 4 * sizeof(uint64_t);
     }
@@ -36,7 +36,7 @@ struct reader {
 
 static int message(void *arg, const struct nlmsghdr *m)
 {
-    struct reader   *r = arg;
+    struct reader *r = arg;
     struct net_stats s;
     if (m->nlmsg_type != RTM_NEWSTATS)
         return 0;
@@ -50,10 +50,11 @@ static void again(void *arg)
         r->restart(r->arg);
 }
 
-int net_stats_dump(struct net_port *p, net_stats_fn each, void (*restart)(void *arg), void *arg, struct net_error *err)
+int net_stats_dump(struct net_port *p, net_stats_fn each, void (*restart)(void *arg), void *arg,
+                   struct net_error *err)
 {
     struct {
-        struct nlmsghdr     head;
+        struct nlmsghdr head;
         struct if_stats_msg body;
     } q = {.head = {.nlmsg_len = sizeof q, .nlmsg_type = RTM_GETSTATS},
            .body = {.filter_mask = IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64)}};

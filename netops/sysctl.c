@@ -1,5 +1,5 @@
-/* Kernel settings. The names below hold link names, which a user chose: each part of a name is looked at before any of it
- * becomes a path, and the walk follows no links. */
+/* Kernel settings. The names below hold link names, which a user chose: each part of a name is
+ * looked at before any of it becomes a path, and the walk follows no links. */
 #include "netops/sysctl.h"
 #include <dirent.h>
 #include <errno.h>
@@ -33,7 +33,8 @@ static bool good_name(const char *name)
 
 static int open_plain(const char *path, uint64_t flags)
 {
-    struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    struct open_how how = {.flags = flags | O_CLOEXEC,
+                           .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
     for (int tries = 0;; tries++) {
         int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
         if (fd < 0 && errno == ENOSYS)
@@ -56,9 +57,9 @@ static int open_setting(const char *name, uint64_t flags)
 
 int net_sysctl_read(const char *name, char out[64], struct net_error *err)
 {
-    char    value[VALUE + 1];
+    char value[VALUE + 1];
     ssize_t n;
-    int     fd = open_setting(name, O_RDONLY);
+    int fd = open_setting(name, O_RDONLY);
 
     if (fd < 0)
         return net_fail(err, -fd, "read", "setting %.80s", name);
@@ -89,7 +90,7 @@ int net_sysctl_writable(const char *name)
 
 int net_sysctl_write(const char *name, const char *value, struct net_error *err)
 {
-    size_t  size = strlen(value);
+    size_t size = strlen(value);
     ssize_t n;
 
     if (size >= VALUE || strchr(value, '\n'))
@@ -105,11 +106,12 @@ int net_sysctl_write(const char *name, const char *value, struct net_error *err)
     return code ? net_fail(err, code, "write", "setting %.80s", name) : 0;
 }
 
-int net_sysctl_links(int family, int (*each)(void *arg, const char *link), void *arg, struct net_error *err)
+int net_sysctl_links(int family, int (*each)(void *arg, const char *link), void *arg,
+                     struct net_error *err)
 {
     const char *name = family == AF_INET6 ? "net/ipv6/conf" : "net/ipv4/conf";
-    int         result = 0;
-    int         fd = open_setting(name, O_RDONLY | O_DIRECTORY);
+    int result = 0;
+    int fd = open_setting(name, O_RDONLY | O_DIRECTORY);
 
     if (fd < 0)
         return net_fail(err, -fd, "read", "settings %s", name);

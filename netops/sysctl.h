@@ -5,10 +5,14 @@
 #define NETOPS_SYSCTL_H
 #include "netops/error.h"
 
-int net_sysctl_read(const char *name, char out[64], struct net_error *err);     /* -ENOENT: the kernel has no such setting */
+/* -ENOENT: the kernel has no such setting */
+int net_sysctl_read(const char *name, char out[64], struct net_error *err);
 int net_sysctl_write(const char *name, const char *value, struct net_error *err);
-/* 0: a write would be let through; else a negative errno: -EROFS where /proc/sys is mounted read-only. */
+/* 0: a write would be let through; else a negative errno: -EROFS where /proc/sys is mounted
+ * read-only. */
 int net_sysctl_writable(const char *name);
-/* The links that have a directory below net/ipv4/conf or net/ipv6/conf (`family` AF_INET, AF_INET6), `all` and `default` too. */
-int net_sysctl_links(int family, int (*each)(void *arg, const char *link), void *arg, struct net_error *err);
+/* The links that have a directory below net/ipv4/conf or net/ipv6/conf (`family` AF_INET,
+ * AF_INET6), `all` and `default` too. */
+int net_sysctl_links(int family, int (*each)(void *arg, const char *link), void *arg,
+                     struct net_error *err);
 #endif

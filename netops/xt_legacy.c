@@ -1,4 +1,5 @@
-/* Every offset is checked once, in net_xt_legacy_decode. After that, a jump may only go to the start of a checked entry. */
+/* Every offset is checked once, in net_xt_legacy_decode. After that, a jump may only go to the
+ * start of a checked entry. */
 #include "netops/xt_legacy.h"
 #include "netops/xt_match.h"
 #include <netinet/in.h>
@@ -18,21 +19,21 @@ enum { ALIGN = 8, DEPTH = 16, STEPS_MOST = 100000, TRIES = 5 };
 enum { SIZE_MOST = 256 << 20 };
 
 struct net_xt_legacy {
-    int                family;
+    int family;
     struct net_xt_info info;
-    size_t             size;
-    uint8_t           *bytes;
-    uint8_t           *starts;          /* one byte for each ALIGN bytes: an entry starts here */
+    size_t size;
+    uint8_t *bytes;
+    uint8_t *starts; /* one byte for each ALIGN bytes: an entry starts here */
 };
 
 /* One rule, of either family, in one form. */
 struct rule_view {
-    uint8_t  src[16], src_mask[16], dst[16], dst_mask[16];
-    char     iif[IFNAMSIZ], oif[IFNAMSIZ];
-    uint8_t  iif_mask[IFNAMSIZ], oif_mask[IFNAMSIZ];
-    bool     protocol, fragments, goes;
-    uint8_t  invert;
-    uint32_t head, target, next;        /* offsets within the entry */
+    uint8_t src[16], src_mask[16], dst[16], dst_mask[16];
+    char iif[IFNAMSIZ], oif[IFNAMSIZ];
+    uint8_t iif_mask[IFNAMSIZ], oif_mask[IFNAMSIZ];
+    bool protocol, fragments, goes;
+    uint8_t invert;
+    uint32_t head, target, next; /* offsets within the entry */
 };
 
 static size_t entry_size(int family)
@@ -117,7 +118,8 @@ static size_t check_entry(const struct net_xt_legacy *t, size_t offset)
     if (t->size - offset < entry_size(t->family))
         return 0;
     struct rule_view v = view_entry(t, offset);
-    if (v.target < v.head || v.next < v.target || v.next - v.target < sizeof(struct xt_entry_target))
+    if (v.target < v.head || v.next < v.target ||
+        v.next - v.target < sizeof(struct xt_entry_target))
         return 0;
     if (v.next > t->size - offset || v.next % ALIGN)
         return 0;
@@ -132,7 +134,8 @@ static bool starts_at(const struct net_xt_legacy *t, size_t offset)
     return offset < t->size && offset % ALIGN == 0 && t->starts[offset / ALIGN];
 }
 
-int net_xt_legacy_decode(int family, const struct net_xt_info *info, const void *entries, size_t size, struct net_xt_legacy **out)
+int net_xt_legacy_decode(int family, const struct net_xt_info *info, const void *entries,
+                         size_t size, struct net_xt_legacy **out)
 {
     scoped(net_xt_legacy_freep) struct net_xt_legacy *t = calloc(1, sizeof *t);
 
@@ -154,7 +157,8 @@ int net_xt_legacy_decode(int family, const struct net_xt_info *info, const void 
             return -EBADMSG;
         t->starts[at / ALIGN] = 1;
     }
-    if (!starts_at(t, info->forward) || !starts_at(t, info->underflow) || info->forward > info->underflow)
+    if (!starts_at(t, info->forward) || !starts_at(t, info->underflow) ||
+        info->forward > info->underflow)
         return -EBADMSG;
     *out = steal(t);
     return 0;
@@ -267,7 +271,8 @@ static enum net_xt_holds test_rule(const struct net_xt_legacy *t, size_t offset,
 
 enum act { PASS_ON, LEAVE, LET_GO, DROP_IT, JUMP, NOT_KNOWN };
 
-static void target_name(const struct net_xt_legacy *t, size_t offset, const struct rule_view *v, char name[static XT_EXTENSION_MAXNAMELEN + 1])
+static void target_name(const struct net_xt_legacy *t, size_t offset, const struct rule_view *v,
+                        char name[static XT_EXTENSION_MAXNAMELEN + 1])
 {
     struct xt_entry_target target;
 
@@ -277,10 +282,12 @@ static void target_name(const struct net_xt_legacy *t, size_t offset, const stru
 }
 
 /* *to: offset, for JUMP. */
-static enum act rule_act(const struct net_xt_legacy *t, size_t offset, const struct rule_view *v, int *to)
+static enum act rule_act(const struct net_xt_legacy *t, size_t offset, const struct rule_view *v,
+                         int *to)
 {
-    static const char *const passing[] = {"LOG",  "NFLOG", "ULOG", "MARK", "CONNMARK", "TCPMSS", "TRACE", "AUDIT", "DSCP",
-                                          "TOS",  "TTL",   "HL",   "CT",   "CHECKSUM", "SET",    "CLASSIFY", "RATEEST", NULL};
+    static const char *const passing[] = {
+        "LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "TCPMSS", "TRACE",    "AUDIT",   "DSCP",
+        "TOS", "TTL",   "HL",   "CT",   "CHECKSUM", "SET",    "CLASSIFY", "RATEEST", NULL};
     char name[XT_EXTENSION_MAXNAMELEN + 1];
 
     target_name(t, offset, v, name);
@@ -290,7 +297,8 @@ static enum act rule_act(const struct net_xt_legacy *t, size_t offset, const str
         return is_one_of(name, passing) ? PASS_ON : NOT_KNOWN;
     if (v->next - v->target < sizeof(struct xt_standard_target))
         return NOT_KNOWN;
-    memcpy(to, t->bytes + offset + v->target + offsetof(struct xt_standard_target, verdict), sizeof *to);
+    memcpy(to, t->bytes + offset + v->target + offsetof(struct xt_standard_target, verdict),
+           sizeof *to);
     if (*to >= 0)
         return JUMP;
     switch (*to) {
@@ -301,7 +309,7 @@ static enum act rule_act(const struct net_xt_legacy *t, size_t offset, const str
     case -NF_ACCEPT - 1:
         return LET_GO;
     default:
-        return NOT_KNOWN;               /* a queue: a program decides */
+        return NOT_KNOWN; /* a queue: a program decides */
     }
 }
 
@@ -315,7 +323,8 @@ static bool chain_head(const struct net_xt_legacy *t, size_t offset, char *out, 
     if (strcmp(name, XT_ERROR_TARGET) || v.next - v.target < sizeof(struct xt_error_target))
         return false;
     snprintf(out, room, "%.*s", XT_FUNCTION_MAXNAMELEN,
-             (const char *)t->bytes + offset + v.target + offsetof(struct xt_error_target, errorname));
+             (const char *)t->bytes + offset + v.target +
+                 offsetof(struct xt_error_target, errorname));
     return true;
 }
 
@@ -343,7 +352,8 @@ static void name_drop(const struct net_xt_legacy *t, size_t drop, struct net_xt_
     out->rule = drop == t->info.underflow ? 0 : rule;
 }
 
-bool net_xt_legacy_drops(const struct net_xt_legacy *t, const struct net_xt_packet *packet, struct net_xt_drop *out)
+bool net_xt_legacy_drops(const struct net_xt_legacy *t, const struct net_xt_packet *packet,
+                         struct net_xt_drop *out)
 {
     size_t back[DEPTH], at = t->info.forward;
     int depth = 0;
@@ -355,8 +365,9 @@ bool net_xt_legacy_drops(const struct net_xt_legacy *t, const struct net_xt_pack
         int to = 0;
         enum act act = h == NET_XT_NO ? PASS_ON : rule_act(t, at, &v, &to);
         if (act == JUMP && (size_t)to == next)
-            act = PASS_ON;              /* a rule without a target */
-        /* An unsure drop is no finding: the search goes on. An unsure accept or jump may take all our packets away: the search ends. */
+            act = PASS_ON; /* a rule without a target */
+        /* An unsure drop is no finding: the search goes on. An unsure accept or jump may take
+         * all our packets away: the search ends. */
         if (h == NET_XT_NOT_OURS || (h == NET_XT_UNCLEAR && act == DROP_IT))
             act = PASS_ON;
         if (h == NET_XT_UNCLEAR && act != PASS_ON)
@@ -364,7 +375,7 @@ bool net_xt_legacy_drops(const struct net_xt_legacy *t, const struct net_xt_pack
         switch (act) {
         case PASS_ON:
             if (at == t->info.underflow)
-                return false;           /* beyond the policy: malformed */
+                return false; /* beyond the policy: malformed */
             at = next;
             break;
         case LEAVE:
@@ -413,7 +424,9 @@ bool net_xt_legacy_listed(const char *path)
 }
 
 /* The replies of both families start with the same header. */
-_Static_assert(offsetof(struct ipt_get_entries, entrytable) == offsetof(struct ip6t_get_entries, entrytable), "one header");
+_Static_assert(offsetof(struct ipt_get_entries, entrytable) ==
+                   offsetof(struct ip6t_get_entries, entrytable),
+               "one header");
 _Static_assert(sizeof(struct ipt_getinfo) == sizeof(struct ip6t_getinfo), "one info");
 
 /* 0; -EAGAIN: the table changed between the two questions; -errno. */
@@ -434,11 +447,14 @@ static int read_table(int fd, int family, struct net_xt_legacy **out)
     memcpy(got->name, "filter", sizeof "filter");
     got->size = info.size;
     int r = 0;
-    if (getsockopt(fd, level, family == AF_INET6 ? IP6T_SO_GET_ENTRIES : IPT_SO_GET_ENTRIES, got, &len))
+    if (getsockopt(fd, level, family == AF_INET6 ? IP6T_SO_GET_ENTRIES : IPT_SO_GET_ENTRIES, got,
+                   &len))
         r = -errno;
     struct net_xt_info where = {info.hook_entry[NF_INET_FORWARD], info.underflow[NF_INET_FORWARD]};
     if (!r)
-        r = net_xt_legacy_decode(family, &where, (const char *)got + offsetof(struct ipt_get_entries, entrytable), info.size, out);
+        r = net_xt_legacy_decode(family, &where,
+                                 (const char *)got + offsetof(struct ipt_get_entries, entrytable),
+                                 info.size, out);
     free(got);
     return r;
 }
@@ -448,15 +464,19 @@ int net_xt_legacy_read(int family, struct net_xt_legacy **out, struct net_error 
     int r = -EAGAIN;
 
     *out = NULL;
-    if (!net_xt_legacy_listed(family == AF_INET6 ? "/proc/thread-self/net/ip6_tables_names" : "/proc/thread-self/net/ip_tables_names"))
+    if (!net_xt_legacy_listed(family == AF_INET6 ? "/proc/thread-self/net/ip6_tables_names"
+                                                 : "/proc/thread-self/net/ip_tables_names"))
         return 0;
     int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return net_fail(err, errno, "read", "table 'filter' of %s", family == AF_INET6 ? "ip6tables-legacy" : "iptables-legacy");
+        return net_fail(err, errno, "read", "table 'filter' of %s",
+                        family == AF_INET6 ? "ip6tables-legacy" : "iptables-legacy");
     for (int i = 0; i < TRIES && r == -EAGAIN; i++)
         r = read_table(fd, family, out);
     close(fd);
-    if (r == -ENOENT)                   /* the table went away meanwhile */
+    if (r == -ENOENT) /* the table went away meanwhile */
         return 0;
-    return r ? net_fail(err, -r, "read", "table 'filter' of %s", family == AF_INET6 ? "ip6tables-legacy" : "iptables-legacy") : 0;
+    return r ? net_fail(err, -r, "read", "table 'filter' of %s",
+                        family == AF_INET6 ? "ip6tables-legacy" : "iptables-legacy")
+             : 0;
 }

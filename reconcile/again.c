@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 32 };     /* links are asked for one by one */
+enum { MOST = 32 }; /* links are asked for one by one */
 
 static int compare_names(const void *a, const void *b)
 {
@@ -17,7 +17,8 @@ static bool one_containers(const struct rec_step *s)
 
 static bool reaches_far(const struct rec_step *s)
 {
-    return !one_containers(s) && s->kind != REC_NAT && s->kind != REC_NAMES && s->kind != REC_SYSCTL && s->kind != REC_ADDRESS;
+    return !one_containers(s) && s->kind != REC_NAT && s->kind != REC_NAMES &&
+           s->kind != REC_SYSCTL && s->kind != REC_ADDRESS;
 }
 
 /* Its link is called otherwise than that container's port would be. */
@@ -50,7 +51,8 @@ const struct rec_again *rec_again_after(const struct rec_plan *p, const struct r
     }
     for (size_t i = 0; i < before->n; i++)
         all += before->items[i]->kind == REC_NETNS;
-    struct rec_again *a = n * 2 < all ? spec_arena_alloc(before->arena, sizeof *a + sizeof names) : NULL;
+    struct rec_again *a =
+        n * 2 < all ? spec_arena_alloc(before->arena, sizeof *a + sizeof names) : NULL;
     if (!a)
         return NULL;
     qsort(names, n, sizeof *names, compare_names);
@@ -66,5 +68,6 @@ const struct rec_again *rec_again_after(const struct rec_plan *p, const struct r
 
 bool rec_again_touched(const struct rec_again *a, const char *container)
 {
-    return !a || (container && bsearch(&container, a->names, a->n, sizeof *a->names, compare_names));
+    return !a ||
+           (container && bsearch(&container, a->names, a->n, sizeof *a->names, compare_names));
 }

@@ -1,5 +1,5 @@
-/* One run is one sentence: read, plan, guard, apply, read again; and if that fails, a plan back to what was read first. Success is
- * an empty second plan, never an acknowledgement. */
+/* One run is one sentence: read, plan, guard, apply, read again; and if that fails, a plan back to
+ * what was read first. Success is an empty second plan, never an acknowledgement. */
 #include "reconcile/apply.h"
 #include "reconcile/again.h"
 #include "reconcile/claims.h"
@@ -51,7 +51,8 @@ void rec_report_failed(struct rec_report *r, struct rec_step *s, const struct re
         s->state = REC_FAILED;
     if (s && r->progress)
         r->progress(r->arg, s, r->done, r->total);
-    struct rec_failure *list = spec_arena_grow(r->arena, r->failures, r->n_failures * sizeof *list, (r->n_failures + 1) * sizeof *list);
+    struct rec_failure *list = spec_arena_grow(r->arena, r->failures, r->n_failures * sizeof *list,
+                                               (r->n_failures + 1) * sizeof *list);
     if (!list) {
         r->n_failures += !r->n_failures && r->failures;
         return;
@@ -106,7 +107,8 @@ static int note_holds(struct rec_run *run, const struct spec_host *host, struct 
     return r;
 }
 
-int rec_want(struct rec_run *run, const struct spec_host *host, struct rec_state *out, struct rec_error *err)
+int rec_want(struct rec_run *run, const struct spec_host *host, struct rec_state *out,
+             struct rec_error *err)
 {
     rec_state_init(out, run->arena);
     run->host = host;
@@ -116,7 +118,8 @@ int rec_want(struct rec_run *run, const struct spec_host *host, struct rec_state
         const struct rec_runtime *rt = rec_runtime(rec_runtime_of(run, c));
         const char *why = rt->refuse ? rt->refuse(run, c) : NULL;
         if (why) {
-            r = rec_fail(err, EOPNOTSUPP, "container %s cannot be had with runtime %s: %s", c->name, rt->name, why);
+            r = rec_fail(err, EOPNOTSUPP, "container %s cannot be had with runtime %s: %s", c->name,
+                         rt->name, why);
             err->at = c->runtime_at.line ? c->runtime_at : c->at;
         }
     }
@@ -129,12 +132,14 @@ int rec_want(struct rec_run *run, const struct spec_host *host, struct rec_state
     return r || run->opt.offline ? r : rec_adopted_want(run, out, err);
 }
 
-/* Links, addresses and settings are for everybody to read. Tables, what is inside of namespaces, processes' environments and berth's own
- * files are not. */
-static const uint32_t needs_root = 1u << REC_SYSTEM | 1u << REC_NAT | 1u << REC_NAMES | 1u << REC_NETNS | 1u << REC_PORT | 1u << REC_UNIT |
+/* Links, addresses and settings are for everybody to read. Tables, what is inside of namespaces,
+ * processes' environments and berth's own files are not. */
+static const uint32_t needs_root = 1u << REC_SYSTEM | 1u << REC_NAT | 1u << REC_NAMES |
+                                   1u << REC_NETNS | 1u << REC_PORT | 1u << REC_UNIT |
                                    1u << REC_RUN;
 
-int rec_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+int rec_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+             struct rec_error *err)
 {
     rec_state_init(out, run->arena);
     int r = rec_facts_read(run, err);
@@ -144,8 +149,10 @@ int rec_read(struct rec_run *run, const struct rec_state *wanted, struct rec_sta
         r = rec_links_read(run, wanted, err);
     if (!r && !run->facts.root) {
         out->unknown = needs_root;
-        rec_state_note(out, "without root", "nft tables, names, namespaces and containers cannot be read: what of them is missing or differs is "
-                                            "not known");
+        rec_state_note(out, "without root",
+                       "nft tables, names, namespaces and containers cannot be read: what of them "
+                       "is missing or differs is "
+                       "not known");
     }
     for (size_t k = 0; !r && k < REC_KINDS; k++)
         if (!(out->unknown & 1u << k))
@@ -157,8 +164,8 @@ int rec_read(struct rec_run *run, const struct rec_state *wanted, struct rec_sta
 }
 
 /* After the steps of `p`, which came from `before`. */
-static int read_again(struct rec_run *run, const struct rec_state *wanted, const struct rec_plan *p, const struct rec_state *before,
-                      struct rec_state *out, struct rec_error *err)
+static int read_again(struct rec_run *run, const struct rec_state *wanted, const struct rec_plan *p,
+                      const struct rec_state *before, struct rec_state *out, struct rec_error *err)
 {
     run->again = rec_again_after(p, before);
     int r = rec_read(run, wanted, out, err);
@@ -175,15 +182,18 @@ static apply_fn way_of(const struct rec_step *s)
 }
 
 /* Bridges come up once everything that is made between them and the processes is there. */
-static void finish(struct rec_run *run, struct rec_step **steps, size_t *n, struct rec_report *report)
+static void finish(struct rec_run *run, struct rec_step **steps, size_t *n,
+                   struct rec_report *report)
 {
     if (*n)
         rec_kinds[steps[0]->kind]->finish(run, steps, *n, report);
     *n = 0;
 }
 
-/* The plan's steps from `first` up to `end`, group after group, until one fails: what comes later may build on it. */
-static void apply_steps(struct rec_run *run, struct rec_plan *p, size_t first, size_t end, struct rec_report *report)
+/* The plan's steps from `first` up to `end`, group after group, until one fails: what comes
+ * later may build on it. */
+static void apply_steps(struct rec_run *run, struct rec_plan *p, size_t first, size_t end,
+                        struct rec_report *report)
 {
     size_t waiting = 0, n_waiting = 0;
     size_t failed = report->n_failures;
@@ -191,7 +201,8 @@ static void apply_steps(struct rec_run *run, struct rec_plan *p, size_t first, s
     for (size_t i = first; i < end && report->n_failures == failed;) {
         int rank = rec_step_rank(p->steps[i]);
         size_t n = 1;
-        while (i + n < end && rec_step_rank(p->steps[i + n]) == rank && way_of(p->steps[i + n]) == way_of(p->steps[i]))
+        while (i + n < end && rec_step_rank(p->steps[i + n]) == rank &&
+               way_of(p->steps[i + n]) == way_of(p->steps[i]))
             n++;
         if (n_waiting && rank > rec_finish_rank)
             finish(run, p->steps + waiting, &n_waiting, report);
@@ -228,7 +239,8 @@ static enum rec_outcome outcome_of(int code)
 /* Directories of ours that nothing is in any more. The lock's file stays: two could lock two. */
 static void drop_empty(void)
 {
-    static const char *const dirs[] = {REC_RUN_DIR "/hosts", REC_RUN_DIR "/held", REC_STATE_DIR "/roots", REC_STATE_DIR};
+    static const char *const dirs[] = {REC_RUN_DIR "/hosts", REC_RUN_DIR "/held",
+                                       REC_STATE_DIR "/roots", REC_STATE_DIR};
     if (!rmdir(REC_RUN_DIR "/c"))
         unlink(CONTAIN_WRITABLE);
     for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
@@ -275,9 +287,9 @@ static bool removes_trees(const struct rec_plan *p)
     return false;
 }
 
-/* Nothing will be undone any more. What cannot be deleted now is tried again by the next whole apply
- * that does something; `start` and its like leave it alone. It is a failure of a plan that removes
- * trees, and a warning of all later ones (rec_aside_tell). */
+/* Nothing will be undone any more. What cannot be deleted now is tried again by the next whole
+ * apply that does something; `start` and its like leave it alone. It is a failure of a plan that
+ * removes trees, and a warning of all later ones (rec_aside_tell). */
 static int purge(struct rec_run *run, const struct rec_plan *p, bool whole, struct rec_error *err)
 {
     bool own = removes_trees(p);
@@ -293,21 +305,25 @@ static int purge(struct rec_run *run, const struct rec_plan *p, bool whole, stru
     return r;
 }
 
-/* A container that is taken over becomes ours with its unit, after its system: what this very run did to it is its own to take back. */
+/* A container that is taken over becomes ours with its unit, after its system: what this very
+ * run did to it is its own to take back. */
 static void claim(const struct rec_plan *p, struct rec_state *now)
 {
     for (size_t i = 0; p && i < p->n; i++) {
         const struct rec_step *s = p->steps[i];
-        if (s->state == REC_PENDING || (s->kind != REC_SYSTEM && s->kind != REC_UNIT && s->kind != REC_RUN))
+        if (s->state == REC_PENDING ||
+            (s->kind != REC_SYSTEM && s->kind != REC_UNIT && s->kind != REC_RUN))
             continue;
-        struct rec_item *it = (struct rec_item *)rec_state_find(now, s->kind, (s->to ? s->to : s->from)->key);
+        struct rec_item *it =
+            (struct rec_item *)rec_state_find(now, s->kind, (s->to ? s->to : s->from)->key);
         if (it)
             it->ours = true;
     }
 }
 
 /* Also where no step was due: what is wanted can have come from elsewhere and be the same. */
-static int settle(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_error *err)
+static int settle(struct rec_run *run, const struct rec_state *want,
+                  const struct rec_apply_options *o, struct rec_error *err)
 {
     int r = 0;
     for (size_t i = 0; !r && i < want->n; i++) {
@@ -375,8 +391,10 @@ static void undo(struct rec_run *run, const struct rec_state *want, struct rec_s
         out->outcome = outcome_of(out->error.code);
 }
 
-/* The first conflict that leaves nothing to be done; NULL: there is none. A destroy goes around what nothing depends on. */
-static const struct rec_conflict *in_the_way(const struct rec_plan *p, const struct rec_apply_options *o)
+/* The first conflict that leaves nothing to be done; NULL: there is none. A destroy goes around
+ * what nothing depends on. */
+static const struct rec_conflict *in_the_way(const struct rec_plan *p,
+                                             const struct rec_apply_options *o)
 {
     for (size_t i = 0; i < p->n_conflicts; i++)
         if (!o->exempt || !p->conflicts[i].aside)
@@ -438,7 +456,8 @@ static int needs_all(const struct rec_state *have, const struct rec_plan *p, str
 /* Of a running process: it is ended, and another one begun. */
 static bool interrupts(const struct rec_step *s)
 {
-    return s->kind == REC_RUN && s->action == REC_CHANGE && s->effect >= REC_RESTART && s->from->run.running;
+    return s->kind == REC_RUN && s->action == REC_CHANGE && s->effect >= REC_RESTART &&
+           s->from->run.running;
 }
 
 /* Where the steps begin that interrupt a process, and all that come after; p->n: none does. */
@@ -447,7 +466,8 @@ static size_t first_interruption(const struct rec_plan *p)
     size_t first = 0;
     while (first < p->n && !interrupts(p->steps[first]))
         first++;
-    while (first && first < p->n && rec_step_rank(p->steps[first - 1]) == rec_step_rank(p->steps[first]))
+    while (first && first < p->n &&
+           rec_step_rank(p->steps[first - 1]) == rec_step_rank(p->steps[first]))
         first--;
     return first;
 }
@@ -512,15 +532,16 @@ static bool excuse(const struct rec_run *run, const struct rec_apply_options *o,
     return false;
 }
 
-/* Nothing may be left but steps that are still to come, and what is left of our own making is no longer a failure of reading but of the
- * apply. */
-static bool holds(struct rec_run *run, const struct rec_state *want, const struct rec_state *before, const struct rec_apply_options *o,
-                  int to_come, struct rec_result *out)
+/* Nothing may be left but steps that are still to come, and what is left of our own making is no
+ * longer a failure of reading but of the apply. */
+static bool holds(struct rec_run *run, const struct rec_state *want, const struct rec_state *before,
+                  const struct rec_apply_options *o, int to_come, struct rec_result *out)
 {
     struct rec_state after;
     struct rec_plan *left = NULL;
     struct rec_error e;
-    if (read_again(run, want, out->plan, before, &after, &e) || rec_plan(run, &after, want, o->only, o->arg, &left, &e)) {
+    if (read_again(run, want, out->plan, before, &after, &e) ||
+        rec_plan(run, &after, want, o->only, o->arg, &left, &e)) {
         rec_report_failed(&out->report, NULL, &e);
         return false;
     }
@@ -532,7 +553,8 @@ static bool holds(struct rec_run *run, const struct rec_state *want, const struc
     out->left = left->n_conflicts || out->report.n_failures ? left : NULL;
     if (!s && !c)
         return true;
-    rec_fail(&e, EIO, "%s is not as wanted after the apply: %s", s ? s->object : c->object, s ? s->reason : c->text);
+    rec_fail(&e, EIO, "%s is not as wanted after the apply: %s", s ? s->object : c->object,
+             s ? s->reason : c->text);
     e.at = s ? s->at : c->at;
     if (s && s->kind == REC_RUN)
         rec_hint(&e, "why it ended: berth logs %s", s->to ? s->to->key : s->from->key);
@@ -560,7 +582,8 @@ static int allow_files(const struct rec_plan *p, struct rec_error *err)
     return rec_proc_files(others + least * REC_LINK_FILES, others + most * REC_LINK_FILES, err);
 }
 
-int rec_converge(struct rec_run *run, const struct rec_state *want, const struct rec_apply_options *o, struct rec_result *out)
+int rec_converge(struct rec_run *run, const struct rec_state *want,
+                 const struct rec_apply_options *o, struct rec_result *out)
 {
     struct rec_state have;
     const struct rec_state *kept = NULL;
@@ -588,7 +611,7 @@ int rec_converge(struct rec_run *run, const struct rec_state *want, const struct
         r = rec_foreign_bridges_check(run, &have, want, out->plan, &out->error);
     if (!r)
         r = rec_listeners_check(run, want, out->plan, &kept, &refusal, &out->error);
-    if (!r && kept) {       /* all but these port maps is done */
+    if (!r && kept) { /* all but these port maps is done */
         const struct rec_plan *whole = out->plan;
         want = kept;
         r = rec_plan(run, &have, want, o->only, o->arg, &out->plan, &out->error);
@@ -655,13 +678,15 @@ record:
     if (!o->dry && settle(run, want, o, &out->error))
         out->outcome = REC_PARTIAL;
     if (!o->dry && !o->only &&
-        (drop_holds(run, &out->error) || (run->host && rec_protected_write(run, run->host, &out->error)) || rec_applied_write(run, out->outcome == REC_APPLIED, &out->error)))
+        (drop_holds(run, &out->error) ||
+         (run->host && rec_protected_write(run, run->host, &out->error)) ||
+         rec_applied_write(run, out->outcome == REC_APPLIED, &out->error)))
         out->outcome = REC_PARTIAL;
     /* Port maps that are pending are not claimed. */
     if (!o->dry && !o->only && !kept && rec_claims_write(run, want, out->plan, &out->error))
         out->outcome = REC_PARTIAL;
     if (out->outcome == REC_IN_SYNC && !o->dry && !want->n)
-        drop_empty();       /* a destroy that was killed after its last step left them */
+        drop_empty(); /* a destroy that was killed after its last step left them */
     if (out->outcome == REC_APPLIED) {
         if (purge(run, out->plan, !o->only, &out->error))
             out->outcome = REC_PARTIAL;

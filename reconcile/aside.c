@@ -1,5 +1,6 @@
-/* A tree has three names in its life: its own, one where it waits whole, and one where it is being deleted. Each step is one rename in
- * the same directory, so whoever is killed in between leaves something that the next run understands. */
+/* A tree has three names in its life: its own, one where it waits whole, and one where it is being
+ * deleted. Each step is one rename in the same directory, so whoever is killed in between leaves
+ * something that the next run understands. */
 #include "reconcile/aside.h"
 #include "reconcile/files.h"
 #include <errno.h>
@@ -18,7 +19,8 @@ static bool there(const char *path)
 
 int rec_aside_put(struct rec_run *run, const char *dir, const char *name, struct rec_error *err)
 {
-    const char *place = spec_arena_printf(run->arena, PLACE, dir, name), *aside = spec_arena_printf(run->arena, ASIDE, dir, name);
+    const char *place = spec_arena_printf(run->arena, PLACE, dir, name),
+               *aside = spec_arena_printf(run->arena, ASIDE, dir, name);
     const char *doomed = spec_arena_printf(run->arena, DOOMED, dir, name);
     if (!place || !aside || !doomed)
         return rec_fail(err, ENOMEM, "out of memory");
@@ -33,7 +35,8 @@ int rec_aside_put(struct rec_run *run, const char *dir, const char *name, struct
 
 int rec_aside_take(struct rec_run *run, const char *dir, const char *name, struct rec_error *err)
 {
-    const char *place = spec_arena_printf(run->arena, PLACE, dir, name), *aside = spec_arena_printf(run->arena, ASIDE, dir, name);
+    const char *place = spec_arena_printf(run->arena, PLACE, dir, name),
+               *aside = spec_arena_printf(run->arena, ASIDE, dir, name);
     if (!place || !aside)
         return rec_fail(err, ENOMEM, "out of memory");
     if (!there(aside) || there(place))
@@ -42,12 +45,15 @@ int rec_aside_take(struct rec_run *run, const char *dir, const char *name, struc
     return r ? r : 1;
 }
 
-static int purge_one(struct rec_run *run, const char *dir, const char *name, rec_aside_fn last, struct rec_error *err)
+static int purge_one(struct rec_run *run, const char *dir, const char *name, rec_aside_fn last,
+                     struct rec_error *err)
 {
-    const char *aside = spec_arena_printf(run->arena, ASIDE, dir, name), *doomed = spec_arena_printf(run->arena, DOOMED, dir, name);
+    const char *aside = spec_arena_printf(run->arena, ASIDE, dir, name),
+               *doomed = spec_arena_printf(run->arena, DOOMED, dir, name);
     int r = aside && doomed ? 0 : rec_fail(err, ENOMEM, "out of memory");
     bool whole = !r && there(aside);
-    for (int pass = 0; !r && pass <= whole; pass++) {   /* what is half gone first: its name is needed */
+    /* what is half gone first: its name is needed */
+    for (int pass = 0; !r && pass <= whole; pass++) {
         if (pass)
             r = rec_tree_move(aside, doomed, err);
         if (!r && last && there(doomed))
@@ -58,7 +64,8 @@ static int purge_one(struct rec_run *run, const char *dir, const char *name, rec
     return r;
 }
 
-int rec_aside_drop(struct rec_run *run, const char *dir, const char *name, rec_aside_fn last, struct rec_error *err)
+int rec_aside_drop(struct rec_run *run, const char *dir, const char *name, rec_aside_fn last,
+                   struct rec_error *err)
 {
     int r = rec_aside_put(run, dir, name, err);
     return r ? r : purge_one(run, dir, name, last, err);
@@ -97,9 +104,12 @@ int rec_aside_tell(struct rec_state *out, const char *dir, char *const *names, s
     int r = 0;
     for (size_t i = 0; !r && i < n; i++) {
         const char *name = name_of(out->arena, names[i], ".berth-purge");
-        const char *hint = spec_arena_printf(out->arena, "look why, then: rm -rf --one-file-system %s/%s", dir, names[i]);
+        const char *hint = spec_arena_printf(
+            out->arena, "look why, then: rm -rf --one-file-system %s/%s", dir, names[i]);
         if (name)
-            r = rec_state_warn(out, name, hint, "a part of its removed tree could not be deleted: '%s/%s'", dir, names[i]);
+            r = rec_state_warn(out, name, hint,
+                               "a part of its removed tree could not be deleted: '%s/%s'", dir,
+                               names[i]);
     }
     return r;
 }

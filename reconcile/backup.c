@@ -1,4 +1,5 @@
-/* A tree is made beside its place and takes it in one step: there is no moment without a whole one. */
+/* A tree is made beside its place and takes it in one step: there is no moment without a whole
+ * one. */
 #include "reconcile/backup.h"
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
@@ -25,8 +26,8 @@ static bool filled(const char *path)
     return any;
 }
 
-int rec_root_of(struct rec_run *run, const char *name, enum spec_runtime runtime, const struct spec_container *c, struct rec_root *out,
-                struct rec_error *err)
+int rec_root_of(struct rec_run *run, const char *name, enum spec_runtime runtime,
+                const struct spec_container *c, struct rec_root *out, struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
     struct stat st;
@@ -40,21 +41,26 @@ int rec_root_of(struct rec_run *run, const char *name, enum spec_runtime runtime
     if (!out->path)
         return 0;
     const char *slash = strrchr(out->path, '/');
-    while (slash > out->path && !slash[1]) {        /* "/srv/web/" */
+    while (slash > out->path && !slash[1]) { /* "/srv/web/" */
         out->path = spec_arena_strndup(a, out->path, (size_t)(slash - out->path));
         slash = out->path ? strrchr(out->path, '/') : NULL;
     }
     if (!slash || !slash[1])
-        return rec_fail(err, EINVAL, "cannot use '%s' as the root of container %s", out->path ? out->path : "", name);
-    out->staging = spec_arena_printf(a, "%.*s/.%s.berth-new", (int)(slash - out->path), out->path, slash + 1);
-    out->own = !strncmp(out->path, NSPAWN_ROOTS "/", sizeof NSPAWN_ROOTS) && !strcmp(out->path + sizeof NSPAWN_ROOTS, name);
+        return rec_fail(err, EINVAL, "cannot use '%s' as the root of container %s",
+                        out->path ? out->path : "", name);
+    out->staging =
+        spec_arena_printf(a, "%.*s/.%s.berth-new", (int)(slash - out->path), out->path, slash + 1);
+    out->own = !strncmp(out->path, NSPAWN_ROOTS "/", sizeof NSPAWN_ROOTS) &&
+               !strcmp(out->path + sizeof NSPAWN_ROOTS, name);
     if (!out->staging)
         return rec_fail(err, ENOMEM, "out of memory");
     if (lstat(out->path, &st))
-        return errno == ENOENT ? 0 : rec_fail(err, errno, "cannot look at '%s': %s", out->path, strerror(errno));
+        return errno == ENOENT
+                   ? 0
+                   : rec_fail(err, errno, "cannot look at '%s': %s", out->path, strerror(errno));
     if (!S_ISDIR(st.st_mode))
-        return rec_fail(err, ENOTDIR, "the root of container %s, '%s', is no directory%s", name, out->path,
-                        S_ISLNK(st.st_mode) ? " but a symbolic link" : "");
+        return rec_fail(err, ENOTDIR, "the root of container %s, '%s', is no directory%s", name,
+                        out->path, S_ISLNK(st.st_mode) ? " but a symbolic link" : "");
     out->there = filled(out->path);
     return 0;
 }
@@ -73,7 +79,8 @@ int rec_root_open(struct rec_run *run, const struct rec_root *r, int *fd, struct
     return *fd < 0 ? rec_fail(err, code, "cannot read '%s': %s", r->path, strerror(code)) : 0;
 }
 
-int rec_root_freeze(struct rec_run *run, const char *name, struct rec_frozen *f, struct rec_error *err)
+int rec_root_freeze(struct rec_run *run, const char *name, struct rec_frozen *f,
+                    struct rec_error *err)
 {
     struct rec_leader leader;
     *f = (struct rec_frozen){.hold = -1, .events = -1};
@@ -88,7 +95,8 @@ int rec_root_freeze(struct rec_run *run, const char *name, struct rec_frozen *f,
         return 0;
     const char *dir = rec_cgroup_of(run->arena, leader.pid, name);
     r = dir ? rec_cgroup_freeze(dir, f, err)
-            : rec_fail(err, EOPNOTSUPP, "cannot hold container %s still: it has no cgroup of its own", name);
+            : rec_fail(err, EOPNOTSUPP,
+                       "cannot hold container %s still: it has no cgroup of its own", name);
     if (r)
         rec_hint(err, "stop it for the time of the backup: berth stop %s", name);
     return r;
@@ -109,7 +117,7 @@ int rec_root_stage(struct rec_run *run, const struct rec_root *r, int *fd, struc
         *fd = -1;
         return rec_fail(err, code, "another restore is at work at '%s'", r->staging);
     }
-    if (*fd >= 0)               /* what one that was killed has left */
+    if (*fd >= 0) /* what one that was killed has left */
         close(*fd);
     const char *slash = strrchr(r->path, '/');
     const char *above = spec_arena_strndup(run->arena, r->path, (size_t)(slash - r->path));
@@ -126,13 +134,16 @@ int rec_root_stage(struct rec_run *run, const struct rec_root *r, int *fd, struc
     return e;
 }
 
-int rec_root_swap(struct rec_run *run, const char *name, const struct rec_root *r, const struct spec_container *c, struct rec_error *err)
+int rec_root_swap(struct rec_run *run, const char *name, const struct rec_root *r,
+                  const struct spec_container *c, struct rec_error *err)
 {
     struct stat st;
     int e = 0;
     if (r->own) {
         const char *note = spec_arena_printf(run->arena, NSPAWN_ROOTS "/.%s.berth", name);
-        const char *text = spec_arena_printf(run->arena, "source " NSPAWN_RESTORED "\non_remove %s\n", c && c->destroy_files ? "destroy" : "keep");
+        const char *text =
+            spec_arena_printf(run->arena, "source " NSPAWN_RESTORED "\non_remove %s\n",
+                              c && c->destroy_files ? "destroy" : "keep");
         char *found;
         size_t len;
         if (rec_file_read(run->arena, note, 3 * SPEC_TEXT, &found, &len, NULL))
@@ -157,17 +168,27 @@ const char *rec_conf_of(struct rec_run *run, const char *name)
 {
     char *text;
     size_t len;
-    return rec_file_read(run->arena, spec_arena_printf(run->arena, "%s/%s.conf", nixos_conf_dir(run), name), 65536, &text, &len, NULL) ? NULL
-                                                                                                                                      : text;
+    return rec_file_read(run->arena,
+                         spec_arena_printf(run->arena, "%s/%s.conf", nixos_conf_dir(run), name),
+                         65536, &text, &len, NULL)
+               ? NULL
+               : text;
 }
 
-int rec_system_keep(struct rec_run *run, const char *name, const char *system, struct rec_error *err)
+int rec_system_keep(struct rec_run *run, const char *name, const char *system,
+                    struct rec_error *err)
 {
-    const char *argv[] = {nixos_program("nix-store"), "--realise", system, "--add-root", spec_arena_printf(run->arena, NIXOS_RECORDS "/.root-%s", name),
-                          "--indirect", NULL};
+    const char *argv[] = {nixos_program("nix-store"),
+                          "--realise",
+                          system,
+                          "--add-root",
+                          spec_arena_printf(run->arena, NIXOS_RECORDS "/.root-%s", name),
+                          "--indirect",
+                          NULL};
     char *said;
     if (!argv[0])
-        return rec_fail(err, EOPNOTSUPP, "cannot keep '%.200s': there is no nix on this host", system);
+        return rec_fail(err, EOPNOTSUPP, "cannot keep '%.200s': there is no nix on this host",
+                        system);
     int status, r = rec_dir_make(REC_STATE_DIR, 0700, err);
     if (!r)
         r = rec_dir_make(NIXOS_RECORDS, 0755, err);

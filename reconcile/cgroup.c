@@ -1,5 +1,6 @@
-/* nspawn puts its payload in a cgroup of that name below the container's own, with itself beside it: a leader's path is cut there. A path
- * that does not bear the container's name just before is somebody else's cgroup, and is not touched. */
+/* nspawn puts its payload in a cgroup of that name below the container's own, with itself beside
+ * it: a leader's path is cut there. A path that does not bear the container's name just before
+ * is somebody else's cgroup, and is not touched. */
 #include "reconcile/cgroup.h"
 #include "reconcile/files.h"
 #include <dirent.h>
@@ -22,10 +23,12 @@ enum { FREEZE_MS = 10000, LOCK_MS = 3000, NOTIFY_MS = 30, DEPTH = 16, CGROUPS_MO
 const char *rec_cgroup_of(struct spec_arena *a, pid_t leader, const char *container)
 {
     static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
-    const char *ends[] = {spec_arena_printf(a, "/%s/payload", container), spec_arena_printf(a, "@%s.service/payload", container)};
+    const char *ends[] = {spec_arena_printf(a, "/%s/payload", container),
+                          spec_arena_printf(a, "@%s.service/payload", container)};
     char *text, *end = NULL;
     size_t len;
-    if (leader <= 0 || rec_file_read(a, spec_arena_printf(a, "/proc/%d/cgroup", (int)leader), 65536, &text, &len, NULL))
+    if (leader <= 0 || rec_file_read(a, spec_arena_printf(a, "/proc/%d/cgroup", (int)leader), 65536,
+                                     &text, &len, NULL))
         return NULL;
     char *path = !strncmp(text, "0::/", 4) ? text : strstr(text, "\n0::/");
     if (!path)
@@ -191,7 +194,8 @@ static void guard(int dir, int pipe)
 static int await_state(int dir, const char *state)
 {
     struct timespec now, end;
-    int fd = openat(dir, "cgroup.events", O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r = fd < 0 ? -errno : -EAGAIN;
+    int fd = openat(dir, "cgroup.events", O_RDONLY | O_CLOEXEC | O_NOFOLLOW),
+        r = fd < 0 ? -errno : -EAGAIN;
     clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_sec += FREEZE_MS / 1000;
     while (r == -EAGAIN) {
@@ -268,8 +272,10 @@ int rec_cgroup_freeze(const char *dir, struct rec_frozen *out, struct rec_error 
     if (!r)
         return 0;
     rec_cgroup_thaw(out);
-    return r == -ENOENT ? rec_fail(err, EOPNOTSUPP, "cannot freeze '%s': this kernel has no cgroup.freeze (Linux 5.2)", dir)
-                        : rec_fail(err, -r, "cannot freeze '%s': %s", dir, strerror(-r));
+    return r == -ENOENT
+               ? rec_fail(err, EOPNOTSUPP,
+                          "cannot freeze '%s': this kernel has no cgroup.freeze (Linux 5.2)", dir)
+               : rec_fail(err, -r, "cannot freeze '%s': %s", dir, strerror(-r));
 }
 
 bool rec_cgroup_was_still(const struct rec_frozen *f)

@@ -1,4 +1,5 @@
-/* A step that takes away, replaces or re-addresses what the operator's packets go by is found before it is too late to say no. */
+/* A step that takes away, replaces or re-addresses what the operator's packets go by is found
+ * before it is too late to say no. */
 #include "reconcile/connection.h"
 #include "netops/neighbour.h"
 #include "reconcile/kinds.h"
@@ -37,7 +38,8 @@ bool rec_connection_parse(const char *text, struct rec_connection *out)
             return false;
     }
     *out = (struct rec_connection){.port = (unsigned)strtoul(word[3], NULL, 10)};
-    return address(word[0], n[0], &out->client) && address(word[2], n[2], &out->server) && out->client.family == out->server.family;
+    return address(word[0], n[0], &out->client) && address(word[2], n[2], &out->server) &&
+           out->client.family == out->server.family;
 }
 
 bool rec_connection_find(struct rec_run *run, struct rec_connection *out)
@@ -53,7 +55,7 @@ bool rec_connection_find(struct rec_run *run, struct rec_connection *out)
  * there is none. */
 struct links {
     char server[16], out[16];
-    struct spec_addr hop;       /* who the next one is: the client itself or a gateway */
+    struct spec_addr hop; /* who the next one is: the client itself or a gateway */
     /* the client is not on `out`, and would be reached by another link without it */
     bool restored;
 };
@@ -79,7 +81,8 @@ static bool is_restored(const struct rec_run *run, const struct rec_routes *rout
     return !net_neighbour_known(p, best->oif, best->family, client->bytes, &known, NULL) && !known;
 }
 
-static int find_links(struct rec_run *run, const struct rec_connection *c, struct links *out, struct rec_error *err)
+static int find_links(struct rec_run *run, const struct rec_connection *c, struct links *out,
+                      struct rec_error *err)
 {
     struct rec_routes routes;
     struct net_batch *b;
@@ -102,7 +105,8 @@ static int find_links(struct rec_run *run, const struct rec_connection *c, struc
         out->restored = is_restored(run, &routes, net_batch_port(b), best, &c->client);
     for (size_t i = 0; i < links->n_address; i++) {
         const struct net_address *a = &links->address[i];
-        if ((a->family == AF_INET6) == (c->server.family == 6) && !memcmp(a->bytes, c->server.bytes, a->family == AF_INET6 ? 16 : 4) &&
+        if ((a->family == AF_INET6) == (c->server.family == 6) &&
+            !memcmp(a->bytes, c->server.bytes, a->family == AF_INET6 ? 16 : 4) &&
             (l = rec_link_indexed(links, a->index)))
             snprintf(out->server, sizeof out->server, "%s", l->name);
     }
@@ -110,15 +114,18 @@ static int find_links(struct rec_run *run, const struct rec_connection *c, struc
 }
 
 /* Does a new port map take the operator's port. */
-static const struct spec_port *takes_port(const struct rec_run *run, const struct rec_connection *c, const struct spec_container **who)
+static const struct spec_port *takes_port(const struct rec_run *run, const struct rec_connection *c,
+                                          const struct spec_container **who)
 {
     for (size_t i = 0; run->host && i < run->host->n_containers; i++)
         for (size_t k = 0; k < run->host->containers[i].n_ports; k++) {
             const struct spec_port *p = &run->host->containers[i].ports[k];
             bool family = !p->address.family || p->address.family == c->server.family;
-            bool same = spec_port_any(p) || !memcmp(p->address.bytes, c->server.bytes, c->server.family == 6 ? 16 : 4);
+            bool same = spec_port_any(p) ||
+                        !memcmp(p->address.bytes, c->server.bytes, c->server.family == 6 ? 16 : 4);
             *who = &run->host->containers[i];
-            if (p->proto == SPEC_TCP && family && same && c->port >= p->host && c->port < (unsigned)p->host + p->count)
+            if (p->proto == SPEC_TCP && family && same && c->port >= p->host &&
+                c->port < (unsigned)p->host + p->count)
                 return p;
         }
     return NULL;
@@ -132,13 +139,14 @@ static bool host_maps_ports(const struct rec_run *run)
     return false;
 }
 
-/* Whether it is worth knowing who is connected: to find that out is to read the environment of every process above this one. Never less
- * than what `cuts` and `takes_port` look at. */
+/* Whether it is worth knowing who is connected: to find that out is to read the environment of
+ * every process above this one. Never less than what `cuts` and `takes_port` look at. */
 static bool may_cut(const struct rec_run *run, const struct rec_plan *p)
 {
     for (size_t i = 0; i < p->n; i++) {
         const struct rec_step *s = p->steps[i];
-        if (s->action == REC_REMOVE || s->action == REC_REPLACE || s->effect >= REC_RESTART || (s->kind == REC_BRIDGE && s->n_differences) ||
+        if (s->action == REC_REMOVE || s->action == REC_REPLACE || s->effect >= REC_RESTART ||
+            (s->kind == REC_BRIDGE && s->n_differences) ||
             (s->kind == REC_NAT && host_maps_ports(run)))
             return true;
     }
@@ -156,10 +164,12 @@ static bool cuts(const struct rec_step *s, const struct rec_connection *c, const
         if (goes && l->restored && strcmp(i->key, l->server))
             return false;
         for (size_t k = 0; k < s->n_differences; k++)
-            goes |= !strcmp(s->differences[k].field, "mac");    /* neighbours send to the old one for a while */
+            /* neighbours send to the old one for a while */
+            goes |= !strcmp(s->differences[k].field, "mac");
         return goes;
     case REC_ADDRESS:
-        return goes && !strcmp(i->address.link, l->server) && i->address.text.family == c->server.family &&
+        return goes && !strcmp(i->address.link, l->server) &&
+               i->address.text.family == c->server.family &&
                !memcmp(i->address.text.bytes, c->server.bytes, c->server.family == 6 ? 16 : 4);
     case REC_PORT:
     case REC_NETNS:
@@ -190,7 +200,8 @@ int rec_connection_guard(struct rec_run *run, const struct rec_plan *p, struct r
     struct rec_connection c;
     struct links l;
     char client[SPEC_ADDR_TEXT], server[SPEC_ADDR_TEXT];
-    if (!may_cut(run, p) || run->opt.own_connection || run->opt.offline || !run->links || !rec_connection_find(run, &c))
+    if (!may_cut(run, p) || run->opt.own_connection || run->opt.offline || !run->links ||
+        !rec_connection_find(run, &c))
         return 0;
     int r = find_links(run, &c, &l, err);
     if (r)
@@ -200,13 +211,19 @@ int rec_connection_guard(struct rec_run *run, const struct rec_plan *p, struct r
     for (size_t i = 0; i < p->n; i++) {
         const struct rec_step *s = p->steps[i];
         const struct spec_container *who = NULL;
-        const struct spec_port *port = s->kind == REC_NAT && s->to && s->action != REC_REMOVE ? takes_port(run, &c, &who) : NULL;
+        const struct spec_port *port = s->kind == REC_NAT && s->to && s->action != REC_REMOVE
+                                           ? takes_port(run, &c, &who)
+                                           : NULL;
         if (port)
-            rec_fail(err, EPERM, "you are connected from %s to port %u here, and container %s takes that port: the next connection would not "
-                                 "reach this host", client, c.port, who->name);
+            rec_fail(err, EPERM,
+                     "you are connected from %s to port %u here, and container %s takes that port: "
+                     "the next connection would not "
+                     "reach this host",
+                     client, c.port, who->name);
         else if (cuts(s, &c, &l))
-            rec_fail(err, EPERM, "you are connected from %s to %s, and this plan cuts that way: %s %s", client, server,
-                     rec_action_sign(s->action), s->object);
+            rec_fail(err, EPERM,
+                     "you are connected from %s to %s, and this plan cuts that way: %s %s", client,
+                     server, rec_action_sign(s->action), s->object);
         else
             continue;
         err->at = port ? port->at : s->at;

@@ -1,4 +1,5 @@
-/* berth's side of entering: find the leader, learn what it may do, start berth-enter, and relay until it has ended. */
+/* berth's side of entering: find the leader, learn what it may do, start berth-enter, and relay
+ * until it has ended. */
 #include "reconcile/enter.h"
 #include "netops/scoped.h"
 #include "reconcile/enter/call.h"
@@ -37,7 +38,8 @@ static void close_leader(struct rec_leader *l)
 static bool other_userns(pid_t pid, struct spec_arena *a)
 {
     struct stat theirs, ours;
-    if (stat(spec_arena_printf(a, "/proc/%d/ns/user", (int)pid), &theirs) || stat("/proc/self/ns/user", &ours))
+    if (stat(spec_arena_printf(a, "/proc/%d/ns/user", (int)pid), &theirs) ||
+        stat("/proc/self/ns/user", &ours))
         return false;
     return theirs.st_ino != ours.st_ino || theirs.st_dev != ours.st_dev;
 }
@@ -48,14 +50,18 @@ static const char *field(const char *text, const char *name)
     return p ? p + strlen(name) + strspn(p + strlen(name), " \t") : NULL;
 }
 
-/* From its status. A container that starts just now has no system call filter yet, nor its last capabilities: wait for that. */
-static int read_limits(struct rec_run *run, const char *container, const struct rec_leader *l, struct enter_call *call, struct rec_error *err)
+/* From its status. A container that starts just now has no system call filter yet, nor its last
+ * capabilities: wait for that. */
+static int read_limits(struct rec_run *run, const char *container, const struct rec_leader *l,
+                       struct enter_call *call, struct rec_error *err)
 {
-    const char *path = spec_arena_printf(run->arena, "/proc/%d/status", (int)l->pid), *bound, *filter, *privs;
+    const char *path = spec_arena_printf(run->arena, "/proc/%d/status", (int)l->pid), *bound,
+               *filter, *privs;
     for (int waited = 0;; waited += FILTER_AGAIN_MS) {
         char *text;
         size_t len;
-        /* Asked before the status is read: what is read of a container whose command runs is final. */
+        /* Asked before the status is read: what is read of a container whose command runs is
+         * final. */
         bool final = waited >= FILTER_WAIT_MS && nspawn_payload_runs(run, l->pid);
         int r = rec_file_read(run->arena, path, STATUS_MOST, &text, &len, err);
         if (r)
@@ -64,13 +70,18 @@ static int read_limits(struct rec_run *run, const char *container, const struct 
         filter = field(text, "\nSeccomp:");
         privs = field(text, "\nNoNewPrivs:");
         if (!bound)
-            return rec_fail(err, EIO, "cannot read the capabilities of the container's first process: '%s' does not name them", path);
+            return rec_fail(err, EIO,
+                            "cannot read the capabilities of the container's first process: '%s' "
+                            "does not name them",
+                            path);
         if (!filter || *filter != '0' || final)
             break;
         /* This is a stage of nspawn's own, whose capabilities may be all of the host's. */
         if (waited >= FILTER_WAIT_MS) {
-            rec_fail(err, ETIMEDOUT, "cannot enter container '%s': its first process has no system call filter after %d s", container,
-                     FILTER_WAIT_MS / 1000);
+            rec_fail(err, ETIMEDOUT,
+                     "cannot enter container '%s': its first process has no system call filter "
+                     "after %d s",
+                     container, FILTER_WAIT_MS / 1000);
             rec_hint(err, "it may still be starting; what it says: berth logs %s", container);
             return -ETIMEDOUT;
         }
@@ -83,7 +94,9 @@ static int read_limits(struct rec_run *run, const char *container, const struct 
     call->user = other_userns(l->pid, run->arena);
     /* The number was the leader's all the time. */
     struct pollfd end = {l->pidfd, POLLIN, 0};
-    return poll(&end, 1, 0) > 0 ? rec_fail(err, ESRCH, "the container's first process has just ended") : 0;
+    return poll(&end, 1, 0) > 0
+               ? rec_fail(err, ESRCH, "the container's first process has just ended")
+               : 0;
 }
 
 /* cgroup.procs of the leader's cgroup as the host sees it; -1: there is none to join. */
@@ -92,7 +105,8 @@ static int open_cgroup(struct rec_run *run, pid_t leader)
     static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
     char *text;
     size_t len;
-    if (rec_file_read(run->arena, spec_arena_printf(run->arena, "/proc/%d/cgroup", (int)leader), STATUS_MOST, &text, &len, NULL))
+    if (rec_file_read(run->arena, spec_arena_printf(run->arena, "/proc/%d/cgroup", (int)leader),
+                      STATUS_MOST, &text, &len, NULL))
         return -1;
     char *path = strstr(text, "0::/");
     if (!path)
@@ -100,15 +114,16 @@ static int open_cgroup(struct rec_run *run, pid_t leader)
     path += 3;
     path[strcspn(path, "\n")] = 0;
     for (int i = 0; i < 2; i++) {
-        int fd = open(spec_arena_printf(run->arena, "%s%s/cgroup.procs", mounts[i], path), O_WRONLY | O_CLOEXEC);
+        int fd = open(spec_arena_printf(run->arena, "%s%s/cgroup.procs", mounts[i], path),
+                      O_WRONLY | O_CLOEXEC);
         if (fd >= 0)
             return fd;
     }
     return -1;
 }
 
-/* berth-enter joins the leader's cgroup. Whoever freezes that cgroup, or one above it, stops it, too:
- * `berth backup`, or root of the container. */
+/* berth-enter joins the leader's cgroup. Whoever freezes that cgroup, or one above it, stops it,
+ * too: `berth backup`, or root of the container. */
 static bool is_frozen(pid_t leader)
 {
     static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
@@ -135,7 +150,8 @@ static void describe_terminal(const struct rec_relay *relay, struct enter_call *
 {
     static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-+._";
     const char *term = getenv("TERM");
-    bool usable = term && *term && strlen(term) < sizeof call->term && strspn(term, good) == strlen(term);
+    bool usable =
+        term && *term && strlen(term) < sizeof call->term && strspn(term, good) == strlen(term);
     strcpy(call->term, relay->terminal >= 0 && usable ? term : "dumb");
     memcpy(call->tty, relay->tty, sizeof call->tty);
     call->joined = relay->joined;
@@ -171,7 +187,8 @@ static void start_program(const struct rec_enter *e, int copy, int sock, int nam
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
         _exit(126);
     syscall(SYS_close_range, 3, 15, 0);
-    if (dup2(high[0], ENTER_SOCKET) < 0 || dup2(high[1], ENTER_NAMESPACE) < 0 || (high[2] >= 0 && dup2(high[2], ENTER_CGROUP) < 0))
+    if (dup2(high[0], ENTER_SOCKET) < 0 || dup2(high[1], ENTER_NAMESPACE) < 0 ||
+        (high[2] >= 0 && dup2(high[2], ENTER_CGROUP) < 0))
         _exit(126);
     syscall(SYS_close_range, 6, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
     if (copy >= 0)
@@ -182,15 +199,16 @@ static void start_program(const struct rec_enter *e, int copy, int sock, int nam
     _exit(126);
 }
 
-/* The outer ends. 0: berth-enter has ended; because of a signal that came for berth, if *by is not 0;
- * because the container is frozen, if *frozen. `leader` 0: nothing can freeze it. */
-static size_t receive_ends(int sock, int signals, pid_t pid, pid_t leader, int ends[ENTER_ENDS_MOST],
-                           int *by, bool *frozen)
+/* The outer ends. 0: berth-enter has ended; because of a signal that came for berth, if *by is not
+ * 0; because the container is frozen, if *frozen. `leader` 0: nothing can freeze it. */
+static size_t receive_ends(int sock, int signals, pid_t pid, pid_t leader,
+                           int ends[ENTER_ENDS_MOST], int *by, bool *frozen)
 {
     _Alignas(struct cmsghdr) char room[CMSG_SPACE(ENTER_ENDS_MOST * sizeof(int))];
     char byte;
     struct iovec v = {&byte, 1};
-    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+    struct msghdr m = {
+        .msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
     for (;;) {
         struct pollfd p[2] = {{sock, POLLIN, 0}, {signals, POLLIN, 0}};
         int ready = poll(p, 2, leader ? FROZEN_MS : -1);
@@ -206,9 +224,10 @@ static size_t receive_ends(int sock, int signals, pid_t pid, pid_t leader, int e
         if (p[0].revents)
             break;
         struct signalfd_siginfo s;
-        if (read(signals, &s, sizeof s) == sizeof s && (s.ssi_signo == SIGINT || s.ssi_signo == SIGTERM || s.ssi_signo == SIGHUP ||
-                                                         s.ssi_signo == SIGQUIT)) {
-            kill(pid, SIGKILL);     /* it waits for a frozen container, for example */
+        if (read(signals, &s, sizeof s) == sizeof s &&
+            (s.ssi_signo == SIGINT || s.ssi_signo == SIGTERM || s.ssi_signo == SIGHUP ||
+             s.ssi_signo == SIGQUIT)) {
+            kill(pid, SIGKILL); /* it waits for a frozen container, for example */
             *by = (int)s.ssi_signo;
             return 0;
         }
@@ -245,12 +264,14 @@ static bool send_variables(int sock, const char *variables, size_t len)
     return true;
 }
 
-static int attend(const struct rec_enter *e, const struct enter_call *call, const struct rec_relay *relay, const struct rec_leader *l, int cgroup,
+static int attend(const struct rec_enter *e, const struct enter_call *call,
+                  const struct rec_relay *relay, const struct rec_leader *l, int cgroup,
                   const char *variables, int copy, int signals, int *status, struct rec_error *err)
 {
     int ends[ENTER_ENDS_MOST], pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-        return rec_fail(err, errno, "cannot enter container '%s': %s", e->container, strerror(errno));
+        return rec_fail(err, errno, "cannot enter container '%s': %s", e->container,
+                        strerror(errno));
     scoped(closep) int ours = pair[0];
     pid_t pid = fork();
     if (!pid)
@@ -262,7 +283,8 @@ static int attend(const struct rec_enter *e, const struct enter_call *call, cons
     size_t n = 0;
     int by = 0;
     bool frozen = false;
-    if (send(ours, call, sizeof *call, MSG_NOSIGNAL) == sizeof *call && send_variables(ours, variables, call->env_bytes))
+    if (send(ours, call, sizeof *call, MSG_NOSIGNAL) == sizeof *call &&
+        send_variables(ours, variables, call->env_bytes))
         n = receive_ends(ours, signals, pid, l->pid, ends, &by, &frozen);
     int st;
     int r = 0;
@@ -271,8 +293,11 @@ static int attend(const struct rec_enter *e, const struct enter_call *call, cons
     else
         st = wait_status(pid);
     if (frozen) {
-        r = rec_fail(err, EBUSY, "cannot enter container '%s': it is frozen (cgroup.freeze)", e->container);
-        rec_hint(err, "a backup freezes it for a while; if none is at work, its own root did: berth restart %s",
+        r = rec_fail(err, EBUSY, "cannot enter container '%s': it is frozen (cgroup.freeze)",
+                     e->container);
+        rec_hint(err,
+                 "a backup freezes it for a while; if none is at work, its own root did: berth "
+                 "restart %s",
                  e->container);
     }
     if (r)
@@ -281,9 +306,11 @@ static int attend(const struct rec_enter *e, const struct enter_call *call, cons
     return 0;
 }
 
-static int enter(struct rec_run *run, const struct rec_enter *e, const struct rec_leader *l, int *status, struct rec_error *err)
+static int enter(struct rec_run *run, const struct rec_enter *e, const struct rec_leader *l,
+                 int *status, struct rec_error *err)
 {
-    static const int passed[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH};
+    static const int passed[] = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGUSR1,
+                                 SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH};
     struct enter_call call;
     struct rec_relay relay;
     int r = 0;
@@ -300,7 +327,9 @@ static int enter(struct rec_run *run, const struct rec_enter *e, const struct re
         if (r)
             return r;
         if (len > ENTER_ENV_MOST)
-            return rec_fail(err, E2BIG, "cannot enter container '%s': its variables are larger than %d bytes", e->container, ENTER_ENV_MOST);
+            return rec_fail(err, E2BIG,
+                            "cannot enter container '%s': its variables are larger than %d bytes",
+                            e->container, ENTER_ENV_MOST);
         call.env_bytes = (uint32_t)len;
         r = read_limits(run, e->container, l, &call, err);
         if (r)

@@ -1,4 +1,5 @@
-/* Errors are one sentence with a place; the kernel's refusals arrive as net_error and become one of ours. */
+/* Errors are one sentence with a place; the kernel's refusals arrive as net_error and become one
+ * of ours. */
 #include "reconcile/error.h"
 #include <stdarg.h>
 #include <stdio.h>

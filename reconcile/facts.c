@@ -1,5 +1,5 @@
-/* Facts are what only this host knows and `want` needs: who PID 1 is, which links lead out, whom to ask for names.
- * Only what the spec's host asks for is read. */
+/* Facts are what only this host knows and `want` needs: who PID 1 is, which links lead out, whom to
+ * ask for names. Only what the spec's host asks for is read. */
 #include "netops/sysctl.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
@@ -68,7 +68,8 @@ enum { RESOLV_MOST = 16384 };
 int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n_out,
                          struct rec_error *err)
 {
-    /* Where resolv.conf names only a resolver on loopback, systemd-resolved keeps the real ones here. */
+    /* Where resolv.conf names only a resolver on loopback, systemd-resolved keeps the real ones
+     * here. */
     static const char *const files[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
     struct spec_addr *list = spec_arena_alloc(run->arena, 8 * sizeof *list);
     size_t n = 0;
@@ -82,7 +83,8 @@ int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n_
                           "`nameservers` in the spec");
             return r;
         }
-        for (char *line = strtok_r(text, "\n", &save); line && n < 8; line = strtok_r(NULL, "\n", &save)) {
+        for (char *line = strtok_r(text, "\n", &save); line && n < 8;
+             line = strtok_r(NULL, "\n", &save)) {
             char word[64], why[128];
             if (sscanf(line, " nameserver %63s", word) != 1)
                 continue;
@@ -102,11 +104,11 @@ int rec_nameservers_read(struct rec_run *run, struct spec_addr **out, size_t *n_
 
 enum { MOST_RA_LINKS = 64 };
 struct uplinks {
-    int      oif[2];
+    int oif[2];
     uint32_t metric[2];
-    int      other[2];                  /* another link that is as good */
-    int      ra[MOST_RA_LINKS];         /* links with a default route from a router advertisement */
-    size_t   n_ra;
+    int other[2];          /* another link that is as good */
+    int ra[MOST_RA_LINKS]; /* links with a default route from a router advertisement */
+    size_t n_ra;
 };
 
 static void take_ra(struct uplinks *u, int index)
@@ -236,10 +238,10 @@ static int read_ra(struct rec_run *run, struct net_batch *b, const struct uplink
 enum { MOST_TABLES = 32, MAIN_PRIORITY = 32766 };
 struct policy {
     struct net_rule rule[MOST_TABLES];
-    size_t          n;
+    size_t n;
     struct uplinks *main;
     /* of a default route in one of these tables, another one than the main table's */
-    int             oif[2];
+    int oif[2];
 };
 
 static int take_rule(void *arg, const struct net_rule *r)
@@ -330,7 +332,8 @@ static int read_uplinks(struct rec_run *run, bool forwards6, bool automatic, str
         if (k && k != -ENODEV)
             return rec_fail_net(err, &e);
         if (!k)
-            snprintf(f ? run->facts.uplink6 : run->facts.uplink4, sizeof run->facts.uplink4, "%s", l.name);
+            snprintf(f ? run->facts.uplink6 : run->facts.uplink4, sizeof run->facts.uplink4, "%s",
+                     l.name);
     }
     return forwards6 ? read_ra(run, b, &u, err) : 0;
 }
@@ -478,7 +481,8 @@ void rec_facts_offline(struct rec_run *run)
                                     .ipv6 = true};
 }
 
-/* A boot starts nothing that shall not start by itself: held until `berth start`. Only the first run of a boot is one. */
+/* A boot starts nothing that shall not start by itself: held until `berth start`. Only the first
+ * run of a boot is one. */
 static int hold_for_boot(struct rec_run *run, struct rec_error *err)
 {
     if (!run->opt.boot || !run->host || run->lock < 0 || !run->first)
@@ -519,7 +523,8 @@ static int read_holds(struct rec_run *run, struct rec_error *err)
 
 const char *rec_systemctl(void)
 {
-    static const char *const places[] = {"/usr/bin/systemctl", "/bin/systemctl", "/run/current-system/sw/bin/systemctl", NULL};
+    static const char *const places[] = {"/usr/bin/systemctl", "/bin/systemctl",
+                                         "/run/current-system/sw/bin/systemctl", NULL};
     return first_of(places);
 }
 
@@ -542,7 +547,8 @@ int rec_facts_host(struct rec_run *run, struct rec_error *err)
     struct rec_facts *f = &run->facts;
     if (f->known_host)
         return 0;
-    static const char *const nspawn[] = {"/usr/bin/systemd-nspawn", "/run/current-system/sw/bin/systemd-nspawn", NULL};
+    static const char *const nspawn[] = {"/usr/bin/systemd-nspawn",
+                                         "/run/current-system/sw/bin/systemd-nspawn", NULL};
     static const char *const nsenter[] = {"/usr/bin/nsenter", "/run/current-system/sw/bin/nsenter",
                                           NULL};
     struct utsname u;

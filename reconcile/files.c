@@ -1,5 +1,6 @@
-/* Every path is walked component by component by the kernel, beneath the root directory and through no symlink: openat2 does in one call
- * what lstat and open never do without a race. What is replaced is replaced whole. */
+/* Every path is walked component by component by the kernel, beneath the root directory and through
+ * no symlink: openat2 does in one call what lstat and open never do without a race. What is
+ * replaced is replaced whole. */
 #include "reconcile/files.h"
 #include <dirent.h>
 #include <errno.h>
@@ -25,7 +26,8 @@ static void closep(int *fd)
 /* As open(2), but a symlink anywhere in the path is -ELOOP. */
 static int open_beneath(int dir, const char *path, int flags, mode_t mode)
 {
-    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
+                           .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
     if (flags & (O_CREAT | O_TMPFILE))
         how.mode = mode;
     for (int tries = 0; tries < 16; tries++) {
@@ -60,7 +62,8 @@ static int parent(const char *path, const char **name)
     return open_beneath(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
 }
 
-int rec_file_read(struct spec_arena *a, const char *path, size_t max, char **text, size_t *len, struct rec_error *err)
+int rec_file_read(struct spec_arena *a, const char *path, size_t max, char **text, size_t *len,
+                  struct rec_error *err)
 {
     struct stat st;
     scoped_fd fd = open_beneath(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
@@ -77,7 +80,8 @@ int rec_file_read(struct spec_arena *a, const char *path, size_t max, char **tex
         if (!p || n == room) {
             size_t more = !p ? room : room < 4096 ? 8192 : room * 2;
             if (n >= max || (size_t)st.st_size > max)
-                return rec_fail(err, EFBIG, "cannot read '%s': it is larger than %zu bytes", path, max);
+                return rec_fail(err, EFBIG, "cannot read '%s': it is larger than %zu bytes", path,
+                                max);
             char *q = spec_arena_grow(a, p, p ? room + 1 : 0, more + 1);
             if (!q)
                 return rec_fail(err, ENOMEM, "out of memory");
@@ -106,7 +110,8 @@ int rec_link_read(struct spec_arena *a, const char *path, char **target, struct 
         return fail(err, -dir, "read", path);
     ssize_t n = readlinkat(dir, name, to, sizeof to);
     if (n < 0)
-        return errno == EINVAL ? rec_fail(err, EINVAL, "'%s' is not a symbolic link", path) : fail(err, errno, "read", path);
+        return errno == EINVAL ? rec_fail(err, EINVAL, "'%s' is not a symbolic link", path)
+                               : fail(err, errno, "read", path);
     *target = spec_arena_strndup(a, to, (size_t)n);
     return *target ? 0 : rec_fail(err, ENOMEM, "out of memory");
 }
@@ -132,7 +137,8 @@ static int temporary(const char *name, char out[512])
     return snprintf(out, 512, ".%s" TEMPORARY, name) < 512 ? 0 : -ENAMETOOLONG;
 }
 
-int rec_file_write(const char *path, const char *text, size_t len, mode_t mode, struct rec_error *err)
+int rec_file_write(const char *path, const char *text, size_t len, mode_t mode,
+                   struct rec_error *err)
 {
     const char *name;
     char temp[512];
@@ -140,7 +146,7 @@ int rec_file_write(const char *path, const char *text, size_t len, mode_t mode, 
     int r = dir < 0 ? dir : temporary(name, temp);
     if (r)
         return fail(err, -r, "write", path);
-    unlinkat(dir, temp, 0);     /* of a run that was killed */
+    unlinkat(dir, temp, 0); /* of a run that was killed */
     scoped_fd fd = open_beneath(dir, temp, O_WRONLY | O_CREAT | O_EXCL, mode);
     if (fd < 0)
         return fail(err, -fd, "write", path);
@@ -156,12 +162,14 @@ int rec_file_write(const char *path, const char *text, size_t len, mode_t mode, 
     return r ? fail(err, -r, "write", path) : 0;
 }
 
-int rec_file_rewrite(const char *path, const char *text, size_t len, mode_t mode, struct rec_error *err)
+int rec_file_rewrite(const char *path, const char *text, size_t len, mode_t mode,
+                     struct rec_error *err)
 {
     scoped_fd fd = open_beneath(AT_FDCWD, path, O_RDWR | O_CREAT | O_NONBLOCK, mode);
     if (fd < 0)
         return fail(err, -fd, "write", path);
-    /* One write first: readers see the old text, or the new one with an old tail, never an empty file. */
+    /* One write first: readers see the old text, or the new one with an old tail, never an empty
+     * file. */
     size_t at = 0;
     while (at < len) {
         ssize_t n = pwrite(fd, text + at, len - at, (off_t)at);
@@ -194,7 +202,9 @@ int rec_file_share(const char *path, const char *text, size_t len, struct rec_er
         r = rec_file_rewrite(path, text, len, 0644, err);
     }
     if (r == -EWOULDBLOCK) {
-        r = rec_fail(err, EBUSY, "cannot write '%s': a process keeps a lease on it (fcntl(2), F_SETLEASE)", path);
+        r = rec_fail(err, EBUSY,
+                     "cannot write '%s': a process keeps a lease on it (fcntl(2), F_SETLEASE)",
+                     path);
         rec_hint(err, "stop that process: /proc/locks names it");
     }
     return r ? r : give_to_nobody(path, err);
@@ -210,7 +220,8 @@ int rec_link_write(const char *path, const char *target, struct rec_error *err)
     if (r)
         return fail(err, -r, "link", path);
     if (!fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && !S_ISLNK(st.st_mode))
-        return rec_fail(err, EEXIST, "cannot link '%s': something that is no link stands there", path);
+        return rec_fail(err, EEXIST, "cannot link '%s': something that is no link stands there",
+                        path);
     unlinkat(dir, temp, 0);
     if (symlinkat(target, dir, temp) || renameat(dir, temp, dir, name)) {
         r = errno;
@@ -237,7 +248,7 @@ int rec_file_remove(const char *path, struct rec_error *err)
     if (dir < 0)
         return dir == -ENOENT ? 0 : fail(err, -dir, "remove", path);
     if (!temporary(name, temp))
-        unlinkat(dir, temp, 0);     /* of a run that was killed */
+        unlinkat(dir, temp, 0); /* of a run that was killed */
     return unlinkat(dir, name, 0) && errno != ENOENT ? fail(err, errno, "remove", path) : 0;
 }
 
@@ -274,7 +285,8 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-int rec_dir_list(struct spec_arena *a, const char *path, char ***names, size_t *n, struct rec_error *err)
+int rec_dir_list(struct spec_arena *a, const char *path, char ***names, size_t *n,
+                 struct rec_error *err)
 {
     int fd = open_beneath(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
     size_t room = 0;
@@ -337,7 +349,8 @@ static void unescape(char *p)
 {
     char *to = p;
     for (; *p; p++)
-        if (*p == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' && p[3] >= '0' && p[3] <= '7') {
+        if (*p == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' && p[3] >= '0' &&
+            p[3] <= '7') {
             *to++ = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
             p += 3;
         } else {
@@ -417,8 +430,8 @@ int rec_tree_exchange(const char *a, const char *b, struct rec_error *err)
  * the tree stands in the way. */
 enum { DEEPEST = 12 };
 struct removal {
-    int      top;
-    dev_t    dev;
+    int top;
+    dev_t dev;
     uint64_t secret, moved;
 };
 

@@ -9,7 +9,8 @@ int rec_guard_protected(struct rec_run *run, const struct rec_plan *p, struct re
     char **names = NULL;
     size_t n = 0;
     if (p->protects) {
-        rec_fail(err, EPERM, "%s is protected, and this plan would remove or recreate it", p->protects);
+        rec_fail(err, EPERM, "%s is protected, and this plan would remove or recreate it",
+                 p->protects);
         rec_hint(err, "set protect: false in the spec first, and apply that");
         return -EPERM;
     }
@@ -22,7 +23,8 @@ int rec_guard_protected(struct rec_run *run, const struct rec_plan *p, struct re
             continue;
         for (size_t k = 0; k < n; k++)
             if (!strcmp(names[k], s->from->container)) {
-                rec_fail(err, EPERM, "container %s is protected, and this plan would remove it", names[k]);
+                rec_fail(err, EPERM, "container %s is protected, and this plan would remove it",
+                         names[k]);
                 rec_hint(err, "set protect: false for it in the spec first, and apply that");
                 return -EPERM;
             }
@@ -52,7 +54,8 @@ static uint32_t does(const struct rec_run *run, const struct rec_step *s)
     if (rec_step_ends(run, s))
         return 1u << REC_DENY_DELETE;
     /* A container that is stopped on purpose goes the way of one that is started again. */
-    if (s->action != REC_CREATE && (s->effect == REC_RESTART || (s->action == REC_REMOVE && s->kind == REC_RUN)))
+    if (s->action != REC_CREATE &&
+        (s->effect == REC_RESTART || (s->action == REC_REMOVE && s->kind == REC_RUN)))
         return 1u << REC_DENY_RESTART;
     return s->action != REC_CREATE && s->effect == REC_RELOAD ? 1u << REC_DENY_RELOAD : 0;
 }
@@ -63,9 +66,12 @@ static int denied(const struct rec_run *run, const struct rec_plan *p, struct re
         uint32_t hit = does(run, p->steps[i]) & run->opt.deny;
         for (int d = 0; d < REC_DENIES; d++)
             if (hit & 1u << d) {
-                rec_fail(err, EPERM, "this plan %s %s, which is denied", denials[d].does, p->steps[i]->object);
+                rec_fail(err, EPERM, "this plan %s %s, which is denied", denials[d].does,
+                         p->steps[i]->object);
                 err->at = p->steps[i]->at;
-                rec_hint(err, "a commit with the line `Berth-Allow: %s` lets a push through; by hand, leave it out of --deny",
+                rec_hint(err,
+                         "a commit with the line `Berth-Allow: %s` lets a push through; by hand, "
+                         "leave it out of --deny",
                          denials[d].name);
                 return -EPERM;
             }
@@ -90,12 +96,11 @@ int rec_users_check(struct rec_run *run, const struct rec_state *want, struct re
     for (size_t i = 0; i < want->n; i++) {
         const struct rec_item *w = want->items[i];
         if (w->kind == REC_RUN && w->run.no_userns &&
-            rec_plan_forbid(
-                run, p, REC_FIND_NO_USERNS, w->at,
-                spec_arena_printf(run->arena,
-                                  "container '%s' would run without a user namespace: %s", w->key,
-                                  w->run.no_userns),
-                "none"))
+            rec_plan_forbid(run, p, REC_FIND_NO_USERNS, w->at,
+                            spec_arena_printf(
+                                run->arena, "container '%s' would run without a user namespace: %s",
+                                w->key, w->run.no_userns),
+                            "none"))
             return rec_fail(err, ENOMEM, "out of memory");
     }
     return 0;
@@ -204,16 +209,19 @@ int rec_guard(struct rec_run *run, const struct rec_plan *p, struct rec_error *e
         bound = (size_t)run->opt.allow_deletes;
     else if (p->deleted_containers && run->host && !run->host->n_containers) {
         /* An empty host is more often a mistake than a wish. */
-        rec_fail(err, EPERM, "the spec leaves host %s without a container, and this plan deletes all %zu", run->host->name,
-                 p->deleted_containers);
+        rec_fail(err, EPERM,
+                 "the spec leaves host %s without a container, and this plan deletes all %zu",
+                 run->host->name, p->deleted_containers);
         err->at = run->host->containers_at.line ? run->host->containers_at : run->host->at;
         rec_hint(err, "if that is what you want: --allow-deletes %zu", p->deletes);
         return -EPERM;
     }
     if (p->deletes <= bound)
         return 0;
-    rec_fail(err, EPERM, "this plan deletes %zu containers and bridges of %zu; without a flag %zu may go at once", p->deletes,
-             p->ours, bound);
+    rec_fail(
+        err, EPERM,
+        "this plan deletes %zu containers and bridges of %zu; without a flag %zu may go at once",
+        p->deletes, p->ours, bound);
     rec_hint(err, "if that is what you want: --allow-deletes %zu", p->deletes);
     return -EPERM;
 }

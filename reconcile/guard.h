@@ -1,10 +1,11 @@
-/* reconcile/guard.h — plans that are refused although they could be done (exit 4): too many deletions, an empty host, a protected
- * container. Each refusal names the flag, and the number, that lets the plan through. */
+/* reconcile/guard.h — plans that are refused although they could be done (exit 4): too many
+ * deletions, an empty host, a protected container. Each refusal names the flag, and the number,
+ * that lets the plan through. */
 #ifndef RECONCILE_GUARD_H
 #define RECONCILE_GUARD_H
 #include "reconcile/plan.h"
 
-#define REC_POLICY_FILE "/etc/berth/policy.yaml"        /* its keys may forbid findings */
+#define REC_POLICY_FILE "/etc/berth/policy.yaml" /* its keys may forbid findings */
 
 /* "restart", … as --deny and a commit's trailer name them; NULL: beyond the last. */
 const char *rec_deny_name(enum rec_deny d);

@@ -1,17 +1,19 @@
-/* The table of kinds, by hand: rows that register themselves vanish from static libraries. Below it what several kinds share. */
+/* The table of kinds, by hand: rows that register themselves vanish from static libraries. Below
+ * it what several kinds share. */
 #include "reconcile/kinds.h"
 #include "reconcile/runtime.h"
 #include <stdlib.h>
 #include <string.h>
 
 const struct rec_kind *const rec_kinds[REC_KINDS] = {
-    [REC_SYSTEM] = &rec_kind_system, [REC_BRIDGE] = &rec_kind_bridge, [REC_ADDRESS] = &rec_kind_address,
-    [REC_NAT] = &rec_kind_nat,       [REC_SYSCTL] = &rec_kind_sysctl, [REC_NAMES] = &rec_kind_names,
-    [REC_NETNS] = &rec_kind_netns,   [REC_PORT] = &rec_kind_port,     [REC_UNIT] = &rec_kind_unit,
-    [REC_RUN] = &rec_kind_run,
+    [REC_SYSTEM] = &rec_kind_system,   [REC_BRIDGE] = &rec_kind_bridge,
+    [REC_ADDRESS] = &rec_kind_address, [REC_NAT] = &rec_kind_nat,
+    [REC_SYSCTL] = &rec_kind_sysctl,   [REC_NAMES] = &rec_kind_names,
+    [REC_NETNS] = &rec_kind_netns,     [REC_PORT] = &rec_kind_port,
+    [REC_UNIT] = &rec_kind_unit,       [REC_RUN] = &rec_kind_run,
 };
 
-static uint64_t mac_hash(uint64_t h, const char *part)      /* FNV-1a, with the part's end */
+static uint64_t mac_hash(uint64_t h, const char *part) /* FNV-1a, with the part's end */
 {
     for (;; part++) {
         h = (h ^ (uint8_t)*part) * 1099511628211u;
@@ -64,7 +66,8 @@ bool rec_bridge_has(const struct spec_bridge *b, int family)
     return spec_bridge_address(b, family) != NULL;
 }
 
-const struct spec_addr *rec_gateway(const struct spec_container *c, const struct spec_bridge *b, int family)
+const struct spec_addr *rec_gateway(const struct spec_container *c, const struct spec_bridge *b,
+                                    int family)
 {
     const struct spec_addr *a = &c->address[family == 6].addr;
     if (!a->family || c->gateway.mode == SPEC_GW_NONE)
@@ -106,14 +109,17 @@ const struct spec_bridge *rec_host_forwards(const struct spec_host *h, int famil
 
 struct net_address rec_net_address(const struct spec_addr *a)
 {
-    struct net_address n = {.family = a->family == 6 ? AF_INET6 : AF_INET, .prefix = a->prefix, .proto = NET_PROTO_BERTH};
+    struct net_address n = {.family = a->family == 6 ? AF_INET6 : AF_INET,
+                            .prefix = a->prefix,
+                            .proto = NET_PROTO_BERTH};
     memcpy(n.bytes, a->bytes, a->family == 6 ? 16 : 4);
     return n;
 }
 
 struct spec_addr rec_spec_address(const struct net_address *a)
 {
-    struct spec_addr s = {.family = a->family == AF_INET6 ? 6 : 4, .prefix = a->prefix, .has_prefix = true};
+    struct spec_addr s = {
+        .family = a->family == AF_INET6 ? 6 : 4, .prefix = a->prefix, .has_prefix = true};
     memcpy(s.bytes, a->bytes, s.family == 6 ? 16 : 4);
     return s;
 }
@@ -151,14 +157,15 @@ bool rec_wants_netns(struct rec_run *run, const struct spec_container *c)
         return runs;
     case SPEC_RT_NSPAWN:
         return runs || !rec_owns_netns(run, c);
-    case SPEC_RT_NIXOS:     /* its namespace and port come and go with its unit */
+    case SPEC_RT_NIXOS: /* its namespace and port come and go with its unit */
     case SPEC_RT_AUTO:
         break;
     }
     return false;
 }
 
-int rec_host_batch(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report, struct net_batch **out)
+int rec_host_batch(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                   struct rec_report *report, struct net_batch **out)
 {
     struct rec_error e;
     if (!rec_net(run, out, &e))
@@ -207,7 +214,8 @@ void rec_rest_done(struct rec_outcomes *o)
             rec_report_done(o->report, o->steps[i]);
 }
 
-int rec_each_step(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report,
+int rec_each_step(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                  struct rec_report *report,
                   int (*one)(struct rec_run *run, const struct rec_step *s, struct rec_error *err))
 {
     int bad = 0;

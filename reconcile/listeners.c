@@ -1,4 +1,5 @@
-/* A port map is a rule that goes before all sockets: whoever listens on the port hears nothing any more, and nobody is told. */
+/* A port map is a rule that goes before all sockets: whoever listens on the port hears nothing
+ * any more, and nobody is told. */
 #include "reconcile/listeners.h"
 #include "netops/sockdiag.h"
 #include "reconcile/claims.h"
@@ -15,25 +16,25 @@
 
 enum { MOST_WARNINGS = 8 };
 
-struct user {                           /* a socket on a port of a new map */
+struct user { /* a socket on a port of a new map */
     struct net_socket s;
-    pid_t             pid;              /* 0: not known */
-    char              program[32];      /* its comm, without control bytes; "" */
+    pid_t pid;        /* 0: not known */
+    char program[32]; /* its comm, without control bytes; "" */
 };
 enum fate { MAP_SET, MAP_PENDING, MAP_FORBIDDEN };
 struct search {
     const struct net_nft_map *added;
-    enum fate                *fate;     /* beside `added` */
-    size_t                    n;
-    struct user              *users;
-    size_t                    n_users, room;
-    bool                      failed;
+    enum fate *fate; /* beside `added` */
+    size_t n;
+    struct user *users;
+    size_t n_users, room;
+    bool failed;
 };
 
 static bool same_map(const struct net_nft_map *x, const struct net_nft_map *y)
 {
-    return x->family == y->family && x->proto == y->proto && x->any == y->any && x->port == y->port &&
-           (x->any || !memcmp(x->host, y->host, sizeof x->host));
+    return x->family == y->family && x->proto == y->proto && x->any == y->any &&
+           x->port == y->port && (x->any || !memcmp(x->host, y->host, sizeof x->host));
 }
 
 static int compare_maps(const void *a, const void *b)
@@ -55,8 +56,10 @@ static size_t first_map(const struct net_nft_map *list, size_t n, uint16_t port)
     return low;
 }
 
-/* Maps whose key `old` lacks, sorted by service port. A map that only leads elsewhere takes nothing new. */
-static struct net_nft_map *new_maps(struct spec_arena *a, const struct net_nft *want, const struct net_nft *old, size_t *n)
+/* Maps whose key `old` lacks, sorted by service port. A map that only leads elsewhere takes
+ * nothing new. */
+static struct net_nft_map *new_maps(struct spec_arena *a, const struct net_nft *want,
+                                    const struct net_nft *old, size_t *n)
 {
     struct net_nft_map *out = spec_arena_alloc(a, (want->n_maps + 1) * sizeof *out);
     struct net_nft_map *had = spec_arena_alloc(a, ((old ? old->n_maps : 0) + 1) * sizeof *had);
@@ -82,7 +85,8 @@ static struct net_nft_map *new_maps(struct spec_arena *a, const struct net_nft *
 
 static bool takes(const struct net_nft_map *m, const struct net_socket *s)
 {
-    if (m->proto != s->proto || m->port != s->port || (m->family != s->family && !(s->both && m->family == AF_INET)))
+    if (m->proto != s->proto || m->port != s->port ||
+        (m->family != s->family && !(s->both && m->family == AF_INET)))
         return false;
     return m->any || s->any || !memcmp(m->host, s->addr, m->family == AF_INET6 ? 16 : 4);
 }
@@ -176,7 +180,9 @@ static bool is_sshd(const struct user *u)
 
 static const char *container_of(const struct rec_run *run, const struct net_nft_map *m)
 {
-    return run->host && m->tag && m->tag <= run->host->n_containers ? run->host->containers[m->tag - 1].name : "a container";
+    return run->host && m->tag && m->tag <= run->host->n_containers
+               ? run->host->containers[m->tag - 1].name
+               : "a container";
 }
 
 static const char *by_whom(struct spec_arena *a, const struct user *u)
@@ -187,7 +193,8 @@ static const char *by_whom(struct spec_arena *a, const struct user *u)
 /* The first map that takes the socket's port and is to be set, or NULL. */
 static const struct net_nft_map *taking_map(const struct search *f, const struct net_socket *s)
 {
-    for (size_t x = first_map(f->added, f->n, s->port); x < f->n && f->added[x].port == s->port; x++)
+    for (size_t x = first_map(f->added, f->n, s->port); x < f->n && f->added[x].port == s->port;
+         x++)
         if (f->fate[x] == MAP_SET && takes(&f->added[x], s))
             return &f->added[x];
     return NULL;
@@ -199,14 +206,19 @@ static int warn_pending(struct rec_run *run, struct rec_plan *p, const struct se
     for (size_t i = 0; i < f->n; i++) {
         const struct net_nft_map *m = &f->added[i];
         bool again = false;
-        for (size_t k = first_map(f->added, f->n, m->port); k < i && !again; k++)        /* both families, or several addresses */
+        /* both families, or several addresses */
+        for (size_t k = first_map(f->added, f->n, m->port); k < i && !again; k++)
             again = f->fate[k] == MAP_PENDING && f->added[k].proto == m->proto;
         if (f->fate[i] != MAP_PENDING || again)
             continue;
-        const char *object = spec_arena_printf(run->arena, "port %s %u", m->proto == IPPROTO_TCP ? "tcp" : "udp", m->port);
-        const char *text = spec_arena_printf(run->arena, "the port map to container %s is pending: sshd has a connection on that port",
-                                             container_of(run, m));
-        if (!object || !text || (p->n_pending++ < MOST_WARNINGS && rec_plan_warn(run, p, object, NULL, text)))
+        const char *object = spec_arena_printf(run->arena, "port %s %u",
+                                               m->proto == IPPROTO_TCP ? "tcp" : "udp", m->port);
+        const char *text = spec_arena_printf(
+            run->arena,
+            "the port map to container %s is pending: sshd has a connection on that port",
+            container_of(run, m));
+        if (!object || !text ||
+            (p->n_pending++ < MOST_WARNINGS && rec_plan_warn(run, p, object, NULL, text)))
             return -ENOMEM;
     }
     return 0;
@@ -218,16 +230,21 @@ static int warn(struct rec_run *run, struct rec_plan *p, const struct search *f)
     for (size_t i = 0; i < f->n_users; i++) {
         const struct user *u = &f->users[i];
         bool again = false;
-        for (size_t k = 0; k < i && !again; k++)        /* both families, or several sockets of one program */
-            again = f->users[k].s.listens && f->users[k].pid == u->pid && f->users[k].s.port == u->s.port && f->users[k].s.proto == u->s.proto;
+        /* both families, or several sockets of one program */
+        for (size_t k = 0; k < i && !again; k++)
+            again = f->users[k].s.listens && f->users[k].pid == u->pid &&
+                    f->users[k].s.port == u->s.port && f->users[k].s.proto == u->s.proto;
         const struct net_nft_map *m = taking_map(f, &u->s);
         if (!u->s.listens || again || !m || n++ >= MOST_WARNINGS)
             continue;
         const char *proto = u->s.proto == IPPROTO_TCP ? "tcp" : "udp";
         const char *object = spec_arena_printf(run->arena, "port %s %u", proto, u->s.port);
-        const char *text = spec_arena_printf(run->arena, "%s listens on it, and container %s takes it: nothing will reach that program on %s",
-                                             by_whom(run->arena, u), container_of(run, m), m->any ? "this host" : "that address");
-        const char *hint = spec_arena_printf(run->arena, "to see the program: ss -Hlnp --%s 'sport = :%u'", proto, u->s.port);
+        const char *text = spec_arena_printf(
+            run->arena,
+            "%s listens on it, and container %s takes it: nothing will reach that program on %s",
+            by_whom(run->arena, u), container_of(run, m), m->any ? "this host" : "that address");
+        const char *hint = spec_arena_printf(
+            run->arena, "to see the program: ss -Hlnp --%s 'sport = :%u'", proto, u->s.port);
         if (!object || !text || !hint || rec_plan_warn(run, p, object, hint, text))
             return -ENOMEM;
     }
@@ -244,8 +261,11 @@ static const struct spec_port *spec_port_of(const struct rec_run *run, const str
         const struct spec_port *p = &c->ports[i];
         int family = p->address.family == 6 ? AF_INET6 : AF_INET;
         bool in_range = m->port >= p->host && m->port - p->host < p->count;
-        bool same_address = spec_port_any(p) == m->any && (m->any || !memcmp(p->address.bytes, m->host, m->family == AF_INET6 ? 16 : 4));
-        if (in_range && (int)p->proto == m->proto && same_address && (!p->address.family || family == m->family))
+        bool same_address =
+            spec_port_any(p) == m->any &&
+            (m->any || !memcmp(p->address.bytes, m->host, m->family == AF_INET6 ? 16 : 4));
+        if (in_range && (int)p->proto == m->proto && same_address &&
+            (!p->address.family || family == m->family))
             return p;
     }
     return NULL;
@@ -296,12 +316,16 @@ static int forbid(struct rec_run *run, struct rec_plan *p, struct search *f)
     return r;
 }
 
-static void refuse(const struct rec_run *run, const struct user *u, const struct net_nft_map *m, struct rec_error *refusal)
+static void refuse(const struct rec_run *run, const struct user *u, const struct net_nft_map *m,
+                   struct rec_error *refusal)
 {
     char peer[INET6_ADDRSTRLEN] = "";
     inet_ntop(u->s.family, u->s.peer, peer, sizeof peer);
-    rec_fail(refusal, EPERM, "%s (pid %d) has a connection from %s to port %u here, and container %s takes that port: the next connection would "
-                             "not reach this host", u->program, (int)u->pid, peer, u->s.port, container_of(run, m));
+    rec_fail(refusal, EPERM,
+             "%s (pid %d) has a connection from %s to port %u here, and container %s takes that "
+             "port: the next connection would "
+             "not reach this host",
+             u->program, (int)u->pid, peer, u->s.port, container_of(run, m));
     const struct spec_port *port = spec_port_of(run, m);
     if (port)
         refusal->at = port->at;
@@ -449,7 +473,8 @@ struct clients {
 
 static struct spec_addr peer_of(const struct net_socket *s)
 {
-    struct spec_addr a = {.family = s->family == AF_INET6 ? 6 : 4, .prefix = s->family == AF_INET6 ? 128 : 32};
+    struct spec_addr a = {.family = s->family == AF_INET6 ? 6 : 4,
+                          .prefix = s->family == AF_INET6 ? 128 : 32};
     memcpy(a.bytes, s->peer, a.family == 6 ? 16 : 4);
     return a;
 }
@@ -474,15 +499,15 @@ static void forget_clients(void *arg)
     ((struct clients *)arg)->search.n_users = 0;
 }
 
-int rec_sshd_clients(struct rec_run *run, bool (*wanted)(void *arg, const struct spec_addr *client), void *arg, struct spec_addr **out,
-                     size_t *n, struct rec_error *err)
+int rec_sshd_clients(struct rec_run *run, bool (*wanted)(void *arg, const struct spec_addr *client),
+                     void *arg, struct spec_addr **out, size_t *n, struct rec_error *err)
 {
     struct clients c = {.wanted = wanted, .arg = arg};
     struct net_error e;
     *n = 0;
     *out = NULL;
-    int r = net_sockdiag_dump(IPPROTO_TCP, NET_SOCKETS_CONNECTED, 1, 65535, take_client, forget_clients,
-                              &c, &e);
+    int r = net_sockdiag_dump(IPPROTO_TCP, NET_SOCKETS_CONNECTED, 1, 65535, take_client,
+                              forget_clients, &c, &e);
     if (r)
         rec_fail_net(err, &e);
     if (!r && c.search.n_users) {

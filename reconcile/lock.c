@@ -1,5 +1,5 @@
-/* The lock is flock(2) on a file that stays: its death is its process's death, so it can never be stale. The line inside
- * only tells people who holds it. */
+/* The lock is flock(2) on a file that stays: its death is its process's death, so it can never be
+ * stale. The line inside only tells people who holds it. */
 #include "reconcile/lock.h"
 #include "reconcile/files.h"
 #include "reconcile/runtime.h"
@@ -25,7 +25,8 @@ static int held_by(int fd, struct rec_error *err)
     ssize_t n = pread(fd, line, sizeof line - 1, 0);
     line[n > 0 ? n : 0] = 0;
     line[strcspn(line, "\n")] = 0;
-    rec_fail(err, EWOULDBLOCK, "another berth is at work here: %s", *line ? line : "it has not said who it is");
+    rec_fail(err, EWOULDBLOCK, "another berth is at work here: %s",
+             *line ? line : "it has not said who it is");
     rec_hint(err, "wait for it to end, or give --lock-timeout a longer time");
     return -EWOULDBLOCK;
 }
@@ -35,9 +36,10 @@ static void sign(int fd, const char *verb)
     char line[160];
     time_t now = time(NULL);
     struct tm t = {0};
-    gmtime_r(&now, &t);     /* printed by hand: strftime would read the time zone's file */
-    int n = snprintf(line, sizeof line, "pid %d, berth %s, since %04d-%02d-%02dT%02d:%02d:%02dZ\n", (int)getpid(), verb,
-                     t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
+    gmtime_r(&now, &t); /* printed by hand: strftime would read the time zone's file */
+    int n = snprintf(line, sizeof line, "pid %d, berth %s, since %04d-%02d-%02dT%02d:%02d:%02dZ\n",
+                     (int)getpid(), verb, t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour,
+                     t.tm_min, t.tm_sec);
     /* A failure here costs a name in a message, not the lock. */
     if (n > 0 && pwrite(fd, line, (size_t)n, 0) == n && ftruncate(fd, n))
         return;
@@ -60,12 +62,14 @@ int rec_lock(const char *verb, long timeout_ms, int *out, struct rec_error *err)
             if (errno == EINTR && interrupted++ < MOST_INTERRUPTS)
                 continue;
             if (errno != EWOULDBLOCK || now_ms() >= deadline) {
-                int r = errno == EWOULDBLOCK ? held_by(fd, err)
-                                             : rec_fail(err, errno, "cannot lock '%s': %s", path, strerror(errno));
+                int r = errno == EWOULDBLOCK
+                            ? held_by(fd, err)
+                            : rec_fail(err, errno, "cannot lock '%s': %s", path, strerror(errno));
                 close(fd);
                 return r;
             }
-            /* flock has no way to wait with a limit in time; the wait is for another process, not for an answer. */
+            /* flock has no way to wait with a limit in time; the wait is for another process,
+             * not for an answer. */
             nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
         }
         /* Somebody may have replaced the file between open and flock: then ours locks nothing. */

@@ -1,5 +1,6 @@
-/* reconcile/lock.h — one apply at a time: flock on /run/berth/lock (0600, in a 0700 directory of root's).
- * The holder's line inside (pid, start time, verb, since) is for people; the lock itself dies with its process. */
+/* reconcile/lock.h — one apply at a time: flock on /run/berth/lock (0600, in a 0700 directory of
+ * root's). The holder's line inside (pid, start time, verb, since) is for people; the lock
+ * itself dies with its process. */
 #ifndef RECONCILE_LOCK_H
 #define RECONCILE_LOCK_H
 #include "reconcile/error.h"

@@ -64,7 +64,8 @@ static bool pour_between(const struct stat *here, const char *path, int out)
     return more;
 }
 
-/* Cut off in place: begin again. Another file of that name: the rest of this one is out, go on with that. false: nobody reads. */
+/* Cut off in place: begin again. Another file of that name: the rest of this one is out, go on
+ * with that. false: nobody reads. */
 static bool catch_up(int *fd, const char *path, int out)
 {
     struct stat here, there;
@@ -77,7 +78,7 @@ static bool catch_up(int *fd, const char *path, int out)
     int next = open_file(path);
     if (next < 0)
         return true;
-    int more = pour(*fd, out);      /* what came between the last look and the change of names */
+    int more = pour(*fd, out); /* what came between the last look and the change of names */
     more = more && !fstat(*fd, &here) && pour_between(&here, path, out);
     close(*fd);
     *fd = next;
@@ -89,9 +90,11 @@ static void follow_file(int *fd, const char *path, int out)
     char events[4096] __attribute__((aligned(__alignof__(struct inotify_event)))), dir[256];
     int watch = inotify_init1(IN_CLOEXEC), of_file = -1;
     snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(path, '/') - path), path);
-    bool more = watch >= 0 && inotify_add_watch(watch, dir, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR) >= 0 &&
-                /* The open file holds its directory, which so tells nothing of its own removal; the one above does. */
-                inotify_add_watch(watch, REC_RUN_DIR "/c", IN_DELETE | IN_ONLYDIR) >= 0;
+    bool more =
+        watch >= 0 && inotify_add_watch(watch, dir, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR) >= 0 &&
+        /* The open file holds its directory, which so tells nothing of its own removal; the one
+         * above does. */
+        inotify_add_watch(watch, REC_RUN_DIR "/c", IN_DELETE | IN_ONLYDIR) >= 0;
     while (more) {
         struct stat st;
         struct pollfd p[2] = {{watch, POLLIN, 0}, {out, 0, 0}};
@@ -99,8 +102,9 @@ static void follow_file(int *fd, const char *path, int out)
         if (w != of_file && of_file >= 0)
             inotify_rm_watch(watch, of_file);
         of_file = w;
-        more = catch_up(fd, path, out);         /* after the watch: nothing falls between */
-        if (!more || stat(dir, &st) || (poll(p, 2, -1) < 0 && errno != EINTR) || p[1].revents & (POLLERR | POLLHUP))
+        more = catch_up(fd, path, out); /* after the watch: nothing falls between */
+        if (!more || stat(dir, &st) || (poll(p, 2, -1) < 0 && errno != EINTR) ||
+            p[1].revents & (POLLERR | POLLHUP))
             break;
         if (p[0].revents && read(watch, events, sizeof events) <= 0)
             break;
@@ -126,11 +130,12 @@ static off_t tail_start(int fd, long *lines)
                 return from + i + 1;
         at = from;
     }
-    *lines -= end > 0;      /* the first line has no line end before it */
+    *lines -= end > 0; /* the first line has no line end before it */
     return 0;
 }
 
-static int log_file(struct rec_run *run, const char *container, bool follow, long lines, int out, struct rec_error *err)
+static int log_file(struct rec_run *run, const char *container, bool follow, long lines, int out,
+                    struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
     const char *path = spec_arena_printf(a, REC_RUN_DIR "/c/%.63s/log", container);
@@ -138,13 +143,16 @@ static int log_file(struct rec_run *run, const char *container, bool follow, lon
     if (fd < 0 && errno == ENOENT) {
         path = spec_arena_printf(a, FAILED "/%.63s", container);
         fd = open_file(path);
-        follow = false;         /* nobody writes there */
+        follow = false; /* nobody writes there */
     } else {
         old = open_file(spec_arena_printf(a, "%s.old", path));
     }
     if (fd < 0)
-        return errno == ENOENT ? rec_fail(err, ENOENT, "container '%s' has no log here: it has no process, or never started", container)
-                               : rec_fail(err, errno, "cannot read '%s': %s", path, strerror(errno));
+        return errno == ENOENT
+                   ? rec_fail(err, ENOENT,
+                              "container '%s' has no log here: it has no process, or never started",
+                              container)
+                   : rec_fail(err, errno, "cannot read '%s': %s", path, strerror(errno));
     off_t from = lines >= 0 ? tail_start(fd, &lines) : 0;
     if (old >= 0) {
         lseek(old, lines >= 0 ? tail_start(old, &lines) : 0, SEEK_SET);
@@ -162,7 +170,8 @@ static int log_file(struct rec_run *run, const char *container, bool follow, lon
 
 static const char *journalctl(void)
 {
-    static const char *const programs[] = {"/usr/bin/journalctl", "/run/current-system/sw/bin/journalctl"};
+    static const char *const programs[] = {"/usr/bin/journalctl",
+                                           "/run/current-system/sw/bin/journalctl"};
     return access(programs[0], X_OK) && !access(programs[1], X_OK) ? programs[1] : programs[0];
 }
 
@@ -200,13 +209,15 @@ static int journal(const char *unit, bool follow, long lines, int out, struct re
 /* An undo has taken its unit away, but the journal remembers. */
 static bool remembered(struct rec_run *run, const char *unit)
 {
-    const char *argv[] = {journalctl(), "--no-pager", "-q", "-o", "cat", "-n", "1", "-u", unit, NULL};
+    const char *argv[] = {journalctl(), "--no-pager", "-q", "-o", "cat",
+                          "-n",         "1",          "-u", unit, NULL};
     char *output;
     int status;
     return !rec_proc_run(run->arena, argv, 10000, &status, &output, NULL) && !status && *output;
 }
 
-int rec_logs(struct rec_run *run, const char *container, bool follow, long lines, int out, struct rec_error *err)
+int rec_logs(struct rec_run *run, const char *container, bool follow, long lines, int out,
+             struct rec_error *err)
 {
     int r = rec_facts_host(run, err);
     const char *unit = NULL;
@@ -220,7 +231,8 @@ int rec_logs(struct rec_run *run, const char *container, bool follow, long lines
             const char *past = rec_runtimes[i]->journal(run, container, false);
             unit = past && remembered(run, past) ? past : NULL;
         }
-    return unit ? journal(unit, follow, lines, out, err) : log_file(run, container, follow, lines, out, err);
+    return unit ? journal(unit, follow, lines, out, err)
+                : log_file(run, container, follow, lines, out, err);
 }
 
 void rec_log_keep(const char *container, const char *path)

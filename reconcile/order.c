@@ -10,15 +10,16 @@
 #include <string.h>
 
 static const int removal[REC_KINDS] = {
-    [REC_RUN] = 1,   [REC_UNIT] = 2,  [REC_SYSCTL] = 3, [REC_NAMES] = 4, [REC_ADDRESS] = 5,
-    [REC_PORT] = 6,  [REC_NETNS] = 6, [REC_BRIDGE] = 6, /* one request deletes them all */
+    [REC_RUN] = 1,    [REC_UNIT] = 2,  [REC_SYSCTL] = 3, [REC_NAMES] = 4, [REC_ADDRESS] = 5,
+    [REC_PORT] = 6,   [REC_NETNS] = 6, [REC_BRIDGE] = 6, /* one request deletes them all */
     [REC_SYSTEM] = 7, [REC_NAT] = 40,
 };
-static const int creation[REC_KINDS] = {
-    [REC_SYSTEM] = 10, [REC_BRIDGE] = 12, [REC_NAT] = 13, [REC_SYSCTL] = 14, [REC_ADDRESS] = 15,
-    [REC_NAMES] = 16,
-    [REC_NETNS] = 17,  [REC_PORT] = 17, /* one container after the other, in one pipeline */
-    [REC_UNIT] = 20,   [REC_RUN] = 21,
+static const int creation[REC_KINDS] =
+    {
+        [REC_SYSTEM] = 10, [REC_BRIDGE] = 12,  [REC_NAT] = 13,
+        [REC_SYSCTL] = 14, [REC_ADDRESS] = 15, [REC_NAMES] = 16,
+        [REC_NETNS] = 17,  [REC_PORT] = 17, /* one container after the other, in one pipeline */
+        [REC_UNIT] = 20,   [REC_RUN] = 21,
 };
 
 const int rec_finish_rank = 19;

@@ -1,4 +1,5 @@
-/* A subnet with a typo can cover the LAN, and then the host does not find its gateway, or the operator, any more. */
+/* A subnet with a typo can cover the LAN, and then the host does not find its gateway, or the
+ * operator, any more. */
 #include "reconcile/overlap.h"
 #include "reconcile/claims.h"
 #include "reconcile/connection.h"
@@ -11,7 +12,7 @@
 struct reader {
     struct spec_arena *arena;
     struct rec_routes *out;
-    size_t             room;
+    size_t room;
 };
 
 static int take_route(void *arg, const struct net_route *r)
@@ -22,7 +23,8 @@ static int take_route(void *arg, const struct net_route *r)
         return 0;
     if (o->n == k->room) {
         size_t more = k->room ? k->room * 2 : 32;
-        struct net_route *list = spec_arena_grow(k->arena, o->list, k->room * sizeof *list, more * sizeof *list);
+        struct net_route *list =
+            spec_arena_grow(k->arena, o->list, k->room * sizeof *list, more * sizeof *list);
         if (!list)
             return -ENOMEM;
         o->list = list;
@@ -47,12 +49,15 @@ int rec_routes_read(struct rec_run *run, struct rec_routes *out, struct rec_erro
     int r = rec_net(run, &b, err);
     if (r)
         return r;
-    return net_route_dump(net_batch_port(b), take_route, forget_routes, &k, &e) ? rec_fail_net(err, &e) : 0;
+    return net_route_dump(net_batch_port(b), take_route, forget_routes, &k, &e)
+               ? rec_fail_net(err, &e)
+               : 0;
 }
 
 static struct spec_addr destination(const struct net_route *r)
 {
-    struct spec_addr a = {.family = r->family == AF_INET6 ? 6 : 4, .prefix = r->prefix, .has_prefix = true};
+    struct spec_addr a = {
+        .family = r->family == AF_INET6 ? 6 : 4, .prefix = r->prefix, .has_prefix = true};
     memcpy(a.bytes, r->dst, a.family == 6 ? 16 : 4);
     return a;
 }
@@ -64,7 +69,8 @@ static struct spec_addr gateway(const struct net_route *r)
     return a;
 }
 
-const struct net_route *rec_route_to(const struct rec_routes *r, const struct spec_addr *a, int without)
+const struct net_route *rec_route_to(const struct rec_routes *r, const struct spec_addr *a,
+                                     int without)
 {
     const struct net_route *best = NULL;
     for (size_t i = 0; i < r->n; i++) {
@@ -72,7 +78,8 @@ const struct net_route *rec_route_to(const struct rec_routes *r, const struct sp
         struct spec_addr to = destination(one);
         if (to.family != a->family || !spec_addr_in(a, &to) || (without && one->oif == without))
             continue;
-        if (!best || one->prefix > best->prefix || (one->prefix == best->prefix && one->metric < best->metric))
+        if (!best || one->prefix > best->prefix ||
+            (one->prefix == best->prefix && one->metric < best->metric))
             best = one;
     }
     return best;
@@ -80,19 +87,19 @@ const struct net_route *rec_route_to(const struct rec_routes *r, const struct sp
 
 /* One new address of a bridge, and what is known beside it. */
 struct look {
-    struct rec_run          *run;
-    struct rec_plan         *plan;
+    struct rec_run *run;
+    struct rec_plan *plan;
     const struct rec_routes *routes;
-    const struct rec_step   *step;
-    const char              *bridge;
-    struct spec_addr         addr;      /* with its prefix */
-    char                     text[SPEC_ADDR_TEXT];
-    int                      index;     /* of the bridge; 0: there is none yet */
-    bool                     forbidden; /* what would be a warning is forbidden */
+    const struct rec_step *step;
+    const char *bridge;
+    struct spec_addr addr; /* with its prefix */
+    char text[SPEC_ADDR_TEXT];
+    int index;      /* of the bridge; 0: there is none yet */
+    bool forbidden; /* what would be a warning is forbidden */
 };
 
-/* The route leads by the bridge itself or by one of its ports: the new subnet belongs there. A connected route of another bridge of ours
- * was checked with the spec, or goes in the same plan. */
+/* The route leads by the bridge itself or by one of its ports: the new subnet belongs there. A
+ * connected route of another bridge of ours was checked with the spec, or goes in the same plan. */
 static bool is_own_way(const struct look *k, const struct net_route *r)
 {
     const struct net_link *l = rec_link_indexed(k->run->links, r->oif);
@@ -101,8 +108,10 @@ static bool is_own_way(const struct look *k, const struct net_route *r)
     return l && rec_group_ours(l->group) && !r->has_gateway;
 }
 
-/* Would packets to `a` take the new connected route, or end at the new address. `*now`: the route that they take today. */
-static bool takes_over(const struct look *k, const struct spec_addr *a, const struct net_route **now)
+/* Would packets to `a` take the new connected route, or end at the new address. `*now`: the
+ * route that they take today. */
+static bool takes_over(const struct look *k, const struct spec_addr *a,
+                       const struct net_route **now)
 {
     if (a->family != k->addr.family || !spec_addr_in(a, &k->addr))
         return false;
@@ -121,10 +130,13 @@ static const char *link_of(const struct look *k, const struct net_route *r)
 static int warn(const struct look *k, const char *text)
 {
     if (k->forbidden)
-        return rec_plan_forbid(k->run, k->plan, REC_FIND_SUBNET_IN_USE, k->step->at, text,
-                               NULL);
+        return rec_plan_forbid(k->run, k->plan, REC_FIND_SUBNET_IN_USE, k->step->at, text, NULL);
     const char *object = spec_arena_printf(k->run->arena, "bridge %s", k->bridge);
-    return object && text ? rec_plan_warn(k->run, k->plan, object, "choose another subnet for the bridge, if that is not what you want", text) : -ENOMEM;
+    return object && text
+               ? rec_plan_warn(k->run, k->plan, object,
+                               "choose another subnet for the bridge, if that is not what you want",
+                               text)
+               : -ENOMEM;
 }
 
 /* Refused, or told where that is allowed. The first refusal is kept. A policy forbids it beside. */
@@ -143,7 +155,9 @@ static int cut(const struct look *k, const char *text)
     if (!e)
         return -ENOMEM;
     rec_fail(e, EPERM, "%s", text);
-    rec_hint(e, "choose another subnet for the bridge; if there is another way in: --allow-own-connection");
+    rec_hint(
+        e,
+        "choose another subnet for the bridge; if there is another way in: --allow-own-connection");
     e->at = k->step->at;
     k->plan->cuts = e;
     return 0;
@@ -154,7 +168,8 @@ static const char *covers(const struct look *k, const char *what, const struct s
 {
     char to[SPEC_ADDR_TEXT];
     const char *verb = spec_addr_equal(a, &k->addr) ? "is" : "covers";
-    return spec_arena_printf(k->run->arena, "address %s of bridge %s %s %s %s", k->text, k->bridge, verb, what, spec_addr_format(a, false, to));
+    return spec_arena_printf(k->run->arena, "address %s of bridge %s %s %s %s", k->text, k->bridge,
+                             verb, what, spec_addr_format(a, false, to));
 }
 
 static int check_client(const struct look *k, const struct rec_connection *c)
@@ -162,8 +177,10 @@ static int check_client(const struct look *k, const struct rec_connection *c)
     const struct net_route *now;
     if (!takes_over(k, &c->client, &now))
         return 0;
-    return cut(k, spec_arena_printf(k->run->arena, "%s, which you are connected from by %s: your connection would end",
-                                    covers(k, "client", &c->client), link_of(k, now)));
+    return cut(
+        k, spec_arena_printf(k->run->arena,
+                             "%s, which you are connected from by %s: your connection would end",
+                             covers(k, "client", &c->client), link_of(k, now)));
 }
 
 static bool is_taken_over(void *arg, const struct spec_addr *client)
@@ -195,8 +212,10 @@ static int check_sshd(struct look *k, struct rec_error *err)
     for (size_t i = 0; !r && i < n; i++) {
         const struct net_route *now;
         if (takes_over(k, &clients[i], &now) &&
-            cut(k, spec_arena_printf(k->run->arena, "%s, which sshd has a connection with by %s: that connection would end",
-                                     covers(k, "client", &clients[i]), link_of(k, now))))
+            cut(k, spec_arena_printf(
+                       k->run->arena,
+                       "%s, which sshd has a connection with by %s: that connection would end",
+                       covers(k, "client", &clients[i]), link_of(k, now))))
             r = rec_fail(err, ENOMEM, "out of memory");
     }
     return r;
@@ -212,11 +231,16 @@ static int check_gateways(const struct look *k)
         if (!one->has_gateway || !takes_over(k, &gw, &now))
             continue;
         if (one->prefix)
-            r = warn(k, spec_arena_printf(k->run->arena, "%s of the route to %s by %s: that route would no longer work",
-                                          covers(k, "gateway", &gw), spec_addr_format(&to, true, text), link_of(k, one)));
+            r = warn(
+                k, spec_arena_printf(k->run->arena,
+                                     "%s of the route to %s by %s: that route would no longer work",
+                                     covers(k, "gateway", &gw), spec_addr_format(&to, true, text),
+                                     link_of(k, one)));
         else
-            r = cut(k, spec_arena_printf(k->run->arena, "%s of the default route by %s: this host would lose its way out",
-                                         covers(k, "gateway", &gw), link_of(k, one)));
+            r = cut(k, spec_arena_printf(
+                           k->run->arena,
+                           "%s of the default route by %s: this host would lose its way out",
+                           covers(k, "gateway", &gw), link_of(k, one)));
     }
     return r;
 }
@@ -234,22 +258,30 @@ static int check_routes(const struct look *k)
         if (to.family != k->addr.family || !one->prefix || is_own_way(k, one))
             continue;
         if (to.family == 6 && to.bytes[0] == 0xfe && (to.bytes[1] & 0xc0) == 0x80)
-            continue;       /* link-local: each link has that subnet */
+            continue; /* link-local: each link has that subnet */
         bool equal = spec_addr_equal(&net, &to) && net.prefix == to.prefix;
         bool inside = spec_addr_in(&net, &to) && net.prefix > to.prefix;
         bool around = spec_addr_in(&to, &net) && net.prefix < to.prefix;
         spec_addr_format(&to, true, text);
         if (equal && !one->has_gateway)
-            r = cut(k, spec_arena_printf(k->run->arena, "address %s of bridge %s is in subnet %s, which link %s has already", k->text, k->bridge,
-                                         text, link_of(k, one)));
+            r = cut(k, spec_arena_printf(
+                           k->run->arena,
+                           "address %s of bridge %s is in subnet %s, which link %s has already",
+                           k->text, k->bridge, text, link_of(k, one)));
         else if (equal)
-            r = warn(k, spec_arena_printf(k->run->arena, "address %s takes over the route to %s by %s", k->text, text, link_of(k, one)));
+            r = warn(k,
+                     spec_arena_printf(k->run->arena, "address %s takes over the route to %s by %s",
+                                       k->text, text, link_of(k, one)));
         else if (inside)
-            r = warn(k, spec_arena_printf(k->run->arena, "address %s takes over a part of the route to %s by %s", k->text, text,
-                                          link_of(k, one)));
+            r = warn(k, spec_arena_printf(k->run->arena,
+                                          "address %s takes over a part of the route to %s by %s",
+                                          k->text, text, link_of(k, one)));
         else if (around)
-            r = warn(k, spec_arena_printf(k->run->arena, "the subnet of address %s contains the route to %s by %s: containers with such addresses "
-                                                         "cannot be reached", k->text, text, link_of(k, one)));
+            r = warn(k, spec_arena_printf(k->run->arena,
+                                          "the subnet of address %s contains the route to %s by "
+                                          "%s: containers with such addresses "
+                                          "cannot be reached",
+                                          k->text, text, link_of(k, one)));
     }
     return r;
 }
@@ -268,11 +300,13 @@ static int check_nameserver(const struct look *k, const struct spec_addr *a, boo
     const struct net_route *now;
     if (!takes_over(k, a, &now) || is_container(k->run, a))
         return 0;
-    /* The spec may give containers a resolver on the bridge itself. Then no link had that address before. */
+    /* The spec may give containers a resolver on the bridge itself. Then no link had that
+     * address before. */
     if (!own && spec_addr_equal(a, &k->addr) && !now->prefix)
         return 0;
-    return warn(k, spec_arena_printf(k->run->arena, "%s, which is reached by %s: it would no longer answer", covers(k, "nameserver", a),
-                                     link_of(k, now)));
+    return warn(k, spec_arena_printf(k->run->arena,
+                                     "%s, which is reached by %s: it would no longer answer",
+                                     covers(k, "nameserver", a), link_of(k, now)));
 }
 
 /* The host's own nameservers, and those that the spec gives to containers. */
@@ -325,7 +359,8 @@ int rec_overlap_find(struct rec_run *run, struct rec_plan *p, struct rec_error *
         r = rec_routes_read(run, &routes, err);
     if (r)
         return r;
-    /* Nameservers only cause warnings: a resolv.conf that cannot be read does not stop a spec that does not need it. */
+    /* Nameservers only cause warnings: a resolv.conf that cannot be read does not stop a spec
+     * that does not need it. */
     if (rec_nameservers_read(run, &host, &n_host, NULL) == -ENOMEM)
         return rec_fail(err, ENOMEM, "out of memory");
     bool connected = rec_connection_find(run, &c);
@@ -333,7 +368,12 @@ int rec_overlap_find(struct rec_run *run, struct rec_plan *p, struct rec_error *
         const struct rec_item *to = new_address(p->steps[i]);
         if (!to)
             continue;
-        struct look k = {.run = run, .plan = p, .routes = &routes, .step = p->steps[i], .bridge = to->address.link, .addr = to->address.text};
+        struct look k = {.run = run,
+                         .plan = p,
+                         .routes = &routes,
+                         .step = p->steps[i],
+                         .bridge = to->address.link,
+                         .addr = to->address.text};
         const struct net_link *bridge = rec_link_named(run->links, k.bridge);
         k.index = bridge ? bridge->index : 0;
         k.addr.prefix = (uint8_t)to->address.prefix;

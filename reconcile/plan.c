@@ -1,5 +1,6 @@
-/* plan(from, to) pairs two sorted sets by kind and key. In one only: create or remove; in both: the kind's field table says
- * what differs, and the heaviest effect decides between a change and a replacement. */
+/* plan(from, to) pairs two sorted sets by kind and key. In one only: create or remove; in both: the
+ * kind's field table says what differs, and the heaviest effect decides between a change and a
+ * replacement. */
 #include "reconcile/plan.h"
 #include "reconcile/kinds.h"
 #include <errno.h>
@@ -7,21 +8,21 @@
 #include <string.h>
 
 struct differ {
-    struct spec_arena     *a;
+    struct spec_arena *a;
     const struct rec_kind *kind;
     const struct rec_item *from, *to;
     struct rec_difference *list;
-    size_t                 n, room;
-    uint32_t               changed;
-    enum rec_effect        effect;
-    bool                   failed, later;
+    size_t n, room;
+    uint32_t changed;
+    enum rec_effect effect;
+    bool failed, later;
 };
 
 struct planner {
-    struct rec_run         *run;
+    struct rec_run *run;
     const struct rec_state *from, *to;
-    struct rec_plan        *plan;
-    size_t                  room_steps, room_conflicts, room_not_known, room_later;
+    struct rec_plan *plan;
+    size_t room_steps, room_conflicts, room_not_known, room_later;
     bool (*only)(void *arg, const struct rec_item *i);
     void *arg;
 };
@@ -52,7 +53,8 @@ static void differs(void *arg, size_t field, const char *from, const char *to)
         d->effect = d->kind->fields[field].effect;
 }
 
-static const char *text_of(struct spec_arena *a, const struct rec_item *i, const struct rec_field *f)
+static const char *text_of(struct spec_arena *a, const struct rec_item *i,
+                           const struct rec_field *f)
 {
     const char *at = (const char *)i + f->offset;
     char mac[18];
@@ -141,7 +143,7 @@ static int compare(struct planner *p, struct differ *d)
     if (k->compare)
         k->compare(p->run->arena, want, have, differs, d);
     if (d->effect == REC_RECREATE)
-        return d->failed ? -ENOMEM : 0;     /* what else differs comes anew with it */
+        return d->failed ? -ENOMEM : 0; /* what else differs comes anew with it */
     for (size_t f = 0; f < k->n_fields; f++) {
         const struct rec_field *field = &k->fields[f];
         if (field->type == REC_T_CUSTOM || !(want->stated & 1u << f) || equal(want, have, field))
@@ -149,13 +151,15 @@ static int compare(struct planner *p, struct differ *d)
         if (have->kept & 1u << f && !want->back)
             continue;
         if (k->partial && !(have->stated & 1u << f))
-            continue;       /* nothing is known of it: a process that is not there has no settings in force */
+            /* nothing is known of it: a process that is not there has no settings in force */
+            continue;
         /* Berth changed, not the spec: an upgrade interrupts nobody. */
         if (have->later & 1u << f) {
             d->later = true;
             continue;
         }
-        /* What the author did not write is no difference on what is not ours; but what is taken over becomes ours whole. */
+        /* What the author did not write is no difference on what is not ours; but what is taken
+         * over becomes ours whole. */
         if (!have->ours && (want->weak & 1u << f) && !(p->run->opt.adopt && k->marks))
             continue;
         if (field->type == REC_T_TEXT) {
@@ -181,8 +185,7 @@ bool rec_process_goes_on(struct rec_run *run, const struct rec_item *have,
                          const struct rec_item *want)
 {
     struct planner p = {.run = run};
-    struct differ d = {
-        .a = run->arena, .kind = rec_kinds[want->kind], .from = have, .to = want};
+    struct differ d = {.a = run->arena, .kind = rec_kinds[want->kind], .from = have, .to = want};
     if (!have->run.running || !want->run.running || have->runtime != want->runtime)
         return false;
     return !compare(&p, &d) && d.effect < REC_RESTART;
@@ -197,7 +200,8 @@ const char *rec_item_object(struct spec_arena *a, const struct rec_item *i)
         return spec_arena_printf(a, "%s of %s", kind, i->container);
     if (i->kind == REC_NAT)
         return "nat tables 'inet berth' and 'bridge berth'";
-    if (i->kind == REC_SYSCTL) {    /* with dots, as sysctl(8) has it, where no link's name has any */
+    /* with dots, as sysctl(8) has it, where no link's name has any */
+    if (i->kind == REC_SYSCTL) {
         char *s = spec_arena_printf(a, "%s %s", kind, i->key);
         for (char *p = strchr(i->key, '.') ? NULL : s; p && *p; p++)
             *p = *p == '/' ? '.' : *p;
@@ -224,7 +228,9 @@ bool rec_in_spec(const struct rec_run *run, const char *container)
     return false;
 }
 
-enum { WHOLE = 1u << REC_BRIDGE | 1u << REC_SYSTEM | 1u << REC_NETNS | 1u << REC_UNIT | 1u << REC_RUN };
+enum {
+    WHOLE = 1u << REC_BRIDGE | 1u << REC_SYSTEM | 1u << REC_NETNS | 1u << REC_UNIT | 1u << REC_RUN
+};
 
 /* No container's, only a name. */
 static bool left_over(const struct rec_item *i)
@@ -247,20 +253,22 @@ static const char *blinks(const struct rec_step *s)
     return hurts && of_container && i->container && !left_over(i) ? i->container : "";
 }
 
-static int conflict(struct planner *p, const struct rec_item *from, const struct rec_item *to, const char *text,
-                    const char *hint)
+static int conflict(struct planner *p, const struct rec_item *from, const struct rec_item *to,
+                    const char *text, const char *hint)
 {
     struct rec_plan *q = p->plan;
-    if (!push(p->run->arena, (void **)&q->conflicts, q->n_conflicts, &p->room_conflicts, sizeof *q->conflicts))
+    if (!push(p->run->arena, (void **)&q->conflicts, q->n_conflicts, &p->room_conflicts,
+              sizeof *q->conflicts))
         return -ENOMEM;
     const struct rec_item *i = to ? to : from;
     q->conflicts[q->n_conflicts++] =
-        (struct rec_conflict){from, to, rec_item_object(p->run->arena, i), text, hint, i->at, !to && i->kind == REC_NAMES};
+        (struct rec_conflict){from, to,    rec_item_object(p->run->arena, i), text,
+                              hint, i->at, !to && i->kind == REC_NAMES};
     return 0;
 }
 
-static int step(struct planner *p, enum rec_action action, const struct rec_item *from, const struct rec_item *to,
-                const struct differ *d, const char *reason)
+static int step(struct planner *p, enum rec_action action, const struct rec_item *from,
+                const struct rec_item *to, const struct differ *d, const char *reason)
 {
     struct rec_plan *q = p->plan;
     struct spec_arena *a = p->run->arena;
@@ -272,7 +280,8 @@ static int step(struct planner *p, enum rec_action action, const struct rec_item
         return -ENOMEM;
     if (to && to->unknown && !(reason = spec_arena_printf(a, "%s; %s", reason, to->unknown)))
         return -ENOMEM;
-    *s = (struct rec_step){.action = action, .kind = i->kind, .from = from, .to = to, .at = i->at, .reason = reason};
+    *s = (struct rec_step){
+        .action = action, .kind = i->kind, .from = from, .to = to, .at = i->at, .reason = reason};
     if (d) {
         s->changed = d->changed;
         s->effect = action == REC_REPLACE ? REC_RECREATE : d->effect;
@@ -308,12 +317,15 @@ static const char *reason_of(const struct rec_run *run, const struct differ *d)
 /* A container's system and process are as foreign as its unit, whose conflict says it all. */
 static bool told_by_unit(const struct planner *p, const struct rec_item *from)
 {
-    const struct rec_item *unit = from->kind == REC_SYSTEM || from->kind == REC_RUN ? rec_state_find(p->from, REC_UNIT, from->key) : NULL;
+    const struct rec_item *unit = from->kind == REC_SYSTEM || from->kind == REC_RUN
+                                      ? rec_state_find(p->from, REC_UNIT, from->key)
+                                      : NULL;
     return unit && !unit->ours;
 }
 
-/* What one runtime made and another is to make are two things, though they bear one name: the one goes, by the way of its own runtime,
- * before the other comes. The container's files are not what goes: it has not left the spec. */
+/* What one runtime made and another is to make are two things, though they bear one name: the one
+ * goes, by the way of its own runtime, before the other comes. The container's files are not
+ * what goes: it has not left the spec. */
 static int change_runtime(struct planner *p, const struct rec_item *from, const struct rec_item *to)
 {
     struct rec_item *gone = spec_arena_alloc(p->run->arena, sizeof *gone);
@@ -324,7 +336,9 @@ static int change_runtime(struct planner *p, const struct rec_item *from, const 
         gone->system.on_remove = "keep";
     bool goes = from->kind != REC_SYSTEM || from->runtime == SPEC_RT_NIXOS;
     int r = goes ? step(p, REC_REMOVE, gone, NULL, NULL, "its runtime is another now") : 0;
-    return r || (to->kind == REC_RUN && !to->run.running) ? r : step(p, REC_CREATE, NULL, to, NULL, "its runtime is another now");
+    return r || (to->kind == REC_RUN && !to->run.running)
+               ? r
+               : step(p, REC_CREATE, NULL, to, NULL, "its runtime is another now");
 }
 
 /* The item goes on as it is; whatever restarts it for another reason takes the difference along. */
@@ -342,7 +356,8 @@ static int wait_for_next_start(struct planner *p, const struct rec_item *from)
 static int not_known(struct planner *p, const struct rec_item *to)
 {
     struct rec_plan *q = p->plan;
-    if (!push(p->run->arena, (void **)&q->not_known, q->n_not_known, &p->room_not_known, sizeof *q->not_known))
+    if (!push(p->run->arena, (void **)&q->not_known, q->n_not_known, &p->room_not_known,
+              sizeof *q->not_known))
         return -ENOMEM;
     q->not_known[q->n_not_known++] = to;
     return 0;
@@ -376,7 +391,7 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         return 0;
     if (to && to->kind == REC_PORT && !to->port.whole) {
         if (!from)
-            return 0;       /* undo does not bring a half of something back */
+            return 0; /* undo does not bring a half of something back */
         to = NULL;
     }
     if (to && to->kind == REC_ADDRESS && to->back && from && ends_with_link(p, from))
@@ -394,12 +409,14 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
         const char *held = stopped ? rec_held_why(p->run, from->container) : NULL;
         if (held)
             return step(p, REC_REMOVE, from, NULL, NULL, held);
-        return step(p, REC_REMOVE, from, NULL, NULL, stopped ? "it shall be stopped" : "no longer wanted");
+        return step(p, REC_REMOVE, from, NULL, NULL,
+                    stopped ? "it shall be stopped" : "no longer wanted");
     }
     if (to->back && (!from || !from->ours))
         return 0;
     if (!from) {
-        const char *why = k->conflict && !p->run->opt.adopt ? k->conflict(a, p->from, to, NULL, &hint) : NULL;
+        const char *why =
+            k->conflict && !p->run->opt.adopt ? k->conflict(a, p->from, to, NULL, &hint) : NULL;
         if (why)
             return conflict(p, NULL, to, why, hint);
         bool asked = to->kind == REC_RUN && p->run->opt.why_start;
@@ -438,14 +455,17 @@ static int pair(struct planner *p, const struct rec_item *from, const struct rec
             return 0;
         const char *why = k->conflict ? k->conflict(a, p->from, to, from, &hint) : NULL;
         if (!why)
-            why = spec_arena_printf(a, "%s: is %s, shall be %s, and berth did not make it", d.list[0].field,
-                                    d.list[0].from ? d.list[0].from : "absent",
+            why = spec_arena_printf(a, "%s: is %s, shall be %s, and berth did not make it",
+                                    d.list[0].field, d.list[0].from ? d.list[0].from : "absent",
                                     d.list[0].to ? d.list[0].to : "absent");
-        return conflict(p, from, to, why, hint ? hint : "give --adopt to take it over, or change the spec or the host");
+        return conflict(p, from, to, why,
+                        hint ? hint
+                             : "give --adopt to take it over, or change the spec or the host");
     }
     if (adopt && d.effect < REC_RECREATE)
         return step(p, REC_ADOPT, from, to, &d, reason_of(p->run, &d));
-    return step(p, d.effect == REC_RECREATE ? REC_REPLACE : REC_CHANGE, from, to, &d, reason_of(p->run, &d));
+    return step(p, d.effect == REC_RECREATE ? REC_REPLACE : REC_CHANGE, from, to, &d,
+                reason_of(p->run, &d));
 }
 
 /* A new namespace of a container that owns it, and the port in it. */
@@ -484,7 +504,8 @@ static int compare_keys(const struct rec_item *a, const struct rec_item *b)
     return strcmp(a->key, b->key);
 }
 
-/* What the kernel does along with a step needs no request of its own: addresses go with their link. */
+/* What the kernel does along with a step needs no request of its own: addresses go with their
+ * link. */
 static void imply(struct rec_plan *q)
 {
     for (size_t i = 0; i < q->n; i++) {
@@ -506,7 +527,8 @@ static bool counted(const struct rec_state *s, const struct rec_item *i)
     if (!i->ours || !(WHOLE & 1u << i->kind) || i->kind == REC_BRIDGE)
         return i->ours && i->kind == REC_BRIDGE;
     for (size_t k = 0; k < sizeof first / sizeof *first; k++) {
-        const struct rec_item *other = first[k] == i->kind ? i : rec_state_find(s, first[k], i->key);
+        const struct rec_item *other =
+            first[k] == i->kind ? i : rec_state_find(s, first[k], i->key);
         if (other && other->ours && (other->kind != REC_RUN || other->run.running))
             return other == i;
     }
@@ -540,13 +562,17 @@ static void count(struct planner *p)
             q->deletes++;
             q->deleted_containers += s->from->container != NULL;
         }
-        /* A port that is made anew is a repair: what is protected is the container, not its cable. */
+        /* A port that is made anew is a repair: what is protected is the container, not its
+         * cable. */
         bool cable = s->kind == REC_PORT || s->kind == REC_NETNS;
         bool goes = ends || (s->action == REC_REPLACE && !cable);
-        /* What a host is read to have protects nothing: then the record of the last apply is asked (guard.c). */
+        /* What a host is read to have protects nothing: then the record of the last apply is
+         * asked (guard.c). */
         const struct rec_item *item = s->to ? s->to : s->from;
         if (!q->protects && item->protect && goes)
-            q->protects = item->container ? spec_arena_printf(p->run->arena, "container %s", item->container) : s->object;
+            q->protects = item->container
+                              ? spec_arena_printf(p->run->arena, "container %s", item->container)
+                              : s->object;
     }
     for (size_t i = 0; i < p->from->n; i++)
         q->ours += counted(p->from, p->from->items[i]);
@@ -610,7 +636,8 @@ int rec_plan_forbid(struct rec_run *run, struct rec_plan *p, enum rec_finding fi
 }
 
 int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec_state *to,
-             bool (*only)(void *arg, const struct rec_item *i), void *arg, struct rec_plan **out, struct rec_error *err)
+             bool (*only)(void *arg, const struct rec_item *i), void *arg, struct rec_plan **out,
+             struct rec_error *err)
 {
     struct planner p = {.run = run, .from = from, .to = to, .only = only, .arg = arg};
     p.plan = spec_arena_alloc(run->arena, sizeof *p.plan);
@@ -619,7 +646,8 @@ int rec_plan(struct rec_run *run, const struct rec_state *from, const struct rec
         p.plan->unknown = from->unknown | to->unknown;
     for (size_t i = 0, k = 0; !r && (i < from->n || k < to->n);) {
         int c = i == from->n ? 1 : k == to->n ? -1 : compare_keys(from->items[i], to->items[k]);
-        const struct rec_item *f = c <= 0 ? from->items[i] : NULL, *t = c >= 0 ? to->items[k] : NULL;
+        const struct rec_item *f = c <= 0 ? from->items[i] : NULL,
+                              *t = c >= 0 ? to->items[k] : NULL;
         if (!(p.plan->unknown & 1u << (f ? f : t)->kind))
             r = pair(&p, f, t);
         i += c <= 0;

@@ -1,5 +1,5 @@
-/* A pid is a number that comes again; with its start time it is a process. Signals go through a pidfd that was opened before the start
- * time was compared. */
+/* A pid is a number that comes again; with its start time it is a process. Signals go through a
+ * pidfd that was opened before the start time was compared. */
 #include "reconcile/proc.h"
 #include "reconcile/files.h"
 #include <dirent.h>
@@ -85,10 +85,10 @@ static void child(const char *const *argv, const char *const *more, int out, int
 
 /* One stream of a helper's: the first `most` bytes of it, or the last. */
 struct stream {
-    int    fd;                  /* -1: it has ended, or there is none */
-    char  *text;
+    int fd; /* -1: it has ended, or there is none */
+    char *text;
     size_t n, room, most;
-    bool   last;
+    bool last;
 };
 
 static bool take(struct stream *s)
@@ -130,7 +130,10 @@ static int attend(pid_t pid, const struct rec_proc_call *c, struct stream *s, si
     long deadline = now_ms() + c->deadline_ms;
     bool ended = false, stopped = false;
     for (;;) {
-        struct pollfd p[4] = {{.fd = ended ? -1 : end, .events = POLLIN}, {.fd = ended ? -1 : stop, .events = POLLIN}, {.fd = -1}, {.fd = -1}};
+        struct pollfd p[4] = {{.fd = ended ? -1 : end, .events = POLLIN},
+                              {.fd = ended ? -1 : stop, .events = POLLIN},
+                              {.fd = -1},
+                              {.fd = -1}};
         bool open = false;
         for (size_t i = 0; i < n; i++) {
             p[2 + i] = (struct pollfd){.fd = s[i].fd, .events = POLLIN};
@@ -147,7 +150,7 @@ static int attend(pid_t pid, const struct rec_proc_call *c, struct stream *s, si
             break;
         }
         ended |= p[0].revents != 0;
-        if (p[1].revents) {     /* asked to first: what it has started is its own to end */
+        if (p[1].revents) { /* asked to first: what it has started is its own to end */
             kill(-pid, SIGTERM);
             stopped = true;
             stop = -1;
@@ -166,7 +169,8 @@ static int attend(pid_t pid, const struct rec_proc_call *c, struct stream *s, si
     return stopped ? -ECANCELED : r;
 }
 
-static int run(const struct rec_proc_call *c, struct stream *s, size_t n, int *status, struct rec_error *err)
+static int run(const struct rec_proc_call *c, struct stream *s, size_t n, int *status,
+               struct rec_error *err)
 {
     int ends[2] = {-1, -1}, st;
     for (size_t i = 0; i < n; i++) {
@@ -189,7 +193,7 @@ static int run(const struct rec_proc_call *c, struct stream *s, size_t n, int *s
     for (size_t i = 0; i < n; i++)
         close(ends[i]);
     if (pid > 0) {
-        setpgid(pid, pid);      /* as it does itself: whoever comes first */
+        setpgid(pid, pid); /* as it does itself: whoever comes first */
         r = attend(pid, c, s, n);
     }
     for (size_t i = 0; i < n; i++)
@@ -204,7 +208,8 @@ static int run(const struct rec_proc_call *c, struct stream *s, size_t n, int *s
     if (r == -ENOMEM)
         return rec_fail(err, ENOMEM, "out of memory");
     if (r)
-        return rec_fail(err, ETIMEDOUT, "'%s' did not end within %d s, and was killed", c->argv[0], c->deadline_ms / 1000);
+        return rec_fail(err, ETIMEDOUT, "'%s' did not end within %d s, and was killed", c->argv[0],
+                        c->deadline_ms / 1000);
     *status = WIFEXITED(st) ? WEXITSTATUS(st) : 128 + WTERMSIG(st);
     return 0;
 }
@@ -216,7 +221,8 @@ static char *keep(struct spec_arena *a, struct stream *s)
     return text;
 }
 
-int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms, int *status, char **output, struct rec_error *err)
+int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms, int *status,
+                 char **output, struct rec_error *err)
 {
     struct rec_proc_call c = {.argv = argv, .deadline_ms = deadline_ms, .stop = -1};
     struct stream s = {.fd = -1, .most = 65536};
@@ -229,7 +235,8 @@ int rec_proc_run(struct spec_arena *a, const char *const *argv, int deadline_ms,
     return r;
 }
 
-int rec_proc_call(struct spec_arena *a, const struct rec_proc_call *c, struct rec_proc_said *said, struct rec_error *err)
+int rec_proc_call(struct spec_arena *a, const struct rec_proc_call *c, struct rec_proc_said *said,
+                  struct rec_error *err)
 {
     struct stream s[2] = {{.fd = -1, .most = 1 << 20}, {.fd = -1, .most = 65536, .last = true}};
     int status, r = run(c, s, 2, &status, err);
@@ -241,7 +248,8 @@ int rec_proc_call(struct spec_arena *a, const struct rec_proc_call *c, struct re
     return r;
 }
 
-/* Fields of /proc/PID/stat from the third on: the second may hold anything, so count from the last ')'. */
+/* Fields of /proc/PID/stat from the third on: the second may hold anything, so count from the
+ * last ')'. */
 static bool stat_fields(pid_t pid, char *state, int *parent, unsigned long long *started)
 {
     char path[48], line[1024];
@@ -254,8 +262,10 @@ static bool stat_fields(pid_t pid, char *state, int *parent, unsigned long long 
         return false;
     line[n] = 0;
     const char *p = strrchr(line, ')');
-    return p && sscanf(p + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", state, parent,
-                       started) == 3;
+    return p &&
+           sscanf(p + 1,
+                  " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                  state, parent, started) == 3;
 }
 
 unsigned long long rec_proc_started(pid_t pid)
@@ -263,7 +273,8 @@ unsigned long long rec_proc_started(pid_t pid)
     char state;
     int parent;
     unsigned long long started;
-    return stat_fields(pid, &state, &parent, &started) && state != 'Z' && state != 'X' ? started : 0;
+    return stat_fields(pid, &state, &parent, &started) && state != 'Z' && state != 'X' ? started
+                                                                                       : 0;
 }
 
 pid_t rec_proc_parent(pid_t pid)
@@ -301,7 +312,8 @@ char *rec_proc_env(struct spec_arena *a, pid_t pid, const char *name)
     close(fd);
     for (size_t i = 0; text && i < n && !found; i += strnlen(text + i, n - i) + 1)
         if (n - i > k && !strncmp(text + i, name, k) && text[i + k] == '=')
-            found = spec_arena_strndup(a, text + i + k + 1, strnlen(text + i + k + 1, n - i - k - 1));
+            found =
+                spec_arena_strndup(a, text + i + k + 1, strnlen(text + i + k + 1, n - i - k - 1));
     free(text);
     return found;
 }
@@ -312,11 +324,13 @@ bool rec_proc_lost_etc(struct spec_arena *a, pid_t pid)
     static const char gone[] = "//deleted";
     char *text, *save = NULL, root[PATH_MAX], point[PATH_MAX];
     size_t len;
-    if (rec_file_read(a, spec_arena_printf(a, "/proc/%d/mountinfo", (int)pid), MOUNTS_MOST, &text, &len, NULL))
+    if (rec_file_read(a, spec_arena_printf(a, "/proc/%d/mountinfo", (int)pid), MOUNTS_MOST, &text,
+                      &len, NULL))
         return false;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         size_t n = sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) == 2 ? strlen(root) : 0;
-        if (n > sizeof gone - 1 && !strcmp(root + n - sizeof gone + 1, gone) && !strncmp(point, "/etc", 4) && (!point[4] || point[4] == '/'))
+        if (n > sizeof gone - 1 && !strcmp(root + n - sizeof gone + 1, gone) &&
+            !strncmp(point, "/etc", 4) && (!point[4] || point[4] == '/'))
             return true;
     }
     return false;
@@ -345,7 +359,7 @@ pid_t rec_proc_inside(pid_t pid)
     p += 7;
     p[strcspn(p, "\n")] = 0;
     const char *last = strrchr(p, '\t');
-    return last && last > p ? (pid_t)strtol(last, NULL, 10) : 0;     /* one number a level */
+    return last && last > p ? (pid_t)strtol(last, NULL, 10) : 0; /* one number a level */
 }
 
 bool rec_proc_waits(pid_t pid)
@@ -366,7 +380,8 @@ bool rec_proc_runs(pid_t pid, const char *program)
     char path[48];
     struct stat a, b;
     snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
-    return pid > 0 && program && !stat(path, &a) && !stat(program, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    return pid > 0 && program && !stat(path, &a) && !stat(program, &b) && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
 }
 
 /* A set of signals from the process's status; `name`: "\nSigCgt:". false: no such process. */

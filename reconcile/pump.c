@@ -15,10 +15,10 @@
 #include <unistd.h>
 
 enum {
-    PIPE = 3,           /* in the pump */
+    PIPE = 3, /* in the pump */
     SOCKET = 4,
     CHUNK = 16384,
-    GONE_MS = 50,       /* a pump ends at once, unless its pipe is locked */
+    GONE_MS = 50, /* a pump ends at once, unless its pipe is locked */
 };
 
 static bool is_temporary(int code)
@@ -29,10 +29,10 @@ static bool is_temporary(int code)
 /* ---- in the pump ---- */
 
 struct output_pump {
-    char   bytes[CHUNK];
-    size_t at, n;       /* read and not yet sent */
-    bool   finishing;
-    size_t rest;        /* while finishing: bytes of the pipe that may still be the command's */
+    char bytes[CHUNK];
+    size_t at, n; /* read and not yet sent */
+    bool finishing;
+    size_t rest; /* while finishing: bytes of the pipe that may still be the command's */
 };
 
 /* poll(2) does not take the lock: nobody waits for an empty pipe. */
@@ -86,7 +86,7 @@ static void pump_output(void)
         int ready = poll(p, 2, wait);
         if (ready < 0 && errno == EINTR)
             continue;
-        if (ready <= 0 || p[1].revents & (POLLHUP | POLLERR))   /* berth takes no more */
+        if (ready <= 0 || p[1].revents & (POLLHUP | POLLERR)) /* berth takes no more */
             return;
         if (p[1].revents & POLLIN && recv(SOCKET, &byte, 1, MSG_DONTWAIT) == 1) {
             o.finishing = true;
@@ -138,7 +138,7 @@ static void run_pump(int pipe, int sock, void (*pump)(void))
     /* berth closes the pipe between these two. */
     if (give_byte(SOCKET) && take_byte(SOCKET))
         pump();
-    close(SOCKET);      /* before the pipe, whose lock a process that stays behind may hold */
+    close(SOCKET); /* before the pipe, whose lock a process that stays behind may hold */
 }
 
 /* ---- in berth ---- */

@@ -1,8 +1,8 @@
 /* reconcile/pump.h — a process between berth and one pipe of a command in a container.
- * Why      A program that splices (splice(2), sendfile(2): busybox cat) to its standard output locks
- *          that pipe in the kernel while it waits for its source. Every call on the other end then
- *          waits too, even close(2). No signal ends that wait. Only the pump waits, not berth. A
- *          thread that waits there would keep berth from its end; a process does not.
+ * Why      A program that splices (splice(2), sendfile(2): busybox cat) to its standard output
+ *          locks that pipe in the kernel while it waits for its source. Every call on the other end
+ *          then waits too, even close(2). No signal ends that wait. Only the pump waits, not berth.
+ *          A thread that waits there would keep berth from its end; a process does not.
  * Holds    the outer end of the pipe and a socket to berth, and no other descriptor. A pump that
  *          still waits when berth ends keeps nothing of the operator's.
  * Ends     when its work is done, or when berth closes the socket or ends. Signals do not reach it.
@@ -12,8 +12,8 @@
 #include <sys/types.h>
 
 struct rec_pump {
-    pid_t pid;      /* 0: none */
-    int   sock;     /* berth's end, which does not block; -1: closed */
+    pid_t pid; /* 0: none */
+    int sock;  /* berth's end, which does not block; -1: closed */
 };
 
 /* `pipe` is the end to read from; it is closed in this process, also on failure. What the command

@@ -59,7 +59,7 @@ static int read_pairs(struct rec_run *run, const char *path, struct rec_records 
     for (size_t i = 0; i < n; i++) {
         char *blank = strrchr(list[i], ' ');
         if (!blank)
-            continue;       /* a damaged line is a lost way back, no more */
+            continue; /* a damaged line is a lost way back, no more */
         *blank = 0;
         out->list[out->n++] = (struct rec_record){list[i], blank + 1};
     }
@@ -157,11 +157,11 @@ const char *rec_record_find(const struct rec_records *r, const char *name)
 
 /* What berth remembers of earlier runs, as it was when this run began. */
 struct rec_memory {
-    char              *protects;        /* text of the file; NULL: it is not there */
-    size_t             protects_len;
-    char             **names;           /* its lines */
-    size_t             n_names;
-    bool               applied_known;
+    char *protects; /* text of the file; NULL: it is not there */
+    size_t protects_len;
+    char **names; /* its lines */
+    size_t n_names;
+    bool applied_known;
     struct rec_applied applied;
 };
 
@@ -257,7 +257,7 @@ int rec_protected_write(struct rec_run *run, const struct spec_host *host, struc
     const struct rec_memory *m = run->memory;
     if (m->protects ? m->protects_len == len && !memcmp(m->protects, text, len) : !len)
         return 0;
-    run->memory = NULL;         /* it changes now */
+    run->memory = NULL; /* it changes now */
     if (!len)
         return rec_file_remove(PROTECTED_FILE, err);
     r = rec_dir_make(REC_STATE_DIR, 0700, err);
@@ -290,7 +290,7 @@ int rec_applied_read(struct rec_run *run, struct rec_applied *out, struct rec_er
         else if (!strcmp(list[i], "when"))
             out->when = strtoll(blank, NULL, 10);
     }
-    if (!out->when)             /* the last line is missing: the rest may be cut off, too */
+    if (!out->when) /* the last line is missing: the rest may be cut off, too */
         *out = (struct rec_applied){0};
     return r;
 }
@@ -347,8 +347,9 @@ int rec_applied_write(struct rec_run *run, bool steps, struct rec_error *err)
                     !strcmp(before.path, s->path);
     if (!steps && recorded)
         return 0;
-    char *text = spec_arena_printf(run->arena, "commit %s\nref %s\npath %s\nsubject %s\nrepo %s\nwhen %lld\n", s->commit, s->ref, s->path,
-                                   s->subject, s->repo, (long long)time(NULL));
+    char *text = spec_arena_printf(
+        run->arena, "commit %s\nref %s\npath %s\nsubject %s\nrepo %s\nwhen %lld\n", s->commit,
+        s->ref, s->path, s->subject, s->repo, (long long)time(NULL));
     if (!text)
         return rec_fail(err, ENOMEM, "out of memory");
     r = rec_dir_make(REC_STATE_DIR, 0700, err);

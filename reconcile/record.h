@@ -16,17 +16,19 @@
 #include "reconcile/run.h"
 
 #define REC_ADOPTED "/var/lib/berth/adopted"
-#define REC_WARNED REC_RUN_DIR "/warned"
+#define REC_WARNED  REC_RUN_DIR "/warned"
 
 struct rec_record {
     const char *name, *value;
 };
 struct rec_records {
     struct rec_record *list;
-    size_t             n;
+    size_t n;
 };
-int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_error *err);      /* none: n 0 */
-int rec_records_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err); /* n 0: the file goes */
+/* none: n 0 */
+int rec_records_read(struct rec_run *run, struct rec_records *out, struct rec_error *err);
+/* n 0: the file goes */
+int rec_records_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err);
 /* none, or no right to: n 0 */
 int rec_adopted_read(struct rec_run *run, struct rec_records *out, struct rec_error *err);
 int rec_adopted_write(struct rec_run *run, const struct rec_records *r, struct rec_error *err);
@@ -43,13 +45,14 @@ int rec_memory_read(struct rec_run *run, struct rec_error *err);
 
 /* Where the spec came from that was applied last. */
 struct rec_applied {
-    const char *file;           /* absolute; NULL: out of git, or not known */
+    const char *file; /* absolute; NULL: out of git, or not known */
     const char *commit, *ref, *path, *subject, *repo;
-    long long   when;           /* seconds since 1970 */
+    long long when; /* seconds since 1970 */
 };
 /* NULL in out->commit: not out of git, or nothing is applied. */
 int rec_applied_read(struct rec_run *run, struct rec_applied *out, struct rec_error *err);
-/* Of this run's options. A commit that is recorded already is not written again, unless there were `steps`. */
+/* Of this run's options. A commit that is recorded already is not written again, unless there
+ * were `steps`. */
 int rec_applied_write(struct rec_run *run, bool steps, struct rec_error *err);
 
 /* Names that were protected at the last apply, sorted. */

@@ -1,5 +1,6 @@
-/* One loop over poll. Each output has a buffer that is written before the next read. Input of a pipe is duplicated (tee(2)) into a
- * pipe that holds one buffer, and taken from its source when the command has emptied that one. */
+/* One loop over poll. Each output has a buffer that is written before the next read. Input of a
+ * pipe is duplicated (tee(2)) into a pipe that holds one buffer, and taken from its source when
+ * the command has emptied that one. */
 #include "reconcile/relay.h"
 #include "reconcile/enter/call.h"
 #include "reconcile/proc.h"
@@ -23,49 +24,58 @@
 
 enum {
     ONE_BUFFER = 4096,
-    PUMP_MS = 700,              /* a pump that says nothing: a process that stays behind locks its pipe */
-    DRAIN_MS = 200,             /* a process that stays behind may hold the pty: its silence ends the wait for more */
-    PTY_MOST = 131072,          /* a pty holds less */
-    AGAIN_MS = 200,             /* a terminal that is another program's now: look again */
-    FROZEN_MS = 1000,           /* berth-enter takes a signal at once; one that it has not taken by then finds it frozen */
+    /* a pump that says nothing: a process that stays behind locks its pipe */
+    PUMP_MS = 700,
+    /* a process that stays behind may hold the pty: its silence ends the wait for more */
+    DRAIN_MS = 200,
+    PTY_MOST = 131072, /* a pty holds less */
+    AGAIN_MS = 200,    /* a terminal that is another program's now: look again */
+    /* berth-enter takes a signal at once; one that it has not taken by then finds it frozen */
+    FROZEN_MS = 1000,
 };
 
 enum input_kind { INPUT_NONE, INPUT_TERMINAL, INPUT_FILE, INPUT_PIPE, INPUT_SOCKET, INPUT_OTHER };
 
 struct input {
     enum input_kind kind;
-    int             from;       /* a description of our own where it can be had, so that O_NONBLOCK is nobody else's */
-    int             to;         /* the pty's master, or a pipe; -1: closed */
-    off_t           start, sent;    /* of a file */
-    int             peek;       /* of a file that has ended: the command's pipe, to see what stays in it; else -1 */
-    size_t          lent;       /* bytes in the command's pipe that are still in their source */
-    char            bytes[ONE_BUFFER];
-    size_t          at, n;      /* read and not yet written */
+    /* a description of our own where it can be had, so that O_NONBLOCK is nobody else's */
+    int from;
+    int to;            /* the pty's master, or a pipe; -1: closed */
+    off_t start, sent; /* of a file */
+    /* of a file that has ended: the command's pipe, to see what stays in it; else -1 */
+    int peek;
+    size_t lent; /* bytes in the command's pipe that are still in their source */
+    char bytes[ONE_BUFFER];
+    size_t at, n; /* read and not yet written */
 };
 
 struct output {
-    int    from;                /* the pty's master or the pump's socket; -1: ended */
-    struct rec_pump pump;       /* of a pipe */
-    int    to;                  /* -1: nobody reads any more */
-    int    own;                 /* `to`, if it is ours to close; else -1 */
-    bool   is_pty, is_socket;
-    char   bytes[16384];
+    int from;             /* the pty's master or the pump's socket; -1: ended */
+    struct rec_pump pump; /* of a pipe */
+    int to;               /* -1: nobody reads any more */
+    int own;              /* `to`, if it is ours to close; else -1 */
+    bool is_pty, is_socket;
+    char bytes[16384];
     size_t at, n;
-    size_t rest;                /* of a pty, once the command has ended: bytes that may still be its own */
+    /* of a pty, once the command has ended: bytes that may still be its own */
+    size_t rest;
 };
 
 struct relay {
     const struct rec_relay *look;
-    struct input            in;
-    struct output           out[3];
-    size_t                  n_out;
-    int                     master, signals, pidfd;
-    pid_t                   pid;
-    bool                    raw_now, ended;
-    bool                    asked;      /* to end, by a signal: nothing is waited for that does not come at once */
-    int                     sent;       /* the latest such signal that went to berth-enter; 0: none, or it was taken */
-    long                    sent_ms;    /* when */
-    int                     killed_for; /* berth-enter did not take this signal, and was killed; 0: it was not */
+    struct input in;
+    struct output out[3];
+    size_t n_out;
+    int master, signals, pidfd;
+    pid_t pid;
+    bool raw_now, ended;
+    /* to end, by a signal: nothing is waited for that does not come at once */
+    bool asked;
+    /* the latest such signal that went to berth-enter; 0: none, or it was taken */
+    int sent;
+    long sent_ms; /* when */
+    /* berth-enter did not take this signal, and was killed; 0: it was not */
+    int killed_for;
 };
 
 static bool same_description(int a, int b)
@@ -91,7 +101,8 @@ void rec_relay_look(struct rec_relay *r)
     r->joined = !r->tty[1] && !r->tty[2] && same_description(1, 2);
 }
 
-/* A description of our own has an O_NONBLOCK of our own. Where there is none to be had: the descriptor itself. */
+/* A description of our own has an O_NONBLOCK of our own. Where there is none to be had: the
+ * descriptor itself. */
 static int open_again(int fd, int mode)
 {
     char path[32];
@@ -110,7 +121,8 @@ static void set_nonblocking(int fd)
 static bool in_foreground(int terminal)
 {
     pid_t group = tcgetpgrp(terminal);
-    return group < 0 || group == getpgrp();     /* not our controlling terminal: nobody else's either */
+    /* not our controlling terminal: nobody else's either */
+    return group < 0 || group == getpgrp();
 }
 
 static void set_raw(struct relay *r, bool raw)
@@ -120,14 +132,16 @@ static void set_raw(struct relay *r, bool raw)
     struct termios modes = r->look->modes;
     if (raw)
         cfmakeraw(&modes);
-    /* Answers that the terminal gave to the command must not reach the shell: TCSAFLUSH drops them. */
+    /* Answers that the terminal gave to the command must not reach the shell: TCSAFLUSH drops
+     * them. */
     if (!raw && !in_foreground(0))
         return;
     tcsetattr(0, raw ? TCSADRAIN : TCSAFLUSH, &modes);
     r->raw_now = raw;
 }
 
-/* A program beside this one, as in `berth run … | less`, may have the keyboard: it switches line editing off. */
+/* A program beside this one, as in `berth run … | less`, may have the keyboard: it switches line
+ * editing off. */
 static bool may_read_terminal(const struct relay *r)
 {
     struct termios now;
@@ -161,7 +175,8 @@ static void input_begin(struct relay *r, int to)
         in->kind = INPUT_FILE;
     else if (S_ISFIFO(st.st_mode))
         in->kind = INPUT_PIPE;
-    else if (S_ISSOCK(st.st_mode) && !getsockopt(0, SOL_SOCKET, SO_TYPE, &type, &len) && type == SOCK_STREAM)
+    else if (S_ISSOCK(st.st_mode) && !getsockopt(0, SOL_SOCKET, SO_TYPE, &type, &len) &&
+             type == SOCK_STREAM)
         in->kind = INPUT_SOCKET;
     in->from = in->kind == INPUT_FILE ? fcntl(0, F_DUPFD_CLOEXEC, 3) : open_again(0, O_RDONLY);
     if (to != r->master)
@@ -188,7 +203,8 @@ static void input_settle(struct relay *r)
         size_t want = in->lent - (size_t)left;
         if (want > sizeof scrap)
             want = sizeof scrap;
-        ssize_t k = in->kind == INPUT_SOCKET ? recv(in->from, scrap, want, MSG_DONTWAIT) : read(in->from, scrap, want);
+        ssize_t k = in->kind == INPUT_SOCKET ? recv(in->from, scrap, want, MSG_DONTWAIT)
+                                             : read(in->from, scrap, want);
         if (k <= 0 && errno != EINTR)
             break;
         in->lent -= k > 0 ? (size_t)k : 0;
@@ -248,7 +264,7 @@ static void input_fill(struct relay *r)
         in->n = (size_t)k;
     } else if (!k && in->kind == INPUT_TERMINAL && !r->look->raw) {
         in->bytes[0] = r->look->modes_known ? (char)r->look->modes.c_cc[VEOF] : 4;
-        in->n = 1;      /* the end of one reading; more may be typed */
+        in->n = 1; /* the end of one reading; more may be typed */
     } else if (!k || (errno != EAGAIN && errno != EINTR)) {
         if (in->kind == INPUT_FILE)
             in->peek = open_again(in->to, O_RDONLY);
@@ -314,7 +330,7 @@ static void output_flush(struct relay *r, struct output *o)
         k = write(o->to, o->bytes + o->at, o->n - o->at);
     if (k < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (k < 0) {        /* nobody reads any more: the command learns it from its own pipe */
+    if (k < 0) { /* nobody reads any more: the command learns it from its own pipe */
         o->to = -1;
         o->at = o->n = 0;
         if (!o->is_pty)
@@ -379,8 +395,8 @@ static long now_ms(void)
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* A frozen container has frozen berth-enter too, so no signal gets to the command. A command that takes its time to end is not meant:
- * berth-enter has taken the signal then. */
+/* A frozen container has frozen berth-enter too, so no signal gets to the command. A command that
+ * takes its time to end is not meant: berth-enter has taken the signal then. */
 static void end_frozen(struct relay *r)
 {
     if (!r->sent || r->ended || now_ms() - r->sent_ms < FROZEN_MS)
@@ -423,7 +439,8 @@ static void handle_signal(struct relay *r)
         break;
     }
     send_signal(r, (int)s.ssi_signo, keyboard);
-    if (s.ssi_signo == SIGTERM || s.ssi_signo == SIGHUP || s.ssi_signo == SIGINT || s.ssi_signo == SIGQUIT) {
+    if (s.ssi_signo == SIGTERM || s.ssi_signo == SIGHUP || s.ssi_signo == SIGINT ||
+        s.ssi_signo == SIGQUIT) {
         r->sent_ms = r->sent ? r->sent_ms : now_ms();
         r->sent = (int)s.ssi_signo;
     }
@@ -545,8 +562,8 @@ static void handle_output(struct relay *r, const struct pollfd p[POLLS])
     }
 }
 
-/* The command has ended. All that it wrote to a pipe is there now; the pty may still be busy with it. What processes that stay behind
- * write afterwards is not waited for. */
+/* The command has ended. All that it wrote to a pipe is there now; the pty may still be busy with
+ * it. What processes that stay behind write afterwards is not waited for. */
 static void end(struct relay *r)
 {
     r->ended = true;
@@ -592,7 +609,8 @@ static void loop(struct relay *r)
             return;
         if (k < 0)
             continue;
-        if (!k && r->ended && r->asked)     /* nobody reads, or a process that stays behind locks the pipe */
+        /* nobody reads, or a process that stays behind locks the pipe */
+        if (!k && r->ended && r->asked)
             return;
         if (!k && r->ended)
             end_silent_pty(r);
@@ -628,7 +646,11 @@ static void close_all(struct relay *r)
 int rec_relay_run(const struct rec_relay *look, const int *ends, size_t n, int signals, pid_t pid,
                   int *status, struct rec_error *err)
 {
-    struct relay r = {.look = look, .in = {.from = -1, .to = -1, .peek = -1}, .master = -1, .signals = signals, .pid = pid};
+    struct relay r = {.look = look,
+                      .in = {.from = -1, .to = -1, .peek = -1},
+                      .master = -1,
+                      .signals = signals,
+                      .pid = pid};
     r.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     int code = begin(&r, ends, n);
     if (code)
@@ -644,6 +666,6 @@ int rec_relay_run(const struct rec_relay *look, const int *ends, size_t n, int s
     if (code)
         return rec_fail(err, -code, "cannot start a process: %s", strerror(-code));
     if (r.killed_for && WIFSIGNALED(*status))
-        *status = r.killed_for;     /* as if that signal had ended it */
+        *status = r.killed_for; /* as if that signal had ended it */
     return 0;
 }

@@ -1,4 +1,5 @@
-/* A run opens what it needs when it is first asked for, so that `validate` and an offline plan touch no socket. */
+/* A run opens what it needs when it is first asked for, so that `validate` and an offline plan
+ * touch no socket. */
 #include "reconcile/run.h"
 #include "reconcile/kinds/insides.h"
 #include "reconcile/kinds/links.h"
@@ -62,7 +63,7 @@ int rec_run_lock(struct rec_run *r, const char *verb, struct rec_error *err)
 void rec_run_unlock(struct rec_run *r)
 {
     if (r->lock >= 0) {
-        flock(r->lock, LOCK_UN);    /* a child may still hold the descriptor for a moment */
+        flock(r->lock, LOCK_UN); /* a child may still hold the descriptor for a moment */
         close(r->lock);
     }
     r->lock = -1;

@@ -1,5 +1,5 @@
-/* For each container that starts: each source is opened as at the start. The first block of an archive and a few
- * paths of a tree are looked at only where the container is set up. */
+/* For each container that starts: each source is opened as at the start. The first block of an
+ * archive and a few paths of a tree are looked at only where the container is set up. */
 #include "reconcile/sources.h"
 #include "reconcile/runtimes/nspawn.h"
 #include <errno.h>
@@ -16,11 +16,11 @@ enum { FAULTS_MOST = 8 };
 
 struct faults {
     struct rec_run *run;
-    char            text[900];
-    size_t          n, len;
-    struct spec_loc at;         /* of the first fault */
-    char            advice[500];        /* what to do, each way once */
-    char            make[480];  /* the folders that are missing, for mkdir(1) */
+    char text[900];
+    size_t n, len;
+    struct spec_loc at; /* of the first fault */
+    char advice[500];   /* what to do, each way once */
+    char make[480];     /* the folders that are missing, for mkdir(1) */
 };
 
 static void append(char *text, size_t room, const char *between, const char *more)
@@ -119,8 +119,8 @@ static bool is_tar_header(const uint8_t block[512])
 /* tar knows these by their first bytes: gzip, compress, bzip2, xz, zstd, lzip, lzma, lzop. */
 static bool is_compressed(const uint8_t *bytes, size_t n)
 {
-    static const char *const magic[] = {"\x1f\x8b", "\x1f\x9d", "BZh", "\3757zXZ",
-                                        "\x28\xb5\x2f\xfd", "LZIP", "]", "\x89LZO"};
+    static const char *const magic[] = {"\x1f\x8b",         "\x1f\x9d", "BZh", "\3757zXZ",
+                                        "\x28\xb5\x2f\xfd", "LZIP",     "]",   "\x89LZO"};
     for (size_t i = 0; i < sizeof magic / sizeof *magic; i++)
         if (n >= strlen(magic[i]) && !memcmp(bytes, magic[i], strlen(magic[i])))
             return true;
@@ -210,10 +210,10 @@ static void check_directory(struct faults *f, const struct rec_plan *p,
         check_tree(f, p, c, path, "put a system there");
         return;
     }
-    add_fault(f, &c->nspawn.path.at,
-              spec_arena_printf(f->run->arena, "put a system there, or change `root` of %s",
-                                c->name),
-              "cannot start container '%s': its root '%s' is %s", c->name, path, fault);
+    add_fault(
+        f, &c->nspawn.path.at,
+        spec_arena_printf(f->run->arena, "put a system there, or change `root` of %s", c->name),
+        "cannot start container '%s': its root '%s' is %s", c->name, path, fault);
 }
 
 static void check_root(struct faults *f, const struct rec_plan *p, const struct spec_container *c)

@@ -108,7 +108,8 @@ void rec_state_sort(struct rec_state *s)
         }
 }
 
-const struct rec_item *rec_state_find(const struct rec_state *s, enum rec_kind_id kind, const char *key)
+const struct rec_item *rec_state_find(const struct rec_state *s, enum rec_kind_id kind,
+                                      const char *key)
 {
     size_t lo = 0, hi = s->n;
     while (lo < hi) {

@@ -12,9 +12,9 @@
 
 struct taken {
     struct spec_arena *arena;
-    struct spec_addr  *list;            /* IPv4 networks */
-    size_t             n, room;
-    bool               oom;
+    struct spec_addr *list; /* IPv4 networks */
+    size_t n, room;
+    bool oom;
 };
 
 static int take(struct taken *t, const uint8_t *bytes, uint8_t prefix)

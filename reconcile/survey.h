@@ -8,12 +8,12 @@
 
 struct rec_survey {
     /* the first address of a free private /24, as 10.100.0.1/24 */
-    struct spec_addr  bridge;
-    const char       *bridge_name;      /* no link has this name */
-    enum spec_runtime runtime;          /* NSPAWN or NETNS: one that needs nothing but this host */
-    bool              nixos;            /* the host is NixOS */
-    bool              used;             /* berth has made a bridge here already */
-    const struct rec_facts *facts;      /* uplink4, nameservers, hostname */
+    struct spec_addr bridge;
+    const char *bridge_name;       /* no link has this name */
+    enum spec_runtime runtime;     /* NSPAWN or NETNS: one that needs nothing but this host */
+    bool nixos;                    /* the host is NixOS */
+    bool used;                     /* berth has made a bridge here already */
+    const struct rec_facts *facts; /* uplink4, nameservers, hostname */
 };
 /* 0, or -errno with *err. -EADDRNOTAVAIL: no private network is free. */
 int rec_survey(struct rec_run *run, struct rec_survey *out, struct rec_error *err);

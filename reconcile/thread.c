@@ -1,4 +1,5 @@
-/* The processors are named in the attributes, not by the thread itself: by the time it could, it would have waited already. */
+/* The processors are named in the attributes, not by the thread itself: by the time it could, it
+ * would have waited already. */
 #include "reconcile/thread.h"
 #include <errno.h>
 #include <sched.h>
@@ -6,7 +7,7 @@
 
 struct start {
     void *(*run)(void *);
-    void     *arg;
+    void *arg;
     cpu_set_t allowed;
 };
 

@@ -18,7 +18,7 @@
 
 struct rec_uplink_watch {
     struct net_monitor *monitor;
-    int                 files;          /* inotify */
+    int files; /* inotify */
 };
 
 static void watch_directory(const struct rec_uplink_watch *w, const char *path)

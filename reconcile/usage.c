@@ -1,4 +1,5 @@
-/* Who is here is asked of the same readers as for a plan; figures come from the cgroups and from one dump of counters. */
+/* Who is here is asked of the same readers as for a plan; figures come from the cgroups and from
+ * one dump of counters. */
 #include "reconcile/usage.h"
 #include "netops/stats.h"
 #include "reconcile/apply.h"
@@ -22,7 +23,7 @@ static int by_name(const void *a, const void *b)
 
 struct counters {
     struct rec_usage **list;
-    size_t             n;
+    size_t n;
 };
 
 /* The host's end sends what the container receives. */
@@ -90,7 +91,8 @@ int rec_usage_read(struct rec_run *run, struct rec_usages *out, struct rec_error
         return rec_fail(err, ENOMEM, "out of memory");
     size_t n = 0;
     for (size_t i = 0; i < have.n; i++) {
-        const struct rec_item *it = have.items[i], *running = rec_state_find(&have, REC_RUN, it->key);
+        const struct rec_item *it = have.items[i],
+                              *running = rec_state_find(&have, REC_RUN, it->key);
         bool both = it->kind == REC_NETNS && running;
         if ((it->kind != REC_NETNS && it->kind != REC_RUN) || both ||
             (it->kind == REC_NETNS && (!it->ours || it->netns.left_over)))
@@ -113,7 +115,8 @@ int rec_usage_read(struct rec_run *run, struct rec_usages *out, struct rec_error
     clock_gettime(CLOCK_MONOTONIC, &t);
     if (net_stats_dump(net_batch_port(net), count, NULL, &c, &e))
         return rec_fail_net(err, &e);
-    *out = (struct rec_usages){list, n, (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u};
+    *out =
+        (struct rec_usages){list, n, (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u};
     return 0;
 }
 
@@ -130,6 +133,7 @@ int rec_usage_link(struct rec_run *run, const char *container, char link[16], st
         return r;
     r = net_link_get(net_batch_port(net), link, 0, &l, &e);
     if (r == -ENODEV)
-        return rec_fail(err, ESRCH, "container '%s' is not here: there is no link '%s'", container, link);
+        return rec_fail(err, ESRCH, "container '%s' is not here: there is no link '%s'", container,
+                        link);
     return r ? rec_fail_net(err, &e) : 0;
 }

@@ -1,5 +1,5 @@
-/* Addresses are read strictly and by hand, since the libraries' readers say only yes or no: an author wants to hear which
- * number is too large. What comes out agrees with inet_pton(3). */
+/* Addresses are read strictly and by hand, since the libraries' readers say only yes or no: an
+ * author wants to hear which number is too large. What comes out agrees with inet_pton(3). */
 #include "spec/addr.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHOWN(s, n) (int)((n) > 60 ? 60 : (n)), (s)      /* for "%.*s": a part of what was written */
+#define SHOWN(s, n) (int)((n) > 60 ? 60 : (n)), (s) /* for "%.*s": a part of what was written */
 
 __attribute__((format(printf, 2, 3))) static int bad(char why[128], const char *format, ...)
 {
@@ -38,7 +38,8 @@ static int parse4(const char *s, size_t len, uint8_t out[4], char why[128])
     for (size_t i = 0; i < len; i++)
         parts += s[i] == '.';
     if (parts != 4)
-        return bad(why, "four numbers are needed, as in 10.0.0.1; `%.*s` is not that", SHOWN(s, len));
+        return bad(why, "four numbers are needed, as in 10.0.0.1; `%.*s` is not that",
+                   SHOWN(s, len));
     for (int k = 0; k < 4; k++) {
         size_t n = 0;
         while (n < len && s[n] != '.')
@@ -52,7 +53,10 @@ static int parse4(const char *s, size_t len, uint8_t out[4], char why[128])
         if (!good || v > 255)
             return bad(why, "`%.*s` is not a number 0..255", SHOWN(s, n));
         if (n > 1 && *s == '0')
-            return bad(why, "`%.*s` has a leading zero, which some programs take for octal; write it without", SHOWN(s, n));
+            return bad(
+                why,
+                "`%.*s` has a leading zero, which some programs take for octal; write it without",
+                SHOWN(s, n));
         out[k] = (uint8_t)v;
         s += n + 1;
         len -= n < len ? n + 1 : n;
@@ -83,7 +87,8 @@ static int parse6(const char *s, size_t len, uint8_t out[16], char why[128])
         if (inet_pton(AF_INET6, text, out) == 1)
             return 0;
     }
-    return bad(why, "`%.*s` is not an IPv6 address (eight groups, or `::` once for the zeros)", SHOWN(s, len));
+    return bad(why, "`%.*s` is not an IPv6 address (eight groups, or `::` once for the zeros)",
+               SHOWN(s, len));
 }
 
 int spec_addr_parse(const char *text, size_t len, struct spec_addr *out, char why[128])
@@ -178,11 +183,15 @@ int spec_mac_parse(const char *text, size_t len, uint8_t out[6], char why[128])
         while (n < left && s[n] != ':')
             n++;
         if (n != 2 || hex(s[0]) < 0 || hex(s[1]) < 0)
-            return bad(why, "`%.*s` is not two hexadecimal digits; a MAC is six of them, as in 02:00:00:00:00:10", SHOWN(s, n));
+            return bad(why,
+                       "`%.*s` is not two hexadecimal digits; a MAC is six of them, as in "
+                       "02:00:00:00:00:10",
+                       SHOWN(s, n));
         m[i] = (uint8_t)(hex(s[0]) << 4 | hex(s[1]));
         bool colon = n < left;
         if (colon != (i < 5))
-            return bad(why, "`%.*s` is not six pairs of digits, as in 02:00:00:00:00:10", SHOWN(text, len));
+            return bad(why, "`%.*s` is not six pairs of digits, as in 02:00:00:00:00:10",
+                       SHOWN(text, len));
         s += n + colon;
         left -= n + colon;
     }
@@ -196,6 +205,7 @@ int spec_mac_parse(const char *text, size_t len, uint8_t out[6], char why[128])
 
 char *spec_mac_format(const uint8_t mac[6], char out[18])
 {
-    snprintf(out, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+    snprintf(out, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+             mac[5]);
     return out;
 }

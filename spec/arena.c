@@ -1,4 +1,5 @@
-/* Blocks that double up to a bound, handed out from the front. The latest allocation may grow in place, which is what lists do. */
+/* Blocks that double up to a bound, handed out from the front. The latest allocation may grow in
+ * place, which is what lists do. */
 #include "spec/arena.h"
 #include <stdarg.h>
 #include <stdint.h>
@@ -10,7 +11,7 @@ enum { FIRST_BLOCK = 16 * 1024, LARGEST_BLOCK = 1024 * 1024 };
 
 struct block {
     struct block *next;
-    size_t        size, used;
+    size_t size, used;
     _Alignas(max_align_t) char bytes[];
 };
 struct spec_arena {
@@ -66,7 +67,8 @@ void *spec_arena_grow(struct spec_arena *a, void *old, size_t old_bytes, size_t 
     size_t was = rounded(old_bytes), want = rounded(new_bytes);
     if (new_bytes > SIZE_MAX / 2)
         return NULL;
-    if (old && b && (char *)old + was == b->bytes + b->used && want >= was && b->size - b->used >= want - was) {
+    if (old && b && (char *)old + was == b->bytes + b->used && want >= was &&
+        b->size - b->used >= want - was) {
         memset(b->bytes + b->used, 0, want - was);
         b->used += want - was;
         return old;

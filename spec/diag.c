@@ -1,5 +1,6 @@
-/* Faults are collected, told once each, sorted by place and printed in the form that editors and grep know. Whatever the file
- * holds is escaped on its way out: a spec may be hostile to the terminal that shows its faults. */
+/* Faults are collected, told once each, sorted by place and printed in the form that editors and
+ * grep know. Whatever the file holds is escaped on its way out: a spec may be hostile to the
+ * terminal that shows its faults. */
 #include "spec/internal.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,20 +9,49 @@
 
 static const char *const slugs[] = {
     [0] = "",
-    [SPEC_E_EMPTY] = "empty-spec", [SPEC_E_CHAR] = "bad-char", [SPEC_E_UTF8] = "bad-utf8", [SPEC_E_ENCODING] = "bad-encoding",
-    [SPEC_E_YAML] = "yaml-syntax", [SPEC_E_NOT_MAP] = "not-a-map", [SPEC_E_MULTI_DOC] = "multi-doc",
-    [SPEC_E_YAML_VERSION] = "yaml-version", [SPEC_E_DUPLICATE_KEY] = "duplicate-key", [SPEC_E_ALIAS] = "no-alias",
-    [SPEC_E_TAG] = "no-tag", [SPEC_E_OUTSIDE] = "outside-bridge", [SPEC_E_KEY] = "bad-key",
-    [SPEC_E_UNKNOWN_KEY] = "unknown-key", [SPEC_E_DEPTH] = "too-deep", [SPEC_E_SIZE] = "too-large", [SPEC_E_LONG] = "too-long",
-    [SPEC_E_NAME] = "bad-name", [SPEC_E_NUMBER] = "bad-number", [SPEC_E_NO_VALUE] = "missing-value",
-    [SPEC_E_BOOL] = "bad-bool", [SPEC_E_TYPE] = "bad-type", [SPEC_E_MISSING] = "missing-key",
-    [SPEC_E_VERSION] = "bad-version", [SPEC_E_RESERVED] = "reserved-name", [SPEC_E_ADDRESS] = "bad-address",
-    [SPEC_E_PREFIX] = "prefix-mismatch", [SPEC_E_DUPLICATE_ADDRESS] = "duplicate-address", [SPEC_E_MAC] = "bad-mac",
-    [SPEC_E_DUPLICATE_MAC] = "duplicate-mac", [SPEC_E_PORT] = "bad-port", [SPEC_E_PROTOCOL] = "bad-protocol",
-    [SPEC_E_DUPLICATE_PORT] = "duplicate-port", [SPEC_E_PATH] = "bad-path", [SPEC_E_NESTED] = "nested-path",
-    [SPEC_E_CHOICE] = "bad-choice", [SPEC_E_TOGETHER] = "not-together", [SPEC_E_MANY] = "too-many",
-    [SPEC_E_OVERLAP] = "overlap", [SPEC_E_GATEWAY] = "bad-gateway", [SPEC_E_LINK_NAME] = "link-name-clash",
-    [SPEC_E_REF] = "bad-ref", [SPEC_E_TEXT] = "bad-text",
+    [SPEC_E_EMPTY] = "empty-spec",
+    [SPEC_E_CHAR] = "bad-char",
+    [SPEC_E_UTF8] = "bad-utf8",
+    [SPEC_E_ENCODING] = "bad-encoding",
+    [SPEC_E_YAML] = "yaml-syntax",
+    [SPEC_E_NOT_MAP] = "not-a-map",
+    [SPEC_E_MULTI_DOC] = "multi-doc",
+    [SPEC_E_YAML_VERSION] = "yaml-version",
+    [SPEC_E_DUPLICATE_KEY] = "duplicate-key",
+    [SPEC_E_ALIAS] = "no-alias",
+    [SPEC_E_TAG] = "no-tag",
+    [SPEC_E_OUTSIDE] = "outside-bridge",
+    [SPEC_E_KEY] = "bad-key",
+    [SPEC_E_UNKNOWN_KEY] = "unknown-key",
+    [SPEC_E_DEPTH] = "too-deep",
+    [SPEC_E_SIZE] = "too-large",
+    [SPEC_E_LONG] = "too-long",
+    [SPEC_E_NAME] = "bad-name",
+    [SPEC_E_NUMBER] = "bad-number",
+    [SPEC_E_NO_VALUE] = "missing-value",
+    [SPEC_E_BOOL] = "bad-bool",
+    [SPEC_E_TYPE] = "bad-type",
+    [SPEC_E_MISSING] = "missing-key",
+    [SPEC_E_VERSION] = "bad-version",
+    [SPEC_E_RESERVED] = "reserved-name",
+    [SPEC_E_ADDRESS] = "bad-address",
+    [SPEC_E_PREFIX] = "prefix-mismatch",
+    [SPEC_E_DUPLICATE_ADDRESS] = "duplicate-address",
+    [SPEC_E_MAC] = "bad-mac",
+    [SPEC_E_DUPLICATE_MAC] = "duplicate-mac",
+    [SPEC_E_PORT] = "bad-port",
+    [SPEC_E_PROTOCOL] = "bad-protocol",
+    [SPEC_E_DUPLICATE_PORT] = "duplicate-port",
+    [SPEC_E_PATH] = "bad-path",
+    [SPEC_E_NESTED] = "nested-path",
+    [SPEC_E_CHOICE] = "bad-choice",
+    [SPEC_E_TOGETHER] = "not-together",
+    [SPEC_E_MANY] = "too-many",
+    [SPEC_E_OVERLAP] = "overlap",
+    [SPEC_E_GATEWAY] = "bad-gateway",
+    [SPEC_E_LINK_NAME] = "link-name-clash",
+    [SPEC_E_REF] = "bad-ref",
+    [SPEC_E_TEXT] = "bad-text",
 };
 
 void spec_diag_code(uint16_t code, char out[6])
@@ -37,7 +67,8 @@ static uint64_t hash(const char *s, size_t n)
     return h ^ h >> 29;
 }
 
-const struct spec_loc *spec_seen_put(struct spec_seen *s, const char *key, size_t len, struct spec_loc at, bool *oom)
+const struct spec_loc *spec_seen_put(struct spec_seen *s, const char *key, size_t len,
+                                     struct spec_loc at, bool *oom)
 {
     if (2 * (s->n + 1) > s->room) {
         struct spec_seen old = *s;
@@ -75,20 +106,22 @@ const struct spec_loc *spec_seen_find(const struct spec_seen *s, const char *key
     return NULL;
 }
 
-__attribute__((format(printf, 5, 0)))
-static struct spec_diag *add(struct spec_ctx *c, enum spec_level level, enum spec_code code, struct spec_loc at,
-                             const char *format, va_list ap)
+__attribute__((format(printf, 5, 0))) static struct spec_diag *
+add(struct spec_ctx *c, enum spec_level level, enum spec_code code, struct spec_loc at,
+    const char *format, va_list ap)
 {
     struct spec_diags *d = c->diags;
     char text[600], key[32];
     /* What cannot be read at all has no second fault at its place. */
-    bool unread = code == SPEC_E_TAG || code == SPEC_E_ALIAS || code == SPEC_E_CHAR || code == SPEC_E_LONG;
+    bool unread =
+        code == SPEC_E_TAG || code == SPEC_E_ALIAS || code == SPEC_E_CHAR || code == SPEC_E_LONG;
     vsnprintf(text, sizeof text, format, ap);
     int n = snprintf(key, sizeof key, "%u:%u:%d", at.byte, at.line, (int)code);
     int place = snprintf(NULL, 0, "%u:%u", at.byte, at.line);
     const char *mine = spec_arena_strndup(c->arena, key, (size_t)n);
     c->told.arena = c->arena;
-    if (!mine || spec_seen_find(&c->told, mine, (size_t)place) || spec_seen_put(&c->told, mine, (size_t)n, at, &c->oom))
+    if (!mine || spec_seen_find(&c->told, mine, (size_t)place) ||
+        spec_seen_put(&c->told, mine, (size_t)n, at, &c->oom))
         return NULL;
     if (unread)
         spec_seen_put(&c->told, mine, (size_t)place, at, &c->oom);
@@ -109,7 +142,11 @@ static struct spec_diag *add(struct spec_ctx *c, enum spec_level level, enum spe
         c->room = room;
     }
     struct spec_diag *x = &d->list[d->n++];
-    *x = (struct spec_diag){.level = level, .code = (uint16_t)code, .slug = slugs[code], .at = at, .path = "",
+    *x = (struct spec_diag){.level = level,
+                            .code = (uint16_t)code,
+                            .slug = slugs[code],
+                            .at = at,
+                            .path = "",
                             .text = spec_arena_strdup(c->arena, text)};
     if (!x->at.width)
         x->at.width = 1;
@@ -120,7 +157,8 @@ static struct spec_diag *add(struct spec_ctx *c, enum spec_level level, enum spe
     return x;
 }
 
-struct spec_diag *spec_fault(struct spec_ctx *c, enum spec_code code, struct spec_loc at, const char *format, ...)
+struct spec_diag *spec_fault(struct spec_ctx *c, enum spec_code code, struct spec_loc at,
+                             const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
@@ -129,7 +167,8 @@ struct spec_diag *spec_fault(struct spec_ctx *c, enum spec_code code, struct spe
     return d;
 }
 
-struct spec_diag *spec_warning(struct spec_ctx *c, enum spec_code code, struct spec_loc at, const char *format, ...)
+struct spec_diag *spec_warning(struct spec_ctx *c, enum spec_code code, struct spec_loc at,
+                               const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
@@ -138,8 +177,8 @@ struct spec_diag *spec_warning(struct spec_ctx *c, enum spec_code code, struct s
     return d;
 }
 
-__attribute__((format(printf, 2, 0)))
-static const char *text_of(struct spec_ctx *c, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static const char *text_of(struct spec_ctx *c,
+                                                                 const char *format, va_list ap)
 {
     char text[300];
     vsnprintf(text, sizeof text, format, ap);
@@ -204,7 +243,11 @@ size_t spec_source_line(const char *text, size_t len, uint32_t line, const char 
 static size_t utf8(const char *s, size_t n, uint32_t *code)
 {
     const uint8_t *p = (const uint8_t *)s;
-    size_t k = p[0] < 0x80 ? 1 : (p[0] & 0xe0) == 0xc0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : (p[0] & 0xf8) == 0xf0 ? 4 : 0;
+    size_t k = p[0] < 0x80             ? 1
+               : (p[0] & 0xe0) == 0xc0 ? 2
+               : (p[0] & 0xf0) == 0xe0 ? 3
+               : (p[0] & 0xf8) == 0xf0 ? 4
+                                       : 0;
     if (!k || k > n)
         return 0;
     uint32_t v = k == 1 ? p[0] : p[0] & (0x7fu >> k);
@@ -222,14 +265,15 @@ static size_t utf8(const char *s, size_t n, uint32_t *code)
 
 static bool unsafe(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || (c >= 0x202a && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069) || c == 0x200e || c == 0x200f || c == 0x061c || c == 0xfeff;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 ||
+           (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e ||
+           c == 0x200f || c == 0x061c || c == 0xfeff;
 }
 
 struct out {
-    char  *p;
+    char *p;
     size_t n, room;
-    bool   failed;
+    bool failed;
 };
 
 static void put(struct out *o, const char *s, size_t n)
@@ -254,7 +298,8 @@ static void puts_(struct out *o, const char *s)
     put(o, s, strlen(s));
 }
 
-/* At most `most` characters; what a terminal would act on becomes <U+009B> or <FF>. Gives the column after `upto` characters. */
+/* At most `most` characters; what a terminal would act on becomes <U+009B> or <FF>. Gives the
+ * column after `upto` characters. */
 static size_t put_safe(struct out *o, const char *s, size_t n, size_t most, size_t upto)
 {
     size_t shown = 0, column = 0, chars = 0;
@@ -267,7 +312,8 @@ static size_t put_safe(struct out *o, const char *s, size_t n, size_t most, size
         if (k && c == '\t') {
             puts_(o, " ");
         } else if (!k || unsafe(c)) {
-            width = (size_t)snprintf(esc, sizeof esc, k ? "<U+%04X>" : "<%02X>", k ? c : (unsigned)(uint8_t)s[i]);
+            width = (size_t)snprintf(esc, sizeof esc, k ? "<U+%04X>" : "<%02X>",
+                                     k ? c : (unsigned)(uint8_t)s[i]);
             puts_(o, esc);
         } else {
             put(o, s + i, k);
@@ -278,7 +324,8 @@ static size_t put_safe(struct out *o, const char *s, size_t n, size_t most, size
     return chars <= upto ? shown + (upto - chars) : column;
 }
 
-static void put_source(struct out *o, const struct spec_loc *at, const char *text, size_t len, const char *hint, bool color)
+static void put_source(struct out *o, const struct spec_loc *at, const char *text, size_t len,
+                       const char *hint, bool color)
 {
     const char *line;
     char number[24];
@@ -308,8 +355,8 @@ static void put_place(struct out *o, const char *name, const struct spec_loc *at
     puts_(o, place);
 }
 
-char *spec_diags_format(struct spec_arena *a, const struct spec_diags *d, const char *name, const char *text, size_t len,
-                        bool color)
+char *spec_diags_format(struct spec_arena *a, const struct spec_diags *d, const char *name,
+                        const char *text, size_t len, bool color)
 {
     struct out o = {0};
     size_t shown = d->n < SPEC_DIAGS_SHOWN ? d->n : SPEC_DIAGS_SHOWN;

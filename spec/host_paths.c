@@ -7,7 +7,7 @@ const char *spec_plain_path(const char *path, char *out)
     char *to = out;
     for (const char *from = path; *from;) {
         size_t part = *from == '/' ? strcspn(from + 1, "/") : 0;
-        bool   empty = *from == '/' && (!part || (part == 1 && from[1] == '.'));
+        bool empty = *from == '/' && (!part || (part == 1 && from[1] == '.'));
         if (empty) {
             from += 1 + part;
             continue;

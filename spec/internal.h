@@ -6,45 +6,90 @@
 
 /* Code and slug of each fault, E001… in this order; append only. */
 enum spec_code {
-    SPEC_E_EMPTY = 1, SPEC_E_CHAR, SPEC_E_UTF8, SPEC_E_ENCODING, SPEC_E_YAML, SPEC_E_NOT_MAP, SPEC_E_MULTI_DOC,
-    SPEC_E_YAML_VERSION, SPEC_E_DUPLICATE_KEY, SPEC_E_ALIAS, SPEC_E_TAG, SPEC_E_OUTSIDE, SPEC_E_KEY, SPEC_E_UNKNOWN_KEY,
-    SPEC_E_DEPTH, SPEC_E_SIZE, SPEC_E_LONG, SPEC_E_NAME, SPEC_E_NUMBER, SPEC_E_NO_VALUE, SPEC_E_BOOL, SPEC_E_TYPE,
-    SPEC_E_MISSING, SPEC_E_VERSION, SPEC_E_RESERVED, SPEC_E_ADDRESS, SPEC_E_PREFIX, SPEC_E_DUPLICATE_ADDRESS, SPEC_E_MAC,
-    SPEC_E_DUPLICATE_MAC, SPEC_E_PORT, SPEC_E_PROTOCOL, SPEC_E_DUPLICATE_PORT, SPEC_E_PATH, SPEC_E_NESTED, SPEC_E_CHOICE,
-    SPEC_E_TOGETHER, SPEC_E_MANY, SPEC_E_OVERLAP, SPEC_E_GATEWAY, SPEC_E_LINK_NAME, SPEC_E_REF, SPEC_E_TEXT, SPEC_E_LAST
+    SPEC_E_EMPTY = 1,
+    SPEC_E_CHAR,
+    SPEC_E_UTF8,
+    SPEC_E_ENCODING,
+    SPEC_E_YAML,
+    SPEC_E_NOT_MAP,
+    SPEC_E_MULTI_DOC,
+    SPEC_E_YAML_VERSION,
+    SPEC_E_DUPLICATE_KEY,
+    SPEC_E_ALIAS,
+    SPEC_E_TAG,
+    SPEC_E_OUTSIDE,
+    SPEC_E_KEY,
+    SPEC_E_UNKNOWN_KEY,
+    SPEC_E_DEPTH,
+    SPEC_E_SIZE,
+    SPEC_E_LONG,
+    SPEC_E_NAME,
+    SPEC_E_NUMBER,
+    SPEC_E_NO_VALUE,
+    SPEC_E_BOOL,
+    SPEC_E_TYPE,
+    SPEC_E_MISSING,
+    SPEC_E_VERSION,
+    SPEC_E_RESERVED,
+    SPEC_E_ADDRESS,
+    SPEC_E_PREFIX,
+    SPEC_E_DUPLICATE_ADDRESS,
+    SPEC_E_MAC,
+    SPEC_E_DUPLICATE_MAC,
+    SPEC_E_PORT,
+    SPEC_E_PROTOCOL,
+    SPEC_E_DUPLICATE_PORT,
+    SPEC_E_PATH,
+    SPEC_E_NESTED,
+    SPEC_E_CHOICE,
+    SPEC_E_TOGETHER,
+    SPEC_E_MANY,
+    SPEC_E_OVERLAP,
+    SPEC_E_GATEWAY,
+    SPEC_E_LINK_NAME,
+    SPEC_E_REF,
+    SPEC_E_TEXT,
+    SPEC_E_LAST
 };
 
 enum spec_node_type { SPEC_SCALAR, SPEC_MAP, SPEC_LIST };
 struct spec_node {
     enum spec_node_type type;
-    bool                quoted;         /* a scalar in quotes, or a block */
-    bool                told;           /* a key: its fault is told, and nothing reads its value */
-    struct spec_loc     at;
-    const char         *text;           /* of a scalar; ends in NUL, which it does not hold otherwise */
-    size_t              len;
-    struct spec_node  **keys, **values; /* of a map; of a list `values` alone */
-    size_t              n;
+    bool quoted; /* a scalar in quotes, or a block */
+    bool told;   /* a key: its fault is told, and nothing reads its value */
+    struct spec_loc at;
+    /* of a scalar; ends in NUL, which it does not hold otherwise */
+    const char *text;
+    size_t len;
+    struct spec_node **keys, **values; /* of a map; of a list `values` alone */
+    size_t n;
 };
 
-struct spec_seen {                      /* a set of strings, with where each was seen first */
+struct spec_seen { /* a set of strings, with where each was seen first */
     struct spec_arena *arena;
-    struct { const char *key; size_t len; struct spec_loc at; } *slot;
-    size_t             n, room;
+    struct {
+        const char *key;
+        size_t len;
+        struct spec_loc at;
+    } * slot;
+    size_t n, room;
 };
 /* The place where `key` was put first, or NULL: it is put now. `oom` is set when memory ran out. */
-const struct spec_loc *spec_seen_put(struct spec_seen *s, const char *key, size_t len, struct spec_loc at, bool *oom);
+const struct spec_loc *spec_seen_put(struct spec_seen *s, const char *key, size_t len,
+                                     struct spec_loc at, bool *oom);
 /* The same without putting it. */
 const struct spec_loc *spec_seen_find(const struct spec_seen *s, const char *key, size_t len);
 
 struct spec_ctx {
-    struct spec_arena  *arena;
-    const char         *text;           /* without a byte order mark */
-    size_t              len, skipped;   /* bytes of the mark */
-    struct spec_diags  *diags;
-    size_t              room;
-    struct spec_seen    told;           /* a fault is told once, however often its place is looked at */
-    bool                repairs;        /* the second reading, of a spec that has faults */
-    bool                oom;
+    struct spec_arena *arena;
+    const char *text;    /* without a byte order mark */
+    size_t len, skipped; /* bytes of the mark */
+    struct spec_diags *diags;
+    size_t room;
+    /* a fault is told once, however often its place is looked at */
+    struct spec_seen told;
+    bool repairs; /* the second reading, of a spec that has faults */
+    bool oom;
 };
 
 /* spec_plain_path (spec.h) in the arena; NULL: out of memory. */
@@ -61,17 +106,19 @@ bool spec_writable_find(struct spec_arena *a, const struct spec_host *h, struct 
 const struct spec_loc *spec_writable_above(const struct spec_seen *set, const char *plain);
 
 /* One fault. The text is formatted into the arena. */
-struct spec_diag *spec_fault(struct spec_ctx *c, enum spec_code code, struct spec_loc at, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-struct spec_diag *spec_warning(struct spec_ctx *c, enum spec_code code, struct spec_loc at, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+struct spec_diag *spec_fault(struct spec_ctx *c, enum spec_code code, struct spec_loc at,
+                             const char *format, ...) __attribute__((format(printf, 4, 5)));
+struct spec_diag *spec_warning(struct spec_ctx *c, enum spec_code code, struct spec_loc at,
+                               const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Add to the fault (NULL is fine). */
-void spec_hint(struct spec_ctx *c, struct spec_diag *d, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void spec_hint(struct spec_ctx *c, struct spec_diag *d, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void spec_note(struct spec_ctx *c, struct spec_diag *d, struct spec_loc at, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void spec_diags_sort(struct spec_diags *d);
 
-/* Bytes first: what libyaml would take and a reader would not see. false: there is no point in going on. */
+/* Bytes first: what libyaml would take and a reader would not see. false: there is no point in
+ * going on. */
 bool spec_prescan(struct spec_ctx *c, const struct spec_limits *limits);
 /* The document's root, or NULL with faults told. */
 struct spec_node *spec_read(struct spec_ctx *c);
@@ -105,6 +152,7 @@ struct spec_doc *spec_build(struct spec_ctx *c, struct spec_node *root);
 void spec_check(struct spec_ctx *c, struct spec_doc *doc);
 /* names.c: a sentence, or NULL if the name is fine. *code says which kind of fault. */
 const char *spec_link_fault(struct spec_ctx *c, const char *name, size_t len, enum spec_code *code);
-const char *spec_container_fault(struct spec_ctx *c, const char *name, size_t len, enum spec_code *code);
+const char *spec_container_fault(struct spec_ctx *c, const char *name, size_t len,
+                                 enum spec_code *code);
 const char *spec_host_fault(struct spec_ctx *c, const char *name, size_t len, enum spec_code *code);
 #endif

@@ -5,34 +5,57 @@
 #include <string.h>
 
 struct lookalike {
-    uint32_t    code;
+    uint32_t code;
     const char *name;
-    const char *meant;          /* what to type, "" where nothing is */
+    const char *meant; /* what to type, "" where nothing is */
 };
 
-static const struct lookalike table[] = {      /* sorted by code */
-    {0x00a0, "a no-break space", " "},      {0x00ad, "a soft hyphen", ""},
-    {0x1680, "an ogham space", " "},        {0x2000, "an en quad", " "},
-    {0x2001, "an em quad", " "},            {0x2002, "an en space", " "},
-    {0x2003, "an em space", " "},           {0x2004, "a space of a third em", " "},
-    {0x2005, "a space of a fourth em", " "}, {0x2006, "a space of a sixth em", " "},
-    {0x2007, "a figure space", " "},        {0x2008, "a punctuation space", " "},
-    {0x2009, "a thin space", " "},          {0x200a, "a hair space", " "},
-    {0x200b, "a zero-width space", ""},     {0x200c, "a zero-width non-joiner", ""},
-    {0x200d, "a zero-width joiner", ""},    {0x2010, "another hyphen", "-"},
-    {0x2011, "a no-break hyphen", "-"},     {0x2012, "a figure dash", "-"},
-    {0x2013, "an en dash", "-"},            {0x2014, "an em dash", "-"},
-    {0x2015, "a horizontal bar", "-"},      {0x2018, "a curly quote", "'"},
-    {0x2019, "a curly quote", "'"},         {0x201c, "a curly quote", "\""},
-    {0x201d, "a curly quote", "\""},        {0x201e, "a low quote", "\""},
-    {0x2024, "a one dot leader", "."},      {0x202f, "a narrow no-break space", " "},
-    {0x205f, "a mathematical space", " "},  {0x2060, "a word joiner", ""},
-    {0x2212, "a minus sign", "-"},          {0x2236, "a ratio sign", ":"},
-    {0x3000, "an ideographic space", " "},  {0xa789, "a letter like a colon", ":"},
-    {0xff0c, "a fullwidth comma", ","},     {0xff0d, "a fullwidth hyphen", "-"},
-    {0xff0e, "a fullwidth full stop", "."}, {0xff0f, "a fullwidth slash", "/"},
-    {0xff1a, "a fullwidth colon", ":"},     {0xff3b, "a fullwidth bracket", "["},
-    {0xff3d, "a fullwidth bracket", "]"},   {0xff5b, "a fullwidth brace", "{"},
+static const struct lookalike table[] = {
+    /* sorted by code */
+    {0x00a0, "a no-break space", " "},
+    {0x00ad, "a soft hyphen", ""},
+    {0x1680, "an ogham space", " "},
+    {0x2000, "an en quad", " "},
+    {0x2001, "an em quad", " "},
+    {0x2002, "an en space", " "},
+    {0x2003, "an em space", " "},
+    {0x2004, "a space of a third em", " "},
+    {0x2005, "a space of a fourth em", " "},
+    {0x2006, "a space of a sixth em", " "},
+    {0x2007, "a figure space", " "},
+    {0x2008, "a punctuation space", " "},
+    {0x2009, "a thin space", " "},
+    {0x200a, "a hair space", " "},
+    {0x200b, "a zero-width space", ""},
+    {0x200c, "a zero-width non-joiner", ""},
+    {0x200d, "a zero-width joiner", ""},
+    {0x2010, "another hyphen", "-"},
+    {0x2011, "a no-break hyphen", "-"},
+    {0x2012, "a figure dash", "-"},
+    {0x2013, "an en dash", "-"},
+    {0x2014, "an em dash", "-"},
+    {0x2015, "a horizontal bar", "-"},
+    {0x2018, "a curly quote", "'"},
+    {0x2019, "a curly quote", "'"},
+    {0x201c, "a curly quote", "\""},
+    {0x201d, "a curly quote", "\""},
+    {0x201e, "a low quote", "\""},
+    {0x2024, "a one dot leader", "."},
+    {0x202f, "a narrow no-break space", " "},
+    {0x205f, "a mathematical space", " "},
+    {0x2060, "a word joiner", ""},
+    {0x2212, "a minus sign", "-"},
+    {0x2236, "a ratio sign", ":"},
+    {0x3000, "an ideographic space", " "},
+    {0xa789, "a letter like a colon", ":"},
+    {0xff0c, "a fullwidth comma", ","},
+    {0xff0d, "a fullwidth hyphen", "-"},
+    {0xff0e, "a fullwidth full stop", "."},
+    {0xff0f, "a fullwidth slash", "/"},
+    {0xff1a, "a fullwidth colon", ":"},
+    {0xff3b, "a fullwidth bracket", "["},
+    {0xff3d, "a fullwidth bracket", "]"},
+    {0xff5b, "a fullwidth brace", "{"},
     {0xff5d, "a fullwidth brace", "}"},
 };
 

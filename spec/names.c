@@ -1,5 +1,5 @@
-/* What may be a name. The kernel takes nearly anything for a link, so the rules are ours: what a person can type, what
- * no tool reads as an option, a number format or a sysctl directory. */
+/* What may be a name. The kernel takes nearly anything for a link, so the rules are ours: what a
+ * person can type, what no tool reads as an option, a number format or a sysctl directory. */
 #include "spec/internal.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +26,8 @@ static size_t characters(const char *s, size_t n)
     return c;
 }
 
-static const char *character(struct spec_ctx *c, const char *s, size_t n, size_t i, const char *where)
+static const char *character(struct spec_ctx *c, const char *s, size_t n, size_t i,
+                             const char *where)
 {
     size_t k = 1;
     while (i + k < n && ((uint8_t)s[i + k] & 0xc0) == 0x80)
@@ -34,7 +35,7 @@ static const char *character(struct spec_ctx *c, const char *s, size_t n, size_t
     uint32_t code = (uint8_t)s[i] & (0x7fu >> k);
     for (size_t j = 1; j < k && k <= 4; j++)
         code = code << 6 | ((uint8_t)s[i + j] & 0x3f);
-    if (k > 1)      /* some cannot be seen, and some look like another one */
+    if (k > 1) /* some cannot be seen, and some look like another one */
         return spec_arena_printf(c->arena, "`%.*s` (U+%04X) is not allowed in %s", (int)k, s + i,
                                  code, where);
     return spec_arena_printf(c->arena, "`%.*s` is not allowed in %s", (int)k, s + i, where);
@@ -54,11 +55,14 @@ const char *spec_link_fault(struct spec_ctx *c, const char *s, size_t n, enum sp
             return "spaces are not allowed in a name";
         if (s[i] == '%')
             return "`%` is not allowed: the kernel would replace it with a number";
-        if (!lower(s[i]) && !upper(s[i]) && !digit(s[i]) && s[i] != '-' && s[i] != '_' && s[i] != '.')
+        if (!lower(s[i]) && !upper(s[i]) && !digit(s[i]) && s[i] != '-' && s[i] != '_' &&
+            s[i] != '.')
             return character(c, s, n, i, "an interface name");
     }
     if (n > 15)
-        return spec_arena_printf(c->arena, "`%.80s` has %zu characters; interface names have at most 15", s, characters(s, n));
+        return spec_arena_printf(c->arena,
+                                 "`%.80s` has %zu characters; interface names have at most 15", s,
+                                 characters(s, n));
     *code = SPEC_E_RESERVED;
     if (!strcmp(s, "all") || !strcmp(s, "default"))
         return spec_arena_printf(c->arena, "`%s` is reserved by the kernel (sysctl tree)", s);
@@ -77,7 +81,8 @@ static const char *lowered(struct spec_ctx *c, const char *s, size_t n)
     return t ? t : "";
 }
 
-static const char *label_fault(struct spec_ctx *c, const char *s, size_t n, const char *what, bool first_digit)
+static const char *label_fault(struct spec_ctx *c, const char *s, size_t n, const char *what,
+                               bool first_digit)
 {
     bool capital = false;
     const char *slash = memchr(s, '/', n);
@@ -97,11 +102,14 @@ static const char *label_fault(struct spec_ctx *c, const char *s, size_t n, cons
     if (s[0] == '-' || s[n - 1] == '-')
         return spec_arena_printf(c->arena, "%s cannot start or end with `-`", what);
     if (capital)
-        return spec_arena_printf(c->arena, "write names in lower case: `%.80s` (host names do not know case)", lowered(c, s, n));
+        return spec_arena_printf(c->arena,
+                                 "write names in lower case: `%.80s` (host names do not know case)",
+                                 lowered(c, s, n));
     if (!first_digit && digit(s[0]))
         return spec_arena_printf(c->arena, "%s starts with a letter a-z", what);
     if (n > 63)
-        return spec_arena_printf(c->arena, "%s has at most 63 characters; this one has %zu", what, n);
+        return spec_arena_printf(c->arena, "%s has at most 63 characters; this one has %zu", what,
+                                 n);
     return NULL;
 }
 
@@ -113,7 +121,9 @@ const char *spec_container_fault(struct spec_ctx *c, const char *s, size_t n, en
     for (size_t i = 0; i < sizeof loopback / sizeof *loopback && !fault; i++)
         if (!strcmp(s, loopback[i])) {
             *code = SPEC_E_RESERVED;
-            return spec_arena_printf(c->arena, "`%s` is each machine's name for itself; hosts files lead it to loopback", s);
+            return spec_arena_printf(
+                c->arena, "`%s` is each machine's name for itself; hosts files lead it to loopback",
+                s);
         }
     return fault;
 }
@@ -138,7 +148,8 @@ void spec_link_name(const char *container, char out[16])
     snprintf(out, 16, "vb-%.7s-%04x", container, (h ^ h >> 16) & 0xffff);
 }
 
-/* Edit distance with neighbours swapped counting one; words longer than 32 are nothing's neighbour. */
+/* Edit distance with neighbours swapped counting one; words longer than 32 are nothing's
+ * neighbour. */
 static size_t distance(const char *a, const char *b)
 {
     size_t n = strlen(a), m = strlen(b), d[3][34];
@@ -155,7 +166,8 @@ static size_t distance(const char *a, const char *b)
                 best = before[j] + 1;
             if (now[j - 1] + 1 < best)
                 best = now[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && two[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                two[j - 2] + 1 < best)
                 best = two[j - 2] + 1;
             now[j] = best;
         }

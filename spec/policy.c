@@ -97,7 +97,7 @@ TAKE(policy_open_inbound)
 static void take_in_use(struct spec_build *b, const struct spec_node *v, bool *out)
 {
     static const char *const words[] = {"refuse", "allow"};
-    int                      k = spec_take_word(b, v, words, 2);
+    int k = spec_take_word(b, v, words, 2);
     if (k >= 0)
         *out = k == 1;
 }
@@ -115,7 +115,7 @@ TAKE(policy_subnets_in_use)
 /* "8080", "1024-65535", "53/udp". */
 static bool parse_ports(const char *text, struct spec_policy_ports *out)
 {
-    char         *end;
+    char *end;
     unsigned long first = strtoul(text, &end, 10), last = first;
     if (*text < '0' || *text > '9')
         return false;
@@ -132,7 +132,7 @@ TAKE(policy_ports)
 {
     struct spec_policy *p = object;
     struct spec_string *list = NULL;
-    size_t              n = 0;
+    size_t n = 0;
     p->n_ports = 0;
     spec_take_words(b, key, v, &list, &n);
     p->ports = spec_new(b, n * sizeof *p->ports);
@@ -149,7 +149,7 @@ TAKE(policy_subnets)
 {
     struct spec_policy *p = object;
     struct spec_string *list = NULL;
-    size_t              n = 0;
+    size_t n = 0;
     p->n_subnets = 0;
     spec_take_words(b, key, v, &list, &n);
     p->subnets = spec_new(b, n * sizeof *p->subnets);
@@ -223,8 +223,8 @@ static bool default_lists(struct spec_arena *a, struct spec_policy *p)
 {
     static const char *const private_nets[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
                                                "fc00::/7"};
-    char                     why[128];
-    struct spec_string      *any = spec_arena_alloc(a, 4 * sizeof *any);
+    char why[128];
+    struct spec_string *any = spec_arena_alloc(a, 4 * sizeof *any);
     p->subnets =
         spec_arena_alloc(a, sizeof private_nets / sizeof *private_nets * sizeof *p->subnets);
     if (!any || !p->subnets)
@@ -247,9 +247,9 @@ static bool default_lists(struct spec_arena *a, struct spec_policy *p)
 int spec_policy_load(struct spec_arena *a, const char *text, size_t len, struct spec_policy **out,
                      struct spec_diags *diags)
 {
-    struct spec_ctx    c = {.arena = a, .text = text, .len = len, .diags = diags};
+    struct spec_ctx c = {.arena = a, .text = text, .len = len, .diags = diags};
     struct spec_limits limits = {SPEC_BYTES};
-    struct spec_build  b = {.c = &c};
+    struct spec_build b = {.c = &c};
     memset(diags, 0, sizeof *diags);
     struct spec_policy *p = spec_new(&b, sizeof *p);
     if (!p || !default_lists(a, p))
@@ -278,19 +278,19 @@ int spec_policy_load(struct spec_arena *a, const char *text, size_t len, struct 
 /* ---- checking ---------------------------------------------------------------- */
 
 struct audit {
-    struct spec_arena        *arena;
+    struct spec_arena *arena;
     const struct spec_policy *p;
-    struct spec_violation    *list;
-    size_t                    n, room;
-    bool                      oom, suggests;
-    struct spec_writable      writable;
+    struct spec_violation *list;
+    size_t n, room;
+    bool oom, suggests;
+    struct spec_writable writable;
 };
 
 static void violate(struct audit *v, const char *rule, struct spec_loc at, const char *value,
                     const char *text)
 {
     if (v->n == v->room) {
-        size_t                 room = v->room ? 2 * v->room : 16;
+        size_t room = v->room ? 2 * v->room : 16;
         struct spec_violation *list = spec_arena_alloc(v->arena, room * sizeof *list);
         if (list && v->n)
             memcpy(list, v->list, v->n * sizeof *list);
@@ -346,9 +346,9 @@ static bool bind_allowed(const struct spec_policy *p, const char *path, bool rea
 {
     for (size_t i = 0; i < p->binds.n; i++) {
         const char *pattern = p->binds.list[i].text;
-        size_t      n = strlen(pattern);
-        bool        only_read = n > 3 && !strcmp(pattern + n - 3, ":ro");
-        char        bare[SPEC_TEXT + 1];
+        size_t n = strlen(pattern);
+        bool only_read = n > 3 && !strcmp(pattern + n - 3, ":ro");
+        char bare[SPEC_TEXT + 1];
         snprintf(bare, sizeof bare, "%.*s", (int)(only_read ? n - 3 : n), pattern);
         if ((read_only || !only_read) && matches(bare, path))
             return true;
@@ -382,13 +382,13 @@ static bool subnet_allowed(const struct spec_policy *p, const struct spec_addr *
 static void audit_bridge(struct audit *v, const struct spec_bridge *b)
 {
     const struct spec_policy *p = v->p;
-    struct spec_arena        *a = v->arena;
+    struct spec_arena *a = v->arena;
     if (!listed(p->bridges.list, p->bridges.n, b->name))
         violate(v, "bridges", b->at, b->name,
                 spec_arena_printf(a, "there may be no bridge '%s'", b->name));
     for (size_t i = 0; i < b->n_addresses; i++) {
         struct spec_addr net;
-        char             text[SPEC_ADDR_TEXT];
+        char text[SPEC_ADDR_TEXT];
         spec_addr_network(&b->addresses[i].addr, &net);
         spec_addr_format(&net, true, text);
         if (!subnet_allowed(p, &net))
@@ -418,9 +418,9 @@ static bool below_writable(const struct audit *v, const char *path)
 static void audit_nspawn(struct audit *v, const struct spec_container *c)
 {
     const struct spec_policy *p = v->p;
-    struct spec_arena        *a = v->arena;
-    bool                      host = c->nspawn.root == SPEC_ROOT_HOST;
-    const char               *root = host ? "host" : plain_path(v, c->nspawn.path.text);
+    struct spec_arena *a = v->arena;
+    bool host = c->nspawn.root == SPEC_ROOT_HOST;
+    const char *root = host ? "host" : plain_path(v, c->nspawn.path.text);
     if (!host && !v->suggests && below_writable(v, root))
         violate(v, "roots", c->nspawn.path.at, root,
                 spec_arena_printf(a,
@@ -432,7 +432,7 @@ static void audit_nspawn(struct audit *v, const struct spec_container *c)
                 spec_arena_printf(a, "container '%s' may not have the root '%s'", c->name, root));
     for (size_t i = 0; i < c->nspawn.n_binds; i++) {
         const struct spec_bind *b = &c->nspawn.binds[i];
-        const char             *path = plain_path(v, b->host);
+        const char *path = plain_path(v, b->host);
         if (!v->suggests && below_writable(v, path))
             violate(v, "binds", b->at, path,
                     spec_arena_printf(a,
@@ -449,7 +449,7 @@ static void audit_nspawn(struct audit *v, const struct spec_container *c)
      * only read. */
     for (size_t i = 0; i < c->nspawn.n_environment; i++) {
         const struct spec_env *e = &c->nspawn.environment[i];
-        const char            *path = e->file ? plain_path(v, e->file) : NULL;
+        const char *path = e->file ? plain_path(v, e->file) : NULL;
         if (path && !bind_allowed(p, path, true))
             violate(v, "binds", e->at, spec_arena_printf(a, "%s:ro", path),
                     spec_arena_printf(a, "container '%s' may not read '%s' for its variable '%s'",
@@ -484,7 +484,7 @@ static bool flake_allowed(const struct spec_policy *p, const char *flake)
 static void audit_nixos(struct audit *v, const struct spec_container *c)
 {
     const struct spec_policy *p = v->p;
-    struct spec_arena        *a = v->arena;
+    struct spec_arena *a = v->arena;
     const char *flake = c->nixos.flake.text, *system = c->nixos.system.text,
                *config = c->nixos.config.text;
     if (flake && !flake_allowed(p, flake))
@@ -505,8 +505,8 @@ static bool is_gateway(const struct spec_host *host, const struct spec_container
 {
     for (size_t i = 0; i < host->n_containers; i++) {
         const struct spec_gateway *g = &host->containers[i].gateway;
-        bool                       six = g->addr.family == 6;
-        const struct spec_addr    *own = &c->address[six].addr;
+        bool six = g->addr.family == 6;
+        const struct spec_addr *own = &c->address[six].addr;
         if (g->mode == SPEC_GW_GIVEN && own->family == g->addr.family &&
             !memcmp(own->bytes, g->addr.bytes, six ? 16 : 4))
             return true;
@@ -532,8 +532,8 @@ static void audit_container(struct audit *v, const struct spec_container *c,
     static const char *const names[] = {
         [SPEC_RT_NIXOS] = "nixos", [SPEC_RT_NSPAWN] = "nspawn", [SPEC_RT_NETNS] = "netns"};
     const struct spec_policy *p = v->p;
-    struct spec_arena        *a = v->arena;
-    enum spec_runtime         runtime = c->runtime == SPEC_RT_AUTO ? automatic : c->runtime;
+    struct spec_arena *a = v->arena;
+    enum spec_runtime runtime = c->runtime == SPEC_RT_AUTO ? automatic : c->runtime;
     if (!listed(p->containers.list, p->containers.n, c->name))
         violate(v, "containers", c->at, c->name,
                 spec_arena_printf(a, "there may be no container '%s'", c->name));
@@ -543,8 +543,8 @@ static void audit_container(struct audit *v, const struct spec_container *c,
                                   names[runtime]));
     for (size_t i = 0; i < c->n_ports; i++) {
         const struct spec_port *port = &c->ports[i];
-        const char             *proto = port->proto == SPEC_UDP ? "udp" : "tcp";
-        char                    text[32];
+        const char *proto = port->proto == SPEC_UDP ? "udp" : "tcp";
+        char text[32];
         if (port->count > 1)
             snprintf(text, sizeof text, "%u-%u/%s", port->host, port->host + port->count - 1u,
                      proto);
@@ -597,16 +597,16 @@ int spec_policy_check(struct spec_arena *a, const struct spec_policy *p,
 static int by_rule(const void *a, const void *b)
 {
     const struct spec_violation *x = a, *y = b;
-    int                          r = strcmp(x->rule, y->rule);
+    int r = strcmp(x->rule, y->rule);
     return r ? r : strcmp(x->value, y->value);
 }
 
 /* The lines of a text, joined at the end. */
 struct lines {
     struct spec_arena *arena;
-    const char       **list;
-    size_t             n, room, bytes;
-    bool               oom;
+    const char **list;
+    size_t n, room, bytes;
+    bool oom;
 };
 
 static void add_line(struct lines *l, const char *line)
@@ -672,10 +672,10 @@ char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host,
 {
     /* Names of bridges and containers give no rights: a suggestion leaves both to their default,
      * which is any. */
-    struct spec_string  any = {.text = "*"};
-    struct spec_policy  nothing = {.bridges = {&any, 1}, .containers = {&any, 1}};
-    struct audit        v = {.arena = a, .p = &nothing, .suggests = true};
-    const size_t        n_keys = sizeof allow_keys / sizeof *allow_keys;
+    struct spec_string any = {.text = "*"};
+    struct spec_policy nothing = {.bridges = {&any, 1}, .containers = {&any, 1}};
+    struct audit v = {.arena = a, .p = &nothing, .suggests = true};
+    const size_t n_keys = sizeof allow_keys / sizeof *allow_keys;
     /* But a bridge that the host has already needs its name there, and then all others do. */
     for (size_t i = 0; i < n_seen; i++)
         if (!strcmp(seen[i].rule, "bridges"))
@@ -693,8 +693,8 @@ char *spec_policy_suggest(struct spec_arena *a, const struct spec_host *host,
     add_line(&l, "version: 1\nallow:\n");
     for (size_t k = 0, i = 0; k < n_keys; k++) {
         const char *rule = allow_keys[k].name, *last = NULL;
-        size_t      first = i;
-        bool        flag = is_flag(rule);
+        size_t first = i;
+        bool flag = is_flag(rule);
         if (i < v.n && !strcmp(v.list[i].rule, rule))
             add_line(&l, spec_arena_printf(a, "  %s:%s%s\n", rule, flag ? " " : "",
                                            flag ? v.list[i].value : ""));

@@ -9,35 +9,35 @@
 #include "spec/spec.h"
 
 struct spec_policy_ports {
-    uint16_t     first, last;
+    uint16_t first, last;
     enum spec_l4 proto;
-    bool         any_proto;
+    bool any_proto;
 };
 struct spec_policy {
     uint32_t version;
     struct {
         struct spec_string *list;
-        size_t              n;
+        size_t n;
     } bridges, containers, runtimes, roots, binds, private_users, systems, configs, flakes, nat;
     struct spec_policy_ports *ports;
-    size_t                    n_ports;
-    struct spec_cidr         *subnets;
-    size_t                    n_subnets;
-    uint64_t                  capabilities;     /* bit per capability */
-    bool                      network_admin, open_inbound, router, any_subnet;
+    size_t n_ports;
+    struct spec_cidr *subnets;
+    size_t n_subnets;
+    uint64_t capabilities; /* bit per capability */
+    bool network_admin, open_inbound, router, any_subnet;
     /* What the host has in use may be taken over: a port that a program listens on; a subnet that
      * covers a gateway, a nameserver or a route. */
-    bool                      ports_in_use, subnets_in_use;
+    bool ports_in_use, subnets_in_use;
 };
 /* 0 with *out; -EINVAL when *diags holds errors; -ENOMEM. */
 int spec_policy_load(struct spec_arena *a, const char *text, size_t len, struct spec_policy **out,
                      struct spec_diags *diags);
 
 struct spec_violation {
-    struct spec_loc at;         /* in the spec */
-    const char     *rule;       /* the policy's key: "binds" */
-    const char     *text;       /* "container 'web' binds '/etc'" */
-    const char     *value;      /* what the rule would have to hold: "/etc" */
+    struct spec_loc at; /* in the spec */
+    const char *rule;   /* the policy's key: "binds" */
+    const char *text;   /* "container 'web' binds '/etc'" */
+    const char *value;  /* what the rule would have to hold: "/etc" */
 };
 /* All that `host` asks for and `p` does not allow, in the order of the spec. `automatic`: the
  * runtime that `auto` means on this host. 0 with *list, *n; -ENOMEM. */

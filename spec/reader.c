@@ -1,7 +1,9 @@
-/* libyaml's events become nodes that keep their place. Events, not documents: depth is bounded before libyaml's scanner turns
- * quadratic, and anchors, aliases and tags are refused where they stand. libyaml's own complaints are put into words
- * for an author. JSON writes a character beyond U+FFFF as two escapes, a surrogate pair, which libyaml refuses (RFC 8259 7): it is
- * given two of as many bytes that it takes, so that places stay right, and what it makes of them becomes the character. */
+/* libyaml's events become nodes that keep their place. Events, not documents: depth is bounded
+ * before libyaml's scanner turns quadratic, and anchors, aliases and tags are refused where they
+ * stand. libyaml's own complaints are put into words for an author. JSON writes a character beyond
+ * U+FFFF as two escapes, a surrogate pair, which libyaml refuses (RFC 8259 7): it is given two
+ * of as many bytes that it takes, so that places stay right, and what it makes of them becomes
+ * the character. */
 #include "spec/internal.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,15 +12,19 @@
 
 struct reader {
     struct spec_ctx *c;
-    yaml_parser_t    parser;
-    /* libyaml counts characters; bytes are found by walking on from the latest place, since events come in order. */
+    yaml_parser_t parser;
+    /* libyaml counts characters; bytes are found by walking on from the latest place, since
+     * events come in order. */
     size_t line, col, byte;
-    struct pair { size_t byte; uint32_t code; } *pairs;     /* in the text's order */
+    struct pair {
+        size_t byte;
+        uint32_t code;
+    } * pairs; /* in the text's order */
     size_t n_pairs, next_pair;
-    bool   stop, anchored;
+    bool stop, anchored;
 };
 
-#define PAIR_ESCAPED "\\ufdd0\\ufdd1"                     /* U+FDD0, U+FDD1: no characters, ever (Unicode 23.7) */
+#define PAIR_ESCAPED "\\ufdd0\\ufdd1" /* U+FDD0, U+FDD1: no characters, ever (Unicode 23.7) */
 #define PAIR_READ    "\xef\xb7\x90\xef\xb7\x91"
 
 /* One half of a pair: an escape whose upper six bits are those of `kind`. */
@@ -41,7 +47,8 @@ static bool append_pair(struct reader *r, size_t *room, size_t byte, uint32_t co
 {
     if (r->n_pairs == *room) {
         size_t more = *room ? *room * 2 : 16;
-        struct pair *p = spec_arena_grow(r->c->arena, r->pairs, *room * sizeof *p, more * sizeof *p);
+        struct pair *p =
+            spec_arena_grow(r->c->arena, r->pairs, *room * sizeof *p, more * sizeof *p);
         if (!p)
             return false;
         r->pairs = p;
@@ -51,7 +58,8 @@ static bool append_pair(struct reader *r, size_t *room, size_t byte, uint32_t co
     return true;
 }
 
-/* The text with another escape for each pair, wherever it stands; put_pairs gives back what was no escape. NULL: out of memory. */
+/* The text with another escape for each pair, wherever it stands; put_pairs gives back what was
+ * no escape. NULL: out of memory. */
 static const char *without_pairs(struct reader *r)
 {
     const char *t = r->c->text, *end = t + r->c->len;
@@ -100,8 +108,8 @@ static size_t byte_of(struct reader *r, size_t line, size_t col)
 static struct spec_loc at(struct reader *r, const yaml_mark_t *m, size_t width)
 {
     size_t byte = byte_of(r, m->line, m->column);
-    return (struct spec_loc){(uint32_t)m->line + 1, (uint32_t)m->column + 1, (uint32_t)(byte + r->c->skipped),
-                             width ? (uint32_t)width : 1};
+    return (struct spec_loc){(uint32_t)m->line + 1, (uint32_t)m->column + 1,
+                             (uint32_t)(byte + r->c->skipped), width ? (uint32_t)width : 1};
 }
 
 static size_t width_of(const yaml_event_t *e)
@@ -117,14 +125,16 @@ static bool meant_address(struct reader *r, const yaml_mark_t *m)
     struct spec_loc l = at(r, m, 1);
     size_t i = l.byte - r->c->skipped, n = 0;
     const char *t = r->c->text + i;
-    while (i + n < r->c->len && (t[n] == ':' || t[n] == '.' || t[n] == '/' || (t[n] >= '0' && t[n] <= '9') ||
-                                 (t[n] >= 'a' && t[n] <= 'f') || (t[n] >= 'A' && t[n] <= 'F')))
+    while (i + n < r->c->len &&
+           (t[n] == ':' || t[n] == '.' || t[n] == '/' || (t[n] >= '0' && t[n] <= '9') ||
+            (t[n] >= 'a' && t[n] <= 'f') || (t[n] >= 'A' && t[n] <= 'F')))
         n++;
     if (n < 2 || t[0] != ':')
         return false;
     l.width = (uint32_t)n;
-    spec_fault(r->c, SPEC_E_YAML, l, "quote this value: \"%.*s\" (a leading `:` means something else in YAML)", (int)(n > 60 ? 60 : n),
-               t);
+    spec_fault(r->c, SPEC_E_YAML, l,
+               "quote this value: \"%.*s\" (a leading `:` means something else in YAML)",
+               (int)(n > 60 ? 60 : n), t);
     return r->stop = true;
 }
 
@@ -168,12 +178,14 @@ static void refuse_anchor(struct reader *r, struct spec_loc l)
 }
 
 /* Anchors and tags: told, and then passed over, so that what follows is still read. */
-static void refuse(struct reader *r, const yaml_event_t *e, const yaml_char_t *anchor, const yaml_char_t *tag, bool implicit)
+static void refuse(struct reader *r, const yaml_event_t *e, const yaml_char_t *anchor,
+                   const yaml_char_t *tag, bool implicit)
 {
     if (anchor)
         refuse_anchor(r, at(r, &e->start_mark, strlen((const char *)anchor) + 1));
     if (tag && !implicit)
-        spec_fault(r->c, SPEC_E_TAG, at(r, &e->start_mark, 1), "tags are not supported (`%.60s`)", (const char *)tag);
+        spec_fault(r->c, SPEC_E_TAG, at(r, &e->start_mark, 1), "tags are not supported (`%.60s`)",
+                   (const char *)tag);
 }
 
 static struct spec_node *node(struct reader *r, const yaml_event_t *e, enum spec_node_type type)
@@ -212,7 +224,7 @@ static void judge_text(struct reader *r, const struct spec_node *n, bool key)
     }
 }
 
-static char *put_utf8(char *to, uint32_t code)      /* from U+10000 on */
+static char *put_utf8(char *to, uint32_t code) /* from U+10000 on */
 {
     *to++ = (char)(0xf0 | code >> 18);
     *to++ = (char)(0x80 | (code >> 12 & 0x3f));
@@ -221,17 +233,20 @@ static char *put_utf8(char *to, uint32_t code)      /* from U+10000 on */
     return to;
 }
 
-/* Between double quotes a pair was read as two of no character, and is one; elsewhere a backslash is one, and comes back. */
+/* Between double quotes a pair was read as two of no character, and is one; elsewhere a
+ * backslash is one, and comes back. */
 static void put_pairs(struct reader *r, const yaml_event_t *e, struct spec_node *n)
 {
     size_t begin = n->at.byte - r->c->skipped;
     if (r->next_pair == r->n_pairs)
         return;
     bool escaped = e->data.scalar.style == YAML_DOUBLE_QUOTED_SCALAR_STYLE;
-    bool block = e->data.scalar.style == YAML_LITERAL_SCALAR_STYLE || e->data.scalar.style == YAML_FOLDED_SCALAR_STYLE;
-    const char *mark = escaped ? PAIR_READ : PAIR_ESCAPED, *line = block ? memchr(r->c->text + begin, '\n', r->c->len - begin) : NULL;
+    bool block = e->data.scalar.style == YAML_LITERAL_SCALAR_STYLE ||
+                 e->data.scalar.style == YAML_FOLDED_SCALAR_STYLE;
+    const char *mark = escaped ? PAIR_READ : PAIR_ESCAPED,
+               *line = block ? memchr(r->c->text + begin, '\n', r->c->len - begin) : NULL;
     size_t end = byte_of(r, e->end_mark.line, e->end_mark.column), k = strlen(mark);
-    if (line)       /* what stands behind `|` is a comment */
+    if (line) /* what stands behind `|` is a comment */
         begin = (size_t)(line - r->c->text);
     while (r->next_pair < r->n_pairs && r->pairs[r->next_pair].byte < begin)
         r->next_pair++;
@@ -258,11 +273,13 @@ static struct spec_node *read_scalar(struct reader *r, const yaml_event_t *e, bo
     struct spec_node *n = node(r, e, SPEC_SCALAR);
     if (!n)
         return NULL;
-    refuse(r, e, e->data.scalar.anchor, e->data.scalar.tag, e->data.scalar.plain_implicit || e->data.scalar.quoted_implicit);
+    refuse(r, e, e->data.scalar.anchor, e->data.scalar.tag,
+           e->data.scalar.plain_implicit || e->data.scalar.quoted_implicit);
     n->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     n->len = e->data.scalar.length;
     bool read = n->len <= 2 * SPEC_TEXT;
-    n->text = spec_arena_strndup(r->c->arena, (const char *)e->data.scalar.value, read ? n->len : 0);
+    n->text =
+        spec_arena_strndup(r->c->arena, (const char *)e->data.scalar.value, read ? n->len : 0);
     if (!n->text) {
         r->c->oom = r->stop = true;
         return NULL;
@@ -274,7 +291,8 @@ static struct spec_node *read_scalar(struct reader *r, const yaml_event_t *e, bo
         ((char *)n->text)[n->len = 0] = 0;
     }
     /* A block scalar's own last line break is how it is written, not what it says. */
-    if (n->quoted && e->data.scalar.style == YAML_LITERAL_SCALAR_STYLE && n->len && n->text[n->len - 1] == '\n')
+    if (n->quoted && e->data.scalar.style == YAML_LITERAL_SCALAR_STYLE && n->len &&
+        n->text[n->len - 1] == '\n')
         ((char *)n->text)[--n->len] = 0;
     judge_text(r, n, key);
     return n;
@@ -282,11 +300,13 @@ static struct spec_node *read_scalar(struct reader *r, const yaml_event_t *e, bo
 
 static struct spec_node *read_node(struct reader *r, yaml_event_t *e, unsigned depth, bool key);
 
-static bool append(struct reader *r, struct spec_node ***list, size_t n, size_t *room, struct spec_node *x)
+static bool append(struct reader *r, struct spec_node ***list, size_t n, size_t *room,
+                   struct spec_node *x)
 {
     if (n == *room) {
         size_t more = *room ? *room * 2 : 4;
-        struct spec_node **p = spec_arena_grow(r->c->arena, *list, *room * sizeof *p, more * sizeof *p);
+        struct spec_node **p =
+            spec_arena_grow(r->c->arena, *list, *room * sizeof *p, more * sizeof *p);
         if (!p) {
             r->c->oom = r->stop = true;
             return false;
@@ -302,7 +322,8 @@ static bool too_deep(struct reader *r, const yaml_event_t *e, unsigned depth)
 {
     if (depth <= SPEC_DEPTH)
         return false;
-    spec_fault(r->c, SPEC_E_DEPTH, at(r, &e->start_mark, 1), "nested deeper than %d levels", SPEC_DEPTH);
+    spec_fault(r->c, SPEC_E_DEPTH, at(r, &e->start_mark, 1), "nested deeper than %d levels",
+               SPEC_DEPTH);
     return r->stop = true;
 }
 
@@ -310,7 +331,8 @@ static struct spec_node *read_list(struct reader *r, yaml_event_t *e, unsigned d
 {
     struct spec_node *n = node(r, e, SPEC_LIST);
     size_t room = 0;
-    refuse(r, e, e->data.sequence_start.anchor, e->data.sequence_start.tag, e->data.sequence_start.implicit);
+    refuse(r, e, e->data.sequence_start.anchor, e->data.sequence_start.tag,
+           e->data.sequence_start.implicit);
     if (!n || too_deep(r, e, depth))
         return n;
     for (yaml_event_t x; next(r, &x);) {
@@ -334,7 +356,8 @@ void spec_drop_duplicates(struct spec_ctx *c, struct spec_node *n)
         if (k->type == SPEC_SCALAR && all > 8)
             first = spec_seen_put(&seen, k->text, k->len, k->at, &c->oom);
         for (size_t j = 0; j < kept && k->type == SPEC_SCALAR && all <= 8 && !first; j++)
-            if (n->keys[j]->type == SPEC_SCALAR && n->keys[j]->len == k->len && !memcmp(n->keys[j]->text, k->text, k->len))
+            if (n->keys[j]->type == SPEC_SCALAR && n->keys[j]->len == k->len &&
+                !memcmp(n->keys[j]->text, k->text, k->len))
                 first = &n->keys[j]->at;
         if (!first) {
             n->keys[kept] = n->keys[i];
@@ -380,7 +403,8 @@ static struct spec_node *read_map(struct reader *r, yaml_event_t *e, unsigned de
 {
     struct spec_node *n = node(r, e, SPEC_MAP);
     size_t room_keys = 0, room_values = 0;
-    refuse(r, e, e->data.mapping_start.anchor, e->data.mapping_start.tag, e->data.mapping_start.implicit);
+    refuse(r, e, e->data.mapping_start.anchor, e->data.mapping_start.tag,
+           e->data.mapping_start.implicit);
     if (!n || too_deep(r, e, depth))
         return n;
     for (yaml_event_t x; next(r, &x);) {
@@ -395,7 +419,8 @@ static struct spec_node *read_map(struct reader *r, yaml_event_t *e, unsigned de
             v = read_node(r, &x, depth + 1, false);
             yaml_event_delete(&x);
         }
-        if (!v || !append(r, &n->keys, n->n, &room_keys, k) || !append(r, &n->values, n->n, &room_values, v))
+        if (!v || !append(r, &n->keys, n->n, &room_keys, k) ||
+            !append(r, &n->values, n->n, &room_values, v))
             break;
         n->n++;
     }
@@ -412,7 +437,8 @@ static struct spec_node *read_node(struct reader *r, yaml_event_t *e, unsigned d
     case YAML_SEQUENCE_START_EVENT:
         return read_list(r, e, depth);
     case YAML_MAPPING_START_EVENT:
-        if (e->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE && meant_address(r, &e->start_mark))
+        if (e->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE &&
+            meant_address(r, &e->start_mark))
             return NULL;
         return read_map(r, e, depth);
     case YAML_ALIAS_EVENT:
@@ -440,14 +466,16 @@ static struct spec_node *read_stream(struct reader *r)
     for (yaml_event_t e; next(r, &e);) {
         yaml_event_type_t type = e.type;
         if (type == YAML_DOCUMENT_START_EVENT && document) {
-            spec_fault(r->c, SPEC_E_MULTI_DOC, at(r, &e.start_mark, 3), "one document only; a second one starts here");
+            spec_fault(r->c, SPEC_E_MULTI_DOC, at(r, &e.start_mark, 3),
+                       "one document only; a second one starts here");
             r->stop = true;
         } else if (type == YAML_DOCUMENT_START_EVENT) {
             document = true;
         } else if (type == YAML_STREAM_END_EVENT && !document) {
             struct spec_loc l = {lines_of(r->c) + 1, 1, (uint32_t)(r->c->len + r->c->skipped), 1};
             spec_fault(r->c, SPEC_E_EMPTY, l, "the spec has no content");
-        } else if (type != YAML_DOCUMENT_END_EVENT && type != YAML_STREAM_START_EVENT && type != YAML_STREAM_END_EVENT) {
+        } else if (type != YAML_DOCUMENT_END_EVENT && type != YAML_STREAM_START_EVENT &&
+                   type != YAML_STREAM_END_EVENT) {
             root = read_node(r, &e, 1, false);
         }
         yaml_event_delete(&e);
@@ -467,7 +495,8 @@ struct spec_node *spec_read(struct spec_ctx *c)
     const char *text = without_pairs(&r);
     c->oom |= !text;
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)(text ? text : ""), text ? c->len : 0);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)(text ? text : ""),
+                                 text ? c->len : 0);
     struct spec_node *root = text ? read_stream(&r) : NULL;
     yaml_parser_delete(&r.parser);
     if (!root || r.stop || c->oom)
@@ -476,10 +505,13 @@ struct spec_node *spec_read(struct spec_ctx *c)
     if (root->type == SPEC_MAP)
         return root;
     if (root->type == SPEC_LIST)
-        spec_fault(c, SPEC_E_NOT_MAP, start, "the top level must be `key: value` pairs, not a list");
+        spec_fault(c, SPEC_E_NOT_MAP, start,
+                   "the top level must be `key: value` pairs, not a list");
     else if (!root->len && !root->quoted)
-        spec_fault(c, SPEC_E_EMPTY, (struct spec_loc){1, 1, (uint32_t)c->skipped, 1}, "the document is empty");
+        spec_fault(c, SPEC_E_EMPTY, (struct spec_loc){1, 1, (uint32_t)c->skipped, 1},
+                   "the document is empty");
     else
-        spec_fault(c, SPEC_E_NOT_MAP, start, "expected `key: value`; is a space missing after `:`?");
+        spec_fault(c, SPEC_E_NOT_MAP, start,
+                   "expected `key: value`; is a space missing after `:`?");
     return NULL;
 }

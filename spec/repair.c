@@ -19,7 +19,7 @@ static const char *const owner[] = {
 /* ---- the walk ----------------------------------------------------------------- */
 struct fix {
     struct spec_ctx *c;
-    const char      *container;     /* the one that is looked at */
+    const char *container; /* the one that is looked at */
 };
 
 static bool hollow(const struct spec_node *v)
@@ -110,7 +110,7 @@ static void unknown_key(struct fix *f, struct spec_node *map, size_t i, enum spe
     const char *same = spec_repair_same_word(p, k->text);
     const struct spec_foreign *x = spec_repair_foreign(p, k->text);
     bool below = p == NSPAWN || p == NIXOS;
-    if (!x && below)            /* limits are looked for here, too */
+    if (!x && below) /* limits are looked for here, too */
         x = spec_repair_foreign(CONTAINER, k->text);
     if (x && x->in != p && x->form != NAMED)
         x = NULL;
@@ -289,7 +289,7 @@ static void scalar_for_map(struct fix *f, enum spec_place below, const struct sp
                            const struct spec_node *v)
 {
     const char *s = v->text;
-    if (!v->quoted && one_of(s, "~ null Null NULL"))    /* spec_is_map has words for it */
+    if (!v->quoted && one_of(s, "~ null Null NULL")) /* spec_is_map has words for it */
         return;
     switch (below) {
     case NAT:

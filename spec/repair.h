@@ -25,20 +25,20 @@ enum spec_place {
 
 /* How a hint is made of a key of another tool, and of its value. */
 enum spec_hint_form {
-    SAY,            /* the hint as it is */
+    SAY, /* the hint as it is */
     /* `hint` names the key of this place that is meant; the value is read as its value */
     MEANT,
-    VALUE,          /* %s is the value */
-    LIST,           /* %s is the value as a list */
-    PAIRS,          /* %s is the value as NAME: text pairs */
-    WORDS,          /* %s is the value as a command */
-    NAMED,          /* %s is the name of the container */
+    VALUE, /* %s is the value */
+    LIST,  /* %s is the value as a list */
+    PAIRS, /* %s is the value as NAME: text pairs */
+    WORDS, /* %s is the value as a command */
+    NAMED, /* %s is the name of the container */
 };
 
 struct spec_foreign {
-    enum spec_place  in;
-    const char *key;            /* lower case, without - and _ */
-    enum spec_hint_form   form;
+    enum spec_place in;
+    const char *key; /* lower case, without - and _ */
+    enum spec_hint_form form;
     const char *hint;
 };
 
@@ -56,11 +56,11 @@ const char *spec_repair_nearest(enum spec_place p, const char *key);
 
 /* repair_words.c: the text of a hint. What does not fit is cut off. */
 struct spec_words {
-    char   text[160];
+    char text[160];
     size_t n;
 };
 void spec_words_put(struct spec_words *w, const char *s);
-void spec_words_text(struct spec_words *w, const char *s);     /* a scalar, quoted where needed */
+void spec_words_text(struct spec_words *w, const char *s); /* a scalar, quoted where needed */
 /* Any value, in brackets; with `depth` 4 a list or map is cut short. */
 void spec_words_node(struct spec_words *w, const struct spec_node *v, unsigned depth);
 void spec_words_binds(struct spec_words *w, const struct spec_node *v);

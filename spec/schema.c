@@ -1,5 +1,6 @@
-/* Tables of keys. A row names what reads its value; the reader of a map walks the map, finds the row, and what it does not find
- * gets the nearest name as a hint. Defaults are merged as trees, before reading, so a default and a value are one thing. */
+/* Tables of keys. A row names what reads its value; the reader of a map walks the map, finds the
+ * row, and what it does not find gets the nearest name as a hint. Defaults are merged as trees,
+ * before reading, so a default and a value are one thing. */
 #include "spec/schema.h"
 #include "spec/internal.h"
 #include "spec/values.h"
@@ -7,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TAKE(name) static void name(struct spec_build *b, void *object, const struct spec_node *key, const struct spec_node *v)
+#define TAKE(name)                                                                                 \
+    static void name(struct spec_build *b, void *object, const struct spec_node *key,              \
+                     const struct spec_node *v)
 
 /* ---- bridge, nat ------------------------------------------------------- */
 TAKE(bridge_name)
@@ -55,12 +58,15 @@ TAKE(nat_inbound)
 }
 
 static const struct spec_key nat_keys[] = {
-    {"inbound", "`ports` or `open`", "ports", "from outside only mapped ports and answers reach containers, or everything", nat_inbound},
-    {"interface", "a link name, `auto` or `none`", "none", "where containers' traffic leaves masqueraded; auto: the default route's", nat_interface},
+    {"inbound", "`ports` or `open`", "ports",
+     "from outside only mapped ports and answers reach containers, or everything", nat_inbound},
+    {"interface", "a link name, `auto` or `none`", "none",
+     "where containers' traffic leaves masqueraded; auto: the default route's", nat_interface},
 };
 static const struct spec_table nat_table = {"nat", nat_keys, sizeof nat_keys / sizeof *nat_keys};
 
-static void take_nat(struct spec_build *b, struct spec_nat *nat, const struct spec_node *key, const struct spec_node *v)
+static void take_nat(struct spec_build *b, struct spec_nat *nat, const struct spec_node *key,
+                     const struct spec_node *v)
 {
     nat->given = true;
     nat->at = key->at;
@@ -72,17 +78,21 @@ TAKE(bridge_nat)
 }
 
 static const struct spec_key bridge_keys[] = {
-    {"address", "a CIDR, or a list of them (IPv4, IPv6)", "error", "the bridge's own addresses; their subnets are the containers'", bridge_address},
+    {"address", "a CIDR, or a list of them (IPv4, IPv6)", "error",
+     "the bridge's own addresses; their subnets are the containers'", bridge_address},
     {"mtu", "68..65535", "left as found", "bytes, of the bridge and its ports", bridge_mtu},
     {"name", "a link name, 1..15 characters", "br-containers", "", bridge_name},
 };
 static const struct spec_key bridges_keys[] = {
-    {"address", "a CIDR, or a list of them (IPv4, IPv6)", "error", "the bridge's own addresses; their subnets are the containers'", bridge_address},
+    {"address", "a CIDR, or a list of them (IPv4, IPv6)", "error",
+     "the bridge's own addresses; their subnets are the containers'", bridge_address},
     {"mtu", "68..65535", "left as found", "bytes, of the bridge and its ports", bridge_mtu},
     {"nat", "a map", "no NAT", "", bridge_nat},
 };
-static const struct spec_table bridge_table = {"bridge", bridge_keys, sizeof bridge_keys / sizeof *bridge_keys};
-static const struct spec_table bridges_table = {"bridges.NAME", bridges_keys, sizeof bridges_keys / sizeof *bridges_keys};
+static const struct spec_table bridge_table = {"bridge", bridge_keys,
+                                               sizeof bridge_keys / sizeof *bridge_keys};
+static const struct spec_table bridges_table = {"bridges.NAME", bridges_keys,
+                                                sizeof bridges_keys / sizeof *bridges_keys};
 
 /* ---- container --------------------------------------------------------- */
 TAKE(flake)
@@ -108,12 +118,15 @@ TAKE(nixos_system)
         return;
     /* One name there (nix's libstore, path.cc), not what is inside of it. */
     const char *name = c->nixos.system.text + 11;
-    bool below = !strncmp(c->nixos.system.text, "/nix/store/", 11) && !strstr(c->nixos.system.text, "..") && *name != '/';
-    bool one = below && *name && *name != '.' &&
-               !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-._?=")];
+    bool below = !strncmp(c->nixos.system.text, "/nix/store/", 11) &&
+                 !strstr(c->nixos.system.text, "..") && *name != '/';
+    bool one =
+        below && *name && *name != '.' &&
+        !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-._?=")];
     if (!one) {
         spec_fault(b->c, SPEC_E_PATH, v->at,
-                   below ? "a system is one path of the store: /nix/store/HASH-NAME" : "a system is a path below /nix/store");
+                   below ? "a system is one path of the store: /nix/store/HASH-NAME"
+                         : "a system is a path below /nix/store");
         c->nixos.system.text = NULL;
     }
 }
@@ -127,12 +140,14 @@ static const struct spec_key nixos_keys[] = {
     {"flake", "a flake reference", "–", "`#attr` defaults to the container's name", flake},
     {"system", "a store path", "–", "a system that is built already", nixos_system},
 };
-static const struct spec_table nixos_table = {"nixos", nixos_keys, sizeof nixos_keys / sizeof *nixos_keys};
+static const struct spec_table nixos_table = {"nixos", nixos_keys,
+                                              sizeof nixos_keys / sizeof *nixos_keys};
 
 TAKE(nspawn_root)
 {
     struct spec_container *c = object;
-    static const char *const tars[] = {".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tar.bz2"};
+    static const char *const tars[] = {".tar", ".tar.gz",  ".tgz",    ".tar.xz",
+                                       ".txz", ".tar.zst", ".tar.bz2"};
     (void)key;
     if (spec_is(v, "host")) {
         c->nspawn.root = SPEC_ROOT_HOST;
@@ -214,7 +229,8 @@ static const struct spec_key nspawn_keys[] = {
      "whose ids its users have on the host", nspawn_private_users},
     {"root", "`host`, a directory, a tar file", "host", "", nspawn_root},
 };
-static const struct spec_table nspawn_table = {"nspawn", nspawn_keys, sizeof nspawn_keys / sizeof *nspawn_keys};
+static const struct spec_table nspawn_table = {"nspawn", nspawn_keys,
+                                               sizeof nspawn_keys / sizeof *nspawn_keys};
 
 TAKE(container_address)
 {
@@ -225,7 +241,9 @@ TAKE(container_address)
     for (size_t i = 0; i < n; i++) {
         struct spec_cidr *slot = &c->address[list[i].addr.family == 6];
         if (slot->addr.family) {
-            struct spec_diag *d = spec_fault(b->c, SPEC_E_MANY, list[i].at, "one IPv%d address per container", list[i].addr.family);
+            struct spec_diag *d =
+                spec_fault(b->c, SPEC_E_MANY, list[i].at, "one IPv%d address per container",
+                           list[i].addr.family);
             spec_note(b->c, d, slot->at, "the first one is here");
         } else {
             *slot = list[i];
@@ -319,8 +337,10 @@ TAKE(container_nixos)
     c->nixos.given = true;
     c->nixos.at = key->at;
     spec_take_map(b, &nixos_table, v, key, c);
-    if (v->type == SPEC_MAP && !b->in_defaults && !spec_value(v, "flake") && !spec_value(v, "system") && !spec_value(v, "config"))
-        spec_fault(b->c, SPEC_E_MISSING, key->at, "`nixos` needs a `flake`, a `system` or a `config`");
+    if (v->type == SPEC_MAP && !b->in_defaults && !spec_value(v, "flake") &&
+        !spec_value(v, "system") && !spec_value(v, "config"))
+        spec_fault(b->c, SPEC_E_MISSING, key->at,
+                   "`nixos` needs a `flake`, a `system` or a `config`");
 }
 TAKE(container_nspawn)
 {
@@ -352,16 +372,18 @@ static const struct spec_key container_keys[] = {
     {"runtime", "`nixos`, `nspawn`, `netns`, `auto`", "auto", "", container_runtime},
     {"state", "`running` or `stopped`", "running", "", container_state},
 };
-static const struct spec_table container_table = {"containers.NAME", container_keys, sizeof container_keys / sizeof *container_keys};
+static const struct spec_table container_table = {"containers.NAME", container_keys,
+                                                  sizeof container_keys / sizeof *container_keys};
 
 /* ---- host ---------------------------------------------------------------- */
-static void bridge_of(struct spec_build *b, struct spec_bridge *bridge, const struct spec_table *t, const struct spec_node *key,
-                      const struct spec_node *v)
+static void bridge_of(struct spec_build *b, struct spec_bridge *bridge, const struct spec_table *t,
+                      const struct spec_node *key, const struct spec_node *v)
 {
     bridge->at = key->at;
     spec_take_map(b, t, v, key, bridge);
     if (!bridge->n_addresses && v->type == SPEC_MAP && !b->in_defaults && !spec_value(v, "address"))
-        spec_fault(b->c, SPEC_E_MISSING, key->at, "bridge `%.80s` needs an `address`, as in 10.100.0.1/24", bridge->name);
+        spec_fault(b->c, SPEC_E_MISSING, key->at,
+                   "bridge `%.80s` needs an `address`, as in 10.100.0.1/24", bridge->name);
 }
 TAKE(host_bridge)
 {
@@ -418,7 +440,8 @@ TAKE(host_names)
 }
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct spec_container *)a)->name, ((const struct spec_container *)b)->name);
+    return strcmp(((const struct spec_container *)a)->name,
+                  ((const struct spec_container *)b)->name);
 }
 /* A key that is no text is told already, and could be any. */
 static bool torn(const struct spec_node *map)
@@ -442,17 +465,19 @@ TAKE(host_containers)
         struct spec_container *c = &h->containers[h->n_containers];
         if (k->type != SPEC_SCALAR || k->told || spec_extension(k))
             continue;
-        spec_container_name(b, k);      /* a bad name hides none of its container's other faults */
+        spec_container_name(b, k); /* a bad name hides none of its container's other faults */
         if (spec_missing(b, k, x))
             continue;
-        *c = (struct spec_container){.name = k->text, .at = k->at, .bridge = SPEC_NO_BRIDGE, .autostart = true};
+        *c = (struct spec_container){
+            .name = k->text, .at = k->at, .bridge = SPEC_NO_BRIDGE, .autostart = true};
         c->runtime = SPEC_RT_AUTO;
         b->bad_address = false;
         x = spec_merged(b, x, b->container_defaults, "address");
         if (x)
             spec_take_map(b, &container_table, x, k, c);
         if (x && x->type == SPEC_MAP && !spec_value(x, "address") && !torn(x))
-            spec_fault(b->c, SPEC_E_MISSING, k->at, "container `%.80s` needs an `address`", c->name);
+            spec_fault(b->c, SPEC_E_MISSING, k->at, "container `%.80s` needs an `address`",
+                       c->name);
         if (!c->nixos.attr.text)
             c->nixos.attr.text = c->name;
         h->n_containers++;
@@ -463,33 +488,39 @@ TAKE(host_containers)
 
 static const struct spec_key host_keys[] = {
     {"bridge", "a map", "error, unless `bridges` is given", "the one bridge", host_bridge},
-    {"bridges", "NAME: {address, mtu, nat} pairs", "–", "several bridges, each with its own nat", host_bridges},
+    {"bridges", "NAME: {address, mtu, nat} pairs", "–", "several bridges, each with its own nat",
+     host_bridges},
     {"containers", "NAME: address, or NAME: {…} pairs", "none", "", host_containers},
     {"names", "`hosts` or `none`", "hosts", "names in hosts files", host_names},
-    {"nameservers", "a list of addresses", "the host's, without loopback", "for the containers", host_nameservers},
+    {"nameservers", "a list of addresses", "the host's, without loopback", "for the containers",
+     host_nameservers},
     {"nat", "a map", "no NAT", "of the one bridge", host_nat},
 };
-static const struct spec_table host_table = {"hosts.NAME", host_keys, sizeof host_keys / sizeof *host_keys};
+static const struct spec_table host_table = {"hosts.NAME", host_keys,
+                                             sizeof host_keys / sizeof *host_keys};
 
 /* `bridges` has a nat each; a host's own nat is the one bridge's. */
 static void place_nat(struct spec_build *b, struct spec_host *h, const struct spec_node *v)
 {
     const struct spec_node *one = spec_value(v, "bridge"), *many = spec_value(v, "bridges");
     if (one && many) {
-        struct spec_diag *d = spec_fault(b->c, SPEC_E_TOGETHER, spec_key_of(v, "bridges")->at, "either `bridge` or `bridges`, not both");
+        struct spec_diag *d = spec_fault(b->c, SPEC_E_TOGETHER, spec_key_of(v, "bridges")->at,
+                                         "either `bridge` or `bridges`, not both");
         spec_note(b->c, d, spec_key_of(v, "bridge")->at, "`bridge` is given here");
     }
     if (!b->host_nat.given)
         return;
     if (many && !one) {
-        struct spec_diag *d = spec_fault(b->c, SPEC_E_TOGETHER, b->host_nat.at, "with `bridges` each bridge has its own `nat`");
+        struct spec_diag *d = spec_fault(b->c, SPEC_E_TOGETHER, b->host_nat.at,
+                                         "with `bridges` each bridge has its own `nat`");
         spec_hint(b->c, d, "move it into the bridge that it is for");
     } else if (h->n_bridges) {
         h->bridges[0].nat = b->host_nat;
     }
 }
 
-static void take_host(struct spec_build *b, struct spec_host *h, const struct spec_node *key, const struct spec_node *v)
+static void take_host(struct spec_build *b, struct spec_host *h, const struct spec_node *key,
+                      const struct spec_node *v)
 {
     *h = (struct spec_host){.name = key->text, .at = key->at, .names = true};
     b->host_nat = (struct spec_nat){0};
@@ -501,7 +532,8 @@ static void take_host(struct spec_build *b, struct spec_host *h, const struct sp
         return;
     place_nat(b, h, v);
     if (!spec_value(v, "bridge") && !spec_value(v, "bridges"))
-        spec_fault(b->c, SPEC_E_MISSING, key->at, "host `%.80s` needs a `bridge` with an address", h->name);
+        spec_fault(b->c, SPEC_E_MISSING, key->at, "host `%.80s` needs a `bridge` with an address",
+                   h->name);
 }
 
 /* ---- top level ------------------------------------------------------------ */
@@ -510,13 +542,16 @@ TAKE(version)
     struct spec_doc *d = object;
     (void)key;
     uint32_t n = 0;
-    bool large = v->type == SPEC_SCALAR && v->len > 6 && *v->text != '0' && strspn(v->text, "0123456789") == v->len;
-    if (large)      /* whatever its size, it is a number, and that is what is wrong with it */
-        spec_fault(b->c, SPEC_E_VERSION, v->at, "format version %.40s is newer than this berth knows (1)", v->text);
+    bool large = v->type == SPEC_SCALAR && v->len > 6 && *v->text != '0' &&
+                 strspn(v->text, "0123456789") == v->len;
+    if (large) /* whatever its size, it is a number, and that is what is wrong with it */
+        spec_fault(b->c, SPEC_E_VERSION, v->at,
+                   "format version %.40s is newer than this berth knows (1)", v->text);
     if (large || !spec_take_number(b, v, 0, 999999, &n))
         return;
     if (n > 1)
-        spec_fault(b->c, SPEC_E_VERSION, v->at, "format version %u is newer than this berth knows (1)", n);
+        spec_fault(b->c, SPEC_E_VERSION, v->at,
+                   "format version %u is newer than this berth knows (1)", n);
     else if (n < 1)
         spec_fault(b->c, SPEC_E_VERSION, v->at, "format versions start at 1");
     d->version = n;
@@ -544,10 +579,12 @@ TAKE(defaults_container)
     b->in_defaults = false;
 }
 static const struct spec_key defaults_keys[] = {
-    {"container", "what a container may hold, but for addresses", "nothing shared", "", defaults_container},
+    {"container", "what a container may hold, but for addresses", "nothing shared", "",
+     defaults_container},
     {"host", "what a host may hold, but for addresses", "nothing shared", "", defaults_host},
 };
-static const struct spec_table defaults_table = {"defaults", defaults_keys, sizeof defaults_keys / sizeof *defaults_keys};
+static const struct spec_table defaults_table = {"defaults", defaults_keys,
+                                                 sizeof defaults_keys / sizeof *defaults_keys};
 
 TAKE(defaults)
 {
@@ -609,6 +646,7 @@ struct spec_doc *spec_build(struct spec_ctx *c, struct spec_node *root)
     if (!spec_value(root, "version"))
         spec_fault(c, SPEC_E_MISSING, start, "`version: 1` must be given");
     if (!spec_value(root, "hosts") && !c->diags->errors)
-        spec_fault(c, SPEC_E_MISSING, start, "`hosts` must be given: which machines, and what is on each");
+        spec_fault(c, SPEC_E_MISSING, start,
+                   "`hosts` must be given: which machines, and what is on each");
     return d;
 }

@@ -1,4 +1,5 @@
-/* Loading: bytes, tree, document, rules. Each stage runs only on what the one before could read, and tells all its faults. */
+/* Loading: bytes, tree, document, rules. Each stage runs only on what the one before could read,
+ * and tells all its faults. */
 #include "spec/internal.h"
 #include <errno.h>
 #include <string.h>
@@ -6,12 +7,14 @@
 static bool plain(const char *key)
 {
     for (const char *p = key; *p; p++)
-        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '_' || *p == '-'))
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+              *p == '_' || *p == '-'))
             return false;
     return *key != 0;
 }
 
-/* The last of `n` nodes that begins at or before `byte`: they stand in the file's order. n: none does. */
+/* The last of `n` nodes that begins at or before `byte`: they stand in the file's order. n: none
+ * does. */
 static size_t last_before(struct spec_node *const *nodes, size_t n, uint32_t byte)
 {
     size_t lo = 0, hi = n;
@@ -32,7 +35,7 @@ static const char *path_to(struct spec_arena *a, const struct spec_node *node, u
     while (path && node && node->type != SPEC_SCALAR) {
         bool map = node->type == SPEC_MAP;
         size_t i = last_before(map ? node->keys : node->values, node->n, byte);
-        if (i == node->n || (map && !node->keys[i]->text))     /* a key that is a map itself */
+        if (i == node->n || (map && !node->keys[i]->text)) /* a key that is a map itself */
             break;
         const char *dot = *path ? "." : "";
         if (!map)
@@ -81,8 +84,8 @@ static void load_again(struct spec_ctx *first)
         *first->diags = diags;
 }
 
-int spec_load(struct spec_arena *a, const char *text, size_t len, const struct spec_limits *limits, struct spec_doc **out,
-              struct spec_diags *diags)
+int spec_load(struct spec_arena *a, const char *text, size_t len, const struct spec_limits *limits,
+              struct spec_doc **out, struct spec_diags *diags)
 {
     struct spec_ctx c = {.arena = a, .text = text, .len = len, .diags = diags};
     struct spec_doc *doc = NULL;
@@ -109,15 +112,17 @@ int spec_load(struct spec_arena *a, const char *text, size_t len, const struct s
     return 0;
 }
 
-const struct spec_host *spec_host_find(const struct spec_doc *doc, const char *wanted, const char *hostname)
+const struct spec_host *spec_host_find(const struct spec_doc *doc, const char *wanted,
+                                       const char *hostname)
 {
     size_t whole = strlen(hostname ? hostname : ""), label = strcspn(hostname ? hostname : "", ".");
     const struct spec_host *found = NULL;
     for (size_t i = 0; i < doc->n_hosts && !found; i++) {
         const char *name = doc->hosts[i].name;
         if (wanted ? !strcmp(name, wanted)
-                   : strlen(name) == whole ? whole && !strcasecmp(name, hostname)
-                                           : strlen(name) == label && label && !strncasecmp(name, hostname, label))
+            : strlen(name) == whole
+                ? whole && !strcasecmp(name, hostname)
+                : strlen(name) == label && label && !strncasecmp(name, hostname, label))
             found = &doc->hosts[i];
     }
     if (!found && !wanted && doc->n_hosts == 1 && !strcmp(doc->hosts[0].name, "localhost"))

@@ -4,10 +4,10 @@
 #include <string.h>
 
 struct line {
-    size_t start, end;          /* bytes, without the line end */
+    size_t start, end; /* bytes, without the line end */
     /* of what is on it: its first byte, and one past its last; first == last: blank or a comment */
     size_t first, last;
-    size_t indent;              /* blanks in front */
+    size_t indent; /* blanks in front */
 };
 
 static struct line line_at(const struct spec_ctx *c, size_t byte)
@@ -233,7 +233,7 @@ static void tab(struct spec_ctx *c, struct spec_loc at)
 
 static void bad_escape(struct spec_ctx *c, struct spec_loc l)
 {
-    size_t byte = l.byte - c->skipped - 2;      /* libyaml points behind \u, or \U */
+    size_t byte = l.byte - c->skipped - 2; /* libyaml points behind \u, or \U */
     const char *t = c->text + byte;
     bool lone = c->len - byte >= 6 && t[1] == 'u' && (t[2] == 'd' || t[2] == 'D') &&
                 strchr("89abAB"

@@ -1,5 +1,5 @@
-/* A scalar takes its type from its field, never from its look: `010`, `22:22`, `no` and `1e3` mean what the field can mean, or
- * nothing. */
+/* A scalar takes its type from its field, never from its look: `010`, `22:22`, `no` and `1e3` mean
+ * what the field can mean, or nothing. */
 #include "spec/values.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +46,8 @@ bool spec_is(const struct spec_node *v, const char *word)
 static bool null(const struct spec_node *v)
 {
     return v->type == SPEC_SCALAR && !v->quoted &&
-           (!v->len || spec_is(v, "~") || spec_is(v, "null") || spec_is(v, "Null") || spec_is(v, "NULL"));
+           (!v->len || spec_is(v, "~") || spec_is(v, "null") || spec_is(v, "Null") ||
+            spec_is(v, "NULL"));
 }
 
 bool spec_missing(struct spec_build *b, const struct spec_node *key, const struct spec_node *v)
@@ -76,7 +77,8 @@ bool spec_is_map(struct spec_build *b, const struct spec_node *v, const struct s
 {
     if (v->type == SPEC_MAP)
         return true;
-    spec_fault(b->c, SPEC_E_TYPE, v->at, "`%.80s` must be `name: …` pairs, not %s", key ? key->text : "the spec", form(v));
+    spec_fault(b->c, SPEC_E_TYPE, v->at, "`%.80s` must be `name: …` pairs, not %s",
+               key ? key->text : "the spec", form(v));
     return false;
 }
 
@@ -89,8 +91,8 @@ static void unknown(struct spec_build *b, const struct spec_table *t, const stru
                t->where);
 }
 
-void spec_take_map(struct spec_build *b, const struct spec_table *t, const struct spec_node *v, const struct spec_node *key,
-                   void *object)
+void spec_take_map(struct spec_build *b, const struct spec_table *t, const struct spec_node *v,
+                   const struct spec_node *key, void *object)
 {
     if (!spec_is_map(b, v, key))
         return;
@@ -109,17 +111,19 @@ void spec_take_map(struct spec_build *b, const struct spec_table *t, const struc
     }
 }
 
-const struct spec_node *spec_merged(struct spec_build *b, const struct spec_node *own, const struct spec_node *defaults,
-                                    const char *alone)
+const struct spec_node *spec_merged(struct spec_build *b, const struct spec_node *own,
+                                    const struct spec_node *defaults, const char *alone)
 {
     if (!defaults)
         if (!alone || own->type == SPEC_MAP)
             return own;
-    size_t extra = defaults && defaults->type == SPEC_MAP ? defaults->n : 0, n = own->type == SPEC_MAP ? own->n : 1;
+    size_t extra = defaults && defaults->type == SPEC_MAP ? defaults->n : 0,
+           n = own->type == SPEC_MAP ? own->n : 1;
     if (own->type != SPEC_MAP && !alone)
         return own;
     struct spec_node *m = spec_new(b, sizeof *m);
-    struct spec_node **keys = spec_new(b, 2 * (n + extra) * sizeof *keys), **values = keys ? keys + n + extra : NULL;
+    struct spec_node **keys = spec_new(b, 2 * (n + extra) * sizeof *keys),
+                     **values = keys ? keys + n + extra : NULL;
     if (!m || !keys)
         return NULL;
     *m = (struct spec_node){.type = SPEC_MAP, .at = own->at, .keys = keys, .values = values};
@@ -130,7 +134,8 @@ const struct spec_node *spec_merged(struct spec_build *b, const struct spec_node
         struct spec_node *k = spec_new(b, sizeof *k);
         if (!k)
             return NULL;
-        *k = (struct spec_node){.type = SPEC_SCALAR, .at = own->at, .text = alone, .len = strlen(alone)};
+        *k = (struct spec_node){
+            .type = SPEC_SCALAR, .at = own->at, .text = alone, .len = strlen(alone)};
         keys[0] = k;
         values[0] = (struct spec_node *)own;
     }
@@ -150,11 +155,13 @@ const struct spec_node *spec_merged(struct spec_build *b, const struct spec_node
     return m;
 }
 
-bool spec_take_number(struct spec_build *b, const struct spec_node *v, uint32_t least, uint32_t most, uint32_t *out)
+bool spec_take_number(struct spec_build *b, const struct spec_node *v, uint32_t least,
+                      uint32_t most, uint32_t *out)
 {
     struct spec_ctx *c = b->c;
     if (v->type != SPEC_SCALAR || null(v)) {
-        spec_fault(c, v->type == SPEC_SCALAR ? SPEC_E_NUMBER : SPEC_E_TYPE, v->at, "expected a number, found %s", form(v));
+        spec_fault(c, v->type == SPEC_SCALAR ? SPEC_E_NUMBER : SPEC_E_TYPE, v->at,
+                   "expected a number, found %s", form(v));
         return false;
     }
     const char *s = v->text + (*v->text == '-' || *v->text == '+');
@@ -173,7 +180,8 @@ bool spec_take_number(struct spec_build *b, const struct spec_node *v, uint32_t 
         for (size_t i = 0, n = 0; s[i] && n + 1 < sizeof plain; i++)
             if (s[i] != '_')
                 plain[n++] = s[i];
-        spec_fault(c, SPEC_E_NUMBER, v->at, "underscores are not allowed in numbers; write %s", plain);
+        spec_fault(c, SPEC_E_NUMBER, v->at, "underscores are not allowed in numbers; write %s",
+                   plain);
         return false;
     }
     if (!digits || s[digits]) {
@@ -181,7 +189,8 @@ bool spec_take_number(struct spec_build *b, const struct spec_node *v, uint32_t 
         return false;
     }
     if (digits > 1 && *s == '0') {
-        spec_fault(c, SPEC_E_NUMBER, v->at, "a leading zero is ambiguous (octal?); write %s", s + strspn(s, "0") - (strspn(s, "0") == digits));
+        spec_fault(c, SPEC_E_NUMBER, v->at, "a leading zero is ambiguous (octal?); write %s",
+                   s + strspn(s, "0") - (strspn(s, "0") == digits));
         return false;
     }
     unsigned long long n = digits > 12 ? 1ull << 40 : strtoull(s, NULL, 10);
@@ -244,7 +253,8 @@ static const char *word_meant(const char *text, const char *const *words, size_t
     return spec_nearest(text, words, n);
 }
 
-int spec_take_word(struct spec_build *b, const struct spec_node *v, const char *const *words, size_t n)
+int spec_take_word(struct spec_build *b, const struct spec_node *v, const char *const *words,
+                   size_t n)
 {
     char list[200] = "";
     size_t k = 0;
@@ -252,12 +262,17 @@ int spec_take_word(struct spec_build *b, const struct spec_node *v, const char *
         if (spec_is(v, words[i]))
             return (int)i;
     for (size_t i = 0; i < n; i++)
-        k += (size_t)snprintf(list + k, sizeof list - k, "%s`%s`", !i ? "" : i + 1 == n ? " or " : ", ", words[i]);
+        k += (size_t)snprintf(list + k, sizeof list - k, "%s`%s`",
+                              !i           ? ""
+                              : i + 1 == n ? " or "
+                                           : ", ",
+                              words[i]);
     if (v->type != SPEC_SCALAR || null(v)) {
         spec_fault(b->c, SPEC_E_TYPE, v->at, "expected %s, found %s", list, form(v));
         return -1;
     }
-    struct spec_diag *d = spec_fault(b->c, SPEC_E_CHOICE, v->at, "`%.80s` is not one of %s", v->text, list);
+    struct spec_diag *d =
+        spec_fault(b->c, SPEC_E_CHOICE, v->at, "`%.80s` is not one of %s", v->text, list);
     const char *near = word_meant(v->text, words, n);
     bool gone = spec_is(v, "absent") && !strcmp(words[0], "running");
     if (gone)
@@ -339,7 +354,8 @@ bool spec_system_directory(const char *path)
     return false;
 }
 
-bool spec_take_path(struct spec_build *b, const struct spec_node *v, struct spec_string *out, bool root)
+bool spec_take_path(struct spec_build *b, const struct spec_node *v, struct spec_string *out,
+                    bool root)
 {
     if (!spec_take_text(b, v, out))
         return false;
@@ -366,7 +382,8 @@ static bool usable(struct spec_build *b, const struct spec_node *v, const struct
     else if (v6 ? !memcmp(x, one, 16) : x[0] == 127)
         fault = "loopback addresses belong to `lo`";
     else if (v6 ? !memcmp(x, zero, 16) : x[0] == 0)
-        fault = v6 ? "`::` is no address of a machine" : "addresses 0.… are no address of a machine";
+        fault =
+            v6 ? "`::` is no address of a machine" : "addresses 0.… are no address of a machine";
     else if (!v6 && x[0] >= 240)
         fault = "addresses from 240.0.0.0 on are reserved";
     else if (v6 && x[0] == 0xfe && (x[1] & 0xc0) == 0x80)
@@ -378,7 +395,8 @@ static bool usable(struct spec_build *b, const struct spec_node *v, const struct
     return !fault;
 }
 
-bool spec_take_address(struct spec_build *b, const struct spec_node *v, bool cidr, struct spec_addr *out)
+bool spec_take_address(struct spec_build *b, const struct spec_node *v, bool cidr,
+                       struct spec_addr *out)
 {
     char why[128];
     struct spec_addr a;
@@ -389,7 +407,8 @@ bool spec_take_address(struct spec_build *b, const struct spec_node *v, bool cid
         return false;
     }
     if (!cidr && a.has_prefix) {
-        spec_fault(b->c, SPEC_E_ADDRESS, v->at, "an address without a prefix length is needed here");
+        spec_fault(b->c, SPEC_E_ADDRESS, v->at,
+                   "an address without a prefix length is needed here");
         return false;
     }
     if (!usable(b, v, &a))
@@ -404,7 +423,8 @@ struct items {
     struct spec_node *const *list;
     size_t n;
 };
-static bool items(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct items *out)
+static bool items(struct spec_build *b, const struct spec_node *key, const struct spec_node *v,
+                  struct items *out)
 {
     if (v->type == SPEC_MAP || null(v)) {
         spec_fault(b->c, SPEC_E_TYPE, v->at, "`%.80s` must be a list, not %s", key->text, form(v));
@@ -416,8 +436,8 @@ static bool items(struct spec_build *b, const struct spec_node *key, const struc
     return true;
 }
 
-static void take_cidrs(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_cidr **list, size_t *n,
-                       bool cidr)
+static void take_cidrs(struct spec_build *b, const struct spec_node *key, const struct spec_node *v,
+                       struct spec_cidr **list, size_t *n, bool cidr)
 {
     struct items it;
     if (!items(b, key, v, &it))
@@ -429,10 +449,12 @@ static void take_cidrs(struct spec_build *b, const struct spec_node *key, const 
             (*list)[(*n)++].at = it.list[i]->at;
 }
 
-void spec_take_addresses(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_cidr **list, size_t *n)
+void spec_take_addresses(struct spec_build *b, const struct spec_node *key,
+                         const struct spec_node *v, struct spec_cidr **list, size_t *n)
 {
     if (b->in_defaults) {
-        spec_fault(b->c, SPEC_E_TOGETHER, key->at, "addresses cannot be shared: give each its own, outside `defaults`");
+        spec_fault(b->c, SPEC_E_TOGETHER, key->at,
+                   "addresses cannot be shared: give each its own, outside `defaults`");
         return;
     }
     if (v->type == SPEC_LIST && !v->n) {
@@ -442,13 +464,14 @@ void spec_take_addresses(struct spec_build *b, const struct spec_node *key, cons
     take_cidrs(b, key, v, list, n, true);
 }
 
-void spec_take_plain_addresses(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_cidr **list,
-                               size_t *n)
+void spec_take_plain_addresses(struct spec_build *b, const struct spec_node *key,
+                               const struct spec_node *v, struct spec_cidr **list, size_t *n)
 {
     take_cidrs(b, key, v, list, n, false);
 }
 
-void spec_take_words(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_string **list, size_t *n)
+void spec_take_words(struct spec_build *b, const struct spec_node *key, const struct spec_node *v,
+                     struct spec_string **list, size_t *n)
 {
     struct items it;
     if (!items(b, key, v, &it))
@@ -470,7 +493,8 @@ static const char *range(const char *s, size_t len, uint32_t *first, uint32_t *c
     for (size_t i = 0; i <= len; i++) {
         if (i == len || s[i] == '-') {
             if (!digits || (digits > 1 && s[i - digits] == '0'))
-                return digits ? "a leading zero is ambiguous; write the port without" : "a port number is needed, as in 8080:80";
+                return digits ? "a leading zero is ambiguous; write the port without"
+                              : "a port number is needed, as in 8080:80";
             digits = 0;
             if (i < len && k++)
                 return "a range is two numbers, as in 9000-9005";
@@ -500,11 +524,14 @@ static const char *no_door(const struct spec_addr *a)
     if (!memcmp(x, zero, a->family == 6 ? 16 : 4))
         return NULL;
     if (a->family == 6 ? x[0] == 0xff : x[0] >= 224 && x[0] < 240)
-        return "ports of a multicast address cannot be forwarded; leave the address out for any of this host's";
+        return "ports of a multicast address cannot be forwarded; leave the address out for any of "
+               "this host's";
     if (a->family == 4 && !memcmp(x, all, 4))
-        return "ports of the broadcast address cannot be forwarded; leave the address out for any of this host's";
+        return "ports of the broadcast address cannot be forwarded; leave the address out for any "
+               "of this host's";
     if (a->family == 4 && x[0] == 0)
-        return "addresses 0.… are no address of a machine; 0.0.0.0 is any of this host's IPv4 addresses";
+        return "addresses 0.… are no address of a machine; 0.0.0.0 is any of this host's IPv4 "
+               "addresses";
     if (a->family == 4 && x[0] >= 240)
         return "addresses from 240.0.0.0 on are reserved";
     if (a->family == 6 && !memcmp(x, zero, 10) && x[10] == 0xff && x[11] == 0xff)
@@ -544,7 +571,8 @@ static const char *take_port(struct spec_build *b, const struct spec_node *v, st
     if (fault)
         return fault;
     if (n != m)
-        return spec_arena_printf(b->c->arena, "the ranges have %u and %u ports; they must be equally long", n, m);
+        return spec_arena_printf(
+            b->c->arena, "the ranges have %u and %u ports; they must be equally long", n, m);
     if (before) {
         size_t k = (size_t)(before - s);
         bool brackets = k >= 2 && s[0] == '[' && s[k - 1] == ']';
@@ -556,7 +584,8 @@ static const char *take_port(struct spec_build *b, const struct spec_node *v, st
             return "an address without a prefix length is needed before the ports";
         static const uint8_t one[16] = {[15] = 1};
         if (p->address.family == 6 && !memcmp(p->address.bytes, one, 16))
-            return "the kernel does not map ports of ::1; 127.0.0.1 can be given, and a client of `localhost` tries that too";
+            return "the kernel does not map ports of ::1; 127.0.0.1 can be given, and a client of "
+                   "`localhost` tries that too";
         if ((fault = no_door(&p->address)))
             return fault;
     }
@@ -575,7 +604,8 @@ static void bad_port(struct spec_build *b, const struct spec_node *v, const char
         spec_hint(b->c, d, "write `%.*s:%s`", (int)digits, v->text, v->text);
 }
 
-void spec_take_ports(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_port **list, size_t *n)
+void spec_take_ports(struct spec_build *b, const struct spec_node *key, const struct spec_node *v,
+                     struct spec_port **list, size_t *n)
 {
     struct items it;
     if (!items(b, key, v, &it))
@@ -592,7 +622,8 @@ void spec_take_ports(struct spec_build *b, const struct spec_node *key, const st
     }
 }
 
-void spec_take_binds(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_bind **list, size_t *n)
+void spec_take_binds(struct spec_build *b, const struct spec_node *key, const struct spec_node *v,
+                     struct spec_bind **list, size_t *n)
 {
     struct items it;
     if (!items(b, key, v, &it))
@@ -602,7 +633,8 @@ void spec_take_binds(struct spec_build *b, const struct spec_node *key, const st
         const struct spec_node *x = it.list[i];
         if (!spec_scalar(b, x, "HOST[:CONTAINER][:ro]"))
             continue;
-        char *s = spec_arena_strdup(b->c->arena, x->text), *colon = s ? strchr(s, ':') : NULL, *rest = colon ? colon + 1 : NULL;
+        char *s = spec_arena_strdup(b->c->arena, x->text), *colon = s ? strchr(s, ':') : NULL,
+             *rest = colon ? colon + 1 : NULL;
         struct spec_bind *o = &(*list)[*n];
         if (!s)
             return;
@@ -619,7 +651,8 @@ void spec_take_binds(struct spec_build *b, const struct spec_node *key, const st
         if (!fault)
             fault = path_fault(o->container, false);
         if (option && strcmp(option, "ro") && strcmp(option, "rw"))
-            fault = spec_arena_printf(b->c->arena, "`%.60s` is no option of a bind: `ro` or `rw`", option);
+            fault = spec_arena_printf(b->c->arena, "`%.60s` is no option of a bind: `ro` or `rw`",
+                                      option);
         o->read_only = option && !strcmp(option, "ro");
         if (fault)
             spec_fault(b->c, SPEC_E_PATH, x->at, "%s", fault);
@@ -741,8 +774,8 @@ static bool take_variable(struct spec_build *b, const struct spec_node *v, struc
     return true;
 }
 
-void spec_take_environment(struct spec_build *b, const struct spec_node *key, const struct spec_node *v, struct spec_env **list,
-                           size_t *n)
+void spec_take_environment(struct spec_build *b, const struct spec_node *key,
+                           const struct spec_node *v, struct spec_env **list, size_t *n)
 {
     if (!spec_is_map(b, v, key))
         return;
@@ -751,9 +784,11 @@ void spec_take_environment(struct spec_build *b, const struct spec_node *key, co
         const struct spec_node *k = v->keys[i];
         if (k->type != SPEC_SCALAR)
             continue;
-        size_t good = strspn(k->text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
+        size_t good =
+            strspn(k->text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
         if (!k->len || k->text[good] || (*k->text >= '0' && *k->text <= '9'))
-            spec_fault(b->c, SPEC_E_NAME, k->at, "a variable's name takes A-Z, a-z, 0-9 and _, and no digit first");
+            spec_fault(b->c, SPEC_E_NAME, k->at,
+                       "a variable's name takes A-Z, a-z, 0-9 and _, and no digit first");
         else if (take_variable(b, v->values[i], &(*list)[*n]))
             (*list)[(*n)++].name = k->text;
     }

@@ -27,8 +27,8 @@ static void hash_zeros(struct content *c, uint64_t offset)
 static void hash_chunk(struct content *c)
 {
     uint64_t left = c->size - c->at;
-    size_t   n = left < sizeof c->chunk ? (size_t)left : sizeof c->chunk;
-    uint8_t  offset[8];
+    size_t n = left < sizeof c->chunk ? (size_t)left : sizeof c->chunk;
+    uint8_t offset[8];
     if (!c->begun || !memcmp(c->chunk, zeros, n))
         return;
     for (int i = 0; i < 8; i++)
@@ -47,8 +47,8 @@ void content_put(struct content *c, uint64_t offset, const void *bytes, size_t n
     }
     while (n) {
         uint64_t begin = offset - offset % ARCHIVE_CHUNK;
-        size_t   inside = (size_t)(offset - begin);
-        size_t   part = ARCHIVE_CHUNK - inside < n ? ARCHIVE_CHUNK - inside : n;
+        size_t inside = (size_t)(offset - begin);
+        size_t part = ARCHIVE_CHUNK - inside < n ? ARCHIVE_CHUNK - inside : n;
         if (!c->begun || begin != c->at) {
             hash_chunk(c);
             memset(c->chunk, 0, sizeof c->chunk);

@@ -37,10 +37,12 @@ static void only_below(int dir)
     if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) < 2)
         return;
     struct landlock_ruleset_attr rules = {.handled_access_fs = (LANDLOCK_ACCESS_FS_REFER << 1) - 1};
-    struct landlock_path_beneath_attr below = {.allowed_access = rules.handled_access_fs & ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE,
-                                               .parent_fd = dir};
+    struct landlock_path_beneath_attr below = {
+        .allowed_access = rules.handled_access_fs & ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE,
+        .parent_fd = dir};
     int fd = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof rules, 0u);
-    if (fd < 0 || syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &below, 0u) || syscall(SYS_landlock_restrict_self, fd, 0u))
+    if (fd < 0 || syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &below, 0u) ||
+        syscall(SYS_landlock_restrict_self, fd, 0u))
         fail(ARCHIVE_IO, "cannot confine the reader: %s", strerror(errno));
     close(fd);
 }

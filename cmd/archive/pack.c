@@ -9,19 +9,20 @@
 #include <unistd.h>
 
 #define FORMAT 2
-#define ZEROS ((size_t)1 << 30)
+#define ZEROS  ((size_t)1 << 30)
 
 struct pack {
     struct archive *a;
-    struct text     manifest;
-    uint64_t        at;         /* bytes of the current file that libarchive has */
-    const void     *zeros;      /* ZEROS bytes of address space, without memory behind them */
+    struct text manifest;
+    uint64_t at;       /* bytes of the current file that libarchive has */
+    const void *zeros; /* ZEROS bytes of address space, without memory behind them */
 };
 
 static void check(struct pack *p, int r)
 {
     if (r != ARCHIVE_OK)
-        fail(ARCHIVE_IO, "cannot write the archive: %s", archive_error_string(p->a) ? archive_error_string(p->a) : strerror(errno));
+        fail(ARCHIVE_IO, "cannot write the archive: %s",
+             archive_error_string(p->a) ? archive_error_string(p->a) : strerror(errno));
 }
 
 static void put(struct pack *p, const void *bytes, size_t n)
@@ -73,7 +74,8 @@ static void sparse(struct archive_entry *e, int fd, uint64_t size)
         at = hole < 0 || (uint64_t)hole > size ? size : (uint64_t)hole;
     }
     for (at = 0; holes && at < size;) {
-        off_t data = lseek(fd, (off_t)at, SEEK_DATA), hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+        off_t data = lseek(fd, (off_t)at, SEEK_DATA),
+              hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
         if (data < 0 || (uint64_t)data >= size)
             break;
         at = hole < 0 || (uint64_t)hole > size ? size : (uint64_t)hole;
@@ -103,7 +105,8 @@ static void item(void *arg, struct item *i, int fd)
     else if (S_ISCHR(i->mode) || S_ISBLK(i->mode))
         archive_entry_set_rdev(e, i->rdev);
     for (size_t k = 0; k < i->xattrs.n; k++)
-        archive_entry_xattr_add_entry(e, i->xattrs.list[k].name, i->xattrs.list[k].value, i->xattrs.list[k].size);
+        archive_entry_xattr_add_entry(e, i->xattrs.list[k].name, i->xattrs.list[k].value,
+                                      i->xattrs.list[k].size);
     if (fd >= 0)
         sparse(e, fd, i->size);
     check(p, archive_write_header(p->a, e));
@@ -171,7 +174,8 @@ void archive_create(int head, int root, int closure, int out)
     check(&p, archive_write_add_filter_zstd(p.a));
     /* Names are bytes, and attributes stand once, where GNU tar finds them too. */
     check(&p, archive_write_set_options(p.a, "pax:hdrcharset=BINARY,pax:xattrheader=SCHILY"));
-    check(&p, archive_write_set_bytes_in_last_block(p.a, 1));       /* a pipe would get zeros up to a tape's block */
+    /* a pipe would get zeros up to a tape's block */
+    check(&p, archive_write_set_bytes_in_last_block(p.a, 1));
     check(&p, archive_write_open_fd(p.a, out));
     own_file(&p, ARCHIVE_HEAD, h.p ? h.p : "", h.n);
     own_file(&p, ARCHIVE_FORMAT, "2\n", 2);
@@ -182,7 +186,7 @@ void archive_create(int head, int root, int closure, int out)
         tree_walk(&(struct tree){.item = item, .arg = &p}, root);
     own_file(&p, ARCHIVE_MANIFEST, p.manifest.p, p.manifest.n);
     check(&p, archive_write_close(p.a));
-    if (fsync(out) && errno != EINVAL)      /* a pipe */
+    if (fsync(out) && errno != EINVAL) /* a pipe */
         fail(ARCHIVE_IO, "cannot write the archive: %s", strerror(errno));
     archive_write_free(p.a);
     free(p.manifest.p);

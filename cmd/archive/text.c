@@ -113,14 +113,18 @@ static void xattrs_digest(const struct xattrs *x, char out[65])
 
 void manifest_item(struct text *m, const struct item *i)
 {
-    char attributes[65], type = S_ISREG(i->mode) ? 'f' : S_ISDIR(i->mode) ? 'd' : S_ISLNK(i->mode) ? 'l' : S_ISCHR(i->mode) ? 'c'
-                                : S_ISBLK(i->mode) ? 'b' : 'p';
-    if (i->hard) {      /* all else stands with its first name */
+    char attributes[65], type = S_ISREG(i->mode)   ? 'f'
+                                : S_ISDIR(i->mode) ? 'd'
+                                : S_ISLNK(i->mode) ? 'l'
+                                : S_ISCHR(i->mode) ? 'c'
+                                : S_ISBLK(i->mode) ? 'b'
+                                                   : 'p';
+    if (i->hard) { /* all else stands with its first name */
         text_add(m, "h - - - - - - - ");
     } else {
         xattrs_digest(&i->xattrs, attributes);
-        text_add(m, "%c %04o %lu %lu %lld.%09ld ", type, (unsigned)(i->mode & 07777), (unsigned long)i->uid, (unsigned long)i->gid,
-                 (long long)i->sec, i->nsec);
+        text_add(m, "%c %04o %lu %lu %lld.%09ld ", type, (unsigned)(i->mode & 07777),
+                 (unsigned long)i->uid, (unsigned long)i->gid, (long long)i->sec, i->nsec);
         if (type == 'f')
             text_add(m, "%llu %s %s ", (unsigned long long)i->size, i->digest, attributes);
         else if (type == 'c' || type == 'b')

@@ -1,4 +1,5 @@
-/* A tree as it is on disk. No path is followed: each directory is opened in the one above, through no link and onto no mount. */
+/* A tree as it is on disk. No path is followed: each directory is opened in the one above,
+ * through no link and onto no mount. */
 #include "cmd/archive/archive.h"
 #include <dirent.h>
 #include <errno.h>
@@ -15,20 +16,20 @@
 #include <time.h>
 #include <unistd.h>
 
-struct first_name {             /* of an inode that has several */
+struct first_name { /* of an inode that has several */
     dev_t dev;
     ino_t ino;
     char *path;
 };
 struct walk {
     const struct tree *t;
-    struct item        item;
-    void              *links;   /* tsearch(3) of struct first_name */
+    struct item item;
+    void *links; /* tsearch(3) of struct first_name */
 };
 
-/* How often openat2(2) may say EAGAIN in all walks of this program, 10 ms apart: a rename beside it is
- * over by then. What lasts longer is a lease (fcntl(2), F_SETLEASE). The container may stand still
- * meanwhile, so that its holder cannot give it up. */
+/* How often openat2(2) may say EAGAIN in all walks of this program, 10 ms apart: a rename beside it
+ * is over by then. What lasts longer is a lease (fcntl(2), F_SETLEASE). The container may stand
+ * still meanwhile, so that its holder cannot give it up. */
 enum { WAITS_MOST = 200 };
 static unsigned waits;
 
@@ -55,17 +56,23 @@ static int open_in(int dir, const char *name, int flags)
 static void cannot_open(const char *path)
 {
     if (errno == EAGAIN)
-        fail(ARCHIVE_TREE, "a process has a lease on '%s' (fcntl(2), F_SETLEASE) and does not give it up; stop it first",
+        fail(ARCHIVE_TREE,
+             "a process has a lease on '%s' (fcntl(2), F_SETLEASE) and does not give it up; stop "
+             "it first",
              shown(path + sizeof ARCHIVE_ROOT - 1));
     if (errno == EXDEV)
-        fail(ARCHIVE_TREE, "something is mounted at '%s', and a backup reaches through no mount", shown(path + sizeof ARCHIVE_ROOT - 1));
-    fail(ARCHIVE_TREE, "cannot read '%s': %s", shown(path + sizeof ARCHIVE_ROOT - 1), strerror(errno));
+        fail(ARCHIVE_TREE, "something is mounted at '%s', and a backup reaches through no mount",
+             shown(path + sizeof ARCHIVE_ROOT - 1));
+    fail(ARCHIVE_TREE, "cannot read '%s': %s", shown(path + sizeof ARCHIVE_ROOT - 1),
+         strerror(errno));
 }
 
 static int by_inode(const void *a, const void *b)
 {
     const struct first_name *x = a, *y = b;
-    return x->dev != y->dev ? (x->dev < y->dev ? -1 : 1) : x->ino != y->ino ? (x->ino < y->ino ? -1 : 1) : 0;
+    return x->dev != y->dev   ? (x->dev < y->dev ? -1 : 1)
+           : x->ino != y->ino ? (x->ino < y->ino ? -1 : 1)
+                              : 0;
 }
 
 /* The name under which this inode was seen first; NULL: this is it. */
@@ -92,11 +99,13 @@ static void read_xattrs(struct item *i, int dir, const char *name)
     snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dir, name);
     ssize_t n = llistxattr(path, names, sizeof names);
     if (n < 0 && errno != EOPNOTSUPP)
-        fail(ARCHIVE_TREE, "cannot read the attributes of '%s': %s", shown(i->path), strerror(errno));
+        fail(ARCHIVE_TREE, "cannot read the attributes of '%s': %s", shown(i->path),
+             strerror(errno));
     for (const char *p = names; n > 0 && p < names + n; p += strlen(p) + 1) {
         ssize_t size = lgetxattr(path, p, value, sizeof value);
         if (size < 0)
-            fail(ARCHIVE_TREE, "cannot read attribute '%s' of '%s': %s", shown(p), shown(i->path), strerror(errno));
+            fail(ARCHIVE_TREE, "cannot read attribute '%s' of '%s': %s", shown(p), shown(i->path),
+                 strerror(errno));
         xattrs_add(&i->xattrs, p, value, (size_t)size);
     }
     xattrs_sort(&i->xattrs);
@@ -131,7 +140,8 @@ static void inside(struct walk *w, int fd, unsigned depth)
     size_t n = 0, room = 0, len = strlen(w->item.path);
     DIR *d = fdopendir(fd);
     if (!d || depth > ARCHIVE_DEPTH)
-        fail(ARCHIVE_TREE, "cannot read '%s': %s", shown(w->item.path), d ? "too many directories in one another" : strerror(errno));
+        fail(ARCHIVE_TREE, "cannot read '%s': %s", shown(w->item.path),
+             d ? "too many directories in one another" : strerror(errno));
     errno = 0;
     for (struct dirent *e; (e = readdir(d)); errno = 0) {
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
@@ -174,9 +184,11 @@ static void one(struct walk *w, int dir, const char *name)
     int fd = -1;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
         cannot_open(i->path);
-    if (S_ISSOCK(st.st_mode))       /* it is nothing without the process that listens */
+    if (S_ISSOCK(st.st_mode)) /* it is nothing without the process that listens */
         return;
-    int how = S_ISREG(st.st_mode) ? O_RDONLY | O_NONBLOCK : S_ISDIR(st.st_mode) ? O_RDONLY | O_DIRECTORY : -1;
+    int how = S_ISREG(st.st_mode)   ? O_RDONLY | O_NONBLOCK
+              : S_ISDIR(st.st_mode) ? O_RDONLY | O_DIRECTORY
+                                    : -1;
     if (how >= 0) {
         fd = open_in(dir, name, how);
         if (fd < 0 || fstat(fd, &opened))

@@ -1,5 +1,6 @@
-/* From an archive to a tree, or to nothing but a verdict. What is not exactly as `pack` writes it is refused, entry by entry, before any of
- * it is made; and what was made is read back from the disk and compared. */
+/* From an archive to a tree, or to nothing but a verdict. What is not exactly as `pack` writes it
+ * is refused, entry by entry, before any of it is made; and what was made is read back from the
+ * disk and compared. */
 #include "cmd/archive/archive.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -14,24 +15,24 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-struct level {                  /* a directory that was entered and not yet left */
-    int         fd;             /* -1: only looked at */
-    size_t      len;            /* of its path */
-    char       *last;           /* the name in it that came last */
-    struct item item;           /* its mode, owner and times are set when it is left */
+struct level {        /* a directory that was entered and not yet left */
+    int fd;           /* -1: only looked at */
+    size_t len;       /* of its path */
+    char *last;       /* the name in it that came last */
+    struct item item; /* its mode, owner and times are set when it is left */
 };
 struct unpack {
     struct archive *a;
-    int             staging;    /* -1: only looked at */
-    struct text     manifest, head;
-    struct level   *levels;     /* ARCHIVE_DEPTH + 2 */
-    size_t          n;
-    char            path[ARCHIVE_PATH];     /* of the innermost directory */
-    void           *files;      /* tsearch(3): paths that a hard link may name */
-    uint64_t        bytes, count;
-    uint64_t        most;       /* bytes of content that there is room for */
-    uint64_t        old_holes;  /* bytes of holes that were hashed for format 1 */
-    unsigned        format;
+    int staging; /* -1: only looked at */
+    struct text manifest, head;
+    struct level *levels; /* ARCHIVE_DEPTH + 2 */
+    size_t n;
+    char path[ARCHIVE_PATH]; /* of the innermost directory */
+    void *files;             /* tsearch(3): paths that a hard link may name */
+    uint64_t bytes, count;
+    uint64_t most;      /* bytes of content that there is room for */
+    uint64_t old_holes; /* bytes of holes that were hashed for format 1 */
+    unsigned format;
 };
 
 #define bad(...) fail(ARCHIVE_BAD, __VA_ARGS__)
@@ -110,7 +111,8 @@ static void take(struct item *i, struct archive_entry *e)
         copy_path(i->target, hard, "a hard link");
         return;
     }
-    if (archive_entry_uid(e) < 0 || archive_entry_uid(e) >= UINT32_MAX || archive_entry_gid(e) < 0 || archive_entry_gid(e) >= UINT32_MAX)
+    if (archive_entry_uid(e) < 0 || archive_entry_uid(e) >= UINT32_MAX ||
+        archive_entry_gid(e) < 0 || archive_entry_gid(e) >= UINT32_MAX)
         bad("the archive's '%s' has an owner that cannot be", shown(i->path));
     if (S_ISLNK(i->mode))
         copy_path(i->target, archive_entry_symlink(e), "a link");
@@ -132,7 +134,8 @@ static void set_xattrs(const struct item *i, int dir, const char *name)
     for (size_t k = 0; k < i->xattrs.n; k++) {
         const struct xattr *x = &i->xattrs.list[k];
         if (lsetxattr(path, x->name, x->value, x->size, 0))
-            fail(ARCHIVE_IO, "cannot set attribute '%s' of '%s': %s", shown(x->name), shown(i->path), strerror(errno));
+            fail(ARCHIVE_IO, "cannot set attribute '%s' of '%s': %s", shown(x->name),
+                 shown(i->path), strerror(errno));
     }
 }
 
@@ -162,10 +165,11 @@ static void leave(struct unpack *u)
     u->path[u->n ? u->levels[u->n - 1].len : 0] = 0;
 }
 
-/* Its directory is one that has been entered; what has been left does not come again, and names within one only ascend. */
+/* Its directory is one that has been entered; what has been left does not come again, and names
+ * within one only ascend. */
 static int place(struct unpack *u, const struct item *i)
 {
-    size_t n = strlen(i->path) - strlen(i->name);       /* with the slash */
+    size_t n = strlen(i->path) - strlen(i->name); /* with the slash */
     if (!u->n) {
         if (n || strcmp(i->path, ARCHIVE_ROOT) || !S_ISDIR(i->mode) || i->hard)
             bad("the archive's tree does not begin with its root, but with '%s'", shown(i->path));
@@ -174,7 +178,8 @@ static int place(struct unpack *u, const struct item *i)
     while (u->n && (n < 1 || u->levels[u->n - 1].len != n - 1 || memcmp(u->path, i->path, n - 1)))
         leave(u);
     if (!u->n)
-        bad("the archive's '%s' is not in a directory of the archive, or out of order", shown(i->path));
+        bad("the archive's '%s' is not in a directory of the archive, or out of order",
+            shown(i->path));
     struct level *l = &u->levels[u->n - 1];
     if (l->last && strcmp(l->last, i->name) >= 0)
         bad("the archive's '%s' comes twice, or out of order", shown(i->path));
@@ -190,7 +195,8 @@ static void enter(struct unpack *u, const struct item *i, int dir)
     *l = (struct level){.fd = -1, .len = strlen(i->path), .item = *i};
     l->item.xattrs = (struct xattrs){0};
     for (size_t k = 0; k < i->xattrs.n; k++)
-        xattrs_add(&l->item.xattrs, i->xattrs.list[k].name, i->xattrs.list[k].value, i->xattrs.list[k].size);
+        xattrs_add(&l->item.xattrs, i->xattrs.list[k].name, i->xattrs.list[k].value,
+                   i->xattrs.list[k].size);
     if (dir >= 0 && u->n && mkdirat(dir, i->name, 0700))
         disk("make directory", i->path);
     if (dir >= 0) {
@@ -253,13 +259,16 @@ static void data(struct unpack *u, struct item *i, int fd)
 static void hard_link(struct unpack *u, const struct item *i, int dir)
 {
     if (!tfind(i->target, &u->files, by_text))
-        bad("the archive's '%s' is a hard link to '%s', which is no file before it", shown(i->path), shown(i->target));
+        bad("the archive's '%s' is a hard link to '%s', which is no file before it", shown(i->path),
+            shown(i->target));
     if (dir < 0)
         return;
-    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
+    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
     char up[ARCHIVE_PATH];
     const char *name = strrchr(i->target, '/') + 1;
-    snprintf(up, sizeof up, ".%.*s", (int)(name - i->target - (long)sizeof ARCHIVE_ROOT), i->target + sizeof ARCHIVE_ROOT - 1);
+    snprintf(up, sizeof up, ".%.*s", (int)(name - i->target - (long)sizeof ARCHIVE_ROOT),
+             i->target + sizeof ARCHIVE_ROOT - 1);
     int fd = (int)syscall(SYS_openat2, u->staging, up, &how, sizeof how);
     if (fd < 0 || linkat(fd, name, dir, i->name, 0))
         disk("link", i->path);
@@ -281,8 +290,10 @@ static void entry(struct unpack *u, struct archive_entry *e, struct item *i)
             fail(ARCHIVE_IO, "out of memory");
         if (dir >= 0 && S_ISREG(i->mode))
             fd = openat(dir, i->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (dir >= 0 && ((S_ISREG(i->mode) && fd < 0) || (S_ISLNK(i->mode) && symlinkat(i->target, dir, i->name)) ||
-                         (!S_ISREG(i->mode) && !S_ISLNK(i->mode) && mknodat(dir, i->name, (i->mode & S_IFMT) | 0600, i->rdev))))
+        if (dir >= 0 && ((S_ISREG(i->mode) && fd < 0) ||
+                         (S_ISLNK(i->mode) && symlinkat(i->target, dir, i->name)) ||
+                         (!S_ISREG(i->mode) && !S_ISLNK(i->mode) &&
+                          mknodat(dir, i->name, (i->mode & S_IFMT) | 0600, i->rdev))))
             disk("make", i->path);
         if (S_ISREG(i->mode))
             data(u, i, fd);
@@ -303,7 +314,8 @@ static struct archive_entry *next(struct unpack *u)
     if (r == ARCHIVE_EOF)
         return NULL;
     if (r != ARCHIVE_OK)
-        bad("the archive is damaged: %s", archive_error_string(u->a) ? archive_error_string(u->a) : "it cannot be read");
+        bad("the archive is damaged: %s",
+            archive_error_string(u->a) ? archive_error_string(u->a) : "it cannot be read");
     return e;
 }
 
@@ -324,7 +336,8 @@ static void own_file(struct unpack *u, struct archive_entry *e, size_t most, str
     }
 }
 
-/* Its bytes to `fd`, if it is wanted. Its line is true of what was written: each write is checked, and nix checks it all once more. */
+/* Its bytes to `fd`, if it is wanted. Its line is true of what was written: each write is
+ * checked, and nix checks it all once more. */
 static void closure(struct unpack *u, struct archive_entry *e, int fd, struct text *line)
 {
     static struct item i;
@@ -352,11 +365,12 @@ static void differs(const struct text *want, const struct text *have, const char
         end = line + 500;
     char text[512];
     snprintf(text, sizeof text, "%.*s", (int)(end - line), want->p + line);
-    fail(ARCHIVE_BAD, "%s; the first that differs: %s", what, *text ? shown(text) : "something was added");
+    fail(ARCHIVE_BAD, "%s; the first that differs: %s", what,
+         *text ? shown(text) : "something was added");
 }
 
 struct reread {
-    unsigned    format;
+    unsigned format;
     struct text manifest;
 };
 
@@ -371,7 +385,8 @@ static void reread_item(void *arg, struct item *i, int fd)
 static void open_archive(struct unpack *u, int in)
 {
     u->a = archive_read_new();
-    /* Nothing but what pack writes: each format and filter more is code that a hostile file could reach. */
+    /* Nothing but what pack writes: each format and filter more is code that a hostile file
+     * could reach. */
     if (!u->a || archive_read_support_format_tar(u->a) != ARCHIVE_OK ||
         archive_read_support_filter_zstd(u->a) != ARCHIVE_OK)
         fail(ARCHIVE_IO, "out of memory");
@@ -464,7 +479,8 @@ void archive_read_all(int in, int staging, int closure_out, uint64_t most)
     sha256_init(&h);
     sha256_update(&h, stored.n, (const uint8_t *)stored.p);
     hex(&h, digest);
-    dprintf(1, "%s %d %d %llu %llu\n", digest, tree, closure_line.n > 0, (unsigned long long)u.count, (unsigned long long)u.bytes);
+    dprintf(1, "%s %d %d %llu %llu\n", digest, tree, closure_line.n > 0,
+            (unsigned long long)u.count, (unsigned long long)u.bytes);
     answer_head(&u);
     archive_read_free(u.a);
 }

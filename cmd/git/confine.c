@@ -1,4 +1,5 @@
-/* Each layer alone would do for most attacks; a hostile repository has to get through all of them. */
+/* Each layer alone would do for most attacks; a hostile repository has to get through all of
+ * them. */
 #include "cmd/git/confine.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +55,7 @@ int git_confine_user(uid_t uid, gid_t gid)
 {
     if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
         return -errno;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);       /* a change of user has cleared it */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user has cleared it */
     return 0;
 }
 
@@ -62,10 +63,12 @@ static int landlock(const int *fds, size_t n, bool *has)
 {
     const uint64_t reading = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
     struct landlock_ruleset_attr rules = {
-        .handled_access_fs = reading | LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
-                             LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
-                             LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
-                             LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM};
+        .handled_access_fs = reading | LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE |
+                             LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                             LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
+                             LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+                             LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
+                             LANDLOCK_ACCESS_FS_MAKE_SYM};
     int fd = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof rules, 0u);
     *has = fd >= 0;
     if (fd < 0)

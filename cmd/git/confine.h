@@ -1,5 +1,5 @@
-/* cmd/git/confine.h — the git reader gives up all it does not need before it opens a repository: rights of root, writing, the network,
- * starting programs, memory and time.
+/* cmd/git/confine.h — the git reader gives up all it does not need before it opens a repository:
+ * rights of root, writing, the network, starting programs, memory and time.
  * Source   landlock(7), seccomp(2), setrlimit(2), prctl(2). */
 #ifndef CMD_GIT_CONFINE_H
 #define CMD_GIT_CONFINE_H
@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* At the start: limits of memory (1 GiB), processor time (10 s) and descriptors (64), no core, death with the parent. */
+/* At the start: limits of memory (1 GiB), processor time (10 s) and descriptors (64), no core,
+ * death with the parent. */
 void git_confine_limits(void);
 /* Become that user. 0 or -errno. */
 int git_confine_user(uid_t uid, gid_t gid);

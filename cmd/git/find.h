@@ -12,15 +12,15 @@
 enum { FOUND_DIRS = 32, FOUND_BORROWED = 24, FOUND_DEPTH = 5 };
 
 struct git_found {
-    char   path[PATH_MAX];          /* of the repository's directory */
-    uid_t  uid;                     /* who owns it */
-    int    dirs[FOUND_DIRS];        /* O_PATH: what has to be readable */
+    char path[PATH_MAX];  /* of the repository's directory */
+    uid_t uid;            /* who owns it */
+    int dirs[FOUND_DIRS]; /* O_PATH: what has to be readable */
     size_t n;
 };
 /* `git`: NULL: around the working directory. `lead`: who may lead anywhere; `owners`: who may own a
  * repository. */
 struct git_find {
-    const char              *git;
+    const char *git;
     const struct owned_trust *lead, *owners;
 };
 /* Ends with a frame that holds the error if there is no such repository, or if it is refused. */

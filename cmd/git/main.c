@@ -34,7 +34,7 @@
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-    return "detect_leaks=0";        /* its thread may not trace, and the process ends anyway */
+    return "detect_leaks=0"; /* its thread may not trace, and the process ends anyway */
 }
 #endif
 
@@ -44,7 +44,7 @@ enum {
     MOST_COMMITS = 1000,
     MOST_WALKED = 20000,
     MOST_REFS = 500,
-    MOST_REF = 4096,        /* bytes of a name */
+    MOST_REF = 4096, /* bytes of a name */
     MOST_LINKS = 10,
     MOST_ENTRIES = 20000,
     MOST_TRAILERS = 4096,
@@ -54,9 +54,9 @@ enum {
 struct asked {
     const char *git, *about, *ref, *rev, *index, *path, *objects, *since, *trees;
     const char *configs[MOST_CONFIGS];
-    size_t      n_configs;
-    size_t      limit;
-    struct owned_trust lead, owners;    /* who may lead anywhere; who may own a repository */
+    size_t n_configs;
+    size_t limit;
+    struct owned_trust lead, owners; /* who may lead anywhere; who may own a repository */
 };
 
 static void record(const char *name, const void *bytes, size_t n)
@@ -71,7 +71,7 @@ static void text(const char *name, const char *s)
     record(name, s ? s : "", s ? strlen(s) : 0);
 }
 
-static bool unconfined;     /* the kernel lacks Landlock */
+static bool unconfined; /* the kernel lacks Landlock */
 
 static void begin(void)
 {
@@ -86,8 +86,8 @@ static void end(void)
     exit(fflush(stdout) ? 1 : 0);
 }
 
-/* `kind`: "refused", "spec", "absent" (no such file), "norev" (no such revision), "exotic" (an index for git alone),
- * "thing" (no commit) or "failed": which exit code berth ends with. */
+/* `kind`: "refused", "spec", "absent" (no such file), "norev" (no such revision), "exotic" (an
+ * index for git alone), "thing" (no commit) or "failed": which exit code berth ends with. */
 void git_fail(const char *kind, const char *hint, const char *format, ...)
 {
     char said[1024];
@@ -133,12 +133,15 @@ static git_repository *repository(const struct asked *a)
             "this kernel has no Landlock, so root does not read the repository '%s' of user %u",
             git, found.uid);
     unconfined = !landlock;
-    /* The caller's own configuration may say where hooks are; root's says nothing to the user that the repository belongs to. */
+    /* The caller's own configuration may say where hooks are; root's says nothing to the user
+     * that the repository belongs to. */
     if (a->about && *a->about && !access(a->about, R_OK | X_OK))
         git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_GLOBAL, a->about);
     static const char unknown[] = "unsupported extension name extensions.";
-    int opened = git_repository_open_ext(&repo, git, GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT, NULL);
-    const char *extension = opened && !strncmp(why(), unknown, sizeof unknown - 1) ? why() + sizeof unknown - 1 : NULL;
+    int opened = git_repository_open_ext(
+        &repo, git, GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT, NULL);
+    const char *extension =
+        opened && !strncmp(why(), unknown, sizeof unknown - 1) ? why() + sizeof unknown - 1 : NULL;
     if (extension && !strcmp(extension, "objectformat"))
         git_fail("failed",
                  "keep the spec in a repository of SHA-1 ids, which git init makes by itself",
@@ -154,7 +157,8 @@ static git_repository *repository(const struct asked *a)
     if (opened)
         git_fail("failed", NULL, "cannot open the repository '%s': %s", git, why());
     git_odb *odb;
-    if (a->objects && (git_repository_odb(&odb, repo) || git_odb_add_disk_alternate(odb, a->objects)))
+    if (a->objects &&
+        (git_repository_odb(&odb, repo) || git_odb_add_disk_alternate(odb, a->objects)))
         git_fail("failed", NULL, "cannot read the pushed objects in '%s': %s", a->objects, why());
     return repo;
 }
@@ -255,9 +259,9 @@ static git_commit *commit_of(git_repository *repo, const char *rev, git_referenc
 }
 
 struct search {
-    const char *base;       /* the last part of the path that is not there */
-    char        hit[512];
-    size_t      seen;
+    const char *base; /* the last part of the path that is not there */
+    char hit[512];
+    size_t seen;
 };
 
 static int look(const char *root, const git_tree_entry *e, void *arg)
@@ -283,11 +287,13 @@ __attribute__((noreturn)) static void not_there(git_tree *root, const char *path
 
 static void check_mode(const char *path, const char *rev, git_filemode_t mode)
 {
-    const char *what = mode == GIT_FILEMODE_LINK     ? "a symbolic link"
-                       : mode == GIT_FILEMODE_COMMIT ? "a submodule"
-                       : mode == GIT_FILEMODE_TREE   ? "a directory"
-                       : mode != GIT_FILEMODE_BLOB && mode != GIT_FILEMODE_BLOB_EXECUTABLE && mode != 0100664 ? "something else"
-                                                                                                             : NULL;
+    const char *what =
+        mode == GIT_FILEMODE_LINK     ? "a symbolic link"
+        : mode == GIT_FILEMODE_COMMIT ? "a submodule"
+        : mode == GIT_FILEMODE_TREE   ? "a directory"
+        : mode != GIT_FILEMODE_BLOB && mode != GIT_FILEMODE_BLOB_EXECUTABLE && mode != 0100664
+            ? "something else"
+            : NULL;
     if (what)
         git_fail("spec",
                  mode == GIT_FILEMODE_TREE ? "name the spec file in it"
@@ -318,7 +324,10 @@ static git_oid walk(git_repository *repo, git_tree *root, const char *path, cons
         if (!*next) {
             check_mode(sofar, rev, mode);
         } else if (git_tree_entry_type(e) != GIT_OBJECT_TREE) {
-            check_mode(sofar, rev, mode == GIT_FILEMODE_BLOB || mode == GIT_FILEMODE_BLOB_EXECUTABLE ? GIT_FILEMODE_BLOB : mode);
+            check_mode(sofar, rev,
+                       mode == GIT_FILEMODE_BLOB || mode == GIT_FILEMODE_BLOB_EXECUTABLE
+                           ? GIT_FILEMODE_BLOB
+                           : mode);
             not_there(root, path, rev);
         } else if (git_tree_lookup(&tree, repo, &id)) {
             git_fail("failed", "git fsck tells more", "cannot read '%s' at %s: %s", sofar, rev,
@@ -328,7 +337,8 @@ static git_oid walk(git_repository *repo, git_tree *root, const char *path, cons
     return id;
 }
 
-/* "exotic": what only git itself can read (a split index), or what lies where a reader of this repository may not look. */
+/* "exotic": what only git itself can read (a split index), or what lies where a reader of this
+ * repository may not look. */
 static git_index *index_of(git_repository *repo, const char *file)
 {
     git_index *index;
@@ -363,7 +373,8 @@ static git_oid staged(git_repository *repo, const char *file, const char *path)
     return e->id;
 }
 
-static git_odb_object *blob(git_repository *repo, const git_oid *id, const struct asked *a, const char *path)
+static git_odb_object *blob(git_repository *repo, const git_oid *id, const struct asked *a,
+                            const char *path)
 {
     git_odb *odb;
     git_object_t type;
@@ -439,8 +450,10 @@ static git_tree *staged_tree(git_repository *repo, const char *file)
     git_odb *odb;
     git_oid id;
     git_tree *tree;
-    if (git_repository_odb(&odb, repo) || git_mempack_new(&memory) || git_odb_add_backend(odb, memory, 1000) ||
-        git_index_write_tree_to(&id, index_of(repo, file), repo) || git_tree_lookup(&tree, repo, &id))
+    if (git_repository_odb(&odb, repo) || git_mempack_new(&memory) ||
+        git_odb_add_backend(odb, memory, 1000) ||
+        git_index_write_tree_to(&id, index_of(repo, file), repo) ||
+        git_tree_lookup(&tree, repo, &id))
         git_fail("failed", "end a merge first, if there is one", "cannot read what is staged: %s",
                  why());
     return tree;
@@ -455,7 +468,9 @@ static void trees(git_tree *root, const char *list)
     for (const char *p = list, *stop; (stop = strstr(p, "//")); p = stop + 2) {
         git_tree_entry *e = NULL;
         snprintf(folder, sizeof folder, "%.*s", (int)(stop - p), p);
-        const git_oid *id = !*folder ? git_tree_id(root) : git_tree_entry_bypath(&e, root, folder) ? NULL : git_tree_entry_id(e);
+        const git_oid *id = !*folder                                  ? git_tree_id(root)
+                            : git_tree_entry_bypath(&e, root, folder) ? NULL
+                                                                      : git_tree_entry_id(e);
         if (id)
             git_oid_tostr(to, GIT_OID_HEXSZ + 1, id);
         to += id ? GIT_OID_HEXSZ : 0;
@@ -473,20 +488,22 @@ static void trailers(git_commit *c, char *out)
     if (git_message_trailers(&list, git_commit_message(c)))
         return;
     for (size_t i = 0; i < list.count; i++)
-        if (!strcasecmp(list.trailers[i].key, "Berth-Allow") && strlen(out) + strlen(list.trailers[i].value) + 2 < MOST_TRAILERS)
+        if (!strcasecmp(list.trailers[i].key, "Berth-Allow") &&
+            strlen(out) + strlen(list.trailers[i].value) + 2 < MOST_TRAILERS)
             strcat(strcat(out, list.trailers[i].value), ",");
     git_message_trailer_array_free(&list);
 }
 
-/* What the commits that are new since `since` let through: what one of them meant then says nothing when the branch goes back to it.
- * Where `since` is not known, the tip's alone. */
+/* What the commits that are new since `since` let through: what one of them meant then says nothing
+ * when the branch goes back to it. Where `since` is not known, the tip's alone. */
 static void allowed(git_repository *repo, git_commit *tip, const char *since)
 {
     static char out[MOST_TRAILERS];
     git_revwalk *w = NULL;
     git_oid id, old;
     git_commit *c;
-    if (!*since || git_oid_fromstr(&old, since) || git_revwalk_new(&w, repo) || git_revwalk_hide(w, &old)) {
+    if (!*since || git_oid_fromstr(&old, since) || git_revwalk_new(&w, repo) ||
+        git_revwalk_hide(w, &old)) {
         trailers(tip, out);
     } else if (!git_revwalk_push(w, git_commit_id(tip))) {
         for (int n = 0; n < MOST_COMMITS && !git_revwalk_next(&id, w); n++)
@@ -516,9 +533,10 @@ static bool leads(git_repository *repo, const git_reference *ref, const git_oid 
     return found;
 }
 
-/* A ref that leads to the commit, for who can only fetch by one: the one that was named, HEAD's, or the first that does. A push that is
- * not accepted yet has none. */
-static void tell_way(const struct asked *a, git_repository *repo, const git_oid *id, git_reference *named)
+/* A ref that leads to the commit, for who can only fetch by one: the one that was named, HEAD's, or
+ * the first that does. A push that is not accepted yet has none. */
+static void tell_way(const struct asked *a, git_repository *repo, const git_oid *id,
+                     git_reference *named)
 {
     git_strarray names = {0};
     git_reference *head = NULL, *ref;
@@ -543,7 +561,8 @@ static void tell_way(const struct asked *a, git_repository *repo, const git_oid 
     text("via", way);
 }
 
-static void tell_commit(const struct asked *a, git_repository *repo, git_commit *c, git_reference *ref)
+static void tell_commit(const struct asked *a, git_repository *repo, git_commit *c,
+                        git_reference *ref)
 {
     char id[GIT_OID_HEXSZ + 1], number[32];
     const git_signature *by = git_commit_author(c);
@@ -566,7 +585,8 @@ static bool hooks_set_in(const char *file, git_buf *set)
 {
     struct stat st;
     git_config *config = NULL;
-    bool there = !stat(file, &st) && S_ISREG(st.st_mode) && st.st_size <= MOST_CONFIG_BYTES && !git_config_open_ondisk(&config, file) &&
+    bool there = !stat(file, &st) && S_ISREG(st.st_mode) && st.st_size <= MOST_CONFIG_BYTES &&
+                 !git_config_open_ondisk(&config, file) &&
                  !git_config_get_path(set, config, "core.hooksPath");
     git_config_free(config);
     return there;
@@ -592,7 +612,8 @@ static void ref_moved(git_repository *repo, const char *name, char out[MOST_REF]
     git_fail("failed", NULL, "the symbolic ref '%s' leads to too many others", name);
 }
 
-/* Where git looks for hooks: core.hooksPath, from where hooks run, or the folder in the repository. */
+/* Where git looks for hooks: core.hooksPath, from where hooks run, or the folder in the
+ * repository. */
 static void about(const struct asked *a, git_repository *repo)
 {
     const char *work = git_repository_workdir(repo), *common = git_repository_commondir(repo);
@@ -603,7 +624,8 @@ static void about(const struct asked *a, git_repository *repo)
     char moved[MOST_REF] = "";
     if (a->ref)
         ref_moved(repo, a->ref, moved);
-    bool own = git_repository_config_snapshot(&config, repo) || git_config_get_path(&set, config, "core.hooksPath");
+    bool own = git_repository_config_snapshot(&config, repo) ||
+               git_config_get_path(&set, config, "core.hooksPath");
     for (size_t i = 0; own && i < a->n_configs; i++)
         own = !hooks_set_in(a->configs[i], &set);
     if (own)
@@ -620,7 +642,9 @@ static void about(const struct asked *a, git_repository *repo)
     if (a->ref)
         text("moved", moved);
     if (!git_reference_lookup(&head, repo, "HEAD"))
-        text("ref", git_reference_type(head) == GIT_REFERENCE_SYMBOLIC ? git_reference_symbolic_target(head) : "");
+        text("ref", git_reference_type(head) == GIT_REFERENCE_SYMBOLIC
+                        ? git_reference_symbolic_target(head)
+                        : "");
     end();
 }
 

@@ -1,4 +1,5 @@
-/* What went wrong, for people (file:line:col first, so that editors and grep find the place) and as data. */
+/* What went wrong, for people (file:line:col first, so that editors and grep find the place) and
+ * as data. */
 #include "cmd/render/json.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ void cmd_render_error(struct cmd_out *o, const char *file, const struct rec_erro
         if (command)
             *command++ = 0;
         cmd_wrap(o, words ? words : "", 2, 2, CMD_WIDTH);
-        if (command) {          /* whatever its width */
+        if (command) { /* whatever its width */
             cmd_put(o, "\n    ");
             cmd_safe(o, command);
         }
@@ -62,8 +63,9 @@ static const char *code_name(enum cmd_exit code)
     return "failed";
 }
 
-void cmd_render_failures_json(struct cmd_out *o, const char *format, const char *host, const char *file, enum cmd_exit code,
-                              const struct rec_error *list, size_t n)
+void cmd_render_failures_json(struct cmd_out *o, const char *format, const char *host,
+                              const char *file, enum cmd_exit code, const struct rec_error *list,
+                              size_t n)
 {
     json_t *j = cmd_json_envelope(format, host, file, code_name(code));
     for (size_t i = 0; i < n; i++)
@@ -87,7 +89,8 @@ static json_t *snippet(const char *text, size_t len, uint32_t line)
     size_t n = line && text ? spec_source_line(text, len, line, &start) : 0;
     if (!n)
         return json_null();
-    char *copy = strndup(start, n);     /* a NUL in it ends it, which is no loss: it is one of the faults */
+    /* a NUL in it ends it, which is no loss: it is one of the faults */
+    char *copy = strndup(start, n);
     json_t *j = cmd_json_text(copy);
     free(copy);
     return j;
@@ -119,13 +122,15 @@ static json_t *diag(const struct spec_diag *d, const char *file, const char *tex
     return j;
 }
 
-void cmd_render_diags_json(struct cmd_out *o, const char *format, const char *file, const struct spec_diags *d, const char *text, size_t len,
-                       const struct spec_doc *doc)
+void cmd_render_diags_json(struct cmd_out *o, const char *format, const char *file,
+                           const struct spec_diags *d, const char *text, size_t len,
+                           const struct spec_doc *doc)
 {
     json_t *j = cmd_json_envelope(format, NULL, file, d->errors ? "invalid" : "valid");
     json_t *errors = json_array(), *warnings = json_array(), *summary = json_object();
     for (size_t i = 0; i < d->n; i++)
-        json_array_append_new(d->list[i].level == SPEC_ERROR ? errors : warnings, diag(&d->list[i], file, text, len));
+        json_array_append_new(d->list[i].level == SPEC_ERROR ? errors : warnings,
+                              diag(&d->list[i], file, text, len));
     json_object_set_new(j, "errors", errors);
     json_object_set_new(j, "warnings", warnings);
     size_t containers = 0;
@@ -133,8 +138,10 @@ void cmd_render_diags_json(struct cmd_out *o, const char *format, const char *fi
         containers += doc->hosts[i].n_containers;
     json_object_set_new(summary, "errors", json_integer((json_int_t)d->errors));
     json_object_set_new(summary, "warnings", json_integer((json_int_t)(d->total - d->errors)));
-    json_object_set_new(summary, "hosts", doc ? json_integer((json_int_t)doc->n_hosts) : json_null());
-    json_object_set_new(summary, "containers", doc ? json_integer((json_int_t)containers) : json_null());
+    json_object_set_new(summary, "hosts",
+                        doc ? json_integer((json_int_t)doc->n_hosts) : json_null());
+    json_object_set_new(summary, "containers",
+                        doc ? json_integer((json_int_t)containers) : json_null());
     json_object_set_new(j, "summary", summary);
     cmd_json_emit(o, j);
 }

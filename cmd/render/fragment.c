@@ -1,4 +1,5 @@
-/* The twin of the spec's schema: what it reads, this writes. Keys at their defaults are left out. */
+/* The twin of the spec's schema: what it reads, this writes. Keys at their defaults are left
+ * out. */
 #include "cmd/render/fragment.h"
 #include "reconcile/runtimes/nixos.h"
 #include "reconcile/runtimes/nspawn.h"
@@ -17,7 +18,8 @@ static json_t *addresses(const struct spec_container *c)
     char a[SPEC_ADDR_TEXT];
     for (int k = 0; k < 2; k++)
         if (c->address[k].addr.family)
-            json_array_append_new(list, json_string(spec_addr_format(&c->address[k].addr, false, a)));
+            json_array_append_new(list,
+                                  json_string(spec_addr_format(&c->address[k].addr, false, a)));
     if (json_array_size(list) != 1)
         return list;
     json_t *one = json_incref(json_array_get(list, 0));
@@ -37,8 +39,9 @@ static json_t *ports(const struct spec_container *c)
             snprintf(last[0], sizeof last[0], "-%u", p->host + p->count - 1u);
             snprintf(last[1], sizeof last[1], "-%u", p->container + p->count - 1u);
         }
-        snprintf(line, sizeof line, "%s%s%s%s%u%s:%u%s%s", p->address.family == 6 ? "[" : "", a, p->address.family == 6 ? "]" : "", *a ? ":" : "",
-                 p->host, last[0], p->container, last[1], p->proto == SPEC_UDP ? "/udp" : "");
+        snprintf(line, sizeof line, "%s%s%s%s%u%s:%u%s%s", p->address.family == 6 ? "[" : "", a,
+                 p->address.family == 6 ? "]" : "", *a ? ":" : "", p->host, last[0], p->container,
+                 last[1], p->proto == SPEC_UDP ? "/udp" : "");
         json_array_append_new(list, json_string(line));
     }
     return list;
@@ -50,9 +53,11 @@ static json_t *nspawn(struct rec_run *run, const struct spec_container *c)
     if (c->nspawn.root == SPEC_ROOT_DIR)
         text(o, "root", nspawn_root_path(run, c, run->arena));
     if (c->nspawn.root == SPEC_ROOT_TAR)
-        text(o, "root", *c->nspawn.path.text == '/' || !run->opt.spec_dir
-                            ? c->nspawn.path.text
-                            : spec_arena_printf(run->arena, "%s/%s", run->opt.spec_dir, c->nspawn.path.text + 2));
+        text(o, "root",
+             *c->nspawn.path.text == '/' || !run->opt.spec_dir
+                 ? c->nspawn.path.text
+                 : spec_arena_printf(run->arena, "%s/%s", run->opt.spec_dir,
+                                     c->nspawn.path.text + 2));
     if (c->nspawn.boot)
         json_object_set_new(o, "boot", json_true());
     if (c->nspawn.users != SPEC_USERS_AUTO)
@@ -76,7 +81,9 @@ static json_t *nspawn(struct rec_run *run, const struct spec_container *c)
     for (size_t i = 0; i < c->nspawn.n_binds; i++) {
         const struct spec_bind *b = &c->nspawn.binds[i];
         list = i ? json_object_get(o, "binds") : json_array();
-        json_array_append_new(list, json_string(spec_arena_printf(run->arena, "%s:%s%s", b->host, b->container, b->read_only ? ":ro" : "")));
+        json_array_append_new(
+            list, json_string(spec_arena_printf(run->arena, "%s:%s%s", b->host, b->container,
+                                                b->read_only ? ":ro" : "")));
         if (!i)
             json_object_set_new(o, "binds", list);
     }
@@ -101,7 +108,8 @@ static json_t *nixos(struct rec_run *run, const struct spec_container *c)
     else if (c->nixos.config.text)
         text(o, "config", nixos_source(run, c, NULL) + sizeof "config");
     else if (c->nixos.flake.text)
-        text(o, "flake", spec_arena_printf(run->arena, "%s#%s", nixos_flake(run, c), c->nixos.attr.text));
+        text(o, "flake",
+             spec_arena_printf(run->arena, "%s#%s", nixos_flake(run, c), c->nixos.attr.text));
     return o;
 }
 
@@ -132,7 +140,9 @@ json_t *cmd_fragment(struct rec_run *run, const struct spec_container *c)
         json_object_set_new(o, "protect", json_true());
     if (c->destroy_files)
         text(o, "on_remove", "destroy");
-    map = runtime == SPEC_RT_NSPAWN ? nspawn(run, c) : runtime == SPEC_RT_NIXOS ? nixos(run, c) : json_object();
+    map = runtime == SPEC_RT_NSPAWN  ? nspawn(run, c)
+          : runtime == SPEC_RT_NIXOS ? nixos(run, c)
+                                     : json_object();
     if (json_object_size(map))
         json_object_set(o, rec_runtime(runtime)->name, map);
     json_decref(map);
@@ -141,9 +151,12 @@ json_t *cmd_fragment(struct rec_run *run, const struct spec_container *c)
 
 static void put_value(struct cmd_out *o, json_t *v)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789./_-";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789./_-";
     const char *word = json_string_value(v);
-    char *dump = word && *word != '-' && strspn(word, plain) == strlen(word) && *word ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+    char *dump = word && *word != '-' && strspn(word, plain) == strlen(word) && *word
+                     ? NULL
+                     : json_dumps(v, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
     cmd_put(o, dump ? dump : word ? word : "null");
     free(dump);
 }

@@ -6,7 +6,7 @@
 
 struct lines {
     void (*each)(void *arg, const char *field, const char *value);
-    void  *arg;
+    void *arg;
 };
 
 static void tell(const struct lines *l, const char *field, struct cmd_out *text)

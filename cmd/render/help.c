@@ -6,8 +6,9 @@
 
 static size_t flag_text(const struct cmd_flag *f, char *out, size_t room)
 {
-    int n = snprintf(out, room, "%c%c%s--%s%s%s", f->letter ? '-' : ' ', f->letter ? f->letter : ' ', f->letter ? ", " : "  ", f->name,
-                     f->value ? " " : "", f->value ? f->value : "");
+    int n =
+        snprintf(out, room, "%c%c%s--%s%s%s", f->letter ? '-' : ' ', f->letter ? f->letter : ' ',
+                 f->letter ? ", " : "  ", f->name, f->value ? " " : "", f->value ? f->value : "");
     return (size_t)n;
 }
 
@@ -52,7 +53,8 @@ static void aliases(struct cmd_out *o, const struct cmd_verb *v, const char *bef
 void cmd_render_help(struct cmd_out *o, const struct cmd_verb *v)
 {
     if (v) {
-        cmd_printf(o, "berth %s%s%s [flags]: %s\n\n", v->name, *v->synopsis ? " " : "", v->synopsis, v->summary);
+        cmd_printf(o, "berth %s%s%s [flags]: %s\n\n", v->name, *v->synopsis ? " " : "", v->synopsis,
+                   v->summary);
         if (*v->text) {
             cmd_wrap(o, v->text, 0, 0, CMD_WIDTH);
             cmd_put(o, "\n\n");
@@ -80,8 +82,10 @@ void cmd_render_help(struct cmd_out *o, const struct cmd_verb *v)
     cmd_put(o, "\n");
     heading(o, "Flags of every verb");
     flags(o, NULL);
-    cmd_put(o, "\nSPEC is the argument, else $BERTH_SPEC, ./berth.yaml, /etc/berth/berth.yaml; - is\n"
-               "standard input. `berth help VERB` tells more of a verb; `man berth`, `man berth.yaml`.\n");
+    cmd_put(
+        o,
+        "\nSPEC is the argument, else $BERTH_SPEC, ./berth.yaml, /etc/berth/berth.yaml; - is\n"
+        "standard input. `berth help VERB` tells more of a verb; `man berth`, `man berth.yaml`.\n");
 }
 
 /* roff: backslashes and leading dots are commands, and a plain hyphen is no minus. */
@@ -263,9 +267,11 @@ static void bash(struct cmd_out *o)
         cmd_put(o, "' -- \"$cur\"))\n");
         const struct cmd_offers *offers = cmd_verb_offers(v);
         if (takes_names(v))
-            cmd_put(o, "            else COMPREPLY=($(compgen -W \"$(berth completion names 2>/dev/null)\" -- \"$cur\")); fi ;;\n");
+            cmd_put(o, "            else COMPREPLY=($(compgen -W \"$(berth completion names "
+                       "2>/dev/null)\" -- \"$cur\")); fi ;;\n");
         else if (v->operands == CMD_TAKES_NAME_FILE)
-            cmd_put(o, "            else compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -W \"$(berth completion names 2>/dev/null)\" "
+            cmd_put(o, "            else compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -W "
+                       "\"$(berth completion names 2>/dev/null)\" "
                        "-- \"$cur\") $(compgen -f -- \"$cur\")); fi ;;\n");
         else if (takes_file(v))
             cmd_put(o, "            else _berth_paths -f; fi ;;\n");
@@ -321,14 +327,16 @@ static void zsh_value(struct cmd_out *o, const struct cmd_flag *f)
 
 static void zsh(struct cmd_out *o)
 {
-    cmd_put(o, "#compdef berth\n# zsh completion for berth\n_berth_names() { local -a n; n=(${(f)\"$(berth completion names "
+    cmd_put(o, "#compdef berth\n# zsh completion for berth\n_berth_names() { local -a n; "
+               "n=(${(f)\"$(berth completion names "
                "2>/dev/null)\"}); compadd -a n }\n_berth()\n{\n    local -a verbs\n    verbs=(\n");
     for (size_t i = 0; i < cmd_n_verbs; i++) {
         cmd_printf(o, "        '%s:", cmd_verbs[i].name);
         quoted(o, cmd_verbs[i].summary, true);
         cmd_put(o, "'\n");
     }
-    cmd_put(o, "    )\n    if (( CURRENT == 2 )); then _describe verb verbs; return; fi\n    local verb=$words[2]\n"
+    cmd_put(o, "    )\n    if (( CURRENT == 2 )); then _describe verb verbs; return; fi\n    local "
+               "verb=$words[2]\n"
                "    words=(\"${words[@]:1}\"); (( CURRENT-- ))\n    case $verb in\n");
     for (size_t i = 0; i < cmd_n_verbs; i++) {
         const struct cmd_verb *v = &cmd_verbs[i];
@@ -353,8 +361,9 @@ static void zsh(struct cmd_out *o)
             }
         }
         if (takes_names(v))
-            cmd_put(o, v->operands == CMD_TAKES_COMMAND ? " \\\n            '1:container:_berth_names' '*::command:_normal'"
-                                                        : " \\\n            '*:container:_berth_names'");
+            cmd_put(o, v->operands == CMD_TAKES_COMMAND
+                           ? " \\\n            '1:container:_berth_names' '*::command:_normal'"
+                           : " \\\n            '*:container:_berth_names'");
         else if (v->operands == CMD_TAKES_NAME_FILE)
             cmd_put(o, " \\\n            '1:container:_berth_names' '2:file:_files'");
         else if (takes_file(v))

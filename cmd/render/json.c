@@ -1,7 +1,7 @@
 /* JSON is written in ASCII: a name can hide nothing from a terminal, and no locale has a say. */
 #include "cmd/render/json.h"
-#include "cmd/render/grants.h"
 #include "cmd/git.h"
+#include "cmd/render/grants.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +10,7 @@ json_t *cmd_json_text(const char *s)
     json_t *j = s ? json_string(s) : json_null();
     if (j)
         return j;
-    struct cmd_out o = {.fd = -1, .utf8 = true};    /* not UTF-8 */
+    struct cmd_out o = {.fd = -1, .utf8 = true}; /* not UTF-8 */
     cmd_safe(&o, s);
     j = json_string(o.text ? o.text : "");
     cmd_out_done(&o);
@@ -28,7 +28,8 @@ json_t *cmd_json_place(const char *file, const struct spec_loc *at)
     return j;
 }
 
-json_t *cmd_json_envelope(const char *format, const char *host, const char *file, const char *outcome)
+json_t *cmd_json_envelope(const char *format, const char *host, const char *file,
+                          const char *outcome)
 {
     json_t *j = json_object(), *spec = file ? json_object() : json_null();
     json_object_set_new(j, "format", cmd_json_text(format));
@@ -79,7 +80,8 @@ json_t *cmd_json_error(const char *file, const struct rec_error *e)
     json_object_set_new(j, "hint", e->hint[0] ? cmd_json_text(e->hint) : json_null());
     json_object_set_new(j, "file", e->at.line ? cmd_json_text(file) : json_null());
     json_object_set_new(j, "start", e->at.line ? position(&e->at, 0) : json_null());
-    json_object_set_new(j, "end", e->at.line ? position(&e->at, e->at.width ? e->at.width : 1) : json_null());
+    json_object_set_new(j, "end",
+                        e->at.line ? position(&e->at, e->at.width ? e->at.width : 1) : json_null());
     return j;
 }
 
@@ -228,7 +230,8 @@ json_t *cmd_json_conflicts(const char *file, const struct rec_plan *p)
 
 static int emit(const char *text, size_t n, void *arg)
 {
-    for (const char *del; n && (del = memchr(text, 0x7f, n)); n -= (size_t)(del + 1 - text), text = del + 1) {
+    for (const char *del; n && (del = memchr(text, 0x7f, n));
+         n -= (size_t)(del + 1 - text), text = del + 1) {
         cmd_putn(arg, text, (size_t)(del - text));
         cmd_put(arg, "\\u007f");
     }
@@ -239,7 +242,7 @@ static int emit(const char *text, size_t n, void *arg)
 void cmd_json_emit(struct cmd_out *o, json_t *j)
 {
     if (!j || json_dump_callback(j, emit, o, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENSURE_ASCII))
-        cmd_put(o, "{}");       /* out of memory */
+        cmd_put(o, "{}"); /* out of memory */
     cmd_put(o, "\n");
     json_decref(j);
 }

@@ -56,7 +56,8 @@ static void cells(const struct cmd_render_container *c, uint64_t now, struct tex
     if (c->started_ms && now >= c->started_ms)
         cmd_render_duration(now - c->started_ms, t->uptime);
     const char *state = state_of(c, t->state);
-    const char *all[COLUMNS] = {c->name, c->runtime, state, c->address, c->root, t->uptime, c->sync};
+    const char *all[COLUMNS] = {c->name, c->runtime, state,  c->address,
+                                c->root, t->uptime,  c->sync};
     for (int i = 0; i < COLUMNS; i++)
         cell[i] = all[i] && *all[i] ? all[i] : "-";
 }
@@ -66,11 +67,14 @@ static enum cmd_style style_of(int column, const char *text)
     if (column == 6)
         return strcmp(text, "in sync") ? CMD_YELLOW : CMD_GREEN;
     if (column == 2)
-        return !strcmp(text, "running") ? CMD_GREEN : !strcmp(text, "dead") || !strcmp(text, "missing") ? CMD_RED : CMD_PLAIN;
+        return !strcmp(text, "running")                            ? CMD_GREEN
+               : !strcmp(text, "dead") || !strcmp(text, "missing") ? CMD_RED
+                                                                   : CMD_PLAIN;
     return CMD_PLAIN;
 }
 
-static void row(struct cmd_out *o, const char *const cell[COLUMNS], const size_t width[COLUMNS], bool head)
+static void row(struct cmd_out *o, const char *const cell[COLUMNS], const size_t width[COLUMNS],
+                bool head)
 {
     for (int i = 0; i < COLUMNS; i++) {
         cmd_style(o, head ? CMD_BOLD : style_of(i, cell[i]));
@@ -84,7 +88,8 @@ static void row(struct cmd_out *o, const char *const cell[COLUMNS], const size_t
 
 void cmd_render_list_text(struct cmd_out *o, const struct cmd_render_list *l)
 {
-    static const char *const head[COLUMNS] = {"NAME", "RUNTIME", "STATE", "ADDRESS", "ROOT", "UPTIME", "SYNC"};
+    static const char *const head[COLUMNS] = {"NAME", "RUNTIME", "STATE", "ADDRESS",
+                                              "ROOT", "UPTIME",  "SYNC"};
     size_t width[COLUMNS];
     struct texts text;
     const char *cell[COLUMNS];
@@ -118,7 +123,8 @@ void cmd_render_list_json(struct cmd_out *o, const struct cmd_render_list *l)
         json_object_set_new(one, "root", cmd_json_text(c->root));
         json_object_set_new(one, "sync", cmd_json_text(c->sync));
         json_object_set_new(one, "leader", c->leader ? json_integer(c->leader) : json_null());
-        json_object_set_new(one, "started_boottime_ms", c->started_ms ? json_integer((json_int_t)c->started_ms) : json_null());
+        json_object_set_new(one, "started_boottime_ms",
+                            c->started_ms ? json_integer((json_int_t)c->started_ms) : json_null());
         json_array_append_new(list, one);
     }
     cmd_json_origin(j, l->path, l->git);

@@ -8,17 +8,17 @@
 
 enum { CMD_LIVE_EACH = 50, CMD_LIVE_ACTIONS = REC_ADOPT + 1 };
 struct cmd_columns {
-    size_t object;      /* width */
-    size_t place;       /* where the spec's line begins */
+    size_t object; /* width */
+    size_t place;  /* where the spec's line begins */
 };
 struct cmd_live_group {
     size_t total, done;
 };
 struct cmd_live {
     struct cmd_render_plan p;
-    struct cmd_columns     columns;
-    struct cmd_live_group  group[REC_KINDS][CMD_LIVE_ACTIONS];
-    bool                  *told;        /* beside the plan's steps */
+    struct cmd_columns columns;
+    struct cmd_live_group group[REC_KINDS][CMD_LIVE_ACTIONS];
+    bool *told; /* beside the plan's steps */
 };
 /* `p->plan` is about to be applied. false: out of memory. */
 bool cmd_live_begin(struct cmd_live *l, const struct cmd_out *o, const struct cmd_render_plan *p);

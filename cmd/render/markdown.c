@@ -1,5 +1,6 @@
-/* A plan as a comment on a pull request: the same bytes for the same change, under what a comment may have, and nothing in it that the
- * spec's author could turn into markup. And faults as annotations of a workflow. */
+/* A plan as a comment on a pull request: the same bytes for the same change, under what a comment
+ * may have, and nothing in it that the spec's author could turn into markup. And faults as
+ * annotations of a workflow. */
 #include "cmd/range.h"
 #include "cmd/render/grants.h"
 #include "cmd/render/render.h"
@@ -9,7 +10,8 @@
 
 enum { ROOM_FOR_END = 200 /* the sentences that count what is left out */, MOST_TITLE = 1200 };
 
-/* Others' bytes inside <code>: every character that markdown or HTML could take for its own is an entity. */
+/* Others' bytes inside <code>: every character that markdown or HTML could take for its own is
+ * an entity. */
 static void code_text(struct cmd_out *o, const char *text)
 {
     struct cmd_out raw = {.fd = -1, .utf8 = true};
@@ -72,7 +74,8 @@ static void table_row(struct cmd_out *o, const struct cmd_range_host *h)
         cmd_put(o, " | | | | | | leaves the spec: nothing is removed there |\n");
         return;
     }
-    cmd_printf(o, " | %zu | %zu | %zu | %zu | ", h->plan->creates, h->plan->changes, h->plan->removes, h->plan->replaces);
+    cmd_printf(o, " | %zu | %zu | %zu | %zu | ", h->plan->creates, h->plan->changes,
+               h->plan->removes, h->plan->replaces);
     const char *names[4];
     size_t n = interrupted(h->plan, names);
     for (size_t i = 0; i < n && i < 4; i++) {
@@ -81,7 +84,9 @@ static void table_row(struct cmd_out *o, const struct cmd_range_host *h)
     }
     if (n > 4)
         cmd_printf(o, " and %zu more", n - 4);
-    cmd_put(o, h->refusal.code ? " | **refused** |\n" : h->plan->n ? " | ok |\n" : " | no change |\n");
+    cmd_put(o, h->refusal.code ? " | **refused** |\n"
+               : h->plan->n    ? " | ok |\n"
+                               : " | no change |\n");
 }
 
 static void grant_row(void *arg, const char *field, const char *value)
@@ -104,7 +109,8 @@ static void step_row(struct cmd_out *o, const struct rec_step *s, const char *pa
     for (size_t i = 0; i < s->n_differences && i < 12; i++) {
         struct rec_difference d = s->differences[i];
         /* One value that goes and one that comes, of the same field, are one change to read. */
-        if (i + 1 < s->n_differences && !d.to && !s->differences[i + 1].from && !strcmp(d.field, s->differences[i + 1].field))
+        if (i + 1 < s->n_differences && !d.to && !s->differences[i + 1].from &&
+            !strcmp(d.field, s->differences[i + 1].field))
             d.to = s->differences[++i].to;
         cmd_put(o, "<br>");
         code_text(o, d.field);
@@ -137,7 +143,8 @@ static void title_text(struct cmd_out *o, const char *before, const char *title)
 }
 
 /* One host's part, as long as `room` is left after it. false: it was cut. */
-static bool host_part(struct cmd_out *o, const struct cmd_range *r, const struct cmd_range_host *h, size_t room)
+static bool host_part(struct cmd_out *o, const struct cmd_range *r, const struct cmd_range_host *h,
+                      size_t room)
 {
     struct cmd_out row = {.fd = -1, .utf8 = true};
     cmd_put(&row, "\n<details><summary><b>");
@@ -173,8 +180,8 @@ static bool host_part(struct cmd_out *o, const struct cmd_range *r, const struct
 
 struct given {
     struct cmd_out *o;
-    const char     *host, *container;
-    size_t          more;       /* that found no room */
+    const char *host, *container;
+    size_t more; /* that found no room */
 };
 
 static void given_item(void *arg, const char *field, const char *value)
@@ -238,7 +245,8 @@ void cmd_render_range_markdown(struct cmd_out *o, const struct cmd *c, const str
     }
     cmd_put(o, "### berth: ");
     title_text(o, "", r->title);
-    cmd_printf(o, " — %zu %s on %zu of %zu %s\n\n", steps, steps == 1 ? "step" : "steps", changed, r->n, r->n == 1 ? "host" : "hosts");
+    cmd_printf(o, " — %zu %s on %zu of %zu %s\n\n", steps, steps == 1 ? "step" : "steps", changed,
+               r->n, r->n == 1 ? "host" : "hosts");
     if (*r->note) {
         cmd_put(o, "> ");
         code_text(o, r->note);
@@ -247,7 +255,8 @@ void cmd_render_range_markdown(struct cmd_out *o, const struct cmd *c, const str
     cmd_put(&last, "\nCut to fit a comment; all of it: ");
     title_text(&last, "berth plan --range ", r->title);
     cmd_put(&last, "\n");
-    cmd_put(o, "| host | create | change | remove | recreate | interrupts | |\n|---|--:|--:|--:|--:|---|---|\n");
+    cmd_put(o, "| host | create | change | remove | recreate | interrupts | "
+               "|\n|---|--:|--:|--:|--:|---|---|\n");
     size_t shown = 0;
     for (size_t i = 0; i < r->n && o->n < CMD_MARKDOWN_MOST / 3; i++, shown++)
         table_row(o, &r->hosts[i]);
@@ -269,7 +278,8 @@ void cmd_render_faults_markdown(struct cmd_out *o, const struct cmd *c, const ch
     struct cmd_out row = {.fd = -1, .utf8 = true};
     cmd_put(o, "### berth: ");
     title_text(o, "", title);
-    cmd_printf(o, " — the spec is not valid: %zu %s\n\n", c->diags.errors, c->diags.errors == 1 ? "error" : "errors");
+    cmd_printf(o, " — the spec is not valid: %zu %s\n\n", c->diags.errors,
+               c->diags.errors == 1 ? "error" : "errors");
     cmd_put(o, "| where | | |\n|---|---|---|\n");
     size_t i = 0;
     for (; i < c->diags.n; i++) {
@@ -319,14 +329,16 @@ static void command_text(struct cmd_out *o, const char *text, bool property)
             cmd_putn(o, p, 1);
 }
 
-static void annotation(struct cmd_out *o, const char *level, const char *path, const struct spec_loc *at, const char *title, const char *text,
+static void annotation(struct cmd_out *o, const char *level, const char *path,
+                       const struct spec_loc *at, const char *title, const char *text,
                        const char *hint)
 {
     cmd_printf(o, "::%s ", level);
     if (at->line) {
         cmd_put(o, "file=");
         command_text(o, path, true);
-        cmd_printf(o, ",line=%u,col=%u,endColumn=%u,", at->line, at->col, at->col + (at->width ? at->width : 1));
+        cmd_printf(o, ",line=%u,col=%u,endColumn=%u,", at->line, at->col,
+                   at->col + (at->width ? at->width : 1));
     }
     cmd_printf(o, "title=%s::", title);
     command_text(o, text, false);
@@ -343,7 +355,8 @@ void cmd_render_faults_github(struct cmd_out *o, const struct cmd *c, const char
         const struct spec_diag *d = &c->diags.list[i];
         char title[32] = "berth ";
         spec_diag_code(d->code, title + strlen(title));
-        annotation(o, d->level == SPEC_ERROR ? "error" : "warning", path, &d->at, title, d->text, d->hint);
+        annotation(o, d->level == SPEC_ERROR ? "error" : "warning", path, &d->at, title, d->text,
+                   d->hint);
         if (d->note && d->note_at.line)
             annotation(o, "notice", path, &d->note_at, title, d->note, NULL);
     }

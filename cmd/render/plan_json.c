@@ -48,7 +48,8 @@ void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p)
 {
     const struct rec_result *r = p->result;
     bool pending = p->plan && (p->plan->n || p->plan->n_not_known);
-    json_t *j = cmd_json_envelope(p->format, p->host, p->file, cmd_outcome_name(r ? r->outcome : REC_IN_SYNC, pending));
+    json_t *j = cmd_json_envelope(p->format, p->host, p->file,
+                                  cmd_outcome_name(r ? r->outcome : REC_IN_SYNC, pending));
     cmd_json_origin(j, p->path, p->git);
     json_object_set_new(j, "steps", steps(p->file, p->plan));
     json_object_set_new(j, "summary", cmd_json_summary(p->plan));
@@ -69,7 +70,8 @@ void cmd_render_plan_json(struct cmd_out *o, const struct cmd_render_plan *p)
         }
         for (size_t i = first; i < r->report.n_failures; i++)
             if (!cmd_same_error(&r->report.failures[i].error, &r->error))
-                json_array_append_new(errors, cmd_json_error(p->file, &r->report.failures[i].error));
+                json_array_append_new(errors,
+                                      cmd_json_error(p->file, &r->report.failures[i].error));
     }
     cmd_json_emit(o, j);
 }

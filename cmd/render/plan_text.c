@@ -1,5 +1,6 @@
-/* A plan for people: one line a step, in the order of apply: sign, object, why, the spec's line. Below it, indented, what changes
- * from what to what, and whom it interrupts. Columns come from the plan itself, within 80. */
+/* A plan for people: one line a step, in the order of apply: sign, object, why, the spec's line.
+ * Below it, indented, what changes from what to what, and whom it interrupts. Columns come from
+ * the plan itself, within 80. */
 #include "cmd/git.h"
 #include "cmd/render/grants.h"
 #include "cmd/render/live.h"
@@ -33,17 +34,21 @@ static const char *sign_of(const struct cmd_out *o, enum rec_action a)
     return cmd_symbol(o, rec_action_sign(a), a == REC_REPLACE ? "%" : rec_action_sign(a));
 }
 
-/* What a creation brings, where the object's name does not say it: the address of a port, the value of a setting. */
+/* What a creation brings, where the object's name does not say it: the address of a port, the
+ * value of a setting. */
 static void gist(const struct rec_step *s, char out[SPEC_ADDR_TEXT + 8])
 {
     out[0] = 0;
     if (s->action != REC_CREATE || !s->to)
         return;
     if (s->kind == REC_PORT && s->to->spec) {
-        const struct spec_addr *a = s->to->spec->address[0].addr.family ? &s->to->spec->address[0].addr : &s->to->spec->address[1].addr;
+        const struct spec_addr *a = s->to->spec->address[0].addr.family
+                                        ? &s->to->spec->address[0].addr
+                                        : &s->to->spec->address[1].addr;
         if (a->family)
             spec_addr_format(a, true, out);
-    } else if (s->kind == REC_SYSCTL && s->to->sysctl.value && strlen(s->to->sysctl.value) < SPEC_ADDR_TEXT) {
+    } else if (s->kind == REC_SYSCTL && s->to->sysctl.value &&
+               strlen(s->to->sysctl.value) < SPEC_ADDR_TEXT) {
         strcat(strcpy(out, "= "), s->to->sysctl.value);
     }
 }
@@ -56,7 +61,8 @@ static size_t object_width(const struct cmd_out *o, const struct rec_step *s)
 }
 
 /* "spec.yaml:5": the file's last part, since the column is narrow and errors give it whole. */
-static size_t place_text(const struct cmd_out *o, const char *file, const struct spec_loc *at, char out[PLACE_MOST + 24])
+static size_t place_text(const struct cmd_out *o, const char *file, const struct spec_loc *at,
+                         char out[PLACE_MOST + 24])
 {
     const char *base = file ? strrchr(file, '/') : NULL;
     base = base ? base + 1 : file;
@@ -64,7 +70,8 @@ static size_t place_text(const struct cmd_out *o, const char *file, const struct
     if (!at->line || !file)
         return 0;
     bool fits = strlen(base) <= PLACE_MOST && cmd_safe_width(o, base) == strlen(base);
-    return (size_t)snprintf(out, PLACE_MOST + 24, "%s%s%u", fits ? base : "line", fits ? ":" : " ", at->line);
+    return (size_t)snprintf(out, PLACE_MOST + 24, "%s%s%u", fits ? base : "line", fits ? ":" : " ",
+                            at->line);
 }
 
 static void place(struct cmd_out *o, const char *text)
@@ -87,14 +94,16 @@ static const char *reason_of(const struct rec_step *s)
     return s->reason ? s->reason : "";
 }
 
-static void change_line(struct cmd_out *o, const struct rec_step *s, const struct rec_difference *d, size_t field_width)
+static void change_line(struct cmd_out *o, const struct rec_step *s, const struct rec_difference *d,
+                        size_t field_width)
 {
     size_t at = 6 + field_width + 2;
     cmd_pad(o, 6);
     cmd_pad(o, field_width + 2 - cmd_safe(o, d->field));
-    if (s->kind == REC_NAT && d->from && !d->to) {      /* the ruleset's differences are sentences */
+    /* the ruleset's differences are sentences */
+    if (s->kind == REC_NAT && d->from && !d->to) {
         cmd_wrap(o, d->from, at, at, CMD_WIDTH);
-    } else if (s->kind == REC_NAMES) {                  /* lines that go, lines that come */
+    } else if (s->kind == REC_NAMES) { /* lines that go, lines that come */
         if (d->from) {
             cmd_put(o, "- ");
             cmd_wrap(o, d->from, at + 2, at + 2, CMD_WIDTH);
@@ -132,8 +141,8 @@ static void changes(struct cmd_out *o, const struct rec_step *s)
         size_t own = cmd_safe_width(o, s->differences[i].field);
         struct rec_difference d = s->differences[i];
         /* One value that goes and one that comes, of the same field, are one change to read. */
-        if (s->kind != REC_NAT && i + 1 < s->n_differences && !d.to && !s->differences[i + 1].from &&
-            !strcmp(d.field, s->differences[i + 1].field))
+        if (s->kind != REC_NAT && i + 1 < s->n_differences && !d.to &&
+            !s->differences[i + 1].from && !strcmp(d.field, s->differences[i + 1].field))
             d.to = s->differences[++i].to;
         change_line(o, s, &d, own > width ? own : width);
     }
@@ -141,7 +150,7 @@ static void changes(struct cmd_out *o, const struct rec_step *s)
 
 struct grants {
     struct cmd_out *o;
-    size_t          width;      /* of the fields */
+    size_t width; /* of the fields */
 };
 
 static void grant_width(void *arg, const char *field, const char *value)
@@ -278,7 +287,8 @@ void cmd_render_done_steps(struct cmd_out *o, enum rec_step_state state, enum re
     cmd_printf(o, " %zu %s\n", n, what);
 }
 
-/* A row that is longer than its column takes from the blanks of the next, so that most lines end within 80. */
+/* A row that is longer than its column takes from the blanks of the next, so that most lines end
+ * within 80. */
 struct cmd_columns cmd_columns_of(const struct cmd_out *o, const struct cmd_render_plan *p,
                                   const struct rec_plan *plan)
 {
@@ -302,7 +312,8 @@ static bool stands_alone(const struct rec_item *i)
 }
 
 /* A blank line where the host's own things end and containers begin. */
-static void steps(struct cmd_out *o, const struct cmd_render_plan *p, const struct rec_plan *plan, bool details)
+static void steps(struct cmd_out *o, const struct cmd_render_plan *p, const struct rec_plan *plan,
+                  bool details)
 {
     struct cmd_columns w = cmd_columns_of(o, p, plan);
     bool of_container = false;
@@ -530,8 +541,8 @@ static void in_sync(struct cmd_out *o, const struct cmd_render_plan *p)
         return;
     }
     if (p->plan && p->plan->n_not_known) {
-        cmd_printf(o, "Nothing to do in what is known; %zu %s known after build\n", p->plan->n_not_known,
-                   p->plan->n_not_known == 1 ? "system is" : "systems are");
+        cmd_printf(o, "Nothing to do in what is known; %zu %s known after build\n",
+                   p->plan->n_not_known, p->plan->n_not_known == 1 ? "system is" : "systems are");
         return;
     }
     if (p->plan && p->plan->n_pending) {
@@ -541,7 +552,8 @@ static void in_sync(struct cmd_out *o, const struct cmd_render_plan *p)
     }
     cmd_style(o, CMD_GREEN);
     if (p->resources)
-        cmd_printf(o, "Nothing to do: %zu %s in sync", p->resources, p->resources == 1 ? "resource is" : "resources are");
+        cmd_printf(o, "Nothing to do: %zu %s in sync", p->resources,
+                   p->resources == 1 ? "resource is" : "resources are");
     else
         cmd_put(o, "Nothing to do: nothing is wanted, and nothing here is berth's");
     cmd_style(o, CMD_PLAIN);
@@ -556,7 +568,8 @@ static void summary(struct cmd_out *o, const struct cmd_render_plan *p)
         return;
     }
     cmd_style(o, CMD_BOLD);
-    cmd_printf(o, "Plan: %zu to create, %zu to change, %zu to remove", q->creates, q->changes, q->removes);
+    cmd_printf(o, "Plan: %zu to create, %zu to change, %zu to remove", q->creates, q->changes,
+               q->removes);
     if (q->replaces)
         cmd_printf(o, ", %zu to recreate", q->replaces);
     if (q->adopts)
@@ -621,7 +634,8 @@ void cmd_render_plan_text(struct cmd_out *o, const struct cmd_render_plan *p)
         summary(o, p);
 }
 
-/* An undo can fail as the apply did: once is enough. What another program has said to it is below the first line. */
+/* An undo can fail as the apply did: once is enough. What another program has said to it is
+ * below the first line. */
 bool cmd_same_error(const struct rec_error *a, const struct rec_error *b)
 {
     size_t n = strcspn(a->text, "\n");
@@ -664,7 +678,8 @@ static void next(struct cmd_out *err, const struct cmd_render_plan *p, const cha
     cmd_put(err, "\n");
 }
 
-void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const struct cmd_render_plan *p, const char *verb)
+void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err,
+                            const struct cmd_render_plan *p, const char *verb)
 {
     const struct rec_result *r = p->result;
     switch (r->outcome) {
@@ -677,8 +692,9 @@ void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const stru
         if (p->quiet)
             return;
         cmd_style(out, CMD_GREEN);
-        cmd_printf(out, "%s %zu %s in %llu.%02llu s; in sync", verb, r->report.done, r->report.done == 1 ? "step" : "steps",
-                   (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000 / 10000));
+        cmd_printf(out, "%s %zu %s in %llu.%02llu s; in sync", verb, r->report.done,
+                   r->report.done == 1 ? "step" : "steps", (unsigned long long)(us / 1000000),
+                   (unsigned long long)(us % 1000000 / 10000));
         cmd_style(out, CMD_PLAIN);
         cmd_put(out, "\n");
         return;
@@ -697,8 +713,8 @@ void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const stru
         return;
     case REC_ROLLED_BACK:
         failures(err, p);
-        cmd_printf(err, "Failed; %zu %s done and undone: the host is as it was before", r->report.done,
-                   r->report.done == 1 ? "step was" : "steps were");
+        cmd_printf(err, "Failed; %zu %s done and undone: the host is as it was before",
+                   r->report.done, r->report.done == 1 ? "step was" : "steps were");
         if (r->plan)
             interrupted(err, r->plan, true);
         cmd_put(err, ".\n");
@@ -707,7 +723,8 @@ void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err, const stru
     case REC_PARTIAL:
         failures(err, p);
         if (r->aside) {
-            cmd_printf(err, "%s %zu %s; what is named above is left.\n", verb, r->report.done, r->report.done == 1 ? "step" : "steps");
+            cmd_printf(err, "%s %zu %s; what is named above is left.\n", verb, r->report.done,
+                       r->report.done == 1 ? "step" : "steps");
             return;
         }
         if (r->alone) {

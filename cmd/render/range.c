@@ -3,7 +3,8 @@
 #include "cmd/render/json.h"
 #include <string.h>
 
-static const char gone[] = "is no longer in the spec: berth refuses to apply it there, and removes nothing";
+static const char gone[] =
+    "is no longer in the spec: berth refuses to apply it there, and removes nothing";
 
 void cmd_render_range_text(struct cmd_out *o, const struct cmd *c, const struct cmd_range *r)
 {
@@ -33,7 +34,10 @@ void cmd_render_range_text(struct cmd_out *o, const struct cmd *c, const struct 
             cmd_put(o, h->goes ? "\n" : "");
             continue;
         }
-        struct cmd_render_plan p = {.host = h->name, .file = r->to.path, .plan = h->plan, .resources = h->resources,
+        struct cmd_render_plan p = {.host = h->name,
+                                    .file = r->to.path,
+                                    .plan = h->plan,
+                                    .resources = h->resources,
                                     .quiet = c->args.quiet};
         cmd_render_plan_text(o, &p);
         if (h->refusal.code) {
@@ -65,9 +69,11 @@ static json_t *side(const struct cmd_git *g, const char *file)
     return spec;
 }
 
-void cmd_render_range_json(struct cmd_out *o, const struct cmd *c, const struct cmd_range *r, enum cmd_exit code)
+void cmd_render_range_json(struct cmd_out *o, const struct cmd *c, const struct cmd_range *r,
+                           enum cmd_exit code)
 {
-    json_t *j = cmd_json_envelope("berth.range", c->args.host, r->to.path, outcome(code)), *hosts = json_array();
+    json_t *j = cmd_json_envelope("berth.range", c->args.host, r->to.path, outcome(code)),
+           *hosts = json_array();
     cmd_json_origin(j, NULL, *r->to.commit ? &r->to : NULL);
     json_object_set_new(j, "range", cmd_json_text(r->title));
     json_object_set_new(j, "from", r->from_nothing ? json_null() : side(&r->from, r->from.path));
@@ -78,12 +84,21 @@ void cmd_render_range_json(struct cmd_out *o, const struct cmd *c, const struct 
         for (size_t k = 0; h->plan && k < h->plan->n; k++)
             json_array_append_new(steps, cmd_json_step(r->to.path, h->plan->steps[k]));
         json_object_set_new(one, "host", cmd_json_text(h->name));
-        json_object_set_new(one, "change", json_string(h->goes ? "goes" : h->comes ? "comes" : h->plan->n ? "changes" : "none"));
-        json_object_set_new(one, "outcome", cmd_json_text(h->refusal.code ? "refused" : h->goes || h->plan->n ? "pending" : "in_sync"));
+        json_object_set_new(one, "change",
+                            json_string(h->goes      ? "goes"
+                                        : h->comes   ? "comes"
+                                        : h->plan->n ? "changes"
+                                                     : "none"));
+        json_object_set_new(one, "outcome",
+                            cmd_json_text(h->refusal.code         ? "refused"
+                                          : h->goes || h->plan->n ? "pending"
+                                                                  : "in_sync"));
         json_object_set_new(one, "steps", steps);
         json_object_set_new(one, "summary", cmd_json_summary(h->plan));
         json_object_set_new(one, "notes", cmd_json_notes(h->plan));
-        json_object_set_new(one, "refusal", h->refusal.code ? cmd_json_error(r->to.path, &h->refusal) : json_null());
+        json_object_set_new(one, "refusal",
+                            h->refusal.code ? cmd_json_error(r->to.path, &h->refusal)
+                                            : json_null());
         json_array_append_new(hosts, one);
     }
     json_object_set_new(j, "hosts", hosts);

@@ -1,4 +1,5 @@
-/* The state of each resource: beside what the spec asks for, what berth made that it no longer asks for. */
+/* The state of each resource: beside what the spec asks for, what berth made that it no longer
+ * asks for. */
 #include "cmd/git.h"
 #include "cmd/render/json.h"
 #include "reconcile/record.h"
@@ -6,8 +7,8 @@
 #include <string.h>
 
 static const struct {
-    const char    *name, *text;
-    const char    *utf8, *ascii;
+    const char *name, *text;
+    const char *utf8, *ascii;
     enum cmd_style style;
 } rows[] = {
     [CMD_IN_SYNC] = {"in_sync", "in sync", "✓", "ok", CMD_GREEN},
@@ -32,7 +33,8 @@ static const char *said(const struct cmd_render_resource *r)
     return rows[r->sync].text;
 }
 
-static void line(struct cmd_out *o, const struct cmd_render_status *s, const struct cmd_render_resource *r, size_t width)
+static void line(struct cmd_out *o, const struct cmd_render_status *s,
+                 const struct cmd_render_resource *r, size_t width)
 {
     const char *text = said(r);
     const struct spec_loc *at = &r->item->at;
@@ -68,7 +70,8 @@ static void line(struct cmd_out *o, const struct cmd_render_status *s, const str
             cmd_wrap(o, d->from, 8 + f, 8 + f, CMD_WIDTH);
         } else {
             size_t from = cmd_safe(o, d->from ? d->from : "nothing");
-            bool fits = 8 + f + from + 3 + cmd_safe_width(o, d->to ? d->to : "nothing") <= CMD_WIDTH;
+            bool fits =
+                8 + f + from + 3 + cmd_safe_width(o, d->to ? d->to : "nothing") <= CMD_WIDTH;
             cmd_put(o, fits ? " " : "\n");
             cmd_pad(o, fits ? 0 : 8 + f);
             cmd_put(o, cmd_symbol(o, "→ ", "-> "));
@@ -104,7 +107,8 @@ static void applied(struct cmd_out *o, const struct cmd_render_status *s, bool t
     char ago[32];
     if (!s->applied || !s->applied->commit)
         return;
-    cmd_render_duration(s->now > s->applied->when ? (uint64_t)(s->now - s->applied->when) * 1000u : 0, ago);
+    cmd_render_duration(
+        s->now > s->applied->when ? (uint64_t)(s->now - s->applied->when) * 1000u : 0, ago);
     if (told && !strcmp(s->applied->commit, s->git->commit)) {
         cmd_printf(o, ", applied %s ago", ago);
         return;
@@ -142,15 +146,19 @@ void cmd_render_status_text(struct cmd_out *o, const struct cmd_render_status *s
     if (!s->n)
         cmd_put(o, "Nothing here is berth's");
     else if (n[CMD_OURS] == s->n)
-        cmd_printf(o, "%zu %s berth's; without a spec nothing is compared", s->n, s->n == 1 ? "resource is" : "resources are");
+        cmd_printf(o, "%zu %s berth's; without a spec nothing is compared", s->n,
+                   s->n == 1 ? "resource is" : "resources are");
     else if (good)
         cmd_printf(o, "All %zu resources are in sync", s->n);
     else
         cmd_printf(o, "%zu resources: %zu in sync", s->n, n[CMD_IN_SYNC]);
-    static const enum cmd_render_sync faults[] = {CMD_MISSING, CMD_DIFFERS, CMD_FOREIGN, CMD_UNWANTED, CMD_UNKNOWN};
+    static const enum cmd_render_sync faults[] = {CMD_MISSING, CMD_DIFFERS, CMD_FOREIGN,
+                                                  CMD_UNWANTED, CMD_UNKNOWN};
     for (int i = 0; i < 5; i++)
         if (n[faults[i]])
-            cmd_printf(o, ", %zu %s", n[faults[i]], faults[i] == CMD_DIFFERS && n[faults[i]] > 1 ? "differ" : rows[faults[i]].text);
+            cmd_printf(o, ", %zu %s", n[faults[i]],
+                       faults[i] == CMD_DIFFERS && n[faults[i]] > 1 ? "differ"
+                                                                    : rows[faults[i]].text);
     if (good && s->git && s->n && n[CMD_OURS] != s->n) {
         told = true;
         cmd_put(o, " with ");
@@ -166,17 +174,23 @@ void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s
     size_t n[CMD_SYNCS];
     count(s, n);
     bool good = n[CMD_IN_SYNC] + n[CMD_OURS] == s->n;
-    json_t *j = cmd_json_envelope("berth.status", s->host, s->file, n[CMD_FOREIGN] ? "conflict" : good ? "in_sync" : "pending");
+    json_t *j = cmd_json_envelope("berth.status", s->host, s->file,
+                                  n[CMD_FOREIGN] ? "conflict"
+                                  : good         ? "in_sync"
+                                                 : "pending");
     json_t *list = json_array(), *sum = json_object();
     for (size_t i = 0; i < s->n; i++) {
         const struct cmd_render_resource *r = &s->list[i];
         json_t *one = json_object();
-        json_object_set_new(one, "kind", cmd_json_text(rec_kinds[r->item->kind] ? rec_kinds[r->item->kind]->name : ""));
+        json_object_set_new(
+            one, "kind",
+            cmd_json_text(rec_kinds[r->item->kind] ? rec_kinds[r->item->kind]->name : ""));
         json_object_set_new(one, "key", cmd_json_text(r->item->key));
         json_object_set_new(one, "object", cmd_json_text(r->object));
         json_object_set_new(one, "container", cmd_json_text(r->item->container));
         json_object_set_new(one, "state", cmd_json_text(rows[r->sync].name));
-        json_object_set_new(one, "reason", r->step || r->conflict ? cmd_json_text(said(r)) : json_null());
+        json_object_set_new(one, "reason",
+                            r->step || r->conflict ? cmd_json_text(said(r)) : json_null());
         json_object_set_new(one, "changes", cmd_json_changes(r->step));
         json_object_set_new(one, "spec", cmd_json_place(s->file, &r->item->at));
         json_array_append_new(list, one);
@@ -187,7 +201,9 @@ void cmd_render_status_json(struct cmd_out *o, const struct cmd_render_status *s
     if (s->applied && s->applied->commit) {
         json_t *a = json_object();
         json_object_set_new(a, "commit", cmd_json_text(s->applied->commit));
-        json_object_set_new(a, "ref", s->applied->ref && *s->applied->ref ? cmd_json_text(s->applied->ref) : json_null());
+        json_object_set_new(a, "ref",
+                            s->applied->ref && *s->applied->ref ? cmd_json_text(s->applied->ref)
+                                                                : json_null());
         json_object_set_new(a, "subject", cmd_json_text(s->applied->subject));
         json_object_set_new(a, "time", json_integer(s->applied->when));
         json_object_set_new(j, "applied", a);

@@ -1,5 +1,5 @@
-/* What containers use, as a table and as JSON. Rates are differences of two readings; a figure that the kernel does not give is a dash,
- * and null in JSON. */
+/* What containers use, as a table and as JSON. Rates are differences of two readings; a figure that
+ * the kernel does not give is a dash, and null in JSON. */
 #include "cmd/render/json.h"
 #include "cmd/render/render.h"
 #include <stdio.h>
@@ -22,7 +22,8 @@ void cmd_render_bytes(uint64_t n, char out[TEXT])
     snprintf(out, TEXT, v < 99.95 ? "%.1f%c" : "%.0f%c", v, units[u]);
 }
 
-/* The same life of the same container in the reading before; NULL: there is none to compare with. */
+/* The same life of the same container in the reading before; NULL: there is none to compare
+ * with. */
 static const struct rec_usage *before(const struct cmd_render_top *t, const struct rec_usage *u)
 {
     size_t low = 0, high = t->before ? t->before->n : 0;
@@ -48,7 +49,7 @@ static double rate(const struct cmd_render_top *t, uint64_t from, uint64_t to)
 }
 
 struct rates {
-    double cpu, rx, tx;         /* percent of one processor, bytes a second; -1: not known */
+    double cpu, rx, tx; /* percent of one processor, bytes a second; -1: not known */
 };
 
 static struct rates rates_of(const struct cmd_render_top *t, const struct rec_usage *u)
@@ -68,8 +69,8 @@ static struct rates rates_of(const struct cmd_render_top *t, const struct rec_us
 
 struct line {
     const struct rec_usage *u;
-    struct rates            r;
-    char                    text[COLUMNS][TEXT];
+    struct rates r;
+    char text[COLUMNS][TEXT];
 };
 
 static int busiest_first(const void *a, const void *b)
@@ -101,7 +102,8 @@ static void cells(struct line *l)
     }
 }
 
-static void row(struct cmd_out *o, const char *name, const char *runtime, const char (*text)[TEXT], const size_t width[COLUMNS], bool live)
+static void row(struct cmd_out *o, const char *name, const char *runtime, const char (*text)[TEXT],
+                const size_t width[COLUMNS], bool live)
 {
     for (int i = 0; i < COLUMNS; i++) {
         size_t n = i == 0 ? cmd_safe_width(o, name) : strlen(i == 1 ? runtime : text[i]);
@@ -121,7 +123,8 @@ static void row(struct cmd_out *o, const char *name, const char *runtime, const 
 
 void cmd_render_top_text(struct cmd_out *o, const struct cmd_render_top *t)
 {
-    static const char head[COLUMNS][TEXT] = {"NAME", "RUNTIME", "CPU", "MEMORY", "TASKS", "RX/s", "TX/s", "RX", "TX"};
+    static const char head[COLUMNS][TEXT] = {"NAME", "RUNTIME", "CPU", "MEMORY", "TASKS",
+                                             "RX/s", "TX/s",    "RX",  "TX"};
     struct line *lines = calloc(t->now->n + 1, sizeof *lines);
     size_t width[COLUMNS], shown = t->now->n;
     if (!lines) {
@@ -135,8 +138,9 @@ void cmd_render_top_text(struct cmd_out *o, const struct cmd_render_top *t)
         lines[k].r = rates_of(t, lines[k].u);
         cells(&lines[k]);
         for (int i = 0; i < COLUMNS; i++) {
-            size_t n = i == 0 ? cmd_safe_width(o, lines[k].u->name)
-                     : i == 1 ? strlen(cmd_runtime_name(lines[k].u->runtime)) : strlen(lines[k].text[i]);
+            size_t n = i == 0   ? cmd_safe_width(o, lines[k].u->name)
+                       : i == 1 ? strlen(cmd_runtime_name(lines[k].u->runtime))
+                                : strlen(lines[k].text[i]);
             width[i] = n > width[i] ? n : width[i];
         }
     }
@@ -148,7 +152,8 @@ void cmd_render_top_text(struct cmd_out *o, const struct cmd_render_top *t)
     row(o, head[0], head[1], head, width, t->live);
     cmd_style(o, CMD_PLAIN);
     for (size_t k = 0; k < shown; k++)
-        row(o, lines[k].u->name, cmd_runtime_name(lines[k].u->runtime), (const char (*)[TEXT])lines[k].text, width, t->live);
+        row(o, lines[k].u->name, cmd_runtime_name(lines[k].u->runtime),
+            (const char(*)[TEXT])lines[k].text, width, t->live);
     if (shown < t->now->n)
         cmd_printf(o, "and %zu more\033[K\r", t->now->n - shown);
     free(lines);
@@ -175,10 +180,14 @@ void cmd_render_top_json(struct cmd_out *o, const struct cmd_render_top *t)
         json_object_set_new(one, "name", cmd_json_text(u->name));
         json_object_set_new(one, "runtime", cmd_json_text(cmd_runtime_name(u->runtime)));
         json_object_set_new(one, "cpu_usec", count(g->has_cpu, g->cpu_us));
-        json_object_set_new(one, "cpu_percent", r.cpu >= 0 ? json_real((double)(long long)(r.cpu * 100) / 100) : json_null());
+        json_object_set_new(one, "cpu_percent",
+                            r.cpu >= 0 ? json_real((double)(long long)(r.cpu * 100) / 100)
+                                       : json_null());
         json_object_set_new(one, "memory_bytes", count(g->has_memory, g->memory));
         json_object_set_new(one, "memory_max_bytes", count(g->memory_max != 0, g->memory_max));
-        json_object_set_new(one, "memory_from", g->has_memory ? json_string(g->summed ? "processes" : "cgroup") : json_null());
+        json_object_set_new(one, "memory_from",
+                            g->has_memory ? json_string(g->summed ? "processes" : "cgroup")
+                                          : json_null());
         json_object_set_new(one, "tasks", count(g->has_tasks, g->tasks));
         if (u->link) {
             json_object_set_new(net, "link", cmd_json_text(u->link));
@@ -193,6 +202,8 @@ void cmd_render_top_json(struct cmd_out *o, const struct cmd_render_top *t)
         json_array_append_new(list, one);
     }
     json_object_set_new(j, "containers", list);
-    json_object_set_new(j, "interval_usec", t->before ? json_integer((json_int_t)(t->now->at_us - t->before->at_us)) : json_null());
+    json_object_set_new(j, "interval_usec",
+                        t->before ? json_integer((json_int_t)(t->now->at_us - t->before->at_us))
+                                  : json_null());
     cmd_json_emit(o, j);
 }

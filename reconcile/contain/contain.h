@@ -7,8 +7,9 @@
 
 #define CONTAIN_ETC_SIZE   "16m" /* tmpfs(5), also in berth.yaml(5), berth(1) and SECURITY.md */
 #define CONTAIN_ETC_INODES "16384"
-#define CONTAIN_CGROUPS    "4096" /* that a container may make; also in berth.yaml(5) and SECURITY.md */
-#define CONTAIN_LOG_MOST   (4 << 20) /* bytes of a log file; there are at most two */
+#define CONTAIN_CGROUPS                                                                            \
+    "4096" /* that a container may make; also in berth.yaml(5) and SECURITY.md */
+#define CONTAIN_LOG_MOST (4 << 20) /* bytes of a log file; there are at most two */
 /* The same while less than an eighth of the file system is free. */
 #define CONTAIN_LOG_LEAST (64 << 10)
 

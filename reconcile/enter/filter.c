@@ -1,4 +1,5 @@
-/* A list of refused calls, since libseccomp needs 13 ms for a list of all that are allowed, and 0.3 ms for this one. */
+/* A list of refused calls, since libseccomp needs 13 ms for a list of all that are allowed, and
+ * 0.3 ms for this one. */
 #include "reconcile/enter/filter.h"
 #include <errno.h>
 #include <linux/capability.h>
@@ -10,14 +11,15 @@ enum { ALWAYS = -1 };
 
 /* Ordered by reason, then by name. */
 static const struct refused {
-    int         unless;         /* the capability that allows it, or ALWAYS */
+    int unless; /* the capability that allows it, or ALWAYS */
     const char *name;
 } refused[] = {
     /* Keys are not bound to a namespace. */
     {ALWAYS, "add_key"},
     {ALWAYS, "keyctl"},
     {ALWAYS, "request_key"},
-    /* As for the container's own processes (--system-call-filter): much of the kernel behind one call. */
+    /* As for the container's own processes (--system-call-filter): much of the kernel behind one
+     * call. */
     {ALWAYS, "io_uring_enter"},
     {ALWAYS, "io_uring_register"},
     {ALWAYS, "io_uring_setup"},
@@ -116,12 +118,12 @@ static int add_refusals(scmp_filter_ctx filter, uint64_t bound)
 {
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         int number = seccomp_syscall_resolve_name(refused[i].name);
-        if (number == __NR_SCMP_ERROR)      /* this libseccomp does not know it */
+        if (number == __NR_SCMP_ERROR) /* this libseccomp does not know it */
             continue;
         if (refused[i].unless != ALWAYS && bound >> refused[i].unless & 1)
             continue;
         int r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0);
-        if (r && r != -EDOM)                /* -EDOM: no architecture of the filter has it */
+        if (r && r != -EDOM) /* -EDOM: no architecture of the filter has it */
             return r;
     }
     return 0;

@@ -1,7 +1,10 @@
-/* berth-enter — a command inside a container, started by berth as call.h says. It runs from a sealed copy of its file.
- * Order    join the cgroup; enter all namespaces; become the container's root; install the system call filter; reduce capabilities;
- *          make the pty and the pipes inside; close everything else; only then fork. The pid namespace begins with the child, so
- *          no process inside can see this program before it is confined. The child holds the command's descriptors and no others.
+/* berth-enter — a command inside a container, started by berth as call.h says. It runs from a
+ * sealed copy of its file.
+ * Order    join the cgroup; enter all namespaces; become the container's root; install the system
+ *          call filter; reduce capabilities; make the pty and the pipes inside; close everything
+ *          else; only then fork. The pid namespace begins with the child, so no process inside can
+ *          see this program before it is confined. The child holds the command's descriptors and no
+ *          others.
  * Messages go to standard error, which is berth's until the pty and the pipes take its place. */
 #include "reconcile/enter/call.h"
 #include "reconcile/enter/filter.h"
@@ -13,7 +16,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -36,7 +38,8 @@ static void complain(const char *what)
 
 /* ---- a namespace alone ---- */
 
-/* As `ip netns exec`: files of /etc/netns/NAME over those of /etc. A file that /etc does not have is left out. */
+/* As `ip netns exec`: files of /etc/netns/NAME over those of /etc. A file that /etc does not
+ * have is left out. */
 static void bind_names(const char *name)
 {
     static const char *const files[] = {"hosts", "resolv.conf", "hostname"};
@@ -86,7 +89,8 @@ static void die_with_berth(void)
         complain("protect the process");
 }
 
-/* setns keeps the host's ids, which a user namespace does not map: files made with them belong to nobody. */
+/* setns keeps the host's ids, which a user namespace does not map: files made with them belong
+ * to nobody. */
 static void become_root_inside(void)
 {
     if (setgroups(0, NULL) || setresgid(0, 0, 0) || setresuid(0, 0, 0))
@@ -94,13 +98,15 @@ static void become_root_inside(void)
     die_with_berth();
 }
 
-/* As root: what exec gives the command is the bounding set. So nothing is left that the leader may not have. */
+/* As root: what exec gives the command is the bounding set. So nothing is left that the leader
+ * may not have. */
 static void reduce_capabilities(uint64_t bound)
 {
     struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct d[2] = {{0}};
     for (int c = 0; c < CAPABILITIES; c++)
-        if (!(bound >> c & 1) && prctl(PR_CAPBSET_READ, c, 0, 0, 0) == 1 && prctl(PR_CAPBSET_DROP, c, 0, 0, 0))
+        if (!(bound >> c & 1) && prctl(PR_CAPBSET_READ, c, 0, 0, 0) == 1 &&
+            prctl(PR_CAPBSET_DROP, c, 0, 0, 0))
             complain("reduce the capabilities");
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) && errno != EINVAL)
         complain("reduce the capabilities");
@@ -118,14 +124,16 @@ static void reduce_capabilities(uint64_t bound)
 
 static void enter_leader(const struct enter_call *call)
 {
-    int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
-    if (call->user)     /* one's own: EINVAL */
+    int flags =
+        CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
+    if (call->user) /* one's own: EINVAL */
         flags |= CLONE_NEWUSER;
     join_cgroup();
     if (setns(ENTER_NAMESPACE, flags))
         complain("enter the container");
     close(ENTER_NAMESPACE);
-    /* The caller's session keyring holds the caller's keys. Without keys in the kernel there is nothing to leave. */
+    /* The caller's session keyring holds the caller's keys. Without keys in the kernel there is
+     * nothing to leave. */
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0);
     become_root_inside();
     /* The filter needs CAP_SYS_ADMIN, so it comes before the capabilities go. */
@@ -148,7 +156,7 @@ static void set_modes(int slave, const struct enter_call *call)
         modes = call->modes;
     else if (tcgetattr(slave, &modes))
         return;
-    if (!call->raw) {       /* the operator's terminal edits lines, echoes and ends them */
+    if (!call->raw) { /* the operator's terminal edits lines, echoes and ends them */
         modes.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
         modes.c_oflag &= ~(tcflag_t)OPOST;
     }
@@ -156,16 +164,22 @@ static void set_modes(int slave, const struct enter_call *call)
     tcsetattr(slave, TCSANOW, &modes);
 }
 
-/* The pty is made inside, or `tty` there has no name for it. /dev/ptmx is the container's to replace: check what it is. */
+/* The pty is made inside, or `tty` there has no name for it. /dev/ptmx is the container's to
+ * replace: check what it is. */
 static int open_pty(const struct enter_call *call, int *slave)
 {
     struct stat st;
     int unlock = 0, master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     if (master < 0 && errno == ENOSPC) {
-        dprintf(2, "berth: cannot make a terminal in the container: no pseudo-terminal is left. All containers "
-                   "share kernel.pty.max less kernel.pty.reserve of them, and one of them may hold all\n"
-                   "  who holds them, on the host: grep -l '^tty-index' /proc/[0-9]*/fdinfo/*; raise the limit: "
-                   "sysctl kernel.pty.max; without a terminal: berth run NAME -- COMMAND </dev/null 2>&1 | cat\n");
+        dprintf(
+            2,
+            "berth: cannot make a terminal in the container: no pseudo-terminal is left. All "
+            "containers "
+            "share kernel.pty.max less kernel.pty.reserve of them, and one of them may hold all\n"
+            "  who holds them, on the host: grep -l '^tty-index' /proc/[0-9]*/fdinfo/*; raise the "
+            "limit: "
+            "sysctl kernel.pty.max; without a terminal: berth run NAME -- COMMAND </dev/null 2>&1 "
+            "| cat\n");
         _exit(FAILED);
     }
     if (master < 0)
@@ -173,7 +187,8 @@ static int open_pty(const struct enter_call *call, int *slave)
     errno = ENODEV;
     if (fstat(master, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(5, 2))
         complain("use /dev/ptmx in the container");
-    if (ioctl(master, TIOCSPTLCK, &unlock) || (*slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0)
+    if (ioctl(master, TIOCSPTLCK, &unlock) ||
+        (*slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0)
         complain("make a terminal in the container");
     set_modes(*slave, call);
     if (call->size.ws_col)
@@ -186,7 +201,10 @@ static void send_ends(const int *ends, size_t n)
     _Alignas(struct cmsghdr) char room[CMSG_SPACE(ENTER_ENDS_MOST * sizeof(int))] = {0};
     char byte = 0;
     struct iovec v = {&byte, 1};
-    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = CMSG_SPACE(n * sizeof *ends)};
+    struct msghdr m = {.msg_iov = &v,
+                       .msg_iovlen = 1,
+                       .msg_control = room,
+                       .msg_controllen = CMSG_SPACE(n * sizeof *ends)};
     struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
@@ -196,7 +214,8 @@ static void send_ends(const int *ends, size_t n)
         complain("hand over the command's input and output");
 }
 
-/* Descriptors 0 to 2 become the command's, the outer ends go to berth, and everything else is closed. */
+/* Descriptors 0 to 2 become the command's, the outer ends go to berth, and everything else is
+ * closed. */
 static void make_descriptors(const struct enter_call *call)
 {
     int ends[ENTER_ENDS_MOST], inner[3], slave = -1;
@@ -307,20 +326,28 @@ static char **make_environment(char *variables, size_t len, char *const *usual)
     return env;
 }
 
-static void become_command(const struct enter_call *call, const char *container, char *const *argv, char *variables)
+static void become_command(const struct enter_call *call, const char *container, char *const *argv,
+                           char *variables)
 {
     char term[sizeof call->term + 8];
     snprintf(term, sizeof term, "TERM=%.63s", call->term);
-    char *usual[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin",
-                   "HOME=/root", "USER=root", "LOGNAME=root", "LANG=C.UTF-8", term,
-                   call->leader ? "container=systemd-nspawn" : NULL, NULL};
+    char *usual[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/"
+                     "current-system/sw/bin",
+                     "HOME=/root",
+                     "USER=root",
+                     "LOGNAME=root",
+                     "LANG=C.UTF-8",
+                     term,
+                     call->leader ? "container=systemd-nspawn" : NULL,
+                     NULL};
     char **env = make_environment(variables, call->env_bytes, usual);
-    environ = env;      /* execvpe looks for the program by this PATH */
+    environ = env; /* execvpe looks for the program by this PATH */
     if (!*argv)
         become_shell(container, env);
     execvpe(argv[0], argv, env);
     bool absent = errno == ENOENT || errno == ENOTDIR;
-    dprintf(2, "berth: cannot run '%.200s' in container %s: %s\n", argv[0], container, absent ? "not found there" : strerror(errno));
+    dprintf(2, "berth: cannot run '%.200s' in container %s: %s\n", argv[0], container,
+            absent ? "not found there" : strerror(errno));
     _exit(absent ? ABSENT : FAILED);
 }
 
@@ -339,7 +366,8 @@ static void pass_on(int s, siginfo_t *i, void *context)
 
 static void pass_signals_on(void)
 {
-    static const int passed[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT};
+    static const int passed[] = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT,
+                                 SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT};
     struct sigaction sa = {.sa_sigaction = pass_on, .sa_flags = SA_SIGINFO};
     sigset_t none;
     for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
@@ -368,7 +396,7 @@ int main(int argc, char **argv)
     /* Before the memory holds anything of the container's. */
     prctl(PR_SET_DUMPABLE, 0);
     char *variables = receive_variables(&call);
-    prctl(PR_SET_NAME, "berth-enter");      /* else the number of a descriptor */
+    prctl(PR_SET_NAME, "berth-enter"); /* else the number of a descriptor */
     setsid();
     die_with_berth();
     call.term[sizeof call.term - 1] = 0;

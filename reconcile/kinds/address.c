@@ -1,5 +1,6 @@
-/* Addresses of bridges. The protocol field of an address says whose it is; one that somebody else put on our bridge stays and is
- * told of. An IPv6 address is one whatever its prefix, so a change of prefix is a replacement. */
+/* Addresses of bridges. The protocol field of an address says whose it is; one that somebody else
+ * put on our bridge stays and is told of. An IPv6 address is one whatever its prefix, so a
+ * change of prefix is a replacement. */
 #include "reconcile/kinds.h"
 #include "reconcile/record.h"
 #include <errno.h>
@@ -9,28 +10,32 @@
 
 enum { F_PREFIX };
 static const struct rec_field fields[] = {
-    [F_PREFIX] = {"prefix length", REC_T_U32, offsetof(struct rec_item, address.prefix), REC_RECREATE},
+    [F_PREFIX] = {"prefix length", REC_T_U32, offsetof(struct rec_item, address.prefix),
+                  REC_RECREATE},
 };
 
 static struct rec_item *add(struct rec_state *out, const char *link, const struct spec_addr *a)
 {
     char text[SPEC_ADDR_TEXT];
-    const char *key = spec_arena_printf(out->arena, "%s %s", link, spec_addr_format(a, a->family == 4, text));
+    const char *key =
+        spec_arena_printf(out->arena, "%s %s", link, spec_addr_format(a, a->family == 4, text));
     struct rec_item *it = key ? rec_state_add(out, REC_ADDRESS, key) : NULL;
     if (it) {
-        it->address = (struct rec_address){.link = link, .addr = rec_net_address(a), .text = *a, .prefix = a->prefix};
+        it->address = (struct rec_address){
+            .link = link, .addr = rec_net_address(a), .text = *a, .prefix = a->prefix};
         it->stated = 1u << F_PREFIX;
     }
     return it;
 }
 
-static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out,
+                struct rec_error *err)
 {
     for (size_t i = 0; i < h->n_bridges; i++)
         for (size_t k = 0; k < h->bridges[i].n_addresses; k++) {
             if (h->bridges[i].addresses[k].addr.family == 6 && run->facts.no_ipv6 &&
                 run->facts.no_ipv6[i])
-                continue;       /* kinds/bridge.c warns */
+                continue; /* kinds/bridge.c warns */
             struct rec_item *it = add(out, h->bridges[i].name, &h->bridges[i].addresses[k].addr);
             if (!it)
                 return rec_fail(err, ENOMEM, "out of memory");
@@ -39,7 +44,8 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     return 0;
 }
 
-static int read_addresses(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_addresses(struct rec_run *run, const struct rec_state *wanted,
+                          struct rec_state *out, struct rec_error *err)
 {
     const struct rec_links *links = run->links;
     for (size_t i = 0; i < links->n_address; i++) {
@@ -59,14 +65,16 @@ static int read_addresses(struct rec_run *run, const struct rec_state *wanted, s
         it->ours = ours;
         if (!ours && our_link && !rec_state_find(wanted, REC_ADDRESS, it->key)) {
             char text[SPEC_ADDR_TEXT];
-            rec_state_note(out, l->name, "%s was put there by somebody else; it is kept", spec_addr_format(&s, true, text));
+            rec_state_note(out, l->name, "%s was put there by somebody else; it is kept",
+                           spec_addr_format(&s, true, text));
         }
     }
     return 0;
 }
 
-static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,
-                            const struct rec_item *have, const char **hint)
+static const char *conflict(struct spec_arena *a, const struct rec_state *from,
+                            const struct rec_item *w, const struct rec_item *have,
+                            const char **hint)
 {
     if (!w || have)
         return NULL;
@@ -74,7 +82,9 @@ static const char *conflict(struct spec_arena *a, const struct rec_state *from, 
     if (!bridge || bridge->ours)
         return NULL;
     *hint = "give --adopt to take the bridge over, or change the spec or the host";
-    return spec_arena_printf(a, "bridge %s does not have this address, and berth did not make the bridge", w->address.link);
+    return spec_arena_printf(
+        a, "bridge %s does not have this address, and berth did not make the bridge",
+        w->address.link);
 }
 
 static const char *record_name(struct spec_arena *a, const struct rec_item *i)
@@ -123,7 +133,7 @@ int rec_adopted_address(struct rec_state *out, size_t n, const struct rec_record
     struct spec_addr a;
     const char *link = line->name + strlen("address/"), *slash = strchr(link, '/');
     if (!slash || spec_addr_parse(slash + 1, strlen(slash + 1), &a, why))
-        return 0;       /* a damaged line is a lost way back, no more */
+        return 0; /* a damaged line is a lost way back, no more */
     const char *name = spec_arena_strndup(out->arena, link, (size_t)(slash - link));
     struct rec_state one = {.arena = out->arena};
     struct rec_item *it = name ? add(&one, name, &a) : NULL;
@@ -137,7 +147,8 @@ int rec_adopted_address(struct rec_state *out, size_t n, const struct rec_record
     return rec_state_push(out, it) ? rec_fail(err, ENOMEM, "out of memory") : 0;
 }
 
-static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                 struct rec_report *report)
 {
     struct rec_error e;
     struct net_batch *b;
@@ -155,12 +166,14 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
         if (s->implied)
             continue;
         if (s->action == REC_ADOPT) {
-            net_batch_address_mark(b, &s->from->address.addr, s->from->address.link, s->unmark ? s->to->address.addr.proto : NET_PROTO_BERTH,
+            net_batch_address_mark(b, &s->from->address.addr, s->from->address.link,
+                                   s->unmark ? s->to->address.addr.proto : NET_PROTO_BERTH,
                                    REC_TAG(i, REC_PART_LINK));
             continue;
         }
         if (s->from)
-            net_batch_address_del(b, &s->from->address.addr, s->from->address.link, REC_TAG(i, REC_PART_LINK));
+            net_batch_address_del(b, &s->from->address.addr, s->from->address.link,
+                                  REC_TAG(i, REC_PART_LINK));
         if (!s->to)
             continue;
         if (!link || strcmp(link, s->to->address.link)) {
@@ -189,6 +202,12 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
 }
 
 const struct rec_kind rec_kind_address = {
-    .name = "address", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_addresses,
-    .conflict = conflict, .marks = true, .apply = apply,
+    .name = "address",
+    .fields = fields,
+    .n_fields = sizeof fields / sizeof *fields,
+    .want = want,
+    .read = read_addresses,
+    .conflict = conflict,
+    .marks = true,
+    .apply = apply,
 };

@@ -13,12 +13,14 @@
 static bool bridge_is_new(const struct rec_plan *p, const char *bridge)
 {
     for (size_t i = 0; i < p->n; i++)
-        if (p->steps[i]->kind == REC_BRIDGE && p->steps[i]->action == REC_CREATE && !strcmp(p->steps[i]->to->key, bridge))
+        if (p->steps[i]->kind == REC_BRIDGE && p->steps[i]->action == REC_CREATE &&
+            !strcmp(p->steps[i]->to->key, bridge))
             return true;
     return false;
 }
 
-/* On a bridge that has just been made nobody knows anybody yet, but for ports that came to it from another. */
+/* On a bridge that has just been made nobody knows anybody yet, but for ports that came to it
+ * from another. */
 static bool has_moved(const struct rec_plan *p, const struct rec_step *s)
 {
     if (s->kind != REC_PORT || s->state != REC_DONE || !s->to || !s->to->port.inside_up)
@@ -82,7 +84,8 @@ void rec_announce(struct rec_run *run, const struct rec_plan *p)
     for (size_t i = 0; i < p->n; i++) {
         const struct rec_step *s = p->steps[i];
         any |= has_moved(p, s);
-        ports_moved |= s->kind == REC_PORT && s->action == REC_CHANGE && s->changed & 1u << REC_PORT_BRIDGE;
+        ports_moved |=
+            s->kind == REC_PORT && s->action == REC_CHANGE && s->changed & 1u << REC_PORT_BRIDGE;
     }
     if (any && rec_netns_dir(run, false, &dir, &e))
         any = false;

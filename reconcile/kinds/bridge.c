@@ -1,8 +1,9 @@
-/* Bridges: made down, with owner and MAC in the creating message; brought up in `finish`, after their ports and after the filters, but
- * for those with IPv6 (early).
- * Two settings of the bridge's own belong to it: accept_ra (a container's root shall not become the host's router) and
- * route_localnet (mapped ports answer on 127.0.0.1; the guard chain must be in place before). With IPv6 a bridge needs a link-local
- * address: what is forwarded is resolved from it alone (ndisc_solicit). It is made from the MAC, without waiting for DAD. */
+/* Bridges: made down, with owner and MAC in the creating message; brought up in `finish`, after
+ * their ports and after the filters, but for those with IPv6 (early).
+ * Two settings of the bridge's own belong to it: accept_ra (a container's root shall not become the
+ * host's router) and route_localnet (mapped ports answer on 127.0.0.1; the guard chain must be in
+ * place before). With IPv6 a bridge needs a link-local address: what is forwarded is resolved
+ * from it alone (ndisc_solicit). It is made from the MAC, without waiting for DAD. */
 #include "netops/sysctl.h"
 #include "reconcile/kinds.h"
 #include "reconcile/record.h"
@@ -15,18 +16,25 @@
 
 enum { F_DOOMED, F_MAC, F_MTU, F_ACCEPT_RA, F_LOOPBACK, F_LINK_LOCAL, F_LL_LEARN, F_UP };
 static const struct rec_field fields[] = {
-    /*               name                 type        where                                        a change costs */
-    [F_DOOMED] = {"marked for deletion", REC_T_BOOL, offsetof(struct rec_item, bridge.doomed), REC_LIVE},
+    /*               name                 type        where
+     *                                     a change costs */
+    [F_DOOMED] = {"marked for deletion", REC_T_BOOL, offsetof(struct rec_item, bridge.doomed),
+                  REC_LIVE},
     [F_MAC] = {"mac", REC_T_MAC, offsetof(struct rec_item, bridge.mac), REC_LIVE},
     [F_MTU] = {"mtu", REC_T_U32, offsetof(struct rec_item, bridge.mtu), REC_LIVE},
-    [F_ACCEPT_RA] = {"accepts router advertisements", REC_T_BOOL, offsetof(struct rec_item, bridge.accept_ra), REC_LIVE},
-    [F_LOOPBACK] = {"ports on 127.0.0.1", REC_T_BOOL, offsetof(struct rec_item, bridge.loopback), REC_LIVE},
-    [F_LINK_LOCAL] = {"link-local address", REC_T_BOOL, offsetof(struct rec_item, bridge.link_local), REC_LIVE},
-    [F_LL_LEARN] = {"learns from link-local frames", REC_T_BOOL, offsetof(struct rec_item, bridge.ll_learn), REC_LIVE},
+    [F_ACCEPT_RA] = {"accepts router advertisements", REC_T_BOOL,
+                     offsetof(struct rec_item, bridge.accept_ra), REC_LIVE},
+    [F_LOOPBACK] = {"ports on 127.0.0.1", REC_T_BOOL, offsetof(struct rec_item, bridge.loopback),
+                    REC_LIVE},
+    [F_LINK_LOCAL] = {"link-local address", REC_T_BOOL,
+                      offsetof(struct rec_item, bridge.link_local), REC_LIVE},
+    [F_LL_LEARN] = {"learns from link-local frames", REC_T_BOOL,
+                    offsetof(struct rec_item, bridge.ll_learn), REC_LIVE},
     [F_UP] = {"up", REC_T_BOOL, offsetof(struct rec_item, bridge.up), REC_LIVE},
 };
 
-static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out,
+                struct rec_error *err)
 {
     for (size_t i = 0; i < h->n_bridges; i++) {
         const struct spec_bridge *b = &h->bridges[i];
@@ -38,14 +46,19 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         it->bridge.mtu = b->mtu;
         it->bridge.up = true;
         it->bridge.loopback = rec_bridge_has_ports(h, b) && rec_bridge_has(b, 4);
-        it->stated = 1u << F_DOOMED | 1u << F_MAC | 1u << F_LOOPBACK | 1u << F_LL_LEARN | 1u << F_UP | (b->mtu ? 1u << F_MTU : 0) |
+        it->stated = 1u << F_DOOMED | 1u << F_MAC | 1u << F_LOOPBACK | 1u << F_LL_LEARN |
+                     1u << F_UP | (b->mtu ? 1u << F_MTU : 0) |
                      (run->facts.ipv6 ? 1u << F_ACCEPT_RA : 0);
-        it->weak = 1u << F_MAC | 1u << F_ACCEPT_RA | 1u << F_LOOPBACK | 1u << F_LINK_LOCAL | 1u << F_LL_LEARN;
+        it->weak = 1u << F_MAC | 1u << F_ACCEPT_RA | 1u << F_LOOPBACK | 1u << F_LINK_LOCAL |
+                   1u << F_LL_LEARN;
         bool ipv6 = run->facts.ipv6 && rec_bridge_has(b, 6);
         if (ipv6 && run->facts.no_ipv6 && run->facts.no_ipv6[i]) {
             const char *object = spec_arena_printf(out->arena, "bridge %s", b->name);
-            if (!object || rec_state_warn(out, object, "sysctl -w net.ipv6.conf.all.disable_ipv6=0, or take IPv6 out of the spec",
-                                          "IPv6 is disabled for it by sysctl disable_ipv6: it gets no IPv6 address"))
+            if (!object ||
+                rec_state_warn(
+                    out, object,
+                    "sysctl -w net.ipv6.conf.all.disable_ipv6=0, or take IPv6 out of the spec",
+                    "IPv6 is disabled for it by sysctl disable_ipv6: it gets no IPv6 address"))
                 return rec_fail(err, ENOMEM, "out of memory");
         } else if (ipv6) {
             it->bridge.link_local = true;
@@ -62,26 +75,29 @@ static bool setting(const char *family, const char *link, const char *name)
     return !net_sysctl_read(key, value, NULL) && strcmp(value, "0");
 }
 
-static int set(const char *family, const char *link, const char *name, bool on, struct rec_error *err)
+static int set(const char *family, const char *link, const char *name, bool on,
+               struct rec_error *err)
 {
     char key[96];
     struct net_error e;
     snprintf(key, sizeof key, "net/%s/conf/%s/%s", family, link, name);
     int r = net_sysctl_write(key, on ? "1" : "0", &e);
     if (r == -EROFS)
-        return 0;       /* the plan has warned */
+        return 0; /* the plan has warned */
     return r ? rec_fail_net(err, &e) : 0;
 }
 
-/* A link with an mtu below 1280 has no IPv6 and no such setting; it comes back, with its default, when the mtu grows. */
+/* A link with an mtu below 1280 has no IPv6 and no such setting; it comes back, with its
+ * default, when the mtu grows. */
 static int set_accept_ra(const char *link, bool on, struct rec_error *err)
 {
     int r = set("ipv6", link, "accept_ra", on, err);
     return r == -ENOENT ? 0 : r;
 }
 
-/* The name of a port that neither berth nor a container of berth's has brought, or NULL. A container that this run adopts is berth's:
- * otherwise the bridge would keep its MAC before the apply, and differ from what is wanted after it. */
+/* The name of a port that neither berth nor a container of berth's has brought, or NULL. A
+ * container that this run adopts is berth's: otherwise the bridge would keep its MAC before the
+ * apply, and differ from what is wanted after it. */
 static const char *foreign_port(struct rec_run *run, const struct rec_state *wanted, int bridge)
 {
     const char *name = NULL;
@@ -99,14 +115,20 @@ static int note_unfiltered(struct rec_run *run, struct rec_state *out, struct re
 {
     for (size_t i = 0; run->facts.shared && run->host && i < run->host->n_bridges; i++) {
         const char *name = run->host->bridges[i].name;
-        const char *object = run->facts.shared[i] ? spec_arena_printf(out->arena, "bridge %s", name) : "";
-        if (!object || (*object && rec_state_note(out, object, "others have it too, so what comes to it from outside is not filtered")))
+        const char *object =
+            run->facts.shared[i] ? spec_arena_printf(out->arena, "bridge %s", name) : "";
+        if (!object ||
+            (*object &&
+             rec_state_note(
+                 out, object,
+                 "others have it too, so what comes to it from outside is not filtered")))
             return rec_fail(err, ENOMEM, "out of memory");
     }
     return 0;
 }
 
-static int read_bridges(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_bridges(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                        struct rec_error *err)
 {
     struct rec_links *links = run->links;
     links->n_shared = 0;
@@ -121,8 +143,13 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
         if (!it)
             return rec_fail(err, ENOMEM, "out of memory");
         it->ours = ours;
-        it->bridge = (struct rec_bridge){.mtu = l->mtu, .up = l->flags & IFF_UP, .index = l->index, .other_kind = !bridge,
-                                         .doomed = l->group == REC_GROUP_GONE, .group = l->group, .ll_learn = l->ll_learn};
+        it->bridge = (struct rec_bridge){.mtu = l->mtu,
+                                         .up = l->flags & IFF_UP,
+                                         .index = l->index,
+                                         .other_kind = !bridge,
+                                         .doomed = l->group == REC_GROUP_GONE,
+                                         .group = l->group,
+                                         .ll_learn = l->ll_learn};
         memcpy(it->bridge.mac, l->mac, 6);
         it->stated = (1u << F_UP) * 2 - 1;
         if (bridge) {
@@ -130,14 +157,18 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
             it->bridge.loopback = setting("ipv4", l->name, "route_localnet");
         }
         const char *other = bridge ? foreign_port(run, wanted, l->index) : NULL;
-        it->bridge.foreign = ours && other ? spec_arena_printf(out->arena, "%s is a port of it", other) : NULL;
+        it->bridge.foreign =
+            ours && other ? spec_arena_printf(out->arena, "%s is a port of it", other) : NULL;
         it->bridge.foreign_port = other != NULL;
         if (run->facts.fixed_sysctls)
             it->kept |= 1u << F_ACCEPT_RA | 1u << F_LOOPBACK;
-        /* Neighbours and DHCP servers know it by its MAC, and the host may have its routes by router advertisements there. */
+        /* Neighbours and DHCP servers know it by its MAC, and the host may have its routes by
+         * router advertisements there. */
         if (other)
             it->kept |= 1u << F_MAC | 1u << F_ACCEPT_RA;
-        if (w && bridge && !run->opt.adopt && rec_state_note(out, spec_arena_printf(out->arena, "bridge %s", l->name), "used as it is, not created by berth"))
+        if (w && bridge && !run->opt.adopt &&
+            rec_state_note(out, spec_arena_printf(out->arena, "bridge %s", l->name),
+                           "used as it is, not created by berth"))
             return rec_fail(err, ENOMEM, "out of memory");
         if (bridge && (other || !ours) && rec_link_share(run->links, l->index))
             return rec_fail(err, ENOMEM, "out of memory");
@@ -147,33 +178,44 @@ static int read_bridges(struct rec_run *run, const struct rec_state *wanted, str
             struct spec_addr s = rec_spec_address(a);
             if (a->index == l->index && a->family == AF_INET6 && a->scope == RT_SCOPE_LINK)
                 it->bridge.link_local = true;
-            if (a->index == l->index && a->family == AF_INET6 && a->scope == RT_SCOPE_LINK && a->proto == NET_PROTO_BERTH)
+            if (a->index == l->index && a->family == AF_INET6 && a->scope == RT_SCOPE_LINK &&
+                a->proto == NET_PROTO_BERTH)
                 it->bridge.link_local_ours = true;
-            if (ours && a->index == l->index && a->proto != NET_PROTO_BERTH && a->scope != RT_SCOPE_LINK)
-                it->bridge.foreign = spec_arena_printf(out->arena, "%s is an address on it", spec_addr_format(&s, true, text));
+            if (ours && a->index == l->index && a->proto != NET_PROTO_BERTH &&
+                a->scope != RT_SCOPE_LINK)
+                it->bridge.foreign = spec_arena_printf(out->arena, "%s is an address on it",
+                                                       spec_addr_format(&s, true, text));
         }
     }
     return note_unfiltered(run, out, err);
 }
 
-/* What a bridge is to be again that the kernel has moved on by itself: a link-local address that came with its first port is not ours to
- * take away. */
+/* What a bridge is to be again that the kernel has moved on by itself: a link-local address that
+ * came with its first port is not ours to take away. */
 void rec_bridges_settle(const struct rec_state *before, const struct rec_state *now)
 {
     for (size_t i = 0; i < before->n; i++) {
         struct rec_item *b = before->items[i];
-        const struct rec_item *n = b->kind == REC_BRIDGE ? rec_state_find(now, REC_BRIDGE, b->key) : NULL;
+        const struct rec_item *n =
+            b->kind == REC_BRIDGE ? rec_state_find(now, REC_BRIDGE, b->key) : NULL;
         if (b->kind == REC_BRIDGE)
-            b->bridge.doomed = false;       /* what a killed run had doomed is not to be doomed again */
+            /* what a killed run had doomed is not to be doomed again */
+            b->bridge.doomed = false;
         if (n && !b->bridge.link_local && n->bridge.link_local && !n->bridge.link_local_ours)
             b->stated &= ~(1u << F_LINK_LOCAL);
     }
 }
 
-/* ---- what a bridge was before it was adopted --------------------------------------------------------------------- */
+/* ---- what a bridge was before it was adopted
+ * --------------------------------------------------------------------- */
 static const char *const record_fields[] = {
-    [F_MAC] = "mac", [F_MTU] = "mtu", [F_ACCEPT_RA] = "accept_ra", [F_LOOPBACK] = "route_localnet", [F_LINK_LOCAL] = "link_local",
-    [F_LL_LEARN] = "ll_learn", [F_UP] = "up",
+    [F_MAC] = "mac",
+    [F_MTU] = "mtu",
+    [F_ACCEPT_RA] = "accept_ra",
+    [F_LOOPBACK] = "route_localnet",
+    [F_LINK_LOCAL] = "link_local",
+    [F_LL_LEARN] = "ll_learn",
+    [F_UP] = "up",
 };
 
 static const char *record_value(struct spec_arena *a, const struct rec_bridge *b, size_t field)
@@ -197,18 +239,22 @@ static const char *record_value(struct spec_arena *a, const struct rec_bridge *b
     }
 }
 
-static int record_fields_of(struct rec_run *run, struct rec_records *rec, const char *prefix, const struct rec_step *s)
+static int record_fields_of(struct rec_run *run, struct rec_records *rec, const char *prefix,
+                            const struct rec_step *s)
 {
     int r = 0;
     for (size_t f = 0; !r && f < sizeof record_fields / sizeof *record_fields; f++)
         if (record_fields[f] && s->changed & 1u << f)
-            r = rec_record_add(run, rec, spec_arena_printf(run->arena, "%s%s", prefix, record_fields[f]),
+            r = rec_record_add(run, rec,
+                               spec_arena_printf(run->arena, "%s%s", prefix, record_fields[f]),
                                record_value(run->arena, &s->from->bridge, f));
     return r;
 }
 
-/* Before the steps are done: what is about to be changed of a bridge that is, or was, adopted. After: what was given back is forgotten. */
-static int remember_bridges(struct rec_run *run, struct rec_step *const *steps, size_t n, bool done, struct rec_error *err)
+/* Before the steps are done: what is about to be changed of a bridge that is, or was, adopted.
+ * After: what was given back is forgotten. */
+static int remember_bridges(struct rec_run *run, struct rec_step *const *steps, size_t n, bool done,
+                            struct rec_error *err)
 {
     struct rec_records rec;
     bool changed = false;
@@ -223,13 +269,15 @@ static int remember_bridges(struct rec_run *run, struct rec_step *const *steps, 
         bool gone = done ? s->unmark && s->state != REC_FAILED : adopts || s->action == REC_CREATE;
         if (gone)
             changed |= rec_record_drop(&rec, prefix);
-        /* The adopted link was deleted, and its addresses with it. berth owns the new link alone. */
+        /* The adopted link was deleted, and its addresses with it. berth owns the new link
+         * alone. */
         if (!done && s->action == REC_CREATE)
             changed |= rec_record_drop(&rec, addresses);
         size_t before = rec.n;
         const char *group = spec_arena_printf(run->arena, "%sgroup", prefix);
         if (!done && adopts)
-            r = rec_record_add(run, &rec, group, spec_arena_printf(run->arena, "%u", s->from->bridge.group));
+            r = rec_record_add(run, &rec, group,
+                               spec_arena_printf(run->arena, "%u", s->from->bridge.group));
         if (!r && !done && !s->unmark && s->from && group && rec_record_find(&rec, group))
             r = record_fields_of(run, &rec, prefix, s);
         changed |= rec.n != before;
@@ -245,9 +293,11 @@ static void take_field(struct rec_item *it, const char *field, const char *value
     struct rec_bridge *b = &it->bridge;
     size_t f = 0;
     bool on = !strcmp(value, "1");
-    while (f < sizeof record_fields / sizeof *record_fields && !(record_fields[f] && !strcmp(record_fields[f], field)))
+    while (f < sizeof record_fields / sizeof *record_fields &&
+           !(record_fields[f] && !strcmp(record_fields[f], field)))
         f++;
-    if (f == sizeof record_fields / sizeof *record_fields || (f == F_MAC && spec_mac_parse(value, strlen(value), b->mac, why)))
+    if (f == sizeof record_fields / sizeof *record_fields ||
+        (f == F_MAC && spec_mac_parse(value, strlen(value), b->mac, why)))
         return;
     if (f == F_MTU)
         b->mtu = (uint32_t)strtoul(value, NULL, 10);
@@ -299,14 +349,16 @@ int rec_adopted_want(struct rec_run *run, struct rec_state *out, struct rec_erro
     return r;
 }
 
-static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,
-                            const struct rec_item *have, const char **hint)
+static const char *conflict(struct spec_arena *a, const struct rec_state *from,
+                            const struct rec_item *w, const struct rec_item *have,
+                            const char **hint)
 {
     (void)from;
     if (!w && have->bridge.foreign) {
         *hint = "take it away by hand first, or keep the bridge in the spec";
-        return spec_arena_printf(a, "%s, and berth did not put it there: removing the bridge would take it along",
-                                 have->bridge.foreign);
+        return spec_arena_printf(
+            a, "%s, and berth did not put it there: removing the bridge would take it along",
+            have->bridge.foreign);
     }
     if (w && have && have->bridge.other_kind) {
         *hint = "choose another name for the bridge";
@@ -315,11 +367,13 @@ static const char *conflict(struct spec_arena *a, const struct rec_state *from, 
     return NULL;
 }
 
-/* IPv6 hears of a bridge's carrier up to a second late where its ports were up before it, and until then the bridge answers no
- * neighbour. Such a bridge goes up while it has no port; its filters still come before its ports. */
+/* IPv6 hears of a bridge's carrier up to a second late where its ports were up before it, and until
+ * then the bridge answers no neighbour. Such a bridge goes up while it has no port; its filters
+ * still come before its ports. */
 static bool early(const struct rec_step *s)
 {
-    return s->action == REC_CREATE && s->to->bridge.up && s->to->bridge.link_local && s->to->stated & 1u << F_LINK_LOCAL;
+    return s->action == REC_CREATE && s->to->bridge.up && s->to->bridge.link_local &&
+           s->to->stated & 1u << F_LINK_LOCAL;
 }
 
 static bool never(const struct rec_item *w, const struct rec_item *have)
@@ -328,7 +382,8 @@ static bool never(const struct rec_item *w, const struct rec_item *have)
     return have->bridge.other_kind;
 }
 
-static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                 struct rec_report *report)
 {
     struct rec_error e;
     struct net_batch *b;
@@ -344,32 +399,40 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
         const struct rec_item *t = s->to;
         struct net_link_ref l = {s->from ? s->from->bridge.index : 0, t->key};
         if (s->action == REC_CREATE) {
-            struct net_bridge_new new = {.name = t->key, .group = REC_GROUP,
+            struct net_bridge_new new = {.name = t->key,
+                                         .group = REC_GROUP,
                                          .mac = t->stated & 1u << F_MAC ? t->bridge.mac : NULL};
             net_batch_bridge_new(b, &new, REC_TAG(i, REC_PART_LINK));
-            /* Apart from its creation: only a change tells the kernel that the bridge is not to follow its ports. */
+            /* Apart from its creation: only a change tells the kernel that the bridge is not to
+             * follow its ports. */
             if (t->stated & 1u << F_MTU)
-                net_batch_link_mtu(b, (struct net_link_ref){0, t->key}, t->bridge.mtu, REC_TAG(i, REC_PART_MTU));
+                net_batch_link_mtu(b, (struct net_link_ref){0, t->key}, t->bridge.mtu,
+                                   REC_TAG(i, REC_PART_MTU));
             if (run->facts.ipv6)
-                net_batch_link_no_autoconf(b, (struct net_link_ref){0, t->key}, REC_TAG(i, REC_PART_LINK));
+                net_batch_link_no_autoconf(b, (struct net_link_ref){0, t->key},
+                                           REC_TAG(i, REC_PART_LINK));
             continue;
         }
         if (s->changed & 1u << F_DOOMED)
             net_batch_link_group(b, l, REC_GROUP, REC_TAG(i, REC_PART_LINK));
         if (s->action == REC_ADOPT)
-            net_batch_link_group(b, l, s->unmark ? t->bridge.group : REC_GROUP, REC_TAG(i, REC_PART_LINK));
+            net_batch_link_group(b, l, s->unmark ? t->bridge.group : REC_GROUP,
+                                 REC_TAG(i, REC_PART_LINK));
         if (s->changed & 1u << F_MAC)
             net_batch_link_mac(b, l, t->bridge.mac, REC_TAG(i, REC_PART_MAC));
         if (s->changed & 1u << F_MTU)
             net_batch_link_mtu(b, l, t->bridge.mtu, REC_TAG(i, REC_PART_MTU));
         if (s->changed & 1u << F_LL_LEARN)
             net_batch_bridge_ll_learn(b, l, t->bridge.ll_learn, REC_TAG(i, REC_PART_LINK));
-        for (size_t k = 0; s->changed & 1u << F_LINK_LOCAL && !t->bridge.link_local && k < run->links->n_address; k++) {
+        for (size_t k = 0;
+             s->changed & 1u << F_LINK_LOCAL && !t->bridge.link_local && k < run->links->n_address;
+             k++) {
             const struct net_address *a = &run->links->address[k];
             if (a->index == l.index && a->scope == RT_SCOPE_LINK && a->proto == NET_PROTO_BERTH)
                 net_batch_address_del(b, a, t->key, REC_TAG(i, REC_PART_LINK));
         }
-        if (s->changed & 1u << F_LOOPBACK && !t->bridge.loopback && set("ipv4", t->key, "route_localnet", false, &e))
+        if (s->changed & 1u << F_LOOPBACK && !t->bridge.loopback &&
+            set("ipv4", t->key, "route_localnet", false, &e))
             rec_report_failed(report, steps[i], &e);
     }
     struct rec_outcomes o = {steps, n, report};
@@ -380,24 +443,31 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
             if (set("ipv6", steps[i]->to->key, "accept_ra", false, &e))
                 rec_report_failed(report, steps[i], &e);
             else
-                net_batch_link_up(b, (struct net_link_ref){0, steps[i]->to->key}, true, REC_TAG(i, REC_PART_LINK));
+                net_batch_link_up(b, (struct net_link_ref){0, steps[i]->to->key}, true,
+                                  REC_TAG(i, REC_PART_LINK));
         }
     return r ? r : net_batch_send(b, rec_refused, &o, &ne);
 }
 
 /* fe80::/64 and the MAC as EUI-64 (RFC 4291, appendix A). */
-static int add_link_local(struct rec_run *run, struct net_batch *b, const struct rec_item *t, uint32_t tag, struct rec_error *err)
+static int add_link_local(struct rec_run *run, struct net_batch *b, const struct rec_item *t,
+                          uint32_t tag, struct rec_error *err)
 {
     const uint8_t *m = t->bridge.mac;
-    struct net_address a = {.family = AF_INET6, .prefix = 64, .scope = RT_SCOPE_LINK, .proto = NET_PROTO_BERTH,
-                            .bytes = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]}};
+    struct net_address a = {.family = AF_INET6,
+                            .prefix = 64,
+                            .scope = RT_SCOPE_LINK,
+                            .proto = NET_PROTO_BERTH,
+                            .bytes = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, m[0] ^ 2, m[1], m[2], 0xff,
+                                      0xfe, m[3], m[4], m[5]}};
     int r = rec_link_index(run, t->key, &a.index, err);
     if (!r)
         net_batch_address_new(b, &a, t->key, tag);
     return r;
 }
 
-/* Of a bridge that somebody else made, the kernel adds the link-local address itself once a port is up. */
+/* Of a bridge that somebody else made, the kernel adds the link-local address itself once a port
+ * is up. */
 static void refused_unless_there(void *arg, const struct net_error *e)
 {
     bool link_local = e->tag && REC_TAG_PART(e->tag) == REC_PART_ADDRESS6;
@@ -405,8 +475,10 @@ static void refused_unless_there(void *arg, const struct net_error *e)
         rec_refused(arg, e);
 }
 
-/* Now that filters and ports are there. The steps are reported here: until its bridge is up a creation is not done. */
-static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+/* Now that filters and ports are there. The steps are reported here: until its bridge is up a
+ * creation is not done. */
+static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                  struct rec_report *report)
 {
     struct rec_error e;
     struct net_batch *b;
@@ -421,7 +493,8 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
         if (s->state != REC_PENDING)
             continue;
         bool grown = (new && !early(s)) || s->changed & 1u << F_MTU;
-        if ((grown && t->stated & 1u << F_ACCEPT_RA && !t->bridge.accept_ra) || s->changed & 1u << F_ACCEPT_RA)
+        if ((grown && t->stated & 1u << F_ACCEPT_RA && !t->bridge.accept_ra) ||
+            s->changed & 1u << F_ACCEPT_RA)
             r = set_accept_ra(t->key, t->bridge.accept_ra, &e);
         /* Without it, deleting our address would take another's of the same subnet along. */
         if (!r && new)
@@ -433,8 +506,8 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
         if (r)
             rec_report_failed(report, steps[i], &e);
         else if (new ? t->bridge.up && !early(s) : (s->changed & 1u << F_UP) != 0)
-            net_batch_link_up(b, (struct net_link_ref){s->from ? s->from->bridge.index : 0, t->key}, t->bridge.up,
-                              REC_TAG(i, REC_PART_LINK));
+            net_batch_link_up(b, (struct net_link_ref){s->from ? s->from->bridge.index : 0, t->key},
+                              t->bridge.up, REC_TAG(i, REC_PART_LINK));
     }
     struct rec_outcomes o = {steps, n, report};
     struct net_error ne;
@@ -446,7 +519,15 @@ static int finish(struct rec_run *run, struct rec_step *const *steps, size_t n, 
 }
 
 const struct rec_kind rec_kind_bridge = {
-    .name = "bridge", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_bridges,
-    .conflict = conflict, .never = never, .marks = true, .apply = apply,
-    .remove = rec_links_remove, .finish = finish,
+    .name = "bridge",
+    .fields = fields,
+    .n_fields = sizeof fields / sizeof *fields,
+    .want = want,
+    .read = read_bridges,
+    .conflict = conflict,
+    .never = never,
+    .marks = true,
+    .apply = apply,
+    .remove = rec_links_remove,
+    .finish = finish,
 };

@@ -1,4 +1,5 @@
-/* Namespaces, and what is inside them. One pass reads both kinds, netns and port, since each namespace is entered once (insides.c). */
+/* Namespaces, and what is inside them. One pass reads both kinds, netns and port, since each
+ * namespace is entered once (insides.c). */
 #include "reconcile/again.h"
 #include "reconcile/kinds.h"
 #include "reconcile/kinds/insides.h"
@@ -20,7 +21,8 @@ int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *e
         int dir, r = net_netns_dir(create, &dir, &e);
         if (r)
             return r == -ENOENT && !create ? r : rec_fail_net(err, &e);
-        /* Opened anew once it is shared: a descriptor from before it was mounted on itself leads below the mount. */
+        /* Opened anew once it is shared: a descriptor from before it was mounted on itself leads
+         * below the mount. */
         if (run->netns_dir >= 0)
             close(run->netns_dir);
         run->netns_dir = dir;
@@ -30,7 +32,8 @@ int rec_netns_dir(struct rec_run *run, bool create, int *fd, struct rec_error *e
     return 0;
 }
 
-static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out,
+                struct rec_error *err)
 {
     for (size_t i = 0; i < h->n_containers; i++) {
         const struct spec_container *c = &h->containers[i];
@@ -51,15 +54,15 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     return 0;
 }
 
-enum { IPV6_MIN_MTU = 1280 };            /* RFC 8200 5: a link with less has no IPv6 */
+enum { IPV6_MIN_MTU = 1280 }; /* RFC 8200 5: a link with less has no IPv6 */
 
 struct found {
-    const char       *name;
-    bool              marked;   /* its lo bears our group */
-    bool              has_eth0;
-    int               eth0_link;
-    uint32_t          eth0_group;
-    struct rec_item   netns, port;
+    const char *name;
+    bool marked; /* its lo bears our group */
+    bool has_eth0;
+    int eth0_link;
+    uint32_t eth0_group;
+    struct rec_item netns, port;
 };
 
 static int no_memory(struct rec_error *err)
@@ -67,10 +70,12 @@ static int no_memory(struct rec_error *err)
     return rec_fail(err, ENOMEM, "out of memory");
 }
 
-/* Of several default routes ours is the one; else one that ours could not be added beside; else any. */
+/* Of several default routes ours is the one; else one that ours could not be added beside; else
+ * any. */
 static void take_route(struct rec_port *p, const struct net_route *r, int eth0)
 {
-    bool v6 = r->family == AF_INET6, by_eth0 = r->has_gateway && r->oif == eth0 && r->type == RTN_UNICAST;
+    bool v6 = r->family == AF_INET6,
+         by_eth0 = r->has_gateway && r->oif == eth0 && r->type == RTN_UNICAST;
     bool ours = by_eth0 && r->protocol == NET_PROTO_BERTH;
     bool *has = v6 ? &p->has_gw6 : &p->has_gw4, *mine = v6 ? &p->gw6_ours : &p->gw4_ours;
     struct net_route *via = v6 ? &p->via6 : &p->via4;
@@ -112,12 +117,14 @@ static int take_inside(struct spec_arena *a, struct found *f, const struct net_i
     return 0;
 }
 
-/* One item of kind port from its two ends, either of which may be missing; also once more, when more is known of the host's. */
+/* One item of kind port from its two ends, either of which may be missing; also once more, when
+ * more is known of the host's. */
 static void pair_ends(struct rec_run *run, struct found *f, const struct net_link *l)
 {
     struct rec_port *p = &f->port.port;
     bool ours = l ? rec_group_ours(l->group) : false;
-    p->whole = l && f->has_eth0 && !strcmp(l->kind, "veth") && f->eth0_link == l->index && l->link == p->peer_index;
+    p->whole = l && f->has_eth0 && !strcmp(l->kind, "veth") && f->eth0_link == l->index &&
+               l->link == p->peer_index;
     if (l) {
         const struct net_link *master = l->master ? rec_link_indexed(run->links, l->master) : NULL;
         p->index = l->index;
@@ -135,20 +142,24 @@ static void pair_ends(struct rec_run *run, struct found *f, const struct net_lin
         if (strcmp(l->kind, "veth"))
             p->taken = "a link of that name exists and is no veth";
     }
-    /* A container's root may rewrite every mark inside; the host's end is beyond its reach, so it decides where it is there. */
+    /* A container's root may rewrite every mark inside; the host's end is beyond its reach, so
+     * it decides where it is there. */
     f->port.ours = l ? ours : f->eth0_group == REC_GROUP;
     f->netns.ours = f->marked || (p->whole && ours);
     f->port.stated = (1u << REC_PORT_GATEWAY) * 2 - 1;
 }
 
-/* It is going to be changed: it must be ours for that, and what was taken for granted must be so. */
-static bool needs_closer_look(struct rec_run *run, const struct found *f, const struct net_link *l, const struct rec_item *w)
+/* It is going to be changed: it must be ours for that, and what was taken for granted must be
+ * so. */
+static bool needs_closer_look(struct rec_run *run, const struct found *f, const struct net_link *l,
+                              const struct rec_item *w)
 {
-    return l && w && run->links->brief && (!f->netns.netns.lo_up || rec_item_differs(run, &f->port, w));
+    return l && w && run->links->brief &&
+           (!f->netns.netns.lo_up || rec_item_differs(run, &f->port, w));
 }
 
-static int add_port(struct rec_run *run, struct found *f, const char *container, const char *link, const struct rec_state *wanted,
-                    struct rec_state *out, struct rec_error *err)
+static int add_port(struct rec_run *run, struct found *f, const char *container, const char *link,
+                    const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
 {
     const struct net_link *l = rec_link_named(run->links, link);
     const struct net_link *alt = l ? NULL : rec_link_altnamed(run->links, link);
@@ -165,10 +176,13 @@ static int add_port(struct rec_run *run, struct found *f, const char *container,
             return r;
         pair_ends(run, f, l);
     }
-    if (w && f->port.port.whole && w->stated & 1u << REC_PORT_MTU && w->port.mtu >= IPV6_MIN_MTU && f->port.port.mtu < IPV6_MIN_MTU)
-        f->port.port.autoconf = true;       /* IPv6 comes back with such an mtu, and what the kernel does by itself with it */
+    if (w && f->port.port.whole && w->stated & 1u << REC_PORT_MTU && w->port.mtu >= IPV6_MIN_MTU &&
+        f->port.port.mtu < IPV6_MIN_MTU)
+        /* IPv6 comes back with such an mtu, and what the kernel does by itself with it */
+        f->port.port.autoconf = true;
     if (alt && w) {
-        f->port.port.taken = spec_arena_printf(out->arena, "'%s' is an alternative name of link %s", link, alt->name);
+        f->port.port.taken = spec_arena_printf(out->arena, "'%s' is an alternative name of link %s",
+                                               link, alt->name);
         f->port.ours = false;
     } else if (!l && !f->has_eth0) {
         return 0;
@@ -176,17 +190,20 @@ static int add_port(struct rec_run *run, struct found *f, const char *container,
     return rec_state_push(out, &f->port) ? no_memory(err) : 0;
 }
 
-/* Ports of ours whose namespace has no name (any more), and what stands where a wanted port's link would go. */
-static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+/* Ports of ours whose namespace has no name (any more), and what stands where a wanted port's
+ * link would go. */
+static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted,
+                            struct rec_state *out, struct rec_error *err)
 {
     const struct rec_links *links = run->links;
     for (size_t i = 0; i < wanted->n; i++) {
         const struct rec_item *w = wanted->items[i];
-        if (w->kind != REC_PORT || rec_state_find(out, REC_NETNS, w->key) || !rec_again_touched(run->again, w->container))
+        if (w->kind != REC_PORT || rec_state_find(out, REC_NETNS, w->key) ||
+            !rec_again_touched(run->again, w->container))
             continue;
         const struct rec_item *process = rec_state_find(out, REC_RUN, w->key);
         if (process && process->ours && process->runtime == SPEC_RT_NIXOS)
-            continue;       /* its port comes and goes with it, and it goes first */
+            continue; /* its port comes and goes with it, and it goes first */
         if (!rec_link_named(links, w->port.link) && !rec_link_altnamed(links, w->port.link))
             continue;
         struct found *f = spec_arena_alloc(out->arena, sizeof *f);
@@ -200,7 +217,9 @@ static int read_loose_ports(struct rec_run *run, const struct rec_state *wanted,
             continue;
         struct found *f = spec_arena_alloc(out->arena, sizeof *f);
         char *name = spec_arena_strdup(out->arena, l->name);
-        int r = f && name ? add_port(run, f, strncmp(name, "vb-", 3) ? name : name + 3, name, wanted, out, err) : no_memory(err);
+        int r = f && name ? add_port(run, f, strncmp(name, "vb-", 3) ? name : name + 3, name,
+                                     wanted, out, err)
+                          : no_memory(err);
         if (r)
             return r;
     }
@@ -213,8 +232,10 @@ static int keep_untouched(struct rec_run *run, struct rec_state *out, struct rec
     const struct rec_state *before = run->again ? run->again->before : NULL;
     for (size_t i = 0; before && i < before->n; i++) {
         struct rec_item *it = before->items[i];
-        const struct net_link *l = it->kind == REC_PORT ? rec_link_named(run->links, it->port.link) : NULL;
-        if ((it->kind != REC_NETNS && it->kind != REC_PORT) || rec_again_touched(run->again, it->container))
+        const struct net_link *l =
+            it->kind == REC_PORT ? rec_link_named(run->links, it->port.link) : NULL;
+        if ((it->kind != REC_NETNS && it->kind != REC_PORT) ||
+            rec_again_touched(run->again, it->container))
             continue;
         if (l)
             run->links->paired[l - run->links->link] = true;
@@ -247,11 +268,13 @@ static void read_owner(struct rec_run *run, struct found *f, const struct rec_it
 
 static int warn_unclear(struct rec_state *out, const char *container)
 {
-    static const char hint[] = "something in it adds and removes addresses or routes without pause: "
-                               "look with berth top, or stop it";
-    return rec_state_warn(out, container, hint,
-                          "its addresses and routes changed during each of 11 readings, and are left "
-                          "as they are");
+    static const char hint[] =
+        "something in it adds and removes addresses or routes without pause: "
+        "look with berth top, or stop it";
+    return rec_state_warn(
+        out, container, hint,
+        "its addresses and routes changed during each of 11 readings, and are left "
+        "as they are");
 }
 
 static int add_netns(struct rec_run *run, const struct rec_inside *i,
@@ -278,7 +301,7 @@ static int add_netns(struct rec_run *run, const struct rec_inside *i,
     if (take_inside(out->arena, f, &i->in))
         return no_memory(err);
     if (!f->marked && !w && !(l && rec_group_ours(l->group)))
-        return 0;           /* somebody else's */
+        return 0; /* somebody else's */
     if (w && i->in.torn && warn_unclear(out, i->name))
         return no_memory(err);
     f->netns.stated = 1u << REC_NETNS_LO;
@@ -301,7 +324,8 @@ static int list_processes(const struct rec_state *read, struct rec_state *out,
     return 0;
 }
 
-static int read_netns(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_netns(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                      struct rec_error *err)
 {
     struct rec_inside *list;
     size_t n;
@@ -318,8 +342,9 @@ static int read_netns(struct rec_run *run, const struct rec_state *wanted, struc
     return r ? r : read_loose_ports(run, wanted, out, err);
 }
 
-static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,
-                            const struct rec_item *have, const char **hint)
+static const char *conflict(struct spec_arena *a, const struct rec_state *from,
+                            const struct rec_item *w, const struct rec_item *have,
+                            const char **hint)
 {
     (void)from;
     if (!w || !have)
@@ -327,7 +352,8 @@ static const char *conflict(struct spec_arena *a, const struct rec_state *from, 
     if (!have->netns.taken)
         return "a network namespace of that name exists, and berth did not make it";
     *hint = "take it away, or choose another name for the container";
-    return spec_arena_printf(a, "'" NET_NETNS_DIR "/%s' is there, and is no network namespace", have->key);
+    return spec_arena_printf(a, "'" NET_NETNS_DIR "/%s' is there, and is no network namespace",
+                             have->key);
 }
 
 static bool never(const struct rec_item *w, const struct rec_item *have)
@@ -337,6 +363,14 @@ static bool never(const struct rec_item *w, const struct rec_item *have)
 }
 
 const struct rec_kind rec_kind_netns = {
-    .name = "netns", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_netns,
-    .conflict = conflict, .never = never, .marks = true, .apply = rec_links_apply, .remove = rec_links_remove,
+    .name = "netns",
+    .fields = fields,
+    .n_fields = sizeof fields / sizeof *fields,
+    .want = want,
+    .read = read_netns,
+    .conflict = conflict,
+    .never = never,
+    .marks = true,
+    .apply = rec_links_apply,
+    .remove = rec_links_remove,
 };

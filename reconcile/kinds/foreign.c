@@ -12,7 +12,9 @@
 static bool sees_bridged(int family)
 {
     char value = '0';
-    int fd = open(family == 6 ? "/proc/sys/net/bridge/bridge-nf-call-ip6tables" : "/proc/sys/net/bridge/bridge-nf-call-iptables", O_RDONLY | O_CLOEXEC);
+    int fd = open(family == 6 ? "/proc/sys/net/bridge/bridge-nf-call-ip6tables"
+                              : "/proc/sys/net/bridge/bridge-nf-call-iptables",
+                  O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
     if (read(fd, &value, 1) != 1)
@@ -29,7 +31,8 @@ static size_t containers_on(const struct spec_host *h, const struct spec_bridge 
     return n;
 }
 
-static int warn(struct rec_state *out, const char *bridge, const struct net_nft_drop *d, const char *what)
+static int warn(struct rec_state *out, const char *bridge, const struct net_nft_drop *d,
+                const char *what)
 {
     char rule[32] = "the policy", hint[512];
     const char *into = d->has_user ? "DOCKER-USER" : d->base;
@@ -37,43 +40,57 @@ static int warn(struct rec_state *out, const char *bridge, const struct net_nft_
     if (d->rule)
         snprintf(rule, sizeof rule, "rule %u", d->rule);
     if (!strcmp(d->table, "firewalld"))
-        snprintf(hint, sizeof hint, "firewall-cmd --permanent --zone=trusted --add-interface=%s && firewall-cmd --reload", bridge);
+        snprintf(
+            hint, sizeof hint,
+            "firewall-cmd --permanent --zone=trusted --add-interface=%s && firewall-cmd --reload",
+            bridge);
     else
-        snprintf(hint, sizeof hint, "nft insert rule %s %s %s iifname %s accept && nft insert rule %s %s %s oifname %s accept", d->family, d->table,
-                 into, bridge, d->family, d->table, into, bridge);
-    return rec_state_warn(out, bridge, hint, "%s of chain '%s' in table '%s %s', which is not berth's, drops %s", rule, d->chain, d->family, d->table,
-                          what);
+        snprintf(hint, sizeof hint,
+                 "nft insert rule %s %s %s iifname %s accept && nft insert rule %s %s %s oifname "
+                 "%s accept",
+                 d->family, d->table, into, bridge, d->family, d->table, into, bridge);
+    return rec_state_warn(out, bridge, hint,
+                          "%s of chain '%s' in table '%s %s', which is not berth's, drops %s", rule,
+                          d->chain, d->family, d->table, what);
 }
 
 struct way {
     const char *iif, *oif, *what;
-    bool        asked, mapped;
+    bool asked, mapped;
 };
 
 enum { WAYS = 4 };
 
 /* The ways by which packets of one bridge are forwarded. */
-static void list_ways(const struct rec_run *run, const struct spec_host *h, const struct spec_bridge *b, int family, struct way out[WAYS])
+static void list_ways(const struct rec_run *run, const struct spec_host *h,
+                      const struct spec_bridge *b, int family, struct way out[WAYS])
 {
     const char *uplink = b->nat.uplink == SPEC_UPLINK_LINK ? b->nat.interface : family == 6 ? run->facts.uplink6 : run->facts.uplink4;
     const struct way ways[WAYS] = {
-        {b->name, uplink, "what its containers send to the outside", b->nat.uplink != SPEC_UPLINK_NONE && *uplink, false},
-        {uplink, b->name, "what comes in by its port maps", rec_bridge_has_ports(h, b) && *uplink, true},
+        {b->name, uplink, "what its containers send to the outside",
+         b->nat.uplink != SPEC_UPLINK_NONE && *uplink, false},
+        {uplink, b->name, "what comes in by its port maps", rec_bridge_has_ports(h, b) && *uplink,
+         true},
         {uplink, b->name, "what comes in from outside", b->nat.open && *uplink, false},
-        {b->name, b->name, "what its containers send to each other", containers_on(h, b) > 1 && sees_bridged(family), false},
+        {b->name, b->name, "what its containers send to each other",
+         containers_on(h, b) > 1 && sees_bridged(family), false},
     };
     memcpy(out, ways, sizeof ways);
 }
 
-static int warn_bridge(struct rec_run *run, struct net_nft_foreign *f, const struct spec_host *h, const struct spec_bridge *b, int family,
-                       struct net_nft_drop *told, struct rec_state *out, struct net_error *e)
+static int warn_bridge(struct rec_run *run, struct net_nft_foreign *f, const struct spec_host *h,
+                       const struct spec_bridge *b, int family, struct net_nft_drop *told,
+                       struct rec_state *out, struct net_error *e)
 {
     const struct spec_cidr *own = spec_bridge_address(b, family);
     struct way ways[WAYS];
 
     list_ways(run, h, b, family, ways);
     for (size_t i = 0; own && i < WAYS; i++) {
-        struct net_nft_packet p = {.family = family == 6 ? AF_INET6 : AF_INET, .iif = ways[i].iif, .oif = ways[i].oif, .mapped = ways[i].mapped,
+        struct net_nft_packet p = {.family = family == 6 ? AF_INET6 : AF_INET,
+                                   .iif = ways[i].iif,
+                                   .oif = ways[i].oif,
+                                   .mapped = ways[i].mapped,
                                    .br_netfilter = sees_bridged(family),
                                    .src = ways[i].iif == b->name ? own->addr.bytes : NULL};
         struct net_nft_drop d;
@@ -83,7 +100,8 @@ static int warn_bridge(struct rec_run *run, struct net_nft_foreign *f, const str
         int r = net_nft_foreign_find(f, &p, &found, &d, e);
         if (r)
             return r;
-        if (!found || (told->chain && !strcmp(told->chain, d.chain) && !strcmp(told->table, d.table)))
+        if (!found ||
+            (told->chain && !strcmp(told->chain, d.chain) && !strcmp(told->table, d.table)))
             continue;
         *told = d;
         if (warn(out, b->name, &d, ways[i].what))
@@ -92,20 +110,26 @@ static int warn_bridge(struct rec_run *run, struct net_nft_foreign *f, const str
     return 0;
 }
 
-static int warn_legacy(struct rec_state *out, const char *bridge, int family, const struct net_xt_drop *d, const char *what)
+static int warn_legacy(struct rec_state *out, const char *bridge, int family,
+                       const struct net_xt_drop *d, const char *what)
 {
-    const char *program = family == 6 ? "ip6tables-legacy" : "iptables-legacy", *into = d->has_user ? "DOCKER-USER" : "FORWARD";
+    const char *program = family == 6 ? "ip6tables-legacy" : "iptables-legacy",
+               *into = d->has_user ? "DOCKER-USER" : "FORWARD";
     char rule[32] = "the policy", hint[256];
 
     if (d->rule)
         snprintf(rule, sizeof rule, "rule %u", d->rule);
-    snprintf(hint, sizeof hint, "%s -I %s -i %s -j ACCEPT && %s -I %s -o %s -j ACCEPT", program, into, bridge, program, into, bridge);
-    return rec_state_warn(out, bridge, hint, "%s of chain '%s' in table 'filter' of %s, which is not berth's, drops %s", rule, d->chain, program,
-                          what);
+    snprintf(hint, sizeof hint, "%s -I %s -i %s -j ACCEPT && %s -I %s -o %s -j ACCEPT", program,
+             into, bridge, program, into, bridge);
+    return rec_state_warn(
+        out, bridge, hint,
+        "%s of chain '%s' in table 'filter' of %s, which is not berth's, drops %s", rule, d->chain,
+        program, what);
 }
 
 /* As warn_bridge: one warning for each chain of a bridge. */
-static int warn_bridge_legacy(struct rec_run *run, const struct net_xt_legacy *t, const struct spec_host *h, const struct spec_bridge *b, int family,
+static int warn_bridge_legacy(struct rec_run *run, const struct net_xt_legacy *t,
+                              const struct spec_host *h, const struct spec_bridge *b, int family,
                               struct rec_state *out)
 {
     const struct spec_cidr *own = spec_bridge_address(b, family);
@@ -114,9 +138,15 @@ static int warn_bridge_legacy(struct rec_run *run, const struct net_xt_legacy *t
 
     list_ways(run, h, b, family, ways);
     for (size_t i = 0; own && i < WAYS; i++) {
-        const uint8_t *src = ways[i].iif == b->name ? own->addr.bytes : NULL, *dst = ways[i].oif == b->name ? own->addr.bytes : NULL;
-        struct net_xt_packet p = {.iif = ways[i].iif, .oif = ways[i].oif, .src = src, .dst = dst, .src_prefix = own->addr.prefix,
-                                  .dst_prefix = own->addr.prefix, .mapped = ways[i].mapped,
+        const uint8_t *src = ways[i].iif == b->name ? own->addr.bytes : NULL,
+                      *dst = ways[i].oif == b->name ? own->addr.bytes : NULL;
+        struct net_xt_packet p = {.iif = ways[i].iif,
+                                  .oif = ways[i].oif,
+                                  .src = src,
+                                  .dst = dst,
+                                  .src_prefix = own->addr.prefix,
+                                  .dst_prefix = own->addr.prefix,
+                                  .mapped = ways[i].mapped,
                                   .br_netfilter = sees_bridged(family)};
         struct net_xt_drop d;
         if (!ways[i].asked || !net_xt_legacy_drops(t, &p, &d) || !strcmp(told.chain, d.chain))
@@ -140,7 +170,10 @@ static int warn_legacy_tables(struct rec_run *run, struct rec_state *out)
         char text[384];
         if (net_xt_legacy_read(family == 6 ? AF_INET6 : AF_INET, &t, &e)) {
             net_error_format(&e, text, sizeof text);
-            r = rec_state_warn(out, "/proc/net", family == 6 ? "ip6tables-legacy -S FORWARD" : "iptables-legacy -S FORWARD", "%s", text);
+            r = rec_state_warn(out, "/proc/net",
+                               family == 6 ? "ip6tables-legacy -S FORWARD"
+                                           : "iptables-legacy -S FORWARD",
+                               "%s", text);
         }
         for (size_t i = 0; !r && t && i < h->n_bridges; i++)
             r = warn_bridge_legacy(run, t, h, &h->bridges[i], family, out);
@@ -153,10 +186,12 @@ static int warn_not_checked(struct rec_state *out, const struct net_error *e)
 {
     char text[384];
     net_error_format(e, text, sizeof text);
-    return rec_state_warn(out, "nft", "nft list ruleset", "filters of other programs were not checked: %s", text);
+    return rec_state_warn(out, "nft", "nft list ruleset",
+                          "filters of other programs were not checked: %s", text);
 }
 
-int rec_foreign_filters_warn(struct rec_run *run, struct net_port *nft, struct rec_state *out, struct rec_error *err)
+int rec_foreign_filters_warn(struct rec_run *run, struct net_port *nft, struct rec_state *out,
+                             struct rec_error *err)
 {
     scoped(net_nft_foreign_freep) struct net_nft_foreign *f = NULL;
     const struct spec_host *h = run->host;

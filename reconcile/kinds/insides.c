@@ -1,5 +1,5 @@
-/* A first reading takes of each namespace what one in good order has, before it is known what the host's end says; the few that the host
- * gainsays are read once more, in full. */
+/* A first reading takes of each namespace what one in good order has, before it is known what the
+ * host's end says; the few that the host gainsays are read once more, in full. */
 #include "reconcile/kinds/insides.h"
 #include "reconcile/again.h"
 #include "reconcile/files.h"
@@ -14,18 +14,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 2, MANY = 20 };   /* a further thread pays for so many namespaces that are left */
+/* a further thread pays for so many namespaces that are left */
+enum { MOST_THREADS = 2, MANY = 20 };
 
 struct rec_insides {
-    int                dir;
+    int dir;
     struct rec_inside *list;
-    size_t             n;
+    size_t n;
     struct rec_inside **todo;
-    size_t             n_todo;
-    bool               brief;           /* to begin with */
-    atomic_size_t      next;
-    pthread_t          thread[MOST_THREADS];
-    size_t             threads;
+    size_t n_todo;
+    bool brief; /* to begin with */
+    atomic_size_t next;
+    pthread_t thread[MOST_THREADS];
+    size_t threads;
 };
 
 static bool brief_for_now(void *arg, const struct net_inside *in)
@@ -44,7 +45,9 @@ static void look(const struct rec_insides *all, struct rec_inside *i)
     if (r) {
         i->failed = r == -EINVAL || r == -ELOOP || r == -ENOENT ? 0 : r;
         i->left_over = r == -EINVAL && net_netns_left_over(all->dir, i->name);
-        i->taken = !i->failed && r != -ENOENT && !fstatat(all->dir, i->name, &st, AT_SYMLINK_NOFOLLOW) && !(S_ISREG(st.st_mode) && !st.st_size);
+        i->taken = !i->failed && r != -ENOENT &&
+                   !fstatat(all->dir, i->name, &st, AT_SYMLINK_NOFOLLOW) &&
+                   !(S_ISREG(st.st_mode) && !st.st_size);
     } else {
         i->failed = net_inside_read(fd, all->brief ? brief_for_now : NULL, i, &i->in, &e);
         i->there = !i->failed;
@@ -57,7 +60,8 @@ static void look(const struct rec_insides *all, struct rec_inside *i)
 static void *wander(void *arg)
 {
     struct rec_insides *all = arg;
-    for (size_t k; (k = atomic_fetch_add_explicit(&all->next, 1, memory_order_relaxed)) < all->n_todo;)
+    for (size_t k;
+         (k = atomic_fetch_add_explicit(&all->next, 1, memory_order_relaxed)) < all->n_todo;)
         look(all, all->todo[k]);
     return NULL;
 }
@@ -72,14 +76,17 @@ static void join(struct rec_insides *all)
 /* `busy` threads of this process have other work to do. */
 static int more_threads(struct rec_insides *all, long busy, struct rec_error *err)
 {
-    for (long spare = sysconf(_SC_NPROCESSORS_ONLN) - busy; all->threads < MOST_THREADS; all->threads++) {
+    for (long spare = sysconf(_SC_NPROCESSORS_ONLN) - busy; all->threads < MOST_THREADS;
+         all->threads++) {
         size_t next = atomic_load(&all->next), left = next < all->n_todo ? all->n_todo - next : 0;
         if (!left || (all->threads && (left < MANY || (long)all->threads >= spare)))
             break;
         pthread_t *t = &all->thread[all->threads];
-        int r = busy ? rec_thread(t, wander, all) : pthread_create(t, NULL, wander, all);  /* else the creator makes room for it */
+        /* else the creator makes room for it */
+        int r = busy ? rec_thread(t, wander, all) : pthread_create(t, NULL, wander, all);
         if (r && !all->threads)
-            return rec_fail(err, r, "cannot start a thread to look into namespaces: %s", strerror(r));
+            return rec_fail(err, r, "cannot start a thread to look into namespaces: %s",
+                            strerror(r));
         if (r)
             break;
     }
@@ -93,7 +100,8 @@ static int start(struct rec_insides *all, bool brief, long busy, struct rec_erro
     return more_threads(all, busy, err);
 }
 
-/* Sorted. Those of a few containers are asked for by name, whether there or not: there may be thousands of others. */
+/* Sorted. Those of a few containers are asked for by name, whether there or not: there may be
+ * thousands of others. */
 static int list_names(struct rec_run *run, char ***names, size_t *n, struct rec_error *err)
 {
     if (!run->again)
@@ -144,16 +152,19 @@ bool rec_insides_wanted(const struct rec_run *run, const struct rec_state *wante
     return true;
 }
 
-/* The host's end bears the name that the container's port has, our group, and is the other end of this very eth0. */
+/* The host's end bears the name that the container's port has, our group, and is the other end
+ * of this very eth0. */
 static bool enough(const struct rec_links *links, const struct rec_inside *i)
 {
     char name[16];
     spec_link_name(i->name, name);
     const struct net_link *l = rec_link_named(links, name);
-    return l && rec_group_ours(l->group) && !strcmp(l->kind, "veth") && i->in.eth0.link == l->index && l->link == i->in.eth0.index;
+    return l && rec_group_ours(l->group) && !strcmp(l->kind, "veth") &&
+           i->in.eth0.link == l->index && l->link == i->in.eth0.index;
 }
 
-int rec_insides_await(struct rec_run *run, struct rec_inside **list, size_t *n, struct rec_error *err)
+int rec_insides_await(struct rec_run *run, struct rec_inside **list, size_t *n,
+                      struct rec_error *err)
 {
     int r = run->insides ? 0 : rec_insides_begin(run, err);
     struct rec_insides *all = run->insides;
@@ -179,7 +190,8 @@ int rec_insides_await(struct rec_run *run, struct rec_inside **list, size_t *n, 
     join(all);
     for (size_t i = 0; i < all->n; i++)
         if (all->list[i].failed)
-            return all->list[i].error ? rec_fail_net(err, all->list[i].error) : rec_fail(err, ENOMEM, "out of memory");
+            return all->list[i].error ? rec_fail_net(err, all->list[i].error)
+                                      : rec_fail(err, ENOMEM, "out of memory");
     *list = all->list;
     *n = all->n;
     return 0;

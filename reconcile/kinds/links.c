@@ -1,9 +1,12 @@
-/* One dump of links and one of addresses serve all kinds of a read. Link by link is asked only after an apply, for the few it touched.
- * Of a thousand ports a whole dump costs more than all else that the host is asked for (for each the kernel looks through a list of all
- * namespaces), and what it tells beyond a dump of ports is who owns them. So where each port is of a name that is wanted, and bears the
- * MAC that berth gave that port when it made it, that is taken for the mark; a single one that is or bears anything else, and all are
- * read in whole. A port that is about to be changed is looked at more closely before that is planned. Of those where nothing else
- * differs two things are not seen: a group that somebody changed, and an addrgen mode that has made no address yet. */
+/* One dump of links and one of addresses serve all kinds of a read. Link by link is asked only
+ * after an apply, for the few it touched. Of a thousand ports a whole dump costs more than all else
+ * that the host is asked for (for each the kernel looks through a list of all namespaces), and what
+ * it tells beyond a dump of ports is who owns them. So where each port is of a name that is wanted,
+ * and bears the MAC that berth gave that port when it made it, that is taken for the mark; a single
+ * one that is or bears anything else, and all are read in whole. A port that is about to be
+ * changed is looked at more closely before that is planned. Of those where nothing else differs
+ * two things are not seen: a group that somebody changed, and an addrgen mode that has made no
+ * address yet. */
 #include "reconcile/kinds/links.h"
 #include "reconcile/again.h"
 #include "reconcile/kinds.h"
@@ -76,8 +79,10 @@ static int compare_indexes(const void *a, const void *b, void *arg)
     return (x > y) - (x < y);
 }
 
-/* The link of that name as it is now, in place of what is known of it. Only of the first `known` the order is known. */
-static int ask_for(struct rec_links *s, size_t known, struct net_port *p, const char *name, struct net_error *e)
+/* The link of that name as it is now, in place of what is known of it. Only of the first `known`
+ * the order is known. */
+static int ask_for(struct rec_links *s, size_t known, struct net_port *p, const char *name,
+                   struct net_error *e)
 {
     struct net_link now;
     size_t n = s->n;
@@ -89,13 +94,15 @@ static int ask_for(struct rec_links *s, size_t known, struct net_port *p, const 
     s->n = n;
     if (old)
         s->link[old - s->link].index = 0;
-    if (!r && !strcmp(now.name, name) && take_link(s, &now))    /* else it bears that as an alternative name */
+    /* else it bears that as an alternative name */
+    if (!r && !strcmp(now.name, name) && take_link(s, &now))
         return net_fail(e, ENOMEM, "read", "link '%s'", name);
     return 0;
 }
 
 /* Ports that may have changed, and bridges, which change with their ports. */
-static int ask_again(struct rec_links *s, struct net_port *p, const struct rec_again *again, struct net_error *e)
+static int ask_again(struct rec_links *s, struct net_port *p, const struct rec_again *again,
+                     struct net_error *e)
 {
     size_t known = s->n, n = 0;
     int r = 0;
@@ -162,12 +169,12 @@ static bool any_twice(const struct rec_links *s)
 /* Nobody here has slaves, but bridges; and no port has an address. */
 static bool bridges_alone(const struct rec_links *s)
 {
-    bool loopback = false;      /* not told by a kernel that does not know "no master" */
+    bool loopback = false; /* not told by a kernel that does not know "no master" */
     for (size_t i = 0; i < s->n; i++) {
         const struct net_link *l = &s->link[i];
         loopback |= (l->flags & IFF_LOOPBACK) != 0;
-        if (l->flags & IFF_MASTER || !strcmp(l->kind, "team") || !strcmp(l->kind, "hsr") || !strcmp(l->kind, "batadv") ||
-            !strcmp(l->kind, "openvswitch"))
+        if (l->flags & IFF_MASTER || !strcmp(l->kind, "team") || !strcmp(l->kind, "hsr") ||
+            !strcmp(l->kind, "batadv") || !strcmp(l->kind, "openvswitch"))
             return false;
     }
     for (size_t i = 0; i < s->n_address; i++) {
@@ -178,9 +185,10 @@ static bool bridges_alone(const struct rec_links *s)
     return loopback;
 }
 
-/* Where each port is one that is wanted, of a container whose namespace is there: they are given the mark that they are taken to have.
- * False: that cannot be said. */
-static bool take_for_ours(const struct rec_run *run, struct rec_links *s, struct net_port *p, const struct rec_state *wanted)
+/* Where each port is one that is wanted, of a container whose namespace is there: they are given
+ * the mark that they are taken to have. False: that cannot be said. */
+static bool take_for_ours(const struct rec_run *run, struct rec_links *s, struct net_port *p,
+                          const struct rec_state *wanted)
 {
     const char *missing[MOST_MISSING];
     size_t ports = 0, met = 0, n_missing = 0;
@@ -224,13 +232,16 @@ static int read_whole(struct rec_links *s, struct net_port *p, struct net_error 
     return net_link_dump(p, take_link, take_altname, forget_links, s, e);
 }
 
-/* In brief. False: not so, or not enough; the whole reading then says what is wrong, if anything is. */
-static bool read_ports(const struct rec_run *run, struct rec_links *s, struct net_port *p, const struct rec_state *wanted)
+/* In brief. False: not so, or not enough; the whole reading then says what is wrong, if anything
+ * is. */
+static bool read_ports(const struct rec_run *run, struct rec_links *s, struct net_port *p,
+                       const struct rec_state *wanted)
 {
     struct net_error e;
     s->n = s->n_alt = 0;
-    return !net_link_dump_ports(p, take_link, take_altname, forget_links, s, &e) && !read_addresses(s, p, &e) && !arrange(s, NULL) &&
-           !any_twice(s) && bridges_alone(s) && take_for_ours(run, s, p, wanted);
+    return !net_link_dump_ports(p, take_link, take_altname, forget_links, s, &e) &&
+           !read_addresses(s, p, &e) && !arrange(s, NULL) && !any_twice(s) && bridges_alone(s) &&
+           take_for_ours(run, s, p, wanted);
 }
 
 int rec_links_whole(struct rec_run *run, struct rec_error *err)
@@ -282,7 +293,8 @@ int rec_links_read(struct rec_run *run, const struct rec_state *wanted, struct r
         return r ? rec_fail_net(err, &e) : arrange(s, err);
     }
     /* What is to be taken over is asked for its group. */
-    s->brief = run->insides && !run->opt.adopt && count_ports(wanted) >= MANY_PORTS && read_ports(run, s, p, wanted);
+    s->brief = run->insides && !run->opt.adopt && count_ports(wanted) >= MANY_PORTS &&
+               read_ports(run, s, p, wanted);
     if (s->brief)
         return 0;
     r = read_whole(s, p, &e);

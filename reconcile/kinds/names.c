@@ -1,6 +1,7 @@
-/* Names without a name server: a marked block in the host's /etc/hosts; one hosts file per bridge, which its containers see by a bind
- * mount and which is therefore rewritten in place (a rename would leave them the old one); and per container a directory with
- * resolv.conf, hostname and a link to that hosts file, which `ip netns exec` finds by /etc/netns/NAME. */
+/* Names without a name server: a marked block in the host's /etc/hosts; one hosts file per bridge,
+ * which its containers see by a bind mount and which is therefore rewritten in place (a rename
+ * would leave them the old one); and per container a directory with resolv.conf, hostname and a
+ * link to that hosts file, which `ip netns exec` finds by /etc/netns/NAME. */
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include "reconcile/runtime.h"
@@ -18,11 +19,12 @@
 #define NETNS_DIR  "/etc/netns"
 #define BEGIN_WORD "# BEGIN berth"
 #define BEGIN_MARK BEGIN_WORD " (made from the spec: edits inside are undone)"
-#define GLUED_MARK BEGIN_MARK " "      /* the line end before it came with the block */
+#define GLUED_MARK BEGIN_MARK " " /* the line end before it came with the block */
 #define MADE_MARK  BEGIN_WORD " (made from the spec, and so is this file: edits inside are undone)"
 #define END_MARK   "# END berth"
 enum { HOSTS_MOST = 16 << 20 };
-enum { NETNS_MODE = 01755 };            /* of a directory that berth made: the bit means nothing there, and is the mark */
+/* of a directory that berth made: the bit means nothing there, and is the mark */
+enum { NETNS_MODE = 01755 };
 
 enum { F_TEXT, F_RESOLV, F_HOSTNAME, F_LINK };
 static const struct rec_field fields[] = {
@@ -34,9 +36,9 @@ static const struct rec_field fields[] = {
 
 struct text {
     struct spec_arena *a;
-    char              *p;
-    size_t             n, room;
-    bool               oom;
+    char *p;
+    size_t n, room;
+    bool oom;
 };
 
 static void put(struct text *t, const char *s)
@@ -99,13 +101,15 @@ static int want_host(const struct spec_host *h, struct rec_state *out)
     return 0;
 }
 
-static int want_bridge(struct rec_run *run, const struct spec_host *h, size_t b, struct rec_state *out)
+static int want_bridge(struct rec_run *run, const struct spec_host *h, size_t b,
+                       struct rec_state *out)
 {
     struct text t = {.a = out->arena};
     const struct spec_bridge *bridge = &h->bridges[b];
     const char *host = strcmp(h->name, "localhost") ? h->name : run->facts.hostname;
     bool clash = !host || !*host;
-    put(&t, "# made by berth for the containers on this bridge\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n");
+    put(&t, "# made by berth for the containers on this "
+            "bridge\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n");
     for (size_t i = 0; i < h->n_containers && !clash; i++)
         clash = !strcmp(h->containers[i].name, host);
     for (size_t i = 0; i < bridge->n_addresses && !clash; i++)
@@ -113,7 +117,8 @@ static int want_bridge(struct rec_run *run, const struct spec_host *h, size_t b,
     for (size_t i = 0; i < h->n_containers; i++)
         if (h->containers[i].bridge == b)
             put_container(&t, &h->containers[i]);
-    struct rec_item *it = item(out, spec_arena_printf(out->arena, HOSTS_DIR "/%s", bridge->name), 1u << F_TEXT);
+    struct rec_item *it =
+        item(out, spec_arena_printf(out->arena, HOSTS_DIR "/%s", bridge->name), 1u << F_TEXT);
     if (!it || t.oom)
         return -ENOMEM;
     it->names.text = t.p;
@@ -126,16 +131,21 @@ static const char *resolvers(struct rec_run *run, const struct spec_host *h, str
     struct text t = {.a = a};
     char address[SPEC_ADDR_TEXT];
     size_t n = h->nameservers_given ? h->n_nameservers : run->facts.n_nameservers;
-    put(&t, n ? "# made by berth\n" : "# made by berth: the host has no nameserver but its own, so give `nameservers` in the spec\n");
+    put(&t, n ? "# made by berth\n"
+              : "# made by berth: the host has no nameserver but its own, so give `nameservers` in "
+                "the spec\n");
     for (size_t i = 0; i < n; i++) {
         put(&t, "nameserver ");
-        put(&t, spec_addr_format(h->nameservers_given ? &h->nameservers[i].addr : &run->facts.nameservers[i], false, address));
+        put(&t, spec_addr_format(h->nameservers_given ? &h->nameservers[i].addr
+                                                      : &run->facts.nameservers[i],
+                                 false, address));
         put(&t, "\n");
     }
     return t.oom ? NULL : t.p;
 }
 
-static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out,
+                struct rec_error *err)
 {
     int r = 0;
     const char *resolv = h->n_containers ? resolvers(run, h, out->arena) : "";
@@ -147,10 +157,11 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     for (size_t i = 0; !r && i < h->n_containers; i++) {
         const struct spec_container *c = &h->containers[i];
         if (rec_runtime_of(run, c) == SPEC_RT_NIXOS)
-            continue;           /* its flake writes its files */
+            continue; /* its flake writes its files */
         if (!h->names && rec_runtime_of(run, c) != SPEC_RT_NSPAWN)
             continue;
-        struct rec_item *it = item(out, spec_arena_printf(out->arena, OWN_DIR "/%s", c->name), 1u << F_RESOLV | 1u << F_HOSTNAME | 1u << F_LINK);
+        struct rec_item *it = item(out, spec_arena_printf(out->arena, OWN_DIR "/%s", c->name),
+                                   1u << F_RESOLV | 1u << F_HOSTNAME | 1u << F_LINK);
         if (!it || !resolv) {
             r = -ENOMEM;
             break;
@@ -161,12 +172,15 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         it->names.resolv = resolv;
         it->names.hostname = spec_arena_printf(out->arena, "%s\n", c->name);
         it->names.link = h->names ? spec_arena_printf(out->arena, "%s/ns", it->key) : NULL;
-        it->names.hosts = h->names ? spec_arena_printf(out->arena, HOSTS_DIR "/%s", h->bridges[c->bridge].name) : NULL;
+        it->names.hosts =
+            h->names ? spec_arena_printf(out->arena, HOSTS_DIR "/%s", h->bridges[c->bridge].name)
+                     : NULL;
     }
     return r ? rec_fail(err, ENOMEM, "out of memory") : 0;
 }
 
-/* A line of `text` from `from` on that begins with `mark` and ends there, or goes on with a blank. NULL: none. */
+/* A line of `text` from `from` on that begins with `mark` and ends there, or goes on with a
+ * blank. NULL: none. */
 static const char *find_mark(const char *text, const char *from, const char *mark)
 {
     size_t n = strlen(mark);
@@ -176,8 +190,8 @@ static const char *find_mark(const char *text, const char *from, const char *mar
     return NULL;
 }
 
-/* Our block from `from` on: from its first mark to behind the line of its last. 0: none; -EINVAL: it never ends, or another begins in
- * it, and what belongs to whom nobody can tell. */
+/* Our block from `from` on: from its first mark to behind the line of its last. 0: none; -EINVAL:
+ * it never ends, or another begins in it, and what belongs to whom nobody can tell. */
 static int find_block(const char *text, const char *from, const char **start, const char **end)
 {
     const char *b = find_mark(text, from, BEGIN_WORD), *e = b ? find_mark(text, b, END_MARK) : NULL;
@@ -197,7 +211,9 @@ static bool begins_with(const char *block, const char *mark)
     size_t n = strlen(mark);
     return !strncmp(block, mark, n) && block[n] == '\n';
 }
-#define UNCLOSED      "berth's lines cannot be told from others: a block begins ('" BEGIN_WORD " …') and does not end ('" END_MARK "')"
+#define UNCLOSED                                                                                   \
+    "berth's lines cannot be told from others: a block begins ('" BEGIN_WORD                       \
+    " …') and does not end ('" END_MARK "')"
 #define UNCLOSED_HINT "put the last line back, or take the first one out"
 
 static int unclosed(struct rec_error *err)
@@ -208,7 +224,8 @@ static int unclosed(struct rec_error *err)
 }
 
 /* As it is nobody can change it; what else is in the host can be. */
-static int blocked(struct rec_state *out, bool ours, const char *why, const char *hint, struct rec_error *err)
+static int blocked(struct rec_state *out, bool ours, const char *why, const char *hint,
+                   struct rec_error *err)
 {
     struct rec_item *it = item(out, HOSTS, 0);
     if (!it || !why)
@@ -221,10 +238,11 @@ static int blocked(struct rec_state *out, bool ours, const char *why, const char
 
 static bool never(const struct rec_item *w, const struct rec_item *have)
 {
-    return have->names.blocked && !w->names.blocked;        /* undo wants it as it was */
+    return have->names.blocked && !w->names.blocked; /* undo wants it as it was */
 }
 
-static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w, const struct rec_item *have,
+static const char *conflict(struct spec_arena *a, const struct rec_state *from,
+                            const struct rec_item *w, const struct rec_item *have,
                             const char **hint)
 {
     (void)a, (void)from, (void)w;
@@ -299,16 +317,19 @@ static int read_host(struct rec_run *run, const struct rec_state *wanted, struct
     int r = rec_file_read(out->arena, HOSTS, HOSTS_MOST, &text, &len, err);
     if (r == -ENOENT)
         return 0;
-    if (r == -ELOOP) {      /* NixOS: the file belongs to somebody who writes it anew */
+    if (r == -ELOOP) { /* NixOS: the file belongs to somebody who writes it anew */
         if (w)
-            rec_state_note(out, HOSTS, "it is a symbolic link and left alone; the host itself does not learn the containers' names");
+            rec_state_note(out, HOSTS,
+                           "it is a symbolic link and left alone; the host itself does not learn "
+                           "the containers' names");
         return as_wanted(w, out, err);
     }
-    if (r == -EINVAL || r == -ENXIO || r == -EFBIG) {       /* no file at all: nothing in it is berth's */
+    /* no file at all: nothing in it is berth's */
+    if (r == -EINVAL || r == -ENXIO || r == -EFBIG) {
         struct rec_error e = *err;
         *err = (struct rec_error){0};
-        return w ? blocked(out, false, spec_arena_strdup(out->arena, e.text), "put a file in its place; `names: none` leaves hosts files alone",
-                           err)
+        return w ? blocked(out, false, spec_arena_strdup(out->arena, e.text),
+                           "put a file in its place; `names: none` leaves hosts files alone", err)
                  : 0;
     }
     if (r)
@@ -326,7 +347,8 @@ static int read_host(struct rec_run *run, const struct rec_state *wanted, struct
     for (const char *at = text; (r = find_block(text, at, &start, &end)) > 0; at = end) {
         bool variant = begins_with(start, GLUED_MARK) || begins_with(start, MADE_MARK);
         const char *line = start + strcspn(start, "\n");
-        char *block = spec_arena_strndup(out->arena, variant ? line : start, (size_t)(end - (variant ? line : start)));
+        char *block = spec_arena_strndup(out->arena, variant ? line : start,
+                                         (size_t)(end - (variant ? line : start)));
         if (variant)
             put(&t, BEGIN_MARK);
         put(&t, block ? block : "");
@@ -343,7 +365,8 @@ static int read_host(struct rec_run *run, const struct rec_state *wanted, struct
     return 0;
 }
 
-static int read_text(struct spec_arena *a, const char *path, const char **out, struct rec_error *err)
+static int read_text(struct spec_arena *a, const char *path, const char **out,
+                     struct rec_error *err)
 {
     char *text;
     size_t len;
@@ -363,11 +386,12 @@ static bool is_ours(const char *target)
 
 static void note_foreign(struct rec_state *out, const char *name)
 {
-    rec_state_note(out, spec_arena_printf(out->arena, NETNS_DIR "/%s", name), "it is not berth's and left alone; `ip netns exec %s` goes by it",
-                   name);
+    rec_state_note(out, spec_arena_printf(out->arena, NETNS_DIR "/%s", name),
+                   "it is not berth's and left alone; `ip netns exec %s` goes by it", name);
 }
 
-/* What stands at /etc/netns/NAME: 1: our link, to *target; 0: nothing; 2: somebody's files, which are left to them. */
+/* What stands at /etc/netns/NAME: 1: our link, to *target; 0: nothing; 2: somebody's files,
+ * which are left to them. */
 static int look(struct spec_arena *a, const char *name, char **target, struct rec_error *err)
 {
     int r = rec_link_read(a, spec_arena_printf(a, NETNS_DIR "/%s", name), target, err);
@@ -376,7 +400,8 @@ static int look(struct spec_arena *a, const char *name, char **target, struct re
     return r == -ENOENT ? 0 : r == -EINVAL || r == -ELOOP ? 2 : r;
 }
 
-static int read_link(const struct rec_item *w, struct rec_item *it, struct rec_state *out, struct rec_error *err)
+static int read_link(const struct rec_item *w, struct rec_item *it, struct rec_state *out,
+                     struct rec_error *err)
 {
     char *target = NULL;
     int r = look(out->arena, it->container, &target, err);
@@ -394,15 +419,18 @@ static int read_link(const struct rec_item *w, struct rec_item *it, struct rec_s
     return 0;
 }
 
-static int read_own(const struct rec_state *wanted, struct rec_state *out, const char *name, struct rec_error *err)
+static int read_own(const struct rec_state *wanted, struct rec_state *out, const char *name,
+                    struct rec_error *err)
 {
     struct spec_arena *a = out->arena;
     char *to = NULL;
-    struct rec_item *it = item(out, spec_arena_printf(a, OWN_DIR "/%s", name), (1u << F_LINK) * 2 - 1);
+    struct rec_item *it =
+        item(out, spec_arena_printf(a, OWN_DIR "/%s", name), (1u << F_LINK) * 2 - 1);
     if (!it)
         return rec_fail(err, ENOMEM, "out of memory");
     it->container = name;
-    int r = read_text(a, spec_arena_printf(a, "%s/ns/resolv.conf", it->key), &it->names.resolv, err);
+    int r =
+        read_text(a, spec_arena_printf(a, "%s/ns/resolv.conf", it->key), &it->names.resolv, err);
     if (!r)
         r = read_text(a, spec_arena_printf(a, "%s/ns/hostname", it->key), &it->names.hostname, err);
     if (!r)
@@ -413,7 +441,8 @@ static int read_own(const struct rec_state *wanted, struct rec_state *out, const
 }
 
 /* Links that a reboot has left without what they lead to, and names that others have taken. */
-static int read_others(const struct rec_state *wanted, struct rec_state *out, char **known, size_t n_known, struct rec_error *err)
+static int read_others(const struct rec_state *wanted, struct rec_state *out, char **known,
+                       size_t n_known, struct rec_error *err)
 {
     char **list;
     size_t n;
@@ -439,7 +468,8 @@ static int read_others(const struct rec_state *wanted, struct rec_state *out, ch
     return r == -ENOENT || r == -ELOOP ? 0 : r;
 }
 
-static int read_names(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_names(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                      struct rec_error *err)
 {
     char **list;
     size_t n;
@@ -449,8 +479,10 @@ static int read_names(struct rec_run *run, const struct rec_state *wanted, struc
         return r;
     r = rec_dir_list(out->arena, HOSTS_DIR, &list, &n, err);
     for (size_t i = 0; !r && i < n; i++) {
-        struct rec_item *it = item(out, spec_arena_printf(out->arena, HOSTS_DIR "/%s", list[i]), 1u << F_TEXT);
-        r = it ? read_text(out->arena, it->key, &it->names.text, err) : rec_fail(err, ENOMEM, "out of memory");
+        struct rec_item *it =
+            item(out, spec_arena_printf(out->arena, HOSTS_DIR "/%s", list[i]), 1u << F_TEXT);
+        r = it ? read_text(out->arena, it->key, &it->names.text, err)
+               : rec_fail(err, ENOMEM, "out of memory");
     }
     if (r && r != -ENOENT)
         return r;
@@ -461,7 +493,8 @@ static int read_names(struct rec_run *run, const struct rec_state *wanted, struc
 }
 
 /* Which hosts file a container's link leads to changes with its bridge. */
-static void compare(struct spec_arena *a, const struct rec_item *w, const struct rec_item *h, rec_differs_fn differs, void *arg)
+static void compare(struct spec_arena *a, const struct rec_item *w, const struct rec_item *h,
+                    rec_differs_fn differs, void *arg)
 {
     (void)a;
     const char *x = h->names.hosts, *y = w->names.hosts;
@@ -469,7 +502,8 @@ static void compare(struct spec_arena *a, const struct rec_item *w, const struct
         differs(arg, F_LINK, x, y);
 }
 
-/* As the file was, so it stays: mode and owner; and where it is a mount (in many containers it is), it cannot be replaced. */
+/* As the file was, so it stays: mode and owner; and where it is a mount (in many containers it
+ * is), it cannot be replaced. */
 static int put_hosts(const char *text, size_t len, struct rec_error *err)
 {
     struct stat st;
@@ -484,8 +518,9 @@ static int put_hosts(const char *text, size_t len, struct rec_error *err)
     return r;
 }
 
-/* Bytes outside the marks stay as they are; a file without a last line end gets one only with the block, and loses it with it. A file
- * that was made for the block goes with it, unless there is something else in it by then. */
+/* Bytes outside the marks stay as they are; a file without a last line end gets one only with the
+ * block, and loses it with it. A file that was made for the block goes with it, unless there is
+ * something else in it by then. */
 static int write_host(struct rec_run *run, const char *block, struct rec_error *err)
 {
     char *text = "";
@@ -502,8 +537,10 @@ static int write_host(struct rec_run *run, const char *block, struct rec_error *
     for (kept = text; (r = find_block(text, kept, &start, &end)) > 0; kept = end) {
         glued = begins_with(start, GLUED_MARK);
         made |= begins_with(start, MADE_MARK);
-        bool last = glued && !*end && !block;       /* the line end before goes only if nothing has come behind */
-        put(&t, spec_arena_strndup(run->arena, kept, (size_t)(start - kept) - (last && start > kept)));
+        /* the line end before goes only if nothing has come behind */
+        bool last = glued && !*end && !block;
+        put(&t,
+            spec_arena_strndup(run->arena, kept, (size_t)(start - kept) - (last && start > kept)));
         if (block && !placed) {
             put(&t, glued ? GLUED_MARK : made ? MADE_MARK : BEGIN_MARK);
             put(&t, block + strcspn(block, "\n"));
@@ -523,16 +560,20 @@ static int write_host(struct rec_run *run, const char *block, struct rec_error *
     return t.oom ? rec_fail(err, ENOMEM, "out of memory") : put_hosts(t.p ? t.p : "", t.n, err);
 }
 
-static int write_one(struct spec_arena *a, const char *dir, const char *name, const char *text, struct rec_error *err)
+static int write_one(struct spec_arena *a, const char *dir, const char *name, const char *text,
+                     struct rec_error *err)
 {
     const char *path = spec_arena_printf(a, "%s/%s", dir, name);
-    return text ? rec_file_rewrite(path, text, strlen(text), 0644, err) : rec_file_remove(path, err);
+    return text ? rec_file_rewrite(path, text, strlen(text), 0644, err)
+                : rec_file_remove(path, err);
 }
 
-static int write_own(struct rec_run *run, const struct rec_item *h, const struct rec_item *w, struct rec_error *err)
+static int write_own(struct rec_run *run, const struct rec_item *h, const struct rec_item *w,
+                     struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
-    const char *dir = spec_arena_printf(a, "%s/ns", w->key), *link = spec_arena_printf(a, NETNS_DIR "/%s", w->container);
+    const char *dir = spec_arena_printf(a, "%s/ns", w->key),
+               *link = spec_arena_printf(a, NETNS_DIR "/%s", w->container);
     int r = rec_dir_make(dir, 0755, err);
     if (!r)
         r = write_one(a, dir, "resolv.conf", w->names.resolv, err);
@@ -586,12 +627,21 @@ static int apply_one(struct rec_run *run, const struct rec_step *s, struct rec_e
     return r ? r : rec_file_share(i->key, i->names.text, strlen(i->names.text), err);
 }
 
-static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                 struct rec_report *report)
 {
     return rec_each_step(run, steps, n, report, apply_one);
 }
 
 const struct rec_kind rec_kind_names = {
-    .name = "names", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_names,
-    .compare = compare, .conflict = conflict, .never = never, .shared = true, .apply = apply,
+    .name = "names",
+    .fields = fields,
+    .n_fields = sizeof fields / sizeof *fields,
+    .want = want,
+    .read = read_names,
+    .compare = compare,
+    .conflict = conflict,
+    .never = never,
+    .shared = true,
+    .apply = apply,
 };

@@ -1,8 +1,8 @@
-/* NAT, port maps, isolation and the checks of what containers send: one resource, since our two tables change in one transaction or not
- * at all. Names and addresses of
+/* NAT, port maps, isolation and the checks of what containers send: one resource, since our two
+ * tables change in one transaction or not at all. Names and addresses of
  * containers stand in sets and maps; the rules do not grow with them. */
-#include "reconcile/kinds.h"
 #include "netops/conntrack.h"
+#include "reconcile/kinds.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -32,7 +32,8 @@ static void uplink(struct rec_run *run, const struct spec_bridge *b, int family,
     }
 }
 
-static int want_bridge(struct rec_run *run, const struct spec_bridge *b, struct spec_arena *a, struct net_nft_bridge *o)
+static int want_bridge(struct rec_run *run, const struct spec_bridge *b, struct spec_arena *a,
+                       struct net_nft_bridge *o)
 {
     struct net_nft_net *net = spec_arena_alloc(a, (b->n_addresses + 1) * sizeof *net);
     if (!net)
@@ -62,15 +63,19 @@ static size_t want_maps(const struct spec_container *c, uint32_t tag, struct net
         const struct spec_port *port = &c->ports[p];
         for (int f = 0; f < 2; f++) {
             int family = f ? 6 : 4;
-            if (!c->address[f].addr.family || (port->address.family && port->address.family != family))
+            if (!c->address[f].addr.family ||
+                (port->address.family && port->address.family != family))
                 continue;
             for (uint32_t k = 0; k < port->count; k++, n++) {
                 if (!out)
                     continue;
                 struct net_nft_map *m = &out[n];
-                *m = (struct net_nft_map){.family = f ? AF_INET6 : AF_INET, .proto = (uint8_t)port->proto,
-                                          .any = spec_port_any(port), .port = (uint16_t)(port->host + k),
-                                          .to_port = (uint16_t)(port->container + k), .tag = tag};
+                *m = (struct net_nft_map){.family = f ? AF_INET6 : AF_INET,
+                                          .proto = (uint8_t)port->proto,
+                                          .any = spec_port_any(port),
+                                          .port = (uint16_t)(port->host + k),
+                                          .to_port = (uint16_t)(port->container + k),
+                                          .tag = tag};
                 memcpy(m->host, port->address.bytes, sizeof m->host);
                 memcpy(m->to, c->address[f].addr.bytes, sizeof m->to);
             }
@@ -88,21 +93,25 @@ static void mark_gateways(const struct spec_host *h, bool *router)
         router[i] = h->containers[i].router;
     for (size_t i = 0; i < h->n_containers; i++) {
         const struct spec_gateway *g = &h->containers[i].gateway;
-        if (g->mode != SPEC_GW_GIVEN || (known && known->family == g->addr.family && !memcmp(known->bytes, g->addr.bytes, sizeof known->bytes)))
+        if (g->mode != SPEC_GW_GIVEN || (known && known->family == g->addr.family &&
+                                         !memcmp(known->bytes, g->addr.bytes, sizeof known->bytes)))
             continue;
         known = &g->addr;
         for (size_t k = 0; k < h->n_containers; k++) {
             const struct spec_addr *a = &h->containers[k].address[known->family == 6].addr;
-            if (a->family == known->family && !memcmp(a->bytes, known->bytes, known->family == 6 ? 16 : 4))
+            if (a->family == known->family &&
+                !memcmp(a->bytes, known->bytes, known->family == 6 ? 16 : 4))
                 router[k] = true;
         }
     }
 }
 
-/* What the container's port may send. berth makes the ports of netns and nspawn, so it knows their MAC and addresses. A nixos container
- * makes its port by itself, and its system may add addresses: it may use all that nobody else has. So may a router. An isolated container
- * may use its addresses in the spec alone: another address would lead around the isolation. */
-static void want_source(struct rec_run *run, const struct spec_container *c, struct rec_mac_seed seed, bool router, struct net_nft_source *o)
+/* What the container's port may send. berth makes the ports of netns and nspawn, so it knows their
+ * MAC and addresses. A nixos container makes its port by itself, and its system may add addresses:
+ * it may use all that nobody else has. So may a router. An isolated container may use its
+ * addresses in the spec alone: another address would lead around the isolation. */
+static void want_source(struct rec_run *run, const struct spec_container *c,
+                        struct rec_mac_seed seed, bool router, struct net_nft_source *o)
 {
     bool ours = rec_runtime_of(run, c) != SPEC_RT_NIXOS, free_to_add = !ours || router;
 
@@ -121,7 +130,8 @@ static void want_source(struct rec_run *run, const struct spec_container *c, str
 }
 
 /* Of each container, and of the bridges' own addresses: nobody but the host may use those. */
-static int want_sources(struct rec_run *run, const struct spec_host *h, struct spec_arena *a, struct net_nft *nft)
+static int want_sources(struct rec_run *run, const struct spec_host *h, struct spec_arena *a,
+                        struct net_nft *nft)
 {
     size_t n = h->n_containers, k = 0;
     for (size_t i = 0; i < h->n_bridges; i++)
@@ -140,7 +150,8 @@ static int want_sources(struct rec_run *run, const struct spec_host *h, struct s
         for (size_t x = 0; x < h->bridges[i].n_addresses; x++, k++) {
             const struct spec_addr *own = &h->bridges[i].addresses[x].addr;
             list[k] = (struct net_nft_source){.has4 = own->family == 4, .has6 = own->family == 6};
-            memcpy(own->family == 6 ? list[k].addr6 : list[k].addr4, own->bytes, own->family == 6 ? 16 : 4);
+            memcpy(own->family == 6 ? list[k].addr6 : list[k].addr4, own->bytes,
+                   own->family == 6 ? 16 : 4);
         }
     nft->sources = list;
     nft->n_sources = n;
@@ -148,28 +159,34 @@ static int want_sources(struct rec_run *run, const struct spec_host *h, struct s
 }
 
 /* What `nat` cannot do here as it is written. */
-static int warn_of_uplink(struct rec_run *run, const struct spec_host *h, size_t i, struct rec_state *out)
+static int warn_of_uplink(struct rec_run *run, const struct spec_host *h, size_t i,
+                          struct rec_state *out)
 {
     const struct rec_facts *f = &run->facts;
     const struct spec_bridge *b = &h->bridges[i];
     const char *object = spec_arena_printf(out->arena, "nat of bridge %s", b->name);
     int r = object ? 0 : -ENOMEM;
     if (!r && b->nat.uplink == SPEC_UPLINK_LINK && f->no_uplink && f->no_uplink[i])
-        r = rec_state_warn(out, object, "links of this host: ip -br link; `interface: auto` follows the default route",
-                           "link '%s' %s: nothing is masqueraded", b->nat.interface, f->no_uplink[i]);
+        r = rec_state_warn(
+            out, object,
+            "links of this host: ip -br link; `interface: auto` follows the default route",
+            "link '%s' %s: nothing is masqueraded", b->nat.interface, f->no_uplink[i]);
     for (int v6 = 0; !r && v6 < 2 && b->nat.uplink == SPEC_UPLINK_AUTO; v6++) {
         const char *other = v6 ? f->other6 : f->other4, *link = v6 ? f->uplink6 : f->uplink4;
         bool policy = v6 ? f->policy6 : f->policy4;
         if (!other || !rec_bridge_has(b, v6 ? 6 : 4))
             continue;
         r = rec_state_warn(out, object, "name the link: nat: {interface: LINK}",
-                           "`auto` is link '%s', but %s leads IPv%c out by link '%s', too: that is not masqueraded", link,
-                           policy ? "a policy rule" : "the default route", v6 ? '6' : '4', other);
+                           "`auto` is link '%s', but %s leads IPv%c out by link '%s', too: that is "
+                           "not masqueraded",
+                           link, policy ? "a policy rule" : "the default route", v6 ? '6' : '4',
+                           other);
     }
     return r;
 }
 
-static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out,
+                struct rec_error *err)
 {
     struct spec_arena *a = out->arena;
     size_t n_bridges = 0, n_maps = 0, n_alone = 0;
@@ -196,7 +213,12 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     struct rec_item *it = rec_state_add(out, REC_NAT, "berth");
     if (!nft || !bridges || !maps || !alone || !it)
         return rec_fail(err, ENOMEM, "out of memory");
-    *nft = (struct net_nft){.bridges = bridges, .n_bridges = n_bridges, .maps = maps, .n_maps = n_maps, .alone = alone, .n_alone = n_alone};
+    *nft = (struct net_nft){.bridges = bridges,
+                            .n_bridges = n_bridges,
+                            .maps = maps,
+                            .n_maps = n_maps,
+                            .alone = alone,
+                            .n_alone = n_alone};
     nft->group = REC_GROUP;
     if (h->n_containers && want_sources(run, h, a, nft))
         return rec_fail(err, ENOMEM, "out of memory");
@@ -205,9 +227,12 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
         if (rec_bridge_filtered(h, &h->bridges[i])) {
             if (want_bridge(run, &h->bridges[i], a, &bridges[b++]))
                 return rec_fail(err, ENOMEM, "out of memory");
-            if (h->bridges[i].nat.uplink == SPEC_UPLINK_AUTO && !run->facts.uplink4[0] && !run->facts.uplink6[0])
-                rec_state_note(out, h->bridges[i].name, "nat.interface is auto and this host has no default route: nothing is "
-                                                        "masqueraded until there is one");
+            if (h->bridges[i].nat.uplink == SPEC_UPLINK_AUTO && !run->facts.uplink4[0] &&
+                !run->facts.uplink6[0])
+                rec_state_note(
+                    out, h->bridges[i].name,
+                    "nat.interface is auto and this host has no default route: nothing is "
+                    "masqueraded until there is one");
         }
     for (size_t i = 0; i < h->n_containers; i++) {
         const struct spec_container *c = &h->containers[i];
@@ -233,7 +258,7 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
 static void keep(struct rec_run *run, struct net_nft_have *have)
 {
     size_t room = sizeof run->nft_have / sizeof *run->nft_have;
-    if (run->n_nft_have == room) {      /* states older than that are no longer looked at */
+    if (run->n_nft_have == room) { /* states older than that are no longer looked at */
         net_nft_have_free(run->nft_have[0]);
         memmove(run->nft_have, run->nft_have + 1, (room - 1) * sizeof *run->nft_have);
         run->n_nft_have--;
@@ -247,8 +272,10 @@ static struct net_nft_have *latest(const struct rec_run *run)
     return run->n_nft_have ? run->nft_have[run->n_nft_have - 1] : NULL;
 }
 
-/* Nobody has written since the latest reading, and it can be believed: each commit is a generation. */
-static int still_holds(struct rec_run *run, struct net_port *nft, const struct net_nft *want, bool *out, struct net_error *e)
+/* Nobody has written since the latest reading, and it can be believed: each commit is a
+ * generation. */
+static int still_holds(struct rec_run *run, struct net_port *nft, const struct net_nft *want,
+                       bool *out, struct net_error *e)
 {
     const struct net_nft_have *have = latest(run);
     uint32_t now;
@@ -260,13 +287,15 @@ static int still_holds(struct rec_run *run, struct net_port *nft, const struct n
     return r;
 }
 
-static int read_anew(struct rec_run *run, struct net_port *nft, const struct net_nft *want, struct net_error *e)
+static int read_anew(struct rec_run *run, struct net_port *nft, const struct net_nft *want,
+                     struct net_error *e)
 {
     struct net_nft_have *have;
     int r = net_nft_read(nft, &have, e);
     if (r)
         return r;
-    /* A dump can mix two generations without a sign of it: a difference is believed when it is read twice. */
+    /* A dump can mix two generations without a sign of it: a difference is believed when it is
+     * read twice. */
     bool equal = want && !net_nft_absent(have) && !net_nft_compare(want, have, NULL, NULL);
     if (!equal && !net_nft_certain(have) && (r = net_nft_confirm(nft, &have, e))) {
         net_nft_have_free(have);
@@ -277,7 +306,8 @@ static int read_anew(struct rec_run *run, struct net_port *nft, const struct net
     return 0;
 }
 
-static int read_nat(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_nat(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                    struct rec_error *err)
 {
     struct net_port *nft;
     struct net_error e;
@@ -306,9 +336,9 @@ static int read_nat(struct rec_run *run, const struct rec_state *wanted, struct 
 
 struct told {
     struct spec_arena *a;
-    rec_differs_fn     differs;
-    void              *arg;
-    size_t             n;
+    rec_differs_fn differs;
+    void *arg;
+    size_t n;
 };
 
 static void tell(void *arg, const char *line)
@@ -326,21 +356,25 @@ static const struct net_nft *model_of(const struct rec_item *i, struct net_nft_m
     return net_nft_model(i->nat.have, m) ? &m->nft : NULL;
 }
 
-/* ---- two wishes, where no kernel was read: a spec at two revisions ------------------------------------------------ */
+/* ---- two wishes, where no kernel was read: a spec at two revisions
+ * ------------------------------------------------ */
 static const char *map_text(struct spec_arena *a, const struct net_nft_map *m)
 {
     struct spec_addr to = {.family = m->family == AF_INET6 ? 6 : 4};
     char text[SPEC_ADDR_TEXT];
     memcpy(to.bytes, m->to, sizeof to.bytes);
-    return spec_arena_printf(a, to.family == 6 ? "port map %s %u to [%s]:%u" : "port map %s %u to %s:%u", m->proto == SPEC_UDP ? "udp" : "tcp",
-                             m->port, spec_addr_format(&to, false, text), m->to_port);
+    return spec_arena_printf(
+        a, to.family == 6 ? "port map %s %u to [%s]:%u" : "port map %s %u to %s:%u",
+        m->proto == SPEC_UDP ? "udp" : "tcp", m->port, spec_addr_format(&to, false, text),
+        m->to_port);
 }
 
 static bool has_map(const struct net_nft *n, const struct net_nft_map *m)
 {
     for (size_t i = 0; i < n->n_maps; i++) {
         const struct net_nft_map *x = &n->maps[i];
-        if (x->family == m->family && x->proto == m->proto && x->any == m->any && x->port == m->port && x->to_port == m->to_port &&
+        if (x->family == m->family && x->proto == m->proto && x->any == m->any &&
+            x->port == m->port && x->to_port == m->to_port &&
             !memcmp(x->host, m->host, sizeof x->host) && !memcmp(x->to, m->to, sizeof x->to))
             return true;
     }
@@ -358,7 +392,8 @@ static const struct net_nft_bridge *bridge_of(const struct net_nft *n, const cha
 static bool has_alone(const struct net_nft *n, const struct net_nft_alone *x)
 {
     for (size_t i = 0; i < n->n_alone; i++)
-        if (!strcmp(n->alone[i].port, x->port) && !memcmp(n->alone[i].addr4, x->addr4, 4) && !memcmp(n->alone[i].addr6, x->addr6, 16))
+        if (!strcmp(n->alone[i].port, x->port) && !memcmp(n->alone[i].addr4, x->addr4, 4) &&
+            !memcmp(n->alone[i].addr6, x->addr6, 16))
             return true;
     return false;
 }
@@ -369,10 +404,12 @@ static bool has_source(const struct net_nft *n, const struct net_nft_source *x, 
     for (size_t i = 0; i < n->n_sources; i++) {
         size_t k = (*from + i) % n->n_sources;
         const struct net_nft_source *o = &n->sources[k];
-        if (strcmp(o->port, x->port) || memcmp(o->addr4, x->addr4, 4) || memcmp(o->addr6, x->addr6, 16))
+        if (strcmp(o->port, x->port) || memcmp(o->addr4, x->addr4, 4) ||
+            memcmp(o->addr6, x->addr6, 16))
             continue;
         *from = k + 1;
-        return !memcmp(o->mac, x->mac, 6) && o->guest == x->guest && o->router == x->router && o->any_mac == x->any_mac && o->any4 == x->any4;
+        return !memcmp(o->mac, x->mac, 6) && o->guest == x->guest && o->router == x->router &&
+               o->any_mac == x->any_mac && o->any4 == x->any4;
     }
     return false;
 }
@@ -402,13 +439,15 @@ const char *rec_step_router(const struct rec_step *s, size_t i)
 }
 
 /* What `x` has and `y` lacks. */
-static void tell_lacking(struct told *t, const struct net_nft *x, const struct net_nft *y, const char *what)
+static void tell_lacking(struct told *t, const struct net_nft *x, const struct net_nft *y,
+                         const char *what)
 {
     for (size_t i = 0; i < x->n_bridges; i++) {
         const struct net_nft_bridge *b = &x->bridges[i], *o = bridge_of(y, b->name);
-        if (!o || b->n_net != o->n_net || memcmp(b->net, o->net, b->n_net * sizeof *b->net) || strcmp(b->uplink4, o->uplink4) || strcmp(b->uplink6, o->uplink6) ||
-            b->open != o->open)
-            tell(t, spec_arena_printf(t->a, "bridge %s by way of '%s'%s %s", b->name, *b->uplink4 ? b->uplink4 : b->uplink6,
+        if (!o || b->n_net != o->n_net || memcmp(b->net, o->net, b->n_net * sizeof *b->net) ||
+            strcmp(b->uplink4, o->uplink4) || strcmp(b->uplink6, o->uplink6) || b->open != o->open)
+            tell(t, spec_arena_printf(t->a, "bridge %s by way of '%s'%s %s", b->name,
+                                      *b->uplink4 ? b->uplink4 : b->uplink6,
                                       b->open ? ", open" : "", what));
     }
     for (size_t i = 0; i < x->n_maps; i++)
@@ -419,14 +458,17 @@ static void tell_lacking(struct told *t, const struct net_nft *x, const struct n
             tell(t, spec_arena_printf(t->a, "isolation of '%s' %s", x->alone[i].port, what));
     for (size_t i = 0, from = 0; i < x->n_sources; i++)
         if (*x->sources[i].port && !has_source(y, &x->sources[i], &from))
-            tell(t, spec_arena_printf(t->a, "check of what '%s' sends %s", x->sources[i].port, what));
+            tell(t,
+                 spec_arena_printf(t->a, "check of what '%s' sends %s", x->sources[i].port, what));
 }
 
-static void compare(struct spec_arena *a, const struct rec_item *w, const struct rec_item *have, rec_differs_fn differs, void *arg)
+static void compare(struct spec_arena *a, const struct rec_item *w, const struct rec_item *have,
+                    rec_differs_fn differs, void *arg)
 {
     struct told t = {a, differs, arg, 0};
     struct net_nft_model m = {0};
-    const struct net_nft *to = have->nat.equal && have->nat.equal == w->nat.want ? NULL : model_of(w, &m);
+    const struct net_nft *to =
+        have->nat.equal && have->nat.equal == w->nat.want ? NULL : model_of(w, &m);
     if (!to)
         return;
     if (!have->nat.have) {
@@ -441,8 +483,8 @@ static void compare(struct spec_arena *a, const struct rec_item *w, const struct
         net_nft_model_done(&m);
 }
 
-/* Without the module, or with nothing tracked, a dump is not worth its call: it would load a module, and it walks the
- * whole hash table, which takes milliseconds even if that is empty. */
+/* Without the module, or with nothing tracked, a dump is not worth its call: it would load a
+ * module, and it walks the whole hash table, which takes milliseconds even if that is empty. */
 static bool tracks_connections(void)
 {
     char count[16];
@@ -453,16 +495,20 @@ static bool tracks_connections(void)
     return n > 0 && !(count[0] == '0' && n <= 2);
 }
 
-/* What the tables held, as far as they were ours in shape, and what they are to hold: connections of what differs begin anew. */
-static int settle_connections(struct rec_run *run, struct net_port *nft, const struct net_nft *from, const struct net_nft *to, struct net_error *e)
+/* What the tables held, as far as they were ours in shape, and what they are to hold:
+ * connections of what differs begin anew. */
+static int settle_connections(struct rec_run *run, struct net_port *nft, const struct net_nft *from,
+                              const struct net_nft *to, struct net_error *e)
 {
     const struct rec_links *l = run->links;
     if (!tracks_connections())
         return 0;
-    return net_conntrack_settle(nft, from, to, l ? l->address : NULL, l ? l->n_address : 0, NULL, e);
+    return net_conntrack_settle(nft, from, to, l ? l->address : NULL, l ? l->n_address : 0, NULL,
+                                e);
 }
 
-static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                 struct rec_report *report)
 {
     struct rec_error e;
     struct net_port *nft;
@@ -493,7 +539,8 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
         }
         if (s->to && !s->to->nat.want)
             net_nft_model_done(&m);
-        if (r == -ERESTART) {       /* another writer committed in between: read again, and only then send again */
+        /* another writer committed in between: read again, and only then send again */
+        if (r == -ERESTART) {
             r = tries < 4 ? 0 : rec_fail_net(&e, &ne);
             continue;
         }
@@ -513,5 +560,11 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
 }
 
 const struct rec_kind rec_kind_nat = {
-    .name = "nat", .fields = fields, .n_fields = 1, .want = want, .read = read_nat, .compare = compare, .apply = apply,
+    .name = "nat",
+    .fields = fields,
+    .n_fields = 1,
+    .want = want,
+    .read = read_nat,
+    .compare = compare,
+    .apply = apply,
 };

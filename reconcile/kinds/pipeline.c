@@ -1,8 +1,10 @@
-/* Namespaces and ports, made by two threads: the maker makes or opens namespaces and a socket inside each, the linker (the run's own
- * thread, which never leaves the host's namespace) makes the pairs in batches and configures their far ends, and last of all, where it
- * is done, the maker gives a new namespace its name. So a name never stands for something half-done; a kill leaves namespaces without a
- * name, which end with the process and take their pairs along. Removal marks verified links with a group of its own and deletes that
- * group: one synchronous deletion instead of one each. */
+/* Namespaces and ports, made by two threads: the maker makes or opens namespaces and a socket
+ * inside each, the linker (the run's own thread, which never leaves the host's namespace) makes the
+ * pairs in batches and configures their far ends, and last of all, where it is done, the maker
+ * gives a new namespace its name. So a name never stands for something half-done; a kill leaves
+ * namespaces without a name, which end with the process and take their pairs along. Removal
+ * marks verified links with a group of its own and deletes that group: one synchronous deletion
+ * instead of one each. */
 #include "reconcile/kinds.h"
 #include "reconcile/thread.h"
 #include <errno.h>
@@ -18,30 +20,30 @@ enum { RING = 64, HOST_BATCH = 16, FEW = REC_LINKS_LEAST, MOST_NAMELESS = 16, SP
 enum { MOST_INDEX = 1 << 30, MOST_CLASHES = 8 };
 
 struct job {
-    struct rec_step  *netns, *port;     /* either may be NULL */
-    size_t            netns_i, port_i;  /* their places in the group, for tags */
-    const char       *name;
-    bool              new_netns, new_pair;
-    bool              renames;          /* another namespace has the name */
-    int               fd;               /* of the namespace */
+    struct rec_step *netns, *port; /* either may be NULL */
+    size_t netns_i, port_i;        /* their places in the group, for tags */
+    const char *name;
+    bool new_netns, new_pair;
+    bool renames; /* another namespace has the name */
+    int fd;       /* of the namespace */
     struct net_batch *inside;
-    struct rec_error  error;
-    int               failed;           /* to be made */
-    bool              good;             /* all of it is there but the name */
-    int               unnamed;          /* why it got none */
-    int               peer_index;       /* of eth0 in a new pair */
+    struct rec_error error;
+    int failed;     /* to be made */
+    bool good;      /* all of it is there but the name */
+    int unnamed;    /* why it got none */
+    int peer_index; /* of eth0 in a new pair */
     /* the new pair was refused for its index, or for its name; code 0: it was not */
-    struct net_error  clash;
+    struct net_error clash;
 };
 
 struct ring {
     pthread_mutex_t lock;
-    pthread_cond_t  moved;
-    struct job     *jobs;
-    size_t          n, made, taken, named;
+    pthread_cond_t moved;
+    struct job *jobs;
+    size_t n, made, taken, named;
     /* jobs that may have their descriptors open at once; FEW or more */
-    size_t          most_open;
-    int             dir, given;         /* given: of the one new namespace, -1: made here */
+    size_t most_open;
+    int dir, given; /* given: of the one new namespace, -1: made here */
 };
 
 static int take_given(int given, int *fd, struct net_error *e)
@@ -91,7 +93,8 @@ static void name(struct ring *r, struct job *j)
     j->fd = -1;
 }
 
-/* Making goes first, as long as few wait for their names: the linker may be waiting. Of a handful the linker names each itself. */
+/* Making goes first, as long as few wait for their names: the linker may be waiting. Of a
+ * handful the linker names each itself. */
 static void *maker(void *arg)
 {
     struct ring *r = arg;
@@ -104,7 +107,8 @@ static void *maker(void *arg)
             pthread_cond_wait(&r->moved, &r->lock);
             continue;
         }
-        bool makes = can_make && !(can_name && (r->taken - r->named >= MOST_NAMELESS || r->made - r->taken > HOST_BATCH));
+        bool makes = can_make && !(can_name && (r->taken - r->named >= MOST_NAMELESS ||
+                                                r->made - r->taken > HOST_BATCH));
         pthread_mutex_unlock(&r->lock);
         if (makes)
             make(r, &r->jobs[r->made]);
@@ -118,8 +122,9 @@ static void *maker(void *arg)
     return NULL;
 }
 
-/* Up to `most` jobs that are made. The first are taken one by one, so that the linker starts at once; later ones are waited for
- * until a few are there, so that a linker that outruns the maker does not send one request at a time. */
+/* Up to `most` jobs that are made. The first are taken one by one, so that the linker starts at
+ * once; later ones are waited for until a few are there, so that a linker that outruns the maker
+ * does not send one request at a time. */
 static size_t take(struct ring *r, size_t most)
 {
     pthread_mutex_lock(&r->lock);
@@ -143,16 +148,16 @@ static size_t done_with(struct ring *r, size_t n)
 }
 
 struct group {
-    struct rec_run         *run;
+    struct rec_run *run;
     struct rec_step *const *steps;
-    size_t                  n;
-    struct rec_report      *report;
-    struct net_batch       *host;
-    struct rec_outcomes     outcomes;
-    const char             *bridge;     /* the latest one looked up */
-    int                     bridge_index;
-    int                     next_index; /* of the next host's end */
-    size_t                  told;       /* jobs that were reported */
+    size_t n;
+    struct rec_report *report;
+    struct net_batch *host;
+    struct rec_outcomes outcomes;
+    const char *bridge; /* the latest one looked up */
+    int bridge_index;
+    int next_index; /* of the next host's end */
+    size_t told;    /* jobs that were reported */
 };
 
 /* The next multiple of a thousand. Links above MOST_INDEX were put there by hand; the kernel counts
@@ -220,8 +225,10 @@ static void queue_host(struct group *g, struct job *j)
     struct rec_error e;
     int master = 0;
     bool quiet = s->to->stated & 1u << REC_PORT_AUTOCONF && !w->autoconf;
-    uint32_t mtu = s->to->stated & 1u << REC_PORT_MTU ? w->mtu : 0, changed = j->new_pair ? 0 : s->changed;
-    if ((j->new_pair || changed & 1u << REC_PORT_BRIDGE) && bridge_index(g, w->bridge, &master, &e)) {
+    uint32_t mtu = s->to->stated & 1u << REC_PORT_MTU ? w->mtu : 0,
+             changed = j->new_pair ? 0 : s->changed;
+    if ((j->new_pair || changed & 1u << REC_PORT_BRIDGE) &&
+        bridge_index(g, w->bridge, &master, &e)) {
         fail(g, j->port, &e);
         return;
     }
@@ -239,7 +246,8 @@ static void queue_host(struct group *g, struct job *j)
         net_batch_veth_new(g->host, &v, REC_TAG(j->port_i, REC_PART_LINK));
     }
     if (s->action == REC_ADOPT && s->from->port.index)
-        net_batch_link_group(g->host, l, s->unmark ? w->group : REC_GROUP, REC_TAG(j->port_i, REC_PART_LINK));
+        net_batch_link_group(g->host, l, s->unmark ? w->group : REC_GROUP,
+                             REC_TAG(j->port_i, REC_PART_LINK));
     if (changed & 1u << REC_PORT_DOOMED)
         net_batch_link_group(g->host, l, REC_GROUP, REC_TAG(j->port_i, REC_PART_LINK));
     if (changed & 1u << REC_PORT_BRIDGE)
@@ -249,7 +257,8 @@ static void queue_host(struct group *g, struct job *j)
     if (changed & 1u << REC_PORT_MTU)
         net_batch_link_mtu(g->host, l, mtu, REC_TAG(j->port_i, REC_PART_MTU));
     /* A port that comes to another bridge begins anew with the kernel's defaults. */
-    if (j->new_pair || changed & 1u << REC_PORT_BRIDGE ? w->hairpin : (changed & 1u << REC_PORT_HAIRPIN) != 0)
+    if (j->new_pair || changed & 1u << REC_PORT_BRIDGE ? w->hairpin
+                                                       : (changed & 1u << REC_PORT_HAIRPIN) != 0)
         net_batch_link_hairpin(g->host, l, w->hairpin, REC_TAG(j->port_i, REC_PART_LINK));
     if (quiet && (j->new_pair || changed & 1u << REC_PORT_AUTOCONF))
         net_batch_link_no_autoconf(g->host, l, REC_TAG(j->port_i, REC_PART_LINK));
@@ -262,13 +271,15 @@ static void queue_route(struct job *j, const struct rec_port *w, bool v6, int in
 {
     struct net_route r = v6 ? w->via6 : w->via4;
     if (v6 ? w->gw6_ours : w->gw4_ours) {
-        r = (struct net_route){.family = v6 ? AF_INET6 : AF_INET, .has_gateway = true, .oif = index};
+        r = (struct net_route){
+            .family = v6 ? AF_INET6 : AF_INET, .has_gateway = true, .oif = index};
         memcpy(r.gateway, v6 ? w->gw6 : w->gw4, v6 ? 16 : 4);
     }
     net_batch_route_new(j->inside, &r, "eth0", REC_TAG(j->port_i, REC_PART_GATEWAY));
 }
 
-/* In the way of a wanted one: ours and not wanted, or, in IPv6, the same address with another prefix. */
+/* In the way of a wanted one: ours and not wanted, or, in IPv6, the same address with another
+ * prefix. */
 static bool in_the_way(const struct rec_port *w, const struct net_address *a)
 {
     if (rec_port_has(w, a, false))
@@ -276,16 +287,19 @@ static bool in_the_way(const struct rec_port *w, const struct net_address *a)
     if (a->proto == NET_PROTO_BERTH)
         return true;
     for (size_t i = 0; i < w->n_address; i++)
-        if (a->family == AF_INET6 && w->address[i].family == AF_INET6 && !memcmp(a->bytes, w->address[i].bytes, 16))
+        if (a->family == AF_INET6 && w->address[i].family == AF_INET6 &&
+            !memcmp(a->bytes, w->address[i].bytes, 16))
             return true;
     return false;
 }
 
-/* Addresses and default routes. Taking an IPv4 address away takes routes by way of its subnet along, and its subnet's other
- * addresses too: so routes go first and come last, whatever of them changes. */
+/* Addresses and default routes. Taking an IPv4 address away takes routes by way of its subnet
+ * along, and its subnet's other addresses too: so routes go first and come last, whatever of
+ * them changes. */
 static void queue_addresses(struct job *j, int index)
 {
-    const struct rec_port *w = &j->port->to->port, *h = j->new_pair || !j->port->from ? NULL : &j->port->from->port;
+    const struct rec_port *w = &j->port->to->port,
+                          *h = j->new_pair || !j->port->from ? NULL : &j->port->from->port;
     uint32_t changed = j->new_pair ? ~0u : j->port->changed;
     bool redo[2] = {false, false};
     if (!(changed & (1u << REC_PORT_ADDRESS | 1u << REC_PORT_GATEWAY)))
@@ -295,27 +309,34 @@ static void queue_addresses(struct job *j, int index)
             redo[h->address[i].family == AF_INET6] = true;
     for (int f = 0; f < 2; f++) {
         bool have = h && (f ? h->has_gw6 : h->has_gw4), want = f ? w->has_gw6 : w->has_gw4;
-        bool ours = h && (f ? h->gw6_ours : h->gw4_ours), to_be_ours = f ? w->gw6_ours : w->gw4_ours;
-        bool equal = have && want && !memcmp(f ? h->gw6 : h->gw4, f ? w->gw6 : w->gw4, f ? 16 : 4) && (to_be_ours || !ours);
-        bool goes = have && !equal && (ours || (want && rec_route_collides(f ? &h->via6 : &h->via4)));
+        bool ours = h && (f ? h->gw6_ours : h->gw4_ours),
+             to_be_ours = f ? w->gw6_ours : w->gw4_ours;
+        bool equal = have && want &&
+                     !memcmp(f ? h->gw6 : h->gw4, f ? w->gw6 : w->gw4, f ? 16 : 4) &&
+                     (to_be_ours || !ours);
+        bool goes =
+            have && !equal && (ours || (want && rec_route_collides(f ? &h->via6 : &h->via4)));
         if (have && (goes || redo[f]))
-            net_batch_route_del(j->inside, f ? &h->via6 : &h->via4, "eth0", REC_TAG(j->port_i, REC_PART_GATEWAY));
+            net_batch_route_del(j->inside, f ? &h->via6 : &h->via4, "eth0",
+                                REC_TAG(j->port_i, REC_PART_GATEWAY));
         redo[f] |= want && !equal;
     }
     for (size_t i = 0; h && i < h->n_address; i++) {
         struct net_address a = h->address[i];
         a.index = index;
         if (in_the_way(w, &a))
-            net_batch_address_del(j->inside, &a, "eth0",
-                                  REC_TAG(j->port_i, a.family == AF_INET6 ? REC_PART_ADDRESS6 : REC_PART_ADDRESS4));
+            net_batch_address_del(
+                j->inside, &a, "eth0",
+                REC_TAG(j->port_i, a.family == AF_INET6 ? REC_PART_ADDRESS6 : REC_PART_ADDRESS4));
     }
     for (size_t i = 0; i < w->n_address; i++) {
         struct net_address a = w->address[i];
         a.index = index;
         a.flags = 0;
         if (!h || !rec_port_has(h, &a, false))
-            net_batch_address_back(j->inside, &a, "eth0",
-                                   REC_TAG(j->port_i, a.family == AF_INET6 ? REC_PART_ADDRESS6 : REC_PART_ADDRESS4));
+            net_batch_address_back(
+                j->inside, &a, "eth0",
+                REC_TAG(j->port_i, a.family == AF_INET6 ? REC_PART_ADDRESS6 : REC_PART_ADDRESS4));
     }
     for (int f = 0; f < 2; f++)
         if (redo[f] && (f ? w->has_gw6 : w->has_gw4))
@@ -364,7 +385,8 @@ static void fill(struct group *g, struct job *j)
         queue_inside(j);
         net_batch_send(j->inside, rec_refused, &g->outcomes, &ne);
     }
-    j->good = !(j->netns && j->netns->state == REC_FAILED) && !(j->port && j->port->state == REC_FAILED);
+    j->good =
+        !(j->netns && j->netns->state == REC_FAILED) && !(j->port && j->port->state == REC_FAILED);
 }
 
 /* Of a job that is over. */
@@ -384,9 +406,11 @@ static void tell(struct group *g, struct job *j)
 
 static bool outside_only(const struct job *j)
 {
-    const uint32_t inside = 1u << REC_PORT_MAC | 1u << REC_PORT_MTU | 1u << REC_PORT_AUTOCONF | 1u << REC_PORT_INSIDE_UP |
-                            1u << REC_PORT_ADDRESS | 1u << REC_PORT_GATEWAY;
-    return !j->netns && j->port && !j->new_pair && j->port->action == REC_CHANGE && !(j->port->changed & inside);
+    const uint32_t inside = 1u << REC_PORT_MAC | 1u << REC_PORT_MTU | 1u << REC_PORT_AUTOCONF |
+                            1u << REC_PORT_INSIDE_UP | 1u << REC_PORT_ADDRESS |
+                            1u << REC_PORT_GATEWAY;
+    return !j->netns && j->port && !j->new_pair && j->port->action == REC_CHANGE &&
+           !(j->port->changed & inside);
 }
 
 /* Steps of one container stand side by side: one job. */
@@ -430,7 +454,8 @@ static void clear_broken(struct group *g)
         const struct rec_step *s = g->steps[i];
         if (s->kind == REC_PORT && s->action == REC_REPLACE && s->from->port.index &&
             !s->with_start)
-            net_batch_link_del(g->host, (struct net_link_ref){s->from->port.index, s->from->port.link},
+            net_batch_link_del(g->host,
+                               (struct net_link_ref){s->from->port.index, s->from->port.link},
                                REC_TAG(i, REC_PART_LINK));
     }
     net_batch_send(g->host, refused_unless_gone, &g->outcomes, &ne);
@@ -438,8 +463,8 @@ static void clear_broken(struct group *g)
 
 struct sending {
     struct group *g;
-    struct job   *jobs;
-    size_t        n;
+    struct job *jobs;
+    size_t n;
 };
 
 /* Keeps a refusal that another index may cure. Later requests of the same job name a link that is
@@ -539,9 +564,11 @@ static size_t most_open(void)
     return most > FEW ? most : FEW;
 }
 
-int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                    struct rec_report *report)
 {
-    struct group g = {.run = run, .steps = steps, .n = n, .report = report, .outcomes = {steps, n, report}};
+    struct group g = {
+        .run = run, .steps = steps, .n = n, .report = report, .outcomes = {steps, n, report}};
     struct ring r = {.lock = PTHREAD_MUTEX_INITIALIZER,
                      .moved = PTHREAD_COND_INITIALIZER,
                      .most_open = most_open(),
@@ -563,7 +590,8 @@ int rec_links_apply(struct rec_run *run, struct rec_step *const *steps, size_t n
     g.next_index = first_index(run->links);
     size_t n_jobs = gather(&g, jobs);
     clear_broken(&g);
-    /* Those that need nobody inside are one batch, done where nothing refused them; the rest move up and go through the pipeline. */
+    /* Those that need nobody inside are one batch, done where nothing refused them; the rest
+     * move up and go through the pipeline. */
     for (size_t i = 0; i < n_jobs; i++)
         if (outside_only(&jobs[i]))
             queue_host(&g, &jobs[i]);
@@ -610,7 +638,8 @@ static bool removes(struct rec_step *const *steps, size_t n, int index)
     return false;
 }
 
-/* A descriptor from `above` on, so that none is missed where all others come from; -errno. 0: wherever it is, as long as many are left. */
+/* A descriptor from `above` on, so that none is missed where all others come from; -errno. 0:
+ * wherever it is, as long as many are left. */
 static int hold_one(int dir, const char *name, rlim_t above, rlim_t most)
 {
     int fd, r = net_netns_open(dir, name, &fd, NULL);
@@ -623,13 +652,15 @@ static int hold_one(int dir, const char *name, rlim_t above, rlim_t most)
     return up < 0 ? -EMFILE : up;
 }
 
-/* Namespaces that lose their names stay until the run is closed: the kernel cleans up after the first one that ends, and while it does,
- * taking away further names and reading links (the check that is to come) wait for it. As many as may be open beside what the rest of the
- * run needs; the others go at once. */
+/* Namespaces that lose their names stay until the run is closed: the kernel cleans up after the
+ * first one that ends, and while it does, taking away further names and reading links (the check
+ * that is to come) wait for it. As many as may be open beside what the rest of the run needs;
+ * the others go at once. */
 static void hold(struct rec_run *run, struct rec_step *const *steps, size_t n, int dir)
 {
     struct rlimit was;
-    int *held = dir < 0 || run->undoing ? NULL : realloc(run->dying, (run->n_dying + n) * sizeof *held);
+    int *held =
+        dir < 0 || run->undoing ? NULL : realloc(run->dying, (run->n_dying + n) * sizeof *held);
     if (!held)
         return;
     run->dying = held;
@@ -640,14 +671,17 @@ static void hold(struct rec_run *run, struct rec_step *const *steps, size_t n, i
         raised.rlim_cur = was.rlim_max;
     bool above = raised.rlim_cur > was.rlim_cur && !setrlimit(RLIMIT_NOFILE, &raised);
     for (size_t i = 0; i < n; i++) {
-        int fd = steps[i]->kind == REC_NETNS ? hold_one(dir, steps[i]->from->key, above ? was.rlim_cur : 0, was.rlim_cur) : -ENOENT;
+        int fd = steps[i]->kind == REC_NETNS
+                     ? hold_one(dir, steps[i]->from->key, above ? was.rlim_cur : 0, was.rlim_cur)
+                     : -ENOENT;
         if (fd >= 0)
             run->dying[run->n_dying++] = fd;
         else if (fd == -EMFILE || fd == -ENFILE)
             break;
     }
     if (above)
-        setrlimit(RLIMIT_NOFILE, &was);     /* what is started is not to have more than it would by itself */
+        /* what is started is not to have more than it would by itself */
+        setrlimit(RLIMIT_NOFILE, &was);
 }
 
 /* Its process has ended before this step, so its link may have gone, and another link may have got
@@ -661,7 +695,8 @@ static bool ended_with_process(struct net_batch *host, const struct rec_item *f)
     return r == -ENODEV || (!r && l.index != f->port.index);
 }
 
-int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                     struct rec_report *report)
 {
     struct rec_outcomes o = {steps, n, report};
     struct rec_error e;
@@ -685,15 +720,17 @@ int rec_links_remove(struct rec_run *run, struct rec_step *const *steps, size_t 
     for (size_t i = 0; first < n && i < run->links->n; i++) {
         const struct net_link *l = &run->links->link[i];
         if (l->group == REC_GROUP_GONE && !removes(steps, n, l->index))
-            net_batch_link_group(host, (struct net_link_ref){l->index, l->name}, REC_GROUP, REC_TAG(first, REC_PART_LINK));
+            net_batch_link_group(host, (struct net_link_ref){l->index, l->name}, REC_GROUP,
+                                 REC_TAG(first, REC_PART_LINK));
     }
     for (size_t i = 0; i < n; i++) {
         const struct rec_item *f = steps[i]->from;
         int index = index_of(f);
         if (!index || ended_with_process(host, f))
             continue;
-        net_batch_link_group(host, (struct net_link_ref){index, f->kind == REC_PORT ? f->port.link : f->key}, REC_GROUP_GONE,
-                             REC_TAG(i, REC_PART_LINK));
+        net_batch_link_group(
+            host, (struct net_link_ref){index, f->kind == REC_PORT ? f->port.link : f->key},
+            REC_GROUP_GONE, REC_TAG(i, REC_PART_LINK));
     }
     if (first < n)
         net_batch_send(host, refused_unless_gone, &o, &ne);

@@ -1,12 +1,13 @@
-/* A container's port: a veth pair, `vb-NAME` on the bridge and `eth0` inside, with all that eth0 carries. Read along with its
- * namespace (container.c), made and changed in the pipeline. */
+/* A container's port: a veth pair, `vb-NAME` on the bridge and `eth0` inside, with all that eth0
+ * carries. Read along with its namespace (container.c), made and changed in the pipeline. */
 #include "reconcile/kinds.h"
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { IP6_RT_PRIO_USER = 1024 };      /* net/ip6_route.h: the metric of an IPv6 route that was given none */
+/* net/ip6_route.h: the metric of an IPv6 route that was given none */
+enum { IP6_RT_PRIO_USER = 1024 };
 #define AT(member) offsetof(struct rec_item, port.member)
 static const struct rec_field fields[] = {
     /*                       name           type            where           a change costs */
@@ -24,7 +25,8 @@ static const struct rec_field fields[] = {
     [REC_PORT_GATEWAY] = {"default route", REC_T_CUSTOM, 0, REC_LIVE},
 };
 
-static void want_gateway(const struct spec_container *c, const struct spec_bridge *b, int family, struct rec_port *p)
+static void want_gateway(const struct spec_container *c, const struct spec_bridge *b, int family,
+                         struct rec_port *p)
 {
     const struct spec_addr *gw = rec_gateway(c, b, family);
     if (!gw)
@@ -89,7 +91,8 @@ int rec_port_want(struct rec_run *run, const struct spec_host *h, const struct s
     return want_port(run, h, c, seeds_of(h), a, out);
 }
 
-static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out,
+                struct rec_error *err)
 {
     struct seeds seeds = seeds_of(h);
     for (size_t i = 0; i < h->n_containers; i++) {
@@ -103,15 +106,17 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     return 0;
 }
 
-static int read_none(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_none(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                     struct rec_error *err)
 {
     (void)run, (void)wanted, (void)out, (void)err;
-    return 0;       /* container.c reads ports with their namespaces */
+    return 0; /* container.c reads ports with their namespaces */
 }
 
 static bool same(const struct net_address *a, const struct net_address *b)
 {
-    return a->family == b->family && a->prefix == b->prefix && !memcmp(a->bytes, b->bytes, a->family == AF_INET6 ? 16 : 4);
+    return a->family == b->family && a->prefix == b->prefix &&
+           !memcmp(a->bytes, b->bytes, a->family == AF_INET6 ? 16 : 4);
 }
 
 static const char *text(struct spec_arena *a, const struct net_address *n)
@@ -137,13 +142,16 @@ bool rec_route_collides(const struct net_route *r)
 static const char *route_text(struct spec_arena *a, const struct spec_addr *gw, char *buffer)
 {
     static const uint8_t none[16];
-    return memcmp(gw->bytes, none, sizeof none) ? spec_arena_strdup(a, spec_addr_format(gw, false, buffer)) : "one that eth0 has no part in";
+    return memcmp(gw->bytes, none, sizeof none)
+               ? spec_arena_strdup(a, spec_addr_format(gw, false, buffer))
+               : "one that eth0 has no part in";
 }
 
-static void compare_gateway(struct spec_arena *a, const struct rec_port *w, const struct rec_port *h, int family,
-                            rec_differs_fn differs, void *arg)
+static void compare_gateway(struct spec_arena *a, const struct rec_port *w,
+                            const struct rec_port *h, int family, rec_differs_fn differs, void *arg)
 {
-    bool v6 = family == 6, want_it = v6 ? w->has_gw6 : w->has_gw4, have_it = v6 ? h->has_gw6 : h->has_gw4;
+    bool v6 = family == 6, want_it = v6 ? w->has_gw6 : w->has_gw4,
+         have_it = v6 ? h->has_gw6 : h->has_gw4;
     bool ours = v6 ? h->gw6_ours : h->gw4_ours, to_be_ours = v6 ? w->gw6_ours : w->gw4_ours;
     const uint8_t *x = v6 ? w->gw6 : w->gw4, *y = v6 ? h->gw6 : h->gw4;
     /* Ours where somebody else's was before is a difference on the way back. */
@@ -155,7 +163,8 @@ static void compare_gateway(struct spec_arena *a, const struct rec_port *w, cons
     char from[SPEC_ADDR_TEXT], to[SPEC_ADDR_TEXT];
     memcpy(s.bytes, y, v6 ? 16 : 4);
     memcpy(t.bytes, x, v6 ? 16 : 4);
-    differs(arg, REC_PORT_GATEWAY, have_it ? route_text(a, &s, from) : NULL, want_it ? route_text(a, &t, to) : NULL);
+    differs(arg, REC_PORT_GATEWAY, have_it ? route_text(a, &s, from) : NULL,
+            want_it ? route_text(a, &t, to) : NULL);
 }
 
 /* Only where it matters: on a bridge that others have ports on, and whose MAC may follow the lowest
@@ -170,12 +179,15 @@ static void compare_host_mac(struct spec_arena *a, const struct rec_port *w,
                 spec_arena_strdup(a, spec_mac_format(w->host_mac, to)));
 }
 
-static void compare(struct spec_arena *a, const struct rec_item *want_item, const struct rec_item *have_item,
-                    rec_differs_fn differs, void *arg)
+static void compare(struct spec_arena *a, const struct rec_item *want_item,
+                    const struct rec_item *have_item, rec_differs_fn differs, void *arg)
 {
     const struct rec_port *w = &want_item->port, *h = &have_item->port;
     if (!h->whole) {
-        differs(arg, REC_PORT_WHOLE, h->index && h->peer_index ? "not of one pair" : h->index ? "only the host's" : "only eth0",
+        differs(arg, REC_PORT_WHOLE,
+                h->index && h->peer_index ? "not of one pair"
+                : h->index                ? "only the host's"
+                                          : "only eth0",
                 "a pair");
         return;
     }
@@ -192,19 +204,26 @@ static void compare(struct spec_arena *a, const struct rec_item *want_item, cons
     compare_gateway(a, w, h, 6, differs, arg);
 }
 
-static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w,
-                            const struct rec_item *have, const char **hint)
+static const char *conflict(struct spec_arena *a, const struct rec_state *from,
+                            const struct rec_item *w, const struct rec_item *have,
+                            const char **hint)
 {
     (void)from;
     if (!w || !have || have->ours)
         return NULL;
-    *hint = "rename that link, or the container: not even --adopt would take it, since it would have to be deleted";
+    *hint = "rename that link, or the container: not even --adopt would take it, since it would "
+            "have to be deleted";
     if (have->port.taken)
         return have->port.taken;
-    return have->port.whole ? NULL : spec_arena_printf(a, "link '%s' or eth0 in the namespace exists, and berth did not make it", have->port.link);
+    return have->port.whole
+               ? NULL
+               : spec_arena_printf(
+                     a, "link '%s' or eth0 in the namespace exists, and berth did not make it",
+                     have->port.link);
 }
 
-/* A pair of the host's link and this container's eth0 can be taken over; half of something else would have to be deleted. */
+/* A pair of the host's link and this container's eth0 can be taken over; half of something else
+ * would have to be deleted. */
 static bool never(const struct rec_item *w, const struct rec_item *have)
 {
     (void)w;
@@ -212,6 +231,15 @@ static bool never(const struct rec_item *w, const struct rec_item *have)
 }
 
 const struct rec_kind rec_kind_port = {
-    .name = "port", .fields = fields, .n_fields = sizeof fields / sizeof *fields, .want = want, .read = read_none,
-    .compare = compare, .conflict = conflict, .never = never, .marks = true, .apply = rec_links_apply, .remove = rec_links_remove,
+    .name = "port",
+    .fields = fields,
+    .n_fields = sizeof fields / sizeof *fields,
+    .want = want,
+    .read = read_none,
+    .compare = compare,
+    .conflict = conflict,
+    .never = never,
+    .marks = true,
+    .apply = rec_links_apply,
+    .remove = rec_links_remove,
 };

@@ -1,5 +1,6 @@
-/* A container runs or does not. That its settings changed, that it lives in a namespace which no longer bears its name, that its nspawn
- * died and left it: each is seen on the process itself, and each is a restart. */
+/* A container runs or does not. That its settings changed, that it lives in a namespace which no
+ * longer bears its name, that its nspawn died and left it: each is seen on the process itself,
+ * and each is a restart. */
 #include "reconcile/kinds.h"
 #include "reconcile/runtime.h"
 #include <errno.h>
@@ -36,13 +37,15 @@ static void compare(struct spec_arena *a, const struct rec_item *want, const str
     differs(arg, ENVIRONMENT, h ? "(set)" : NULL, !w ? NULL : h ? "(changed)" : "(set)");
 }
 
-static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out,
+                struct rec_error *err)
 {
     (void)run, (void)h, (void)out, (void)err;
-    return 0;       /* kinds/system.c asks the runtimes for all three */
+    return 0; /* kinds/system.c asks the runtimes for all three */
 }
 
-static int read_run(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_run(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                    struct rec_error *err)
 {
     (void)run, (void)wanted, (void)out, (void)err;
     return 0;
@@ -61,7 +64,8 @@ static bool up(const struct rec_item *i)
 /* A container that goes on running through the step. */
 static bool stays(const struct rec_step *s)
 {
-    return s->action != REC_CREATE && s->action != REC_REMOVE && up(s->from) && up(s->to) && s->effect < REC_RESTART;
+    return s->action != REC_CREATE && s->action != REC_REMOVE && up(s->from) && up(s->to) &&
+           s->effect < REC_RESTART;
 }
 
 enum way { STOP, MEND, RELOAD, START };
@@ -88,8 +92,8 @@ static const struct rec_runtime *runtime(const struct rec_step *s, enum way way)
 }
 
 /* One way for all steps of one runtime that go it: those that failed before are left out. */
-static void go(struct rec_run *run, const struct rec_runtime *rt, struct rec_step *const *steps, size_t n, enum way way, const char **names,
-               struct rec_error *err, size_t *at)
+static void go(struct rec_run *run, const struct rec_runtime *rt, struct rec_step *const *steps,
+               size_t n, enum way way, const char **names, struct rec_error *err, size_t *at)
 {
     size_t k = 0;
     for (size_t i = 0; i < n; i++)
@@ -107,7 +111,8 @@ static void go(struct rec_run *run, const struct rec_runtime *rt, struct rec_ste
         (way == START ? rt->start : rt->stop)(run, names, k, err);
 }
 
-static int way(struct rec_run *run, struct rec_step *const *steps, size_t n, enum way which, struct rec_report *report)
+static int way(struct rec_run *run, struct rec_step *const *steps, size_t n, enum way which,
+               struct rec_report *report)
 {
     const char **names = spec_arena_alloc(run->arena, n * sizeof *names);
     size_t *at = spec_arena_alloc(run->arena, n * sizeof *at);
@@ -130,8 +135,10 @@ static int way(struct rec_run *run, struct rec_step *const *steps, size_t n, enu
     return names && at && err ? bad : -ENOMEM;
 }
 
-/* A restart is a stop and a start; all that go down do so together, and all that come up. What does lighter goes on running. */
-static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+/* A restart is a stop and a start; all that go down do so together, and all that come up. What
+ * does lighter goes on running. */
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                 struct rec_report *report)
 {
     struct rec_error e;
     int bad = 0;

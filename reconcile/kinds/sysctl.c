@@ -1,5 +1,6 @@
-/* Forwarding: settings with one value for the whole host, so never a conflict, but always given back. What was there before stands
- * in a record that is written before the change; writing the global switch changes every link's own, so these are recorded too. */
+/* Forwarding: settings with one value for the whole host, so never a conflict, but always given
+ * back. What was there before stands in a record that is written before the change; writing the
+ * global switch changes every link's own, so these are recorded too. */
 #include "netops/sysctl.h"
 #include "reconcile/kinds.h"
 #include "reconcile/record.h"
@@ -11,9 +12,11 @@
 #define FORWARD4 "net/ipv4/ip_forward"
 #define FORWARD6 "net/ipv6/conf/all/forwarding"
 
-static const struct rec_field fields[] = {{"value", REC_T_STRING, offsetof(struct rec_item, sysctl.value), REC_LIVE}};
+static const struct rec_field fields[] = {
+    {"value", REC_T_STRING, offsetof(struct rec_item, sysctl.value), REC_LIVE}};
 
-static int add(struct rec_state *out, const char *key, const char *value, struct spec_loc at, struct rec_error *err)
+static int add(struct rec_state *out, const char *key, const char *value, struct spec_loc at,
+               struct rec_error *err)
 {
     struct rec_item *it = key ? rec_state_add(out, REC_SYSCTL, key) : NULL;
     if (!it)
@@ -24,20 +27,28 @@ static int add(struct rec_state *out, const char *key, const char *value, struct
     return 0;
 }
 
-/* accept_ra 1 means "unless the host forwards": the kernel then drops the default routes that it learned. With 2 it keeps them. */
-static int want_ra(struct rec_run *run, struct rec_state *out, struct spec_loc at, struct rec_error *err)
+/* accept_ra 1 means "unless the host forwards": the kernel then drops the default routes that it
+ * learned. With 2 it keeps them. */
+static int want_ra(struct rec_run *run, struct rec_state *out, struct spec_loc at,
+                   struct rec_error *err)
 {
     int r = 0;
     for (size_t i = 0; !r && i < run->facts.n_ra; i++) {
         const struct rec_ra *l = &run->facts.ra[i];
-        r = add(out, spec_arena_printf(out->arena, "net/ipv6/conf/%s/accept_ra", l->link), "2", at, err);
+        r = add(out, spec_arena_printf(out->arena, "net/ipv6/conf/%s/accept_ra", l->link), "2", at,
+                err);
         if (r || !l->stuck)
             continue;
         const char *object = spec_arena_printf(out->arena, "link %s", l->link);
-        const char *hint = spec_arena_printf(out->arena, "make it writable, then: sysctl -w net/ipv6/conf/%s/accept_ra=2", l->link);
-        const char *text = l->route ? "its IPv6 default route comes from router advertisements and would be lost once the host forwards"
-                                    : "it would ignore router advertisements once the host forwards";
-        if (!object || !hint || rec_state_warn(out, object, hint, "%s: accept_ra cannot be set to 2: %s", text, l->stuck))
+        const char *hint = spec_arena_printf(
+            out->arena, "make it writable, then: sysctl -w net/ipv6/conf/%s/accept_ra=2", l->link);
+        const char *text = l->route
+                               ? "its IPv6 default route comes from router advertisements and "
+                                 "would be lost once the host forwards"
+                               : "it would ignore router advertisements once the host forwards";
+        if (!object || !hint ||
+            rec_state_warn(out, object, hint, "%s: accept_ra cannot be set to 2: %s", text,
+                           l->stuck))
             r = rec_fail(err, ENOMEM, "out of memory");
     }
     return r;
@@ -47,12 +58,14 @@ static int want_ra(struct rec_run *run, struct rec_state *out, struct spec_loc a
 static bool awaits_ipv6(const struct rec_run *run, const struct spec_host *h)
 {
     for (size_t i = 0; i < h->n_bridges; i++)
-        if (h->bridges[i].nat.uplink == SPEC_UPLINK_AUTO && rec_bridge_has(&h->bridges[i], 6) && !run->facts.uplink6[0])
+        if (h->bridges[i].nat.uplink == SPEC_UPLINK_AUTO && rec_bridge_has(&h->bridges[i], 6) &&
+            !run->facts.uplink6[0])
             return true;
     return false;
 }
 
-static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out,
+                struct rec_error *err)
 {
     const struct spec_bridge *b4 = rec_host_forwards(h, 4), *b6 = rec_host_forwards(h, 6);
     int r = b4 ? add(out, FORWARD4, "1", b4->nat.given ? b4->nat.at : b4->at, err) : 0;
@@ -63,7 +76,8 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     return r ? r : want_ra(run, out, at, err);
 }
 
-static int read_one(struct rec_state *out, const char *key, const struct rec_records *rec, struct rec_error *err)
+static int read_one(struct rec_state *out, const char *key, const struct rec_records *rec,
+                    struct rec_error *err)
 {
     char value[64];
     struct net_error e;
@@ -86,7 +100,8 @@ static int keep_fixed(const struct rec_state *wanted, struct rec_state *out, str
     char list[400] = "";
     for (size_t k = 0; k < out->n; k++) {
         struct rec_item *have = out->items[k];
-        const struct rec_item *w = have->kind == REC_SYSCTL ? rec_state_find(wanted, REC_SYSCTL, have->key) : NULL;
+        const struct rec_item *w =
+            have->kind == REC_SYSCTL ? rec_state_find(wanted, REC_SYSCTL, have->key) : NULL;
         size_t len = strlen(list);
         if (!w)
             continue;
@@ -94,12 +109,13 @@ static int keep_fixed(const struct rec_state *wanted, struct rec_state *out, str
         if (!strcmp(have->sysctl.value, w->sysctl.value))
             continue;
         if (!differ++ || len + strlen(w->key) + 24 < sizeof list)
-            snprintf(list + len, sizeof list - len, "%s%s is %.8s and must be %.8s", len ? ", " : "", w->key, have->sysctl.value,
-                     w->sysctl.value);
+            snprintf(list + len, sizeof list - len, "%s%s is %.8s and must be %.8s",
+                     len ? ", " : "", w->key, have->sysctl.value, w->sysctl.value);
     }
     const char *hint = "set them where this host is started, or: mount -o remount,rw /proc/sys";
     int r = differ ? rec_state_warn(out, "/proc/sys", hint, "it is mounted read-only: %s", list)
-                   : rec_state_note(out, "/proc/sys", "it is mounted read-only: kernel settings stay as they are");
+                   : rec_state_note(out, "/proc/sys",
+                                    "it is mounted read-only: kernel settings stay as they are");
     return r ? rec_fail(err, ENOMEM, "out of memory") : 0;
 }
 
@@ -108,12 +124,13 @@ static bool switch_of(const char *key)
     return !strcmp(key, FORWARD4) || !strcmp(key, FORWARD6) || strstr(key, "/accept_ra");
 }
 
-static int read_sysctls(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_sysctls(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                        struct rec_error *err)
 {
     struct rec_records rec;
     int r = rec_records_read(run, &rec, err);
     if (r == -EACCES && !run->facts.root) {
-        rec.n = 0;              /* what it was before is only for destroy */
+        rec.n = 0; /* what it was before is only for destroy */
         r = 0;
     }
     for (size_t i = 0; !r && i < wanted->n; i++)
@@ -128,13 +145,14 @@ static int read_sysctls(struct rec_run *run, const struct rec_state *wanted, str
 }
 
 struct recorder {
-    struct rec_run     *run;
+    struct rec_run *run;
     struct rec_records *rec;
-    const char         *family;
-    struct net_error    error;      /* of a value that could not be read */
+    const char *family;
+    struct net_error error; /* of a value that could not be read */
 };
 
-/* A setting that does not exist needs no record. Any other error must stop the step: destroy could not give the value back. */
+/* A setting that does not exist needs no record. Any other error must stop the step: destroy
+ * could not give the value back. */
 static int record_one(struct recorder *k, const char *name)
 {
     char value[64];
@@ -159,13 +177,14 @@ static int record_link(void *arg, const char *link)
     char name[96];
     const struct net_link *l = rec_link_named(k->run->links, link);
     if (l && rec_group_ours(l->group))
-        return 0;       /* ours: it goes before the way back is needed */
+        return 0; /* ours: it goes before the way back is needed */
     snprintf(name, sizeof name, "net/%s/conf/%s/forwarding", k->family, link);
     return record_one(k, name);
 }
 
 /* Everything that setting `key` will change. */
-static int record_all(struct rec_run *run, struct rec_records *rec, const char *key, struct rec_error *err)
+static int record_all(struct rec_run *run, struct rec_records *rec, const char *key,
+                      struct rec_error *err)
 {
     struct recorder k = {.run = run, .rec = rec};
     int r = record_one(&k, key), family = 0;
@@ -196,15 +215,18 @@ static int write_value(const char *key, const char *value, struct rec_error *err
 /* Setting `key` changes the setting `name`. */
 static bool comes_with(const char *name, const char *key)
 {
-    const char *prefix = !strcmp(key, FORWARD4) ? "net/ipv4/conf/" : !strcmp(key, FORWARD6) ? "net/ipv6/conf/" : NULL;
+    const char *prefix = !strcmp(key, FORWARD4)   ? "net/ipv4/conf/"
+                         : !strcmp(key, FORWARD6) ? "net/ipv6/conf/"
+                                                  : NULL;
     const char *end = strrchr(name, '/');
     if (!strcmp(name, key))
         return true;
-    return prefix && !strncmp(name, prefix, strlen(prefix)) && !strcmp(end, "/forwarding") && strcmp(name, FORWARD6);
+    return prefix && !strncmp(name, prefix, strlen(prefix)) && !strcmp(end, "/forwarding") &&
+           strcmp(name, FORWARD6);
 }
 
-/* Give back: the switch first, since it sets all links, then what single links had; and their records go. Where one could not be given
- * back all records stay: the next destroy needs them. */
+/* Give back: the switch first, since it sets all links, then what single links had; and their
+ * records go. Where one could not be given back all records stay: the next destroy needs them. */
 static int give_back(struct rec_records *rec, const char *key, struct rec_error *err)
 {
     const char *before = rec_record_find(rec, key);
@@ -245,7 +267,8 @@ static bool takes(const struct rec_step *s)
     return s->to && s->to->ours;
 }
 
-static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                 struct rec_report *report)
 {
     struct rec_error e;
     struct rec_records rec;
@@ -259,25 +282,27 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
         if (takes(steps[i]))
             r = record_all(run, &rec, steps[i]->to->key, &e);
     if (!r && rec.n != before)
-        r = rec_records_write(run, &rec, &e);   /* before the change: a kill in between loses no way back */
+        /* before the change: a kill in between loses no way back */
+        r = rec_records_write(run, &rec, &e);
     if (r) {
         rec_report_failed(report, steps[0], &e);
         return r;
     }
     bool gave = false;
-    bool deaf = false;      /* a link would lose its router, were forwarding switched on now */
+    bool deaf = false; /* a link would lose its router, were forwarding switched on now */
     for (size_t i = 0; i < n; i++) {
         struct rec_step *s = steps[i];
         if (deaf && takes(s) && !strcmp(s->to->key, FORWARD6))
             continue;
-        int k = takes(s) ? write_value(s->to->key, s->to->sysctl.value, &e) : give_back(&rec, s->from->key, &e);
+        int k = takes(s) ? write_value(s->to->key, s->to->sysctl.value, &e)
+                         : give_back(&rec, s->from->key, &e);
         gave |= !takes(s);
         if (k) {
             e.at = s->at;
             rec_report_failed(report, s, &e);
             r = k;
             deaf |= takes(s) && strstr(s->to->key, "/accept_ra");
-            if (takes(s)) {     /* what was not taken needs no way back */
+            if (takes(s)) { /* what was not taken needs no way back */
                 give_back(&rec, s->to->key, NULL);
                 gave = true;
             }
@@ -295,5 +320,11 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
 }
 
 const struct rec_kind rec_kind_sysctl = {
-    .name = "sysctl", .fields = fields, .n_fields = 1, .want = want, .read = read_sysctls, .shared = true, .apply = apply,
+    .name = "sysctl",
+    .fields = fields,
+    .n_fields = 1,
+    .want = want,
+    .read = read_sysctls,
+    .shared = true,
+    .apply = apply,
 };

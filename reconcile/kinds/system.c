@@ -1,5 +1,5 @@
-/* The tree that a container's root is unpacked from a tar to: made once, before all else, and never changed. It goes
- * with its container only where the spec said so (on_remove: destroy). */
+/* The tree that a container's root is unpacked from a tar to: made once, before all else, and never
+ * changed. It goes with its container only where the spec said so (on_remove: destroy). */
 #include "reconcile/kinds.h"
 #include "reconcile/runtime.h"
 #include <stddef.h>
@@ -7,11 +7,13 @@
 static const struct rec_field fields[] = {
     {"root", REC_T_STRING, offsetof(struct rec_item, system.path), REC_RESTART},
     {"on_remove", REC_T_STRING, offsetof(struct rec_item, system.on_remove), REC_LIVE},
-    {"system", REC_T_STRING, offsetof(struct rec_item, system.profile), REC_LIVE},      /* what runs is told by kind run */
+    /* what runs is told by kind run */
+    {"system", REC_T_STRING, offsetof(struct rec_item, system.profile), REC_LIVE},
     {"flake", REC_T_STRING, offsetof(struct rec_item, system.flake), REC_LIVE},
 };
 
-static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out,
+                struct rec_error *err)
 {
     int r = 0;
     /* The runtimes tell what they want of kinds system, unit and run in one go. */
@@ -23,7 +25,8 @@ static int want(struct rec_run *run, const struct spec_host *h, struct rec_state
     return r;
 }
 
-static int read_system(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_system(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                       struct rec_error *err)
 {
     int r = 0;
     for (size_t i = 0; !r && rec_runtimes[i]; i++)
@@ -32,9 +35,16 @@ static int read_system(struct rec_run *run, const struct rec_state *wanted, stru
     return r;
 }
 
-static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                 struct rec_report *report)
 {
     return rec_each_step(run, steps, n, report, rec_runtime_system);
 }
 
-const struct rec_kind rec_kind_system = {.name = "root", .fields = fields, .n_fields = 4, .partial = true, .want = want, .read = read_system, .apply = apply};
+const struct rec_kind rec_kind_system = {.name = "root",
+                                         .fields = fields,
+                                         .n_fields = 4,
+                                         .partial = true,
+                                         .want = want,
+                                         .read = read_system,
+                                         .apply = apply};

@@ -1,4 +1,5 @@
-/* Settings that a container's process is started with: one text. What is in force is told by the process (kind run). */
+/* Settings that a container's process is started with: one text. What is in force is told by the
+ * process (kind run). */
 #include "reconcile/kinds.h"
 #include "reconcile/runtime.h"
 #include <stddef.h>
@@ -21,19 +22,22 @@ static void compare(struct spec_arena *a, const struct rec_item *want, const str
     differs(arg, ENVIRONMENT, h ? "(set)" : NULL, !w ? NULL : h ? "(changed)" : "(set)");
 }
 
-static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out, struct rec_error *err)
+static int want(struct rec_run *run, const struct spec_host *h, struct rec_state *out,
+                struct rec_error *err)
 {
     (void)run, (void)h, (void)out, (void)err;
-    return 0;       /* kinds/system.c asks the runtimes for all three */
+    return 0; /* kinds/system.c asks the runtimes for all three */
 }
 
-static int read_unit(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_unit(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                     struct rec_error *err)
 {
     (void)run, (void)wanted, (void)out, (void)err;
     return 0;
 }
 
-static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, struct rec_report *report)
+static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n,
+                 struct rec_report *report)
 {
     struct rec_error e = {0};
     int r = rec_each_step(run, steps, n, report, rec_runtime_unit);
@@ -45,14 +49,18 @@ static int apply(struct rec_run *run, struct rec_step *const *steps, size_t n, s
     return r;
 }
 
-static const char *conflict(struct spec_arena *a, const struct rec_state *from, const struct rec_item *w, const struct rec_item *have,
+static const char *conflict(struct spec_arena *a, const struct rec_state *from,
+                            const struct rec_item *w, const struct rec_item *have,
                             const char **hint)
 {
     (void)a, (void)from;
     if (!w || !have || (have->ours && !have->unit.foreign))
         return NULL;
-    *hint = have->unit.foreign ? have->unit.foreign_hint : "give --adopt to take it over, or choose another name";
-    return have->unit.foreign ? have->unit.foreign : "a container of that name is here already, and berth did not make it";
+    *hint = have->unit.foreign ? have->unit.foreign_hint
+                               : "give --adopt to take it over, or choose another name";
+    return have->unit.foreign
+               ? have->unit.foreign
+               : "a container of that name is here already, and berth did not make it";
 }
 
 static bool never(const struct rec_item *w, const struct rec_item *have)

@@ -1,18 +1,21 @@
-/* NAME.conf: one KEY=value a line, read by systemd, by Perl and by shell, so written in what all three take for the same. */
+/* NAME.conf: one KEY=value a line, read by systemd, by Perl and by shell, so written in what all
+ * three take for the same. */
 #include "reconcile/runtimes/nixos.h"
 #include <string.h>
 
 bool nixos_conf_plain(const char *value)
 {
     for (; *value; value++)
-        if ((unsigned char)*value <= ' ' || (unsigned char)*value >= 0x7f || strchr("\"'\\`$;#", *value))
+        if ((unsigned char)*value <= ' ' || (unsigned char)*value >= 0x7f ||
+            strchr("\"'\\`$;#", *value))
             return false;
     return true;
 }
 
 const char *nixos_path(struct spec_arena *a, const char *path)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-._/";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-._/";
     size_t n = strlen(path);
     if (n > 1 && path[strspn(path, plain)] == 0 && path[n - 1] != '/' && !strstr(path, "//"))
         return path;
@@ -47,7 +50,8 @@ static char *put(char *p, const char *key, const char *value)
 
 const char *nixos_conf_text(struct spec_arena *a, const struct nixos_conf *c)
 {
-    const char *const all[] = {c->bridge, c->gateway4, c->gateway6, c->address4, c->address6, c->mac, c->flake};
+    const char *const all[] = {c->bridge,   c->gateway4, c->gateway6, c->address4,
+                               c->address6, c->mac,      c->flake};
     size_t size = 400;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         size += all[i] ? strlen(all[i]) : 0;

@@ -1,10 +1,10 @@
-/* What a host has. Files say whose a container is and what it shall be; what is in force is asked of the process itself: its
- * environment, its address, its bridge, the system that it runs. */
-#include "reconcile/runtimes/nixos_inner.h"
+/* What a host has. Files say whose a container is and what it shall be; what is in force is asked
+ * of the process itself: its environment, its address, its bridge, the system that it runs. */
 #include "netops/scoped.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include "reconcile/proc.h"
+#include "reconcile/runtimes/nixos_inner.h"
 #include "reconcile/runtimes/systemd.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-int nixos_look_at(struct rec_run *run, struct spec_arena *a, const char *name, struct nixos_seen *s, struct rec_error *err)
+int nixos_look_at(struct rec_run *run, struct spec_arena *a, const char *name, struct nixos_seen *s,
+                  struct rec_error *err)
 {
     const char *path = nixos_conf_path(run, name);
     struct stat st;
@@ -27,10 +28,12 @@ int nixos_look_at(struct rec_run *run, struct spec_arena *a, const char *name, s
     bool there = !lstat(path, &st);
     s->declarative = there && S_ISLNK(st.st_mode);
     s->odd = there && !s->declarative && !S_ISREG(st.st_mode);
-    int r = s->declarative || s->odd ? 0 : rec_file_read(a, path, NIXOS_CONF_MOST, &s->text, &len, err);
+    int r =
+        s->declarative || s->odd ? 0 : rec_file_read(a, path, NIXOS_CONF_MOST, &s->text, &len, err);
     if (r && r != -ENOENT)
         return r;
-    bool speaks = s->declarative || s->odd || (s->text && *s->text), marked = s->text && nixos_conf_ours(s->text);
+    bool speaks = s->declarative || s->odd || (s->text && *s->text),
+         marked = s->text && nixos_conf_ours(s->text);
     s->recorded = (marked || !speaks) && nixos_record_read(run, name, &s->record);
     s->ours = marked || s->recorded;
     s->nobodys = !s->ours && !s->declarative && !s->odd && !s->text;
@@ -56,10 +59,10 @@ bool nixos_ours_after(struct rec_run *run, const struct rec_state *wanted, const
 
 /* In a thread that enters a namespace and ends there. */
 struct look {
-    int               fd;
+    int fd;
     struct net_inside in;
-    struct net_error  error;
-    int               failed;
+    struct net_error error;
+    int failed;
 };
 
 static void *look_inside(void *arg)
@@ -71,7 +74,7 @@ static void *look_inside(void *arg)
 
 struct process {
     struct spec_arena *a;
-    pid_t              pid;
+    pid_t pid;
 };
 
 static const char *from_process(void *arg, const char *name)
@@ -80,8 +83,11 @@ static const char *from_process(void *arg, const char *name)
     return rec_proc_env(p->a, p->pid, name);
 }
 
-/* What eth0 has: the address and gateway that are wanted where they are among them, else the first there are. */
-static struct nixos_in_force found_in_force(const struct net_inside *in, const struct spec_container *c, const struct nixos_in_force *w)
+/* What eth0 has: the address and gateway that are wanted where they are among them, else the
+ * first there are. */
+static struct nixos_in_force found_in_force(const struct net_inside *in,
+                                            const struct spec_container *c,
+                                            const struct nixos_in_force *w)
 {
     struct nixos_in_force f = {.has_mac = c && c->has_mac};
     memcpy(f.mac, in->eth0.mac, 6);
@@ -89,21 +95,24 @@ static struct nixos_in_force found_in_force(const struct net_inside *in, const s
         struct spec_addr s = rec_spec_address(&in->address[i]);
         int k = s.family == 6;
         s.has_prefix = true;
-        bool same = w && w->address[k].family && w->address[k].prefix == s.prefix && !memcmp(s.bytes, w->address[k].bytes, k ? 16 : 4);
+        bool same = w && w->address[k].family && w->address[k].prefix == s.prefix &&
+                    !memcmp(s.bytes, w->address[k].bytes, k ? 16 : 4);
         if (!f.address[k].family || same)
             f.address[k] = same ? w->address[k] : s;
         if (w && !w->address[k].family)
-            f.address[k] = (struct spec_addr){0};       /* a family that the spec does not speak of is the guest's own matter */
+            /* a family that the spec does not speak of is the guest's own matter */
+            f.address[k] = (struct spec_addr){0};
     }
     for (size_t i = 0; i < in->n_route; i++) {
         const struct net_route *r = &in->route[i];
         int k = r->family == AF_INET6;
         struct spec_addr s = {.family = k ? 6 : 4};
-        if (!r->has_gateway || r->type != RTN_UNICAST || r->oif != in->eth0.index || !f.address[k].family)
+        if (!r->has_gateway || r->type != RTN_UNICAST || r->oif != in->eth0.index ||
+            !f.address[k].family)
             continue;
         memcpy(s.bytes, r->gateway, k ? 16 : 4);
         if (w && !w->gateway[k].family)
-            continue;           /* gateway: none says that berth gives it none */
+            continue; /* gateway: none says that berth gives it none */
         if (!f.gateway[k].family || (w && !memcmp(w->gateway[k].bytes, s.bytes, k ? 16 : 4)))
             f.gateway[k] = s;
     }
@@ -122,20 +131,23 @@ static ssize_t read_link_inside(pid_t leader, const char *path, char *out, size_
     return link < 0 ? -1 : readlinkat(link, "", out, room);
 }
 
-static int read_running(struct rec_run *run, const char *name, pid_t leader, unsigned long long started, const struct rec_item *w,
-                        struct rec_item *it, struct rec_error *err)
+static int read_running(struct rec_run *run, const char *name, pid_t leader,
+                        unsigned long long started, const struct rec_item *w, struct rec_item *it,
+                        struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
     struct process process = {a, rec_proc_parent(leader)};
     char link[16];
     pthread_t thread;
-    struct look l = {.fd = open(spec_arena_printf(a, "/proc/%d/ns/net", (int)leader), O_RDONLY | O_CLOEXEC)};
+    struct look l = {
+        .fd = open(spec_arena_printf(a, "/proc/%d/ns/net", (int)leader), O_RDONLY | O_CLOEXEC)};
     if (l.fd < 0)
-        return 0;               /* it went away just now */
+        return 0; /* it went away just now */
     int r = pthread_create(&thread, NULL, look_inside, &l);
     if (r) {
         close(l.fd);
-        return rec_fail(err, r, "cannot start a thread to look into container %s: %s", name, strerror(r));
+        return rec_fail(err, r, "cannot start a thread to look into container %s: %s", name,
+                        strerror(r));
     }
     pthread_join(thread, NULL);
     close(l.fd);
@@ -154,13 +166,15 @@ static int read_running(struct rec_run *run, const char *name, pid_t leader, uns
     it->run.address = nixos_in_force_text(a, &f);
     spec_link_name(name, link);
     const struct net_link *port = rec_link_named(run->links, link);
-    const struct net_link *master = port && port->master ? rec_link_indexed(run->links, port->master) : NULL;
+    const struct net_link *master =
+        port && port->master ? rec_link_indexed(run->links, port->master) : NULL;
     it->run.port = port ? port->index : 0;
     it->run.master = master ? spec_arena_strdup(a, master->name) : "";
     char system[512] = "";
     ssize_t n = read_link_inside(leader, "run/current-system", system, sizeof system - 1);
     it->run.system = n > 0 ? spec_arena_strndup(a, system, (size_t)n) : "";
-    it->stated = 1u << RUN_RUNNING | 1u << RUN_DIGEST | 1u << RUN_ADDRESS | 1u << RUN_MASTER | (n > 0 ? 1u << RUN_SYSTEM : 0);
+    it->stated = 1u << RUN_RUNNING | 1u << RUN_DIGEST | 1u << RUN_ADDRESS | 1u << RUN_MASTER |
+                 (n > 0 ? 1u << RUN_SYSTEM : 0);
     return 0;
 }
 
@@ -169,17 +183,23 @@ static bool differs(const char *have, const char *want)
     return want && *want && strcmp(have ? have : "", want);
 }
 
-/* A unit that is starting has not yet all that it will have, and one that never gets beyond it is stuck. systemd is asked only about
- * those that are young enough for either. */
-static void judge_start(struct rec_run *run, const char *name, const struct rec_item *w, struct rec_item *it, struct rec_state *out)
+/* A unit that is starting has not yet all that it will have, and one that never gets beyond it is
+ * stuck. systemd is asked only about those that are young enough for either. */
+static void judge_start(struct rec_run *run, const char *name, const struct rec_item *w,
+                        struct rec_item *it, struct rec_state *out)
 {
-    enum { STARTING_MS = 90000, YOUNG_MS = 900000 };   /* container@ gives a start a minute (facts 3) */
+    /* container@ gives a start a minute (facts 3) */
+    enum { STARTING_MS = 90000, YOUNG_MS = 900000 };
     struct timespec t;
     clock_gettime(CLOCK_BOOTTIME, &t);
-    uint64_t now = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000, age = now > it->run.started_ms ? now - it->run.started_ms : 0;
-    bool odd = w && w->run.running && (differs(it->run.address, w->run.address) || differs(it->run.digest, w->run.digest) ||
-                                       differs(it->run.system, w->run.system) || differs(it->run.master, w->run.master));
-    if (age >= YOUNG_MS || (age < STARTING_MS && !odd) || strcmp(systemd_state(run, "container", name), "activating"))
+    uint64_t now = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000,
+             age = now > it->run.started_ms ? now - it->run.started_ms : 0;
+    bool odd =
+        w && w->run.running &&
+        (differs(it->run.address, w->run.address) || differs(it->run.digest, w->run.digest) ||
+         differs(it->run.system, w->run.system) || differs(it->run.master, w->run.master));
+    if (age >= YOUNG_MS || (age < STARTING_MS && !odd) ||
+        strcmp(systemd_state(run, "container", name), "activating"))
         return;
     if (age >= STARTING_MS) {
         it->run.orphan = true;
@@ -187,8 +207,10 @@ static void judge_start(struct rec_run *run, const char *name, const struct rec_
         return;
     }
     it->stated = 1u << RUN_RUNNING;
-    rec_state_note(out, spec_arena_printf(out->arena, "container %s", name),
-                   "it is still starting, for %llu s: what it has in force is compared once it is up", (unsigned long long)(age / 1000));
+    rec_state_note(
+        out, spec_arena_printf(out->arena, "container %s", name),
+        "it is still starting, for %llu s: what it has in force is compared once it is up",
+        (unsigned long long)(age / 1000));
 }
 
 /* Not there, and wanted: what systemd makes of it. */
@@ -196,9 +218,11 @@ static void judge_absence(struct rec_run *run, const char *name, struct rec_stat
 {
     const char *state = systemd_state(run, "container", name);
     if (!strcmp(state, "activating") || !strcmp(state, "failed") || !strcmp(state, "deactivating"))
-        rec_state_note(out, spec_arena_printf(out->arena, "container %s", name), "its unit container@%s is %s: %s", name, state,
-                       *state == 'a' ? "systemd is trying to start it" : *state == 'f' ? "it did not start, or ended by itself"
-                                                                                       : "it is being stopped");
+        rec_state_note(out, spec_arena_printf(out->arena, "container %s", name),
+                       "its unit container@%s is %s: %s", name, state,
+                       *state == 'a'   ? "systemd is trying to start it"
+                       : *state == 'f' ? "it did not start, or ended by itself"
+                                       : "it is being stopped");
 }
 
 /* "": it is not there, or not what berth would write. */
@@ -206,13 +230,18 @@ static const char *read_flake(struct spec_arena *a, const char *name)
 {
     char *text;
     size_t len;
-    return rec_file_read(a, spec_arena_printf(a, NIXOS_OWN_FLAKE "%s/flake.nix", name), NIXOS_CONF_MOST, &text, &len, NULL) ? "" : text;
+    return rec_file_read(a, spec_arena_printf(a, NIXOS_OWN_FLAKE "%s/flake.nix", name),
+                         NIXOS_CONF_MOST, &text, &len, NULL)
+               ? ""
+               : text;
 }
 
-static int read_one(struct rec_run *run, const char *name, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_one(struct rec_run *run, const char *name, const struct rec_state *wanted,
+                    struct rec_state *out, struct rec_error *err)
 {
     struct spec_arena *a = out->arena;
-    const struct rec_item *wu = rec_state_find(wanted, REC_UNIT, name), *wr = rec_state_find(wanted, REC_RUN, name);
+    const struct rec_item *wu = rec_state_find(wanted, REC_UNIT, name),
+                          *wr = rec_state_find(wanted, REC_RUN, name);
     struct nixos_seen s;
     if (wu && wu->runtime != SPEC_RT_NIXOS)
         wu = wr = NULL;
@@ -223,10 +252,13 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
     pid_t leader = systemd_leader(run, name, &started);
     bool stranger = leader && !nixos_of_unit(run, leader, "container", name);
     /* container@NAME would end it before it starts. */
-    const char *machine = stranger && wr && wr->run.running && !nixos_of_unit(run, leader, "berth", name)
-                              ? spec_arena_printf(a, "a machine of that name runs already, and not as container@%s (its leader is process %d)", name,
-                                                  (int)leader)
-                              : NULL;
+    const char *machine =
+        stranger && wr && wr->run.running && !nixos_of_unit(run, leader, "berth", name)
+            ? spec_arena_printf(a,
+                                "a machine of that name runs already, and not as container@%s (its "
+                                "leader is process %d)",
+                                name, (int)leader)
+            : NULL;
     if (s.text || s.declarative || s.odd || machine) {
         struct rec_item *unit = rec_state_add(out, REC_UNIT, name);
         if (!unit)
@@ -236,12 +268,15 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
         unit->ours = s.ours;
         unit->unit.text = s.text ? s.text : "";
         unit->unit.flake = read_flake(a, name);
-        unit->unit.foreign = s.declarative ? "it is a declarative container, made by the host's own configuration"
-                             : s.odd       ? spec_arena_printf(a, "'%s' is no file", nixos_conf_path(run, name))
-                                           : machine;
-        unit->unit.foreign_hint = s.declarative ? "choose another name, or take the container out of the host's configuration"
-                                  : s.odd       ? "look what it is, and take it away"
-                                                : "choose another name, or end it: machinectl terminate NAME";
+        unit->unit.foreign =
+            s.declarative ? "it is a declarative container, made by the host's own configuration"
+            : s.odd       ? spec_arena_printf(a, "'%s' is no file", nixos_conf_path(run, name))
+                          : machine;
+        unit->unit.foreign_hint =
+            s.declarative
+                ? "choose another name, or take the container out of the host's configuration"
+            : s.odd ? "look what it is, and take it away"
+                    : "choose another name, or end it: machinectl terminate NAME";
         unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_FLAKE;
     }
     const char *profile = nixos_profile(run, name);
@@ -265,7 +300,8 @@ static int read_one(struct rec_run *run, const char *name, const struct rec_stat
     if (!leader && wr && wr->run.running && s.ours)
         judge_absence(run, name, out);
     if (!leader && !(wr && !wr->run.running))
-        return 0;               /* not running: wanted, it is missing; not wanted, there is nothing */
+        /* not running: wanted, it is missing; not wanted, there is nothing */
+        return 0;
     struct rec_item *it = rec_state_add(out, REC_RUN, name);
     if (!it)
         return rec_fail(err, ENOMEM, "out of memory");
@@ -285,7 +321,8 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* "a, b and 3 more": what is below `dir` and bears none of the `n` sorted names. */
-static const char *leftovers(struct rec_run *run, struct spec_arena *a, const char *dir, char *const *names, size_t n)
+static const char *leftovers(struct rec_run *run, struct spec_arena *a, const char *dir,
+                             char *const *names, size_t n)
 {
     char **here, *text = NULL;
     size_t k, more = 0, listed = 0;
@@ -294,7 +331,9 @@ static const char *leftovers(struct rec_run *run, struct spec_arena *a, const ch
     for (size_t i = 0; i < k; i++) {
         struct stat st;
         const char *name = here[i];
-        if (*name == '.' || strlen(name) > 63 || (n && bsearch(&name, names, n, sizeof *names, compare_names)) || !lstat(nixos_conf_path(run, name), &st))
+        if (*name == '.' || strlen(name) > 63 ||
+            (n && bsearch(&name, names, n, sizeof *names, compare_names)) ||
+            !lstat(nixos_conf_path(run, name), &st))
             continue;
         if (listed++ < 5)
             text = spec_arena_printf(a, "%s%s%s", text ? text : "", text ? ", " : "", name);
@@ -304,20 +343,28 @@ static const char *leftovers(struct rec_run *run, struct spec_arena *a, const ch
     return more ? spec_arena_printf(a, "%s and %zu more", text, more) : text;
 }
 
-/* Roots are kept on purpose, and profiles are left by a create that failed or a conf that was deleted: both are told, neither is touched. */
+/* Roots are kept on purpose, and profiles are left by a create that failed or a conf that was
+ * deleted: both are told, neither is touched. */
 static void note_leftovers(struct rec_run *run, char *const *names, size_t n, struct rec_state *out)
 {
-    const char *roots = leftovers(run, out->arena, nixos_state_dir(run), names, n), *profiles = leftovers(run, out->arena, NIXOS_PROFILES, names, n);
+    const char *roots = leftovers(run, out->arena, nixos_state_dir(run), names, n),
+               *profiles = leftovers(run, out->arena, NIXOS_PROFILES, names, n);
     if (roots)
-        rec_state_note(out, nixos_state_dir(run), "roots of containers that are no more: %s; in the spec again, each goes on with its own; to be "
-                                                  "rid of one: rm -r %s/NAME", roots, nixos_state_dir(run));
+        rec_state_note(out, nixos_state_dir(run),
+                       "roots of containers that are no more: %s; in the spec again, each goes on "
+                       "with its own; to be "
+                       "rid of one: rm -r %s/NAME",
+                       roots, nixos_state_dir(run));
     if (profiles)
-        rec_state_note(out, NIXOS_PROFILES, "profiles without a container: %s; until they are deleted nix keeps what they hold: rm -r " NIXOS_PROFILES
-                                            "/NAME", profiles);
+        rec_state_note(out, NIXOS_PROFILES,
+                       "profiles without a container: %s; until they are deleted nix keeps what "
+                       "they hold: rm -r " NIXOS_PROFILES "/NAME",
+                       profiles);
 }
 
 /* Every name that may be ours: wanted, with a conf, or with a record. */
-int nixos_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+int nixos_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+               struct rec_error *err)
 {
     char **confs = NULL, **records = NULL;
     size_t n_confs = 0, n_records = 0, n = 0;
@@ -329,7 +376,8 @@ int nixos_read(struct rec_run *run, const struct rec_state *wanted, struct rec_s
     r = rec_dir_list(out->arena, NIXOS_RECORDS, &records, &n_records, err);
     if (r && r != -ENOENT)
         return r;
-    char **names = spec_arena_alloc(out->arena, (n_confs + n_records + wanted->n + 1) * sizeof *names);
+    char **names =
+        spec_arena_alloc(out->arena, (n_confs + n_records + wanted->n + 1) * sizeof *names);
     if (!names)
         return rec_fail(err, ENOMEM, "out of memory");
     for (size_t i = 0; i < n_confs; i++) {

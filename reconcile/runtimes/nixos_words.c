@@ -1,6 +1,7 @@
-/* What nix says on standard error, and the one part of it that is the cause. An error begins with "error:", and goes on in indented lines
- * (nix 2.8) or has its trace before it, which begins with an "error:" of its own (from 2.14 on); below it come those that only say that
- * something else has failed. */
+/* What nix says on standard error, and the one part of it that is the cause. An error begins with
+ * "error:", and goes on in indented lines (nix 2.8) or has its trace before it, which begins with
+ * an "error:" of its own (from 2.14 on); below it come those that only say that something else
+ * has failed. */
 #include "reconcile/runtimes/nixos.h"
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +10,7 @@ enum { LINES_MOST = 64 };
 
 struct line {
     const char *at;
-    size_t      len;
+    size_t len;
 };
 
 static size_t indent_of(const char *p)
@@ -30,21 +31,24 @@ static bool has(const char *p, size_t n, const char *what)
     return memmem(p, n, what, strlen(what)) != NULL;
 }
 
-/* From the line `p` to the end of what it begins: indented lines, up to the next that begins something. */
+/* From the line `p` to the end of what it begins: indented lines, up to the next that begins
+ * something. */
 static const char *end_of(const char *p)
 {
     const char *q = p + strcspn(p, "\n");
     while (*q) {
         const char *line = q + 1, *word = line + indent_of(line);
         bool blank = !*word || *word == '\n';
-        if (!blank && (word == line || !strncmp(word, "error:", 6) || !strncmp(word, "error (ignored):", 16) || !strncmp(word, "warning:", 8)))
+        if (!blank && (word == line || !strncmp(word, "error:", 6) ||
+                       !strncmp(word, "error (ignored):", 16) || !strncmp(word, "warning:", 8)))
             return line;
         q = line + strcspn(line, "\n");
     }
     return q;
 }
 
-/* 2: a cause; 1: it says that something else failed, or that nix will try again; 0: nothing at all. */
+/* 2: a cause; 1: it says that something else failed, or that nix will try again; 0: nothing at
+ * all. */
 static int weight(const char *p, size_t n)
 {
     const char *text = p + 6;
@@ -55,14 +59,17 @@ static int weight(const char *p, size_t n)
     }
     if (!k || !strncmp(text, "…", sizeof "…" - 1))
         return 0;
-    bool other = (has(text, k, "dependencies of derivation") && has(text, k, "failed to build")) || has(text, k, "dependency failed") ||
-                 has(text, k, "dependencies failed") || has(text, k, "due to failed dependency") ||
+    bool other = (has(text, k, "dependencies of derivation") && has(text, k, "failed to build")) ||
+                 has(text, k, "dependency failed") || has(text, k, "dependencies failed") ||
+                 has(text, k, "due to failed dependency") ||
                  (!strncmp(text, "build of '", 10) && has(text, k, "' failed"));
-    bool passing = has(text, k, "interrupted by the user") || (has(text, k, "SQLite database") && has(text, k, "is busy"));
+    bool passing = has(text, k, "interrupted by the user") ||
+                   (has(text, k, "SQLite database") && has(text, k, "is busy"));
     return other || passing ? 1 : 2;
 }
 
-/* The lines of [p, p+n) without their indent; what a builder printed loses its first ones, the rest its last, until they fit. */
+/* The lines of [p, p+n) without their indent; what a builder printed loses its first ones, the
+ * rest its last, until they fit. */
 static void put(const char *p, size_t n, char *out, size_t room)
 {
     struct line lines[LINES_MOST];
@@ -73,7 +80,7 @@ static void put(const char *p, size_t n, char *out, size_t room)
         size_t indent = indent_of(q);
         if (q != p && indent < least)
             least = indent;
-        if (m == LINES_MOST) {          /* the first stays */
+        if (m == LINES_MOST) { /* the first stays */
             memmove(lines + 1, lines + 2, (LINES_MOST - 2) * sizeof *lines);
             m--;
         }

@@ -1,14 +1,15 @@
-/* nspawn: namespace and files first, then systemd-nspawn in that namespace. What is started stands in one text, argument by
- * argument; its digest goes along in the process's environment, so the process itself tells what it was started with. */
+/* nspawn: namespace and files first, then systemd-nspawn in that namespace. What is started stands
+ * in one text, argument by argument; its digest goes along in the process's environment, so the
+ * process itself tells what it was started with. */
 #include "reconcile/runtimes/nspawn.h"
+#include "netops/netns.h"
+#include "netops/sysctl.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
 #include "reconcile/kinds/insides.h"
 #include "reconcile/own_network.h"
 #include "reconcile/proc.h"
 #include "reconcile/runtimes/nspawn_users.h"
-#include "netops/netns.h"
-#include "netops/sysctl.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -72,7 +73,8 @@ static const char *limited(const struct rec_run *run, const struct spec_containe
     return etc ? "/etc and log" : "log";
 }
 
-/* Canonical settings: a line an argument, a line end in one written \n. No first argument begins with #. */
+/* Canonical settings: a line an argument, a line end in one written \n. No first argument begins
+ * with #. */
 static const char *lines(const struct rec_run *run, const struct nspawn_words *w,
                          const struct spec_container *c, enum nspawn_form form)
 {
@@ -119,15 +121,17 @@ static void binds(struct rec_run *run, const struct spec_container *c, enum nspa
     for (size_t i = 0; i < c->nspawn.n_binds; i++) {
         const struct spec_bind *b = &c->nspawn.binds[i];
         bool idmap = is_mapped(run, c, form, u, b->host);
-        nspawn_word(w, spec_arena_printf(w->a, "--bind%s=%s:%s%s", b->read_only ? "-ro" : "", escaped(w->a, b->host),
-                                         escaped(w->a, b->container), idmap ? ":idmap" : ""));
+        nspawn_word(w, spec_arena_printf(w->a, "--bind%s=%s:%s%s", b->read_only ? "-ro" : "",
+                                         escaped(w->a, b->host), escaped(w->a, b->container),
+                                         idmap ? ":idmap" : ""));
     }
 }
 
-int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, enum nspawn_form form,
-                     const struct nspawn_users *u, struct nspawn_words *w)
+int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struct spec_container *c,
+                     enum nspawn_form form, const struct nspawn_users *u, struct nspawn_words *w)
 {
-    const char *bridge = h->bridges[c->bridge].name, *netns = spec_arena_printf(w->a, NET_NETNS_DIR "/%s", c->name);
+    const char *bridge = h->bridges[c->bridge].name,
+               *netns = spec_arena_printf(w->a, NET_NETNS_DIR "/%s", c->name);
     bool users = form != NSPAWN_FORM_FIRST && u->in_force == SPEC_USERS_AUTO;
     bool identity = form != NSPAWN_FORM_FIRST && u->in_force == SPEC_USERS_IDENTITY;
     bool owns = users && nspawn_owns_network(c, u);
@@ -144,8 +148,8 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
         nspawn_word(w, "-D");
         nspawn_word(w, nspawn_root_path(run, c, w->a));
     }
-    /* nspawn cannot join a network namespace by an option once it has a user namespace: it starts inside, without any. Then /sys shows
-     * the container's links, and not the host's. */
+    /* nspawn cannot join a network namespace by an option once it has a user namespace: it starts
+     * inside, without any. Then /sys shows the container's links, and not the host's. */
     if (form == NSPAWN_FORM_FIRST)
         nspawn_word(w, spec_arena_printf(w->a, "--network-namespace-path=%s", netns));
     if (owns)
@@ -156,12 +160,15 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
     }
     if (users) {
         nspawn_word(w, spec_arena_printf(w->a, "--private-users=%u:65536", u->first));
-        nspawn_word(w, c->nspawn.root == SPEC_ROOT_HOST ? "--private-users-ownership=off" : "--private-users-ownership=map");
+        nspawn_word(w, c->nspawn.root == SPEC_ROOT_HOST ? "--private-users-ownership=off"
+                                                        : "--private-users-ownership=map");
     }
     if (form != NSPAWN_FORM_FIRST) {
         nspawn_users_capabilities(c, u, w);
-        /* nspawn's own filter allows these: keys of a user, which uid 0 of a container shares with the host, and io_uring. */
-        nspawn_word(w, "--system-call-filter=~@keyring io_uring_setup io_uring_enter io_uring_register");
+        /* nspawn's own filter allows these: keys of a user, which uid 0 of a container shares
+         * with the host, and io_uring. */
+        nspawn_word(
+            w, "--system-call-filter=~@keyring io_uring_setup io_uring_enter io_uring_register");
     }
     nspawn_word(w, "--resolv-conf=off");
     nspawn_word(w, "--timezone=off");
@@ -169,11 +176,14 @@ int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struc
     nspawn_word(w, "--console=pipe");
     nspawn_word(w, "--kill-signal=SIGRTMIN+3");
     if (h->names)
-        nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=" REC_RUN_DIR "/hosts/%s:/etc/hosts", bridge));
-    nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=%s:/etc/resolv.conf", nspawn_path(w->a, c->name, "ns/resolv.conf")));
+        nspawn_word(
+            w, spec_arena_printf(w->a, "--bind-ro=" REC_RUN_DIR "/hosts/%s:/etc/hosts", bridge));
+    nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=%s:/etc/resolv.conf",
+                                     nspawn_path(w->a, c->name, "ns/resolv.conf")));
     binds(run, c, form, u, w);
     for (size_t i = 0; form == NSPAWN_FORM_FIRST && i < c->nspawn.n_environment; i++)
-        nspawn_word(w, spec_arena_printf(w->a, "--setenv=%s=%s", c->nspawn.environment[i].name, c->nspawn.environment[i].value));
+        nspawn_word(w, spec_arena_printf(w->a, "--setenv=%s=%s", c->nspawn.environment[i].name,
+                                         c->nspawn.environment[i].value));
     if (c->nspawn.boot) {
         /* The gate executes the init, and is PID 1 until then. */
         if (!owns)
@@ -215,8 +225,9 @@ static void *open_ports_of(void *arg)
     return NULL;
 }
 
-/* Root of a user namespace has no rights over its network, which belongs to the host: no port below 1024, no ping. The network namespace
- * allows both to everyone in it. A namespace that is not there is left out. */
+/* Root of a user namespace has no rights over its network, which belongs to the host: no port below
+ * 1024, no ping. The network namespace allows both to everyone in it. A namespace that is not
+ * there is left out. */
 static void open_ports(const char *name)
 {
     pthread_t thread;
@@ -224,7 +235,8 @@ static void open_ports(const char *name)
         pthread_join(thread, NULL);
 }
 
-int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err)
+int nspawn_furnish(struct rec_run *run, const char *name, const char *settings,
+                   struct rec_error *err)
 {
     struct rec_error e = {0};
     if (nspawn_find_argument(settings, "--private-users=") && !nspawn_network_in(settings))
@@ -235,13 +247,13 @@ int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, 
     return r ? rec_fail(err, e.code, "cannot start container '%s': %.1000s", name, e.text) : 0;
 }
 
-/* Past nspawn's own stages, and no zombie: the command itself. Its death is looked for last, so that none slips through between; and
- * one on its way out has no program before it is a zombie. */
+/* Past nspawn's own stages, and no zombie: the command itself. Its death is looked for last, so
+ * that none slips through between; and one on its way out has no program before it is a zombie. */
 bool nspawn_payload_runs(struct rec_run *run, pid_t leader)
 {
     pid_t payload = rec_proc_runs(leader, run->facts.nspawn) ? rec_proc_child(leader) : leader;
-    return payload > 0 && !rec_proc_runs(payload, run->facts.nspawn) && rec_proc_runs_any(payload) &&
-           !nspawn_is_gate(payload) && rec_proc_started(payload);
+    return payload > 0 && !rec_proc_runs(payload, run->facts.nspawn) &&
+           rec_proc_runs_any(payload) && !nspawn_is_gate(payload) && rec_proc_started(payload);
 }
 
 long nspawn_now_ms(void)
@@ -251,7 +263,8 @@ long nspawn_now_ms(void)
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* berth's own pause process, which cannot end at once: waiting for that would only make each start slower. */
+/* berth's own pause process, which cannot end at once: waiting for that would only make each
+ * start slower. */
 static bool waits_forever(pid_t pid)
 {
     static const char pause[] = "sleep\0infinity";
@@ -274,7 +287,8 @@ bool nspawn_payload_stays(struct rec_run *run, pid_t leader, long since)
             return true;
         if (!started || !nspawn_payload_runs(run, leader))
             return false;
-        long most = rec_proc_waits(payload) ? STAYS_MS : BUSY_MS, left = since + most - nspawn_now_ms();
+        long most = rec_proc_waits(payload) ? STAYS_MS : BUSY_MS,
+             left = since + most - nspawn_now_ms();
         if (left <= 0)
             return true;
         /* It is looked at again now and then: what waits may be busy later. */
@@ -285,7 +299,8 @@ bool nspawn_payload_stays(struct rec_run *run, pid_t leader, long since)
 bool nspawn_ask_payload(struct rec_run *run, pid_t leader)
 {
     pid_t payload = rec_proc_runs(leader, run->facts.nspawn) ? rec_proc_child(leader) : 0;
-    /* A payload without a handler has nothing to do at its end. Its signal would make nspawn fail (255); without it nspawn ends well. */
+    /* A payload without a handler has nothing to do at its end. Its signal would make nspawn
+     * fail (255); without it nspawn ends well. */
     if (!payload || rec_proc_dies_of(payload, SIGTERM))
         return false;
     rec_proc_kill(payload, rec_proc_started(payload), SIGTERM);
@@ -302,7 +317,8 @@ static const char *refuse(struct rec_run *run, const struct spec_container *c)
     if (!run->facts.nspawn)
         return "systemd-nspawn is not installed (on Debian: apt-get install systemd-container)";
     if (c->nspawn.root == SPEC_ROOT_HOST && run->facts.nixos)
-        return "`root: host` needs a whole /usr, which NixOS does not have; give a directory or a tar as root";
+        return "`root: host` needs a whole /usr, which NixOS does not have; give a directory or a "
+               "tar as root";
     /* Who is not root starts nothing. */
     if (run->facts.root && !run->facts.contain)
         return "berth-contain is not installed, which belongs to berth; install berth whole";
@@ -312,21 +328,29 @@ static const char *refuse(struct rec_run *run, const struct spec_container *c)
                "berth whole";
     if (run->facts.systemd && !run->facts.nsenter)
         return "nsenter is not installed (on Debian: apt-get install util-linux)";
-    if (c->nspawn.n_environment && !run->opt.offline && !access(spec_arena_printf(run->arena, "/etc/systemd/nspawn/%s.nspawn", c->name), F_OK))
-        return "it has an `environment`, and a file /etc/systemd/nspawn/NAME.nspawn of this host would hide that; remove the file";
+    if (c->nspawn.n_environment && !run->opt.offline &&
+        !access(spec_arena_printf(run->arena, "/etc/systemd/nspawn/%s.nspawn", c->name), F_OK))
+        return "it has an `environment`, and a file /etc/systemd/nspawn/NAME.nspawn of this host "
+               "would hide that; remove the file";
     struct nspawn_users u;
     bool admin = c->nspawn.capabilities >> CAP_SYS_ADMIN & 1;
-    if (c->nspawn.boot && !admin && !relative_to_nothing(run, c) && !nspawn_users_find(run, c, &u) && u.in_force == SPEC_USERS_NONE)
-        return spec_arena_printf(run->arena, "`boot: true` needs a user namespace, and %s%s%s; use a tree of its own on ext4, xfs or btrfs, "
-                                             "or write private_users: none and capabilities: [SYS_ADMIN]",
+    if (c->nspawn.boot && !admin && !relative_to_nothing(run, c) &&
+        !nspawn_users_find(run, c, &u) && u.in_force == SPEC_USERS_NONE)
+        return spec_arena_printf(run->arena,
+                                 "`boot: true` needs a user namespace, and %s%s%s; use a tree of "
+                                 "its own on ext4, xfs or btrfs, "
+                                 "or write private_users: none and capabilities: [SYS_ADMIN]",
                                  u.path ? u.path : "", u.path ? " " : "", u.cannot);
     if (relative_to_nothing(run, c))
-        return run->opt.source ? "its root is a relative path, and a spec out of git has no directory around it: give an absolute path"
-                               : "its root is a relative path, and this spec has no directory of its own";
+        return run->opt.source
+                   ? "its root is a relative path, and a spec out of git has no directory around "
+                     "it: give an absolute path"
+                   : "its root is a relative path, and this spec has no directory of its own";
     return NULL;
 }
 
-static struct rec_item *add(struct rec_state *out, enum rec_kind_id kind, const struct spec_container *c)
+static struct rec_item *add(struct rec_state *out, enum rec_kind_id kind,
+                            const struct spec_container *c)
 {
     struct rec_item *it = rec_state_add(out, kind, c->name);
     if (it) {
@@ -339,22 +363,30 @@ static struct rec_item *add(struct rec_state *out, enum rec_kind_id kind, const 
     return it;
 }
 
-enum { RUN_RUNNING, RUN_DIGEST, RUN_STALE, RUN_ORPHAN, RUN_ENVIRONMENT = 7 };      /* as in kinds/run.c */
-enum { UNIT_SETTINGS, UNIT_ENVIRONMENT = 2, UNIT_NETWORK };  /* as in kinds/unit.c */
+/* as in kinds/run.c */
+enum { RUN_RUNNING, RUN_DIGEST, RUN_STALE, RUN_ORPHAN, RUN_ENVIRONMENT = 7 };
+enum { UNIT_SETTINGS, UNIT_ENVIRONMENT = 2, UNIT_NETWORK }; /* as in kinds/unit.c */
 
-static int note_users(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, struct rec_state *out)
+static int note_users(struct rec_run *run, const struct spec_container *c,
+                      const struct nspawn_users *u, struct rec_state *out)
 {
     const char *risk = nspawn_users_risk(out->arena, c, u);
     if (u->cannot && u->path)
-        return rec_state_warn(out, c->name, "use a tree of its own on ext4, xfs or btrfs, or accept this: private_users: none",
-                              "'%.180s' %s, so it runs as under private_users: none; %s", u->path, u->cannot, risk);
+        return rec_state_warn(
+            out, c->name,
+            "use a tree of its own on ext4, xfs or btrfs, or accept this: private_users: none",
+            "'%.180s' %s, so it runs as under private_users: none; %s", u->path, u->cannot, risk);
     if (u->cannot)
-        return rec_state_warn(out, c->name, NULL, "%s, so it runs as under private_users: none; %s", u->cannot, risk);
+        return rec_state_warn(out, c->name, NULL, "%s, so it runs as under private_users: none; %s",
+                              u->cannot, risk);
     if (risk)
         return rec_state_note(out, c->name, "%s", risk);
-    bool foreign_usr = u->in_force == SPEC_USERS_AUTO && c->nspawn.root == SPEC_ROOT_HOST && !nspawn_can_idmap(run, "/usr");
-    return foreign_usr ? rec_state_warn(out, c->name, NULL, "the host's /usr is on a file system without idmapped mounts: inside, its files belong "
-                                                      "to nobody, and setuid programs do not work")
+    bool foreign_usr = u->in_force == SPEC_USERS_AUTO && c->nspawn.root == SPEC_ROOT_HOST &&
+                       !nspawn_can_idmap(run, "/usr");
+    return foreign_usr ? rec_state_warn(out, c->name, NULL,
+                                        "the host's /usr is on a file system without idmapped "
+                                        "mounts: inside, its files belong "
+                                        "to nobody, and setuid programs do not work")
                        : 0;
 }
 
@@ -362,21 +394,24 @@ static int note_users(struct rec_run *run, const struct spec_container *c, const
 static int note_sources(struct rec_run *run, const struct spec_container *c, struct rec_state *out)
 {
     static const char hint[] = "name the place that the link leads to, if that is the one you mean";
-    const char *root = c->nspawn.root == SPEC_ROOT_DIR ? nspawn_root_path(run, c, run->arena) : NULL;
+    const char *root =
+        c->nspawn.root == SPEC_ROOT_DIR ? nspawn_root_path(run, c, run->arena) : NULL;
     const char *why = root ? nspawn_source_fault(run, root) : NULL;
-    if (why && rec_state_warn(out, c->name, hint, "its next start will fail: its root '%s' %s", root, why))
+    if (why &&
+        rec_state_warn(out, c->name, hint, "its next start will fail: its root '%s' %s", root, why))
         return -ENOMEM;
     for (size_t i = 0; i < c->nspawn.n_binds; i++) {
         const char *path = c->nspawn.binds[i].host;
         if ((why = nspawn_source_fault(run, path)) &&
-            rec_state_warn(out, c->name, hint, "its next start will fail: its bind '%s' %s", path, why))
+            rec_state_warn(out, c->name, hint, "its next start will fail: its bind '%s' %s", path,
+                           why))
             return -ENOMEM;
     }
     return 0;
 }
 
-static bool runs_with(struct rec_run *run, const struct spec_container *c, enum nspawn_form form, const struct nspawn_users *u,
-                      const char *digest)
+static bool runs_with(struct rec_run *run, const struct spec_container *c, enum nspawn_form form,
+                      const struct nspawn_users *u, const char *digest)
 {
     struct nspawn_words words = {.a = run->arena};
     const char *text =
@@ -384,12 +419,14 @@ static bool runs_with(struct rec_run *run, const struct spec_container *c, enum 
     return text && !strcmp(nspawn_digest(run->arena, text), digest);
 }
 
-/* What the next start brings to a container that runs with settings of an earlier form; NULL: the spec, or something else, differs. */
+/* What the next start brings to a container that runs with settings of an earlier form; NULL:
+ * the spec, or something else, differs. */
 static const char *next_start(struct rec_run *run, const struct rec_item *w, const char *digest)
 {
     const struct spec_container *c = w->spec;
     struct nspawn_users u, other;
-    if (!c || !run->host || !digest || !w->run.digest || !strcmp(digest, w->run.digest) || nspawn_users_find(run, c, &u))
+    if (!c || !run->host || !digest || !w->run.digest || !strcmp(digest, w->run.digest) ||
+        nspawn_users_find(run, c, &u))
         return NULL;
     bool users = u.in_force == SPEC_USERS_AUTO;
     if (runs_with(run, c, NSPAWN_FORM_LINKS, &u, digest))
@@ -409,8 +446,8 @@ static const char *next_start(struct rec_run *run, const struct rec_item *w, con
     return NULL;
 }
 
-static int want(struct rec_run *run, const struct spec_host *h, const struct spec_container *c, struct rec_state *out,
-                struct rec_error *err)
+static int want(struct rec_run *run, const struct spec_host *h, const struct spec_container *c,
+                struct rec_state *out, struct rec_error *err)
 {
     struct nspawn_words w = {.a = out->arena};
     struct nspawn_users u;
@@ -418,7 +455,8 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     bool own = nspawn_root_own(run, c);
     if (own)
         system = add(out, REC_SYSTEM, c);
-    if (!unit || !it || (own && !system) || nspawn_users_find(run, c, &u) || nspawn_arguments(run, h, c, NSPAWN_FORM_NOW, &u, &w))
+    if (!unit || !it || (own && !system) || nspawn_users_find(run, c, &u) ||
+        nspawn_arguments(run, h, c, NSPAWN_FORM_NOW, &u, &w))
         return rec_fail(err, ENOMEM, "out of memory");
     const char *text = lines(run, &w, c, NSPAWN_FORM_NOW);
     int k = nspawn_env_text(run, c, out->arena, &unit->unit.environment, err);
@@ -427,7 +465,9 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     if (k)
         return k;
     unit->unit.digest = text ? nspawn_digest(out->arena, text) : NULL;
-    unit->unit.text = run->facts.systemd && unit->unit.digest ? nspawn_unit_text(run, c, &w, unit->unit.digest) : text;
+    unit->unit.text = run->facts.systemd && unit->unit.digest
+                          ? nspawn_unit_text(run, c, &w, unit->unit.digest)
+                          : text;
     if (!unit->unit.text || !unit->unit.digest)
         return rec_fail(err, ENOMEM, "out of memory");
     unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_ENVIRONMENT | 1u << UNIT_NETWORK;
@@ -436,9 +476,10 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     if (system) {
         const char *p = c->nspawn.path.text;
         system->system.path = nspawn_root_path(run, c, out->arena);
-        system->system.source = c->nspawn.root == SPEC_ROOT_DIR ? NSPAWN_RESTORED
-                                : *p == '/'                     ? p
-                                                                : spec_arena_printf(out->arena, "%s/%s", run->opt.spec_dir, p + 2);
+        system->system.source =
+            c->nspawn.root == SPEC_ROOT_DIR ? NSPAWN_RESTORED
+            : *p == '/'                     ? p
+                        : spec_arena_printf(out->arena, "%s/%s", run->opt.spec_dir, p + 2);
         system->system.on_remove = c->destroy_files ? "destroy" : "keep";
         system->stated = 3;
         system->at = c->nspawn.path.at;
@@ -448,11 +489,13 @@ static int want(struct rec_run *run, const struct spec_host *h, const struct spe
     it->run.autostart = c->autostart;
     it->run.users = u.in_force;
     if (u.cannot)
-        it->run.no_userns = u.path ? spec_arena_printf(out->arena, "'%.180s' %s", u.path, u.cannot) : u.cannot;
+        it->run.no_userns =
+            u.path ? spec_arena_printf(out->arena, "'%.180s' %s", u.path, u.cannot) : u.cannot;
     if (u.cannot && !it->run.no_userns)
         return rec_fail(err, ENOMEM, "out of memory");
     it->run.digest = unit->unit.digest;
-    it->run.environment = unit->unit.environment ? nspawn_digest(out->arena, unit->unit.environment) : NULL;
+    it->run.environment =
+        unit->unit.environment ? nspawn_digest(out->arena, unit->unit.environment) : NULL;
     it->stated = 1u << RUN_RUNNING;
     if (it->run.running)
         it->stated |= 1u << RUN_DIGEST | 1u << RUN_STALE | 1u << RUN_ORPHAN | 1u << RUN_ENVIRONMENT;
@@ -469,16 +512,17 @@ static int compare_entries(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Names that may have settings or processes, sorted: what berth has a directory for, what is wanted, and, since the directory may have
- * been deleted, what cgroups or units tell of. */
-static int names_of_all(struct rec_run *run, const struct rec_state *wanted, struct spec_arena *a, char ***out, size_t *out_n,
-                        struct rec_error *err)
+/* Names that may have settings or processes, sorted: what berth has a directory for, what is
+ * wanted, and, since the directory may have been deleted, what cgroups or units tell of. */
+static int names_of_all(struct rec_run *run, const struct rec_state *wanted, struct spec_arena *a,
+                        char ***out, size_t *out_n, struct rec_error *err)
 {
     char **dirs, **others = NULL;
     size_t n_dirs, n_others = 0, n = 0, kept = 0;
     int r = rec_dir_list(a, NSPAWN_DIR, &dirs, &n_dirs, err);
     if (!r || r == -ENOENT)
-        r = (run->facts.systemd ? nspawn_unit_names : nspawn_detached_names)(a, &others, &n_others, err);
+        r = (run->facts.systemd ? nspawn_unit_names : nspawn_detached_names)(a, &others, &n_others,
+                                                                             err);
     char **all = r ? NULL : spec_arena_alloc(a, (n_dirs + n_others + wanted->n + 1) * sizeof *all);
     if (!all)
         return r ? r : rec_fail(err, ENOMEM, "out of memory");
@@ -499,7 +543,8 @@ static int names_of_all(struct rec_run *run, const struct rec_state *wanted, str
     return 0;
 }
 
-static int read_all(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+static int read_all(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                    struct rec_error *err)
 {
     char **names = NULL;
     size_t n = 0;
@@ -511,14 +556,15 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
         return rec_fail(err, ENOMEM, "out of memory");
     bool template = run->facts.systemd && n && nspawn_unit_template(run), waited = false;
     for (size_t i = 0; !r && i < n; i++) {
-        const char *path = run->facts.systemd ? nspawn_unit_path(out->arena, names[i]) : nspawn_path(out->arena, names[i], "unit");
+        const char *path = run->facts.systemd ? nspawn_unit_path(out->arena, names[i])
+                                              : nspawn_path(out->arena, names[i], "unit");
         char *text = NULL;
         size_t len;
         int k = rec_file_read(out->arena, path, NSPAWN_UNIT_MOST, &text, &len, err);
         if (k && k != -ENOENT)
             return k;
         if (text && run->facts.systemd && !template)
-            text = "";      /* its other half is missing: to be written anew */
+            text = ""; /* its other half is missing: to be written anew */
         if (text) {
             struct rec_item *unit = rec_state_add(out, REC_UNIT, names[i]);
             if (!unit)
@@ -529,7 +575,8 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
             unit->stated = 1u << UNIT_SETTINGS | 1u << UNIT_NETWORK;
             unit->unit.network = nspawn_network_read(out->arena, names[i]);
             char *environment = NULL;
-            int e = rec_file_read(out->arena, nspawn_env_path(out->arena, names[i]), NSPAWN_UNIT_MOST, &environment, &len, NULL);
+            int e = rec_file_read(out->arena, nspawn_env_path(out->arena, names[i]),
+                                  NSPAWN_UNIT_MOST, &environment, &len, NULL);
             unit->unit.environment = environment;
             if (!e || e == -ENOENT)
                 unit->stated |= 1u << UNIT_ENVIRONMENT;
@@ -543,8 +590,9 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
             waited |= nspawn_network_await(run, f.leader);
         ino_t lives_in = f.leader ? rec_proc_netns(f.leader) : 0;
         if (!lives_in)
-            f.leader = 0;       /* gone, or just going: what is left of it in /proc says nothing */
-        bool alive = f.leader || f.nspawn;      /* nspawn alone: it runs, with no settings in force */
+            f.leader = 0; /* gone, or just going: what is left of it in /proc says nothing */
+        /* nspawn alone: it runs, with no settings in force */
+        bool alive = f.leader || f.nspawn;
         if (!alive && (!w || (!text && w->run.running)))
             continue;
         struct rec_item *it = rec_state_add(out, REC_RUN, names[i]);
@@ -567,8 +615,10 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
             it->later = 1u << RUN_DIGEST | 1u << RUN_ENVIRONMENT;
         it->run.orphan = f.leader && !f.nspawn;
         it->run.unlogged = f.unlogged;
-        it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != lives_in || rec_proc_lost_etc(out->arena, f.leader));
-        it->run.started_ms = (f.leader ? f.leader_started : f.nspawn_started) * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
+        it->run.stale = f.leader && (stat(netns, &st) || st.st_ino != lives_in ||
+                                     rec_proc_lost_etc(out->arena, f.leader));
+        it->run.started_ms = (f.leader ? f.leader_started : f.nspawn_started) * 1000u /
+                             (uint64_t)sysconf(_SC_CLK_TCK);
     }
     /* Its namespace and link have come since both were looked for. */
     if (waited) {
@@ -595,8 +645,10 @@ static int read_all(struct rec_run *run, const struct rec_state *wanted, struct 
     return r ? r : nspawn_roots_read(run, wanted, out, err);
 }
 
-/* Whoever starts the unit next, a reboot from inside among them, finds its range recorded, its skeleton and its ports. */
-static int ready_for_start(struct rec_run *run, const char *name, const char *settings, struct rec_error *err)
+/* Whoever starts the unit next, a reboot from inside among them, finds its range recorded, its
+ * skeleton and its ports. */
+static int ready_for_start(struct rec_run *run, const char *name, const char *settings,
+                           struct rec_error *err)
 {
     int r = nspawn_users_record(run, err);
     if (!r)
@@ -623,7 +675,8 @@ static int unit(struct rec_run *run, const struct rec_step *s, struct rec_error 
     if (k)
         return k;
     if (run->facts.systemd)
-        return s->to ? nspawn_unit_write(run, name, s->to->unit.text, err) : nspawn_unit_remove(run, name, err);
+        return s->to ? nspawn_unit_write(run, name, s->to->unit.text, err)
+                     : nspawn_unit_remove(run, name, err);
     const char *path = nspawn_path(run->arena, name, "unit");
     if (!s->to)
         return rec_file_remove(path, err);
@@ -655,7 +708,8 @@ static void prepare_tree(struct rec_run *run, const char *name)
     const struct spec_host *h = run->host;
     const struct spec_container *c = find_container(h, name);
     struct nspawn_users u;
-    if (!c || c->nspawn.root == SPEC_ROOT_HOST || nspawn_users_find(run, c, &u) || u.in_force != SPEC_USERS_AUTO)
+    if (!c || c->nspawn.root == SPEC_ROOT_HOST || nspawn_users_find(run, c, &u) ||
+        u.in_force != SPEC_USERS_AUTO)
         return;
     const char *root = nspawn_root_path(run, c, run->arena);
     const char **places = spec_arena_alloc(run->arena, (c->nspawn.n_binds + 2) * sizeof *places);
@@ -732,8 +786,18 @@ static const char *journal(struct rec_run *run, const char *container, bool here
 }
 
 const struct rec_runtime rec_runtime_nspawn = {
-    .name = "nspawn", .id = SPEC_RT_NSPAWN, .refuse = refuse,
-    .owns_netns = nspawn_owns_netns, .want = want, .read = read_all, .unit = unit, .system = nspawn_root_step,
-    .purge = nspawn_roots_purge, .journal = journal,
-    .units_done = units_done, .start = start, .stop = stop, .mend = mend,
+    .name = "nspawn",
+    .id = SPEC_RT_NSPAWN,
+    .refuse = refuse,
+    .owns_netns = nspawn_owns_netns,
+    .want = want,
+    .read = read_all,
+    .unit = unit,
+    .system = nspawn_root_step,
+    .purge = nspawn_roots_purge,
+    .journal = journal,
+    .units_done = units_done,
+    .start = start,
+    .stop = stop,
+    .mend = mend,
 };

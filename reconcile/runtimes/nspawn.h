@@ -1,4 +1,5 @@
-/* reconcile/runtimes/nspawn.h — what both ways to run systemd-nspawn share: with systemd as PID 1 as a unit, else detached. */
+/* reconcile/runtimes/nspawn.h — what both ways to run systemd-nspawn share: with systemd as PID
+ * 1 as a unit, else detached. */
 #ifndef RECONCILE_RUNTIMES_NSPAWN_H
 #define RECONCILE_RUNTIMES_NSPAWN_H
 #include "reconcile/apply.h"
@@ -8,21 +9,22 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define NSPAWN_DIR  REC_RUN_DIR "/c"
+#define NSPAWN_DIR   REC_RUN_DIR "/c"
 #define NSPAWN_ROOTS REC_STATE_DIR "/roots"
 #define NSPAWN_INSIDE                                                                              \
     "# inside " /* settings, second line: the network namespace that nspawn starts in, if any */
-#define NSPAWN_RESTORED "-"     /* a tree's source: no tar */
+#define NSPAWN_RESTORED "-" /* a tree's source: no tar */
 
 struct nspawn_users;
-struct nspawn_words {           /* an argument vector, and the environment that goes into the container */
+/* an argument vector, and the environment that goes into the container */
+struct nspawn_words {
     struct spec_arena *a;
-    const char       **word;
-    size_t             n, room;
-    bool               oom;
+    const char **word;
+    size_t n, room;
+    bool oom;
     /* nspawn starts inside this network namespace, by path; NULL: it enters by an option of its
      * own */
-    const char        *netns;
+    const char *netns;
 };
 /* How a berth starts the container that a spec describes. Without keys that only a later form
  * knows, a container which runs in an earlier form stays as it is until its next start: berth
@@ -40,7 +42,8 @@ void nspawn_word(struct nspawn_words *w, const char *word);
  * form. */
 int nspawn_arguments(struct rec_run *run, const struct spec_host *h, const struct spec_container *c,
                      enum nspawn_form form, const struct nspawn_users *u, struct nspawn_words *out);
-const char *nspawn_path(struct spec_arena *a, const char *container, const char *file);  /* /run/berth/c/NAME/FILE */
+/* /run/berth/c/NAME/FILE */
+const char *nspawn_path(struct spec_arena *a, const char *container, const char *file);
 const char *nspawn_digest(struct spec_arena *a, const char *text);
 /* The variables of a container as a settings file of nspawn's, which root alone can read; NULL: it
  * has none. */
@@ -54,7 +57,8 @@ int nspawn_env_read(struct rec_run *run, const char *name, char **out, size_t *o
 int nspawn_env_write(struct rec_run *run, const char *name, const char *text,
                      struct rec_error *err); /* NULL: removed */
 /* Trees below NSPAWN_ROOTS. `own`: the container's root is one of them, wherever it came from. */
-const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c, struct spec_arena *a);
+const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c,
+                             struct spec_arena *a);
 /* What container `c` needs and the tree `root` lacks, as text; NULL: nothing, or the tree cannot be
  * opened. `c` NULL: what every container needs. */
 const char *nspawn_root_fault(const char *root, const struct spec_container *c);
@@ -62,9 +66,10 @@ const char *nspawn_root_fault(const char *root, const struct spec_container *c);
  * device. `tree` is the root's path. */
 int nspawn_root_files_check(const char *name, const char *tree, struct rec_error *err);
 bool nspawn_root_own(struct rec_run *run, const struct spec_container *c);
-int  nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err);
-int  nspawn_root_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
-int  nspawn_roots_purge(struct rec_run *run, struct rec_error *err);
+int nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                      struct rec_error *err);
+int nspawn_root_step(struct rec_run *run, const struct rec_step *s, struct rec_error *err);
+int nspawn_roots_purge(struct rec_run *run, struct rec_error *err);
 /* Before a start, for a tree in a user namespace: the places in it where something will be bound.
  * nspawn would make them as a user who is nobody on disk. Never leaves the tree, whatever links it
  * holds; what cannot be made is left to nspawn. */
@@ -85,24 +90,25 @@ bool nspawn_has_own_etc(struct spec_arena *a, const char *name, const char *sett
 void nspawn_host_root_words(struct rec_run *run, const struct spec_container *c,
                             enum nspawn_form form, bool skeleton, bool shifted,
                             struct nspawn_words *w);
-int  nspawn_host_root_furnish(struct rec_run *run, const char *name, const char *settings,
+int nspawn_host_root_furnish(struct rec_run *run, const char *name, const char *settings,
+                             struct rec_error *err);
+int nspawn_host_root_skeleton(struct spec_arena *a, const char *name, const char *settings,
                               struct rec_error *err);
-int  nspawn_host_root_skeleton(struct spec_arena *a, const char *name, const char *settings,
-                               struct rec_error *err);
 /* What follows `word` in an argument of `settings` that begins with it; NULL: there is none. */
 const char *nspawn_find_argument(const char *settings, const char *word);
 /* A link counts as what it leads to. */
 bool nspawn_exists(const char *path, bool directory);
 /* All that must be there before a start; `settings` is the unit's text. */
-int nspawn_furnish(struct rec_run *run, const char *name, const char *settings, struct rec_error *err);
+int nspawn_furnish(struct rec_run *run, const char *name, const char *settings,
+                   struct rec_error *err);
 /* A command that ends at once is no running container. This waits until the command has ended, or
  * has run for a while; a command that has had no processor meanwhile gets more time. false: it has
  * ended. `since`: when it was first seen to run (CLOCK_MONOTONIC, ms). */
 bool nspawn_payload_stays(struct rec_run *run, pid_t leader, long since);
 long nspawn_now_ms(void);
 bool nspawn_payload_runs(struct rec_run *run, pid_t leader);
-/* Without an init the container's command is the child of nspawn's stub, the leader. It gets SIGTERM,
- * unless that would only end it. false: it got none, or an init runs, or nothing. */
+/* Without an init the container's command is the child of nspawn's stub, the leader. It gets
+ * SIGTERM, unless that would only end it. false: it got none, or an init runs, or nothing. */
 bool nspawn_ask_payload(struct rec_run *run, pid_t leader);
 /* nspawn_network.c: containers that own their network namespace (own_network.h). */
 bool nspawn_owns_network(const struct spec_container *c, const struct nspawn_users *u);
@@ -127,11 +133,11 @@ bool nspawn_network_await(struct rec_run *run, pid_t leader);
 int nspawn_detached_log(struct rec_run *run, const char *name, struct rec_error *err);
 
 struct nspawn_found {
-    bool               unlogged;        /* the process that wrote its log has ended */
-    pid_t              leader, nspawn;      /* 0: none */
+    bool unlogged;        /* the process that wrote its log has ended */
+    pid_t leader, nspawn; /* 0: none */
     unsigned long long leader_started, nspawn_started;
-    const char        *digest;              /* of the unit it was started with, NULL: not known */
-    const char        *environment;         /* digest of its variables, NULL: none, or not known */
+    const char *digest;      /* of the unit it was started with, NULL: not known */
+    const char *environment; /* digest of its variables, NULL: none, or not known */
 };
 /* Both: observe one container. */
 int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found *out);
@@ -144,13 +150,19 @@ int nspawn_detached_names(struct spec_arena *a, char ***names, size_t *n, struct
 const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c,
                              const struct nspawn_words *w, const char *digest);
 const char *nspawn_unit_path(struct spec_arena *a, const char *name);
-bool nspawn_unit_template(struct rec_run *run);         /* the template is there and as it shall be */
-int  nspawn_unit_write(struct rec_run *run, const char *name, const char *text, struct rec_error *err);
-int  nspawn_unit_remove(struct rec_run *run, const char *name, struct rec_error *err);
-int  nspawn_unit_reload(struct rec_run *run, struct rec_error *err);
+/* the template is there and as it shall be */
+bool nspawn_unit_template(struct rec_run *run);
+int nspawn_unit_write(struct rec_run *run, const char *name, const char *text,
+                      struct rec_error *err);
+int nspawn_unit_remove(struct rec_run *run, const char *name, struct rec_error *err);
+int nspawn_unit_reload(struct rec_run *run, struct rec_error *err);
 /* Each of `names` with an error of its own, code 0: good. */
-void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err);
-void nspawn_unit_stop(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err);
-void nspawn_detached_start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err);
-void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err);
+void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n,
+                       struct rec_error *err);
+void nspawn_unit_stop(struct rec_run *run, const char *const *names, size_t n,
+                      struct rec_error *err);
+void nspawn_detached_start(struct rec_run *run, const char *const *names, size_t n,
+                           struct rec_error *err);
+void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t n,
+                          struct rec_error *err);
 #endif

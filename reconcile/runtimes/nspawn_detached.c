@@ -54,7 +54,7 @@ static void put(const char *dir, const char *file, const char *text)
     if (fd < 0)
         return;
     ssize_t n = write(fd, text, strlen(text));
-    (void)n;    /* what it was for is looked at afterwards */
+    (void)n; /* what it was for is looked at afterwards */
     close(fd);
 }
 
@@ -76,7 +76,8 @@ static const char *cgroup_of(struct spec_arena *a, const char *name, bool make)
     const char *top = cgroup_top(a), *dir = top ? spec_arena_printf(a, "%s/%s", top, name) : NULL;
     if (!dir)
         return NULL;
-    if (make && !mkdir(top, 0755)) {        /* counted where the host counts; one that it does not have refuses only itself */
+    /* counted where the host counts; one that it does not have refuses only itself */
+    if (make && !mkdir(top, 0755)) {
         put(top, "cgroup.subtree_control", "+cpu");
         put(top, "cgroup.subtree_control", "+memory");
         put(top, "cgroup.subtree_control", "+pids");
@@ -99,7 +100,8 @@ int nspawn_detached_names(struct spec_arena *a, char ***names, size_t *n, struct
     return r == -ENOENT ? 0 : r;
 }
 
-static void each_cgroup(struct spec_arena *a, const char *dir, int depth, void (*each)(void *arg, const char *dir), void *arg)
+static void each_cgroup(struct spec_arena *a, const char *dir, int depth,
+                        void (*each)(void *arg, const char *dir), void *arg)
 {
     char **list;
     size_t n;
@@ -123,13 +125,14 @@ static void drop(void *arg, const char *dir)
 static void remove_cgroup(struct spec_arena *a, const char *dir)
 {
     each_cgroup(a, dir, 0, drop, NULL);
-    rmdir(spec_arena_strndup(a, dir, (size_t)(strrchr(dir, '/') - dir)));      /* the last one takes ours along */
+    /* the last one takes ours along */
+    rmdir(spec_arena_strndup(a, dir, (size_t)(strrchr(dir, '/') - dir)));
 }
 
 /* ---- who runs ------------------------------------------------------------- */
 
 struct search {
-    struct rec_run      *run;
+    struct rec_run *run;
     struct nspawn_found *found;
 };
 
@@ -141,7 +144,8 @@ static void consider(void *arg, pid_t pid)
     if (started && inside == 1 && !s->found->leader) {
         s->found->leader = pid;
         s->found->leader_started = started;
-    } else if (started && !inside && !s->found->nspawn && rec_proc_runs(pid, s->run->facts.nspawn)) {
+    } else if (started && !inside && !s->found->nspawn &&
+               rec_proc_runs(pid, s->run->facts.nspawn)) {
         s->found->nspawn = pid;
         s->found->nspawn_started = started;
     }
@@ -152,13 +156,15 @@ static void consider_cgroup(void *arg, const char *dir)
     struct search *s = arg;
     char *text, *save = NULL;
     size_t len;
-    if (rec_file_read(s->run->arena, spec_arena_printf(s->run->arena, "%s/cgroup.procs", dir), 1 << 20, &text, &len, NULL))
+    if (rec_file_read(s->run->arena, spec_arena_printf(s->run->arena, "%s/cgroup.procs", dir),
+                      1 << 20, &text, &len, NULL))
         return;
     for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
         consider(s, (pid_t)strtol(l, NULL, 10));
 }
 
-/* The file that tells is not there, or tells of the dead: the one who wrote it may have been killed in between. */
+/* The file that tells is not there, or tells of the dead: the one who wrote it may have been
+ * killed in between. */
 static void search(struct rec_run *run, const char *name, struct nspawn_found *out)
 {
     struct search s = {run, out};
@@ -166,7 +172,9 @@ static void search(struct rec_run *run, const char *name, struct nspawn_found *o
     char *text;
     size_t len;
     const char *dir = cgroup_of(run->arena, name, false);
-    if (dir && !rec_file_read(run->arena, spec_arena_printf(run->arena, "%s/cgroup.events", dir), 4096, &text, &len, NULL) &&
+    if (dir &&
+        !rec_file_read(run->arena, spec_arena_printf(run->arena, "%s/cgroup.events", dir), 4096,
+                       &text, &len, NULL) &&
         strstr(text, "populated 1"))
         each_cgroup(run->arena, dir, 0, consider_cgroup, &s);
     if (!dir && !stat(spec_arena_printf(run->arena, NET_NETNS_DIR "/%s", name), &st))
@@ -178,7 +186,7 @@ static void search(struct rec_run *run, const char *name, struct nspawn_found *o
 }
 
 struct process {
-    int                pid;     /* 0: none */
+    int pid; /* 0: none */
     unsigned long long started;
 };
 struct run_file {
@@ -230,15 +238,16 @@ int nspawn_detached_find(struct rec_run *run, const char *name, struct nspawn_fo
 /* ---- start ---------------------------------------------------------------- */
 
 struct start {
-    const char        *name, *cgroup, *sock_path, *log_path, *netns;
-    char             **argv, *env[6];
+    const char *name, *cgroup, *sock_path, *log_path, *netns;
+    char **argv, *env[6];
     /* log: a pipe to berth-contain; inside: the network namespace to start in, -1: none */
-    int                sock, log, pidfd, inside;
-    off_t              log_from;        /* where this life's output begins */
-    pid_t              nspawn, leader;
+    int sock, log, pidfd, inside;
+    off_t log_from; /* where this life's output begins */
+    pid_t nspawn, leader;
     unsigned long long started;
-    struct process     logger;
-    bool               ready, over, waits_forever;      /* waits_forever: `sleep infinity`, which cannot end at once */
+    struct process logger;
+    /* waits_forever: `sleep infinity`, which cannot end at once */
+    bool ready, over, waits_forever;
 };
 
 /* It stays a child of berth's as long as berth lives, so that its exit status can be told. */
@@ -274,7 +283,8 @@ static char **arguments(struct rec_run *run, const char *name, const char *text,
     size_t n = 8, i = 0;
     for (const char *p = text; *p; p++)
         n += *p == '\n';
-    char **argv = spec_arena_alloc(run->arena, (n + 1) * sizeof *argv), *rest = spec_arena_strdup(run->arena, text);
+    char **argv = spec_arena_alloc(run->arena, (n + 1) * sizeof *argv),
+         *rest = spec_arena_strdup(run->arena, text);
     if (!argv || !rest)
         return NULL;
     if (nspawn_network_in(text)) {
@@ -286,7 +296,7 @@ static char **arguments(struct rec_run *run, const char *name, const char *text,
     argv[i++] = "start";
     argv[i++] = (char *)spec_arena_printf(run->arena, NSPAWN_DIR "/%s", name);
     argv[i++] = (char *)run->facts.nspawn;
-    strsep(&rest, "\n");            /* the first line says whose file it is */
+    strsep(&rest, "\n"); /* the first line says whose file it is */
     while (rest && *rest == '#') {
         const char *line = strsep(&rest, "\n");
         if (!strncmp(line, NSPAWN_INSIDE, sizeof NSPAWN_INSIDE - 1))
@@ -474,7 +484,8 @@ static int prepare(struct rec_run *run, struct start *s, struct rec_error *err)
     size_t words = 0;
     while (s->argv && s->argv[words])
         words++;
-    s->waits_forever = words > 2 && !strcmp(s->argv[words - 1], "infinity") && !strcmp(s->argv[words - 2], "sleep");
+    s->waits_forever = words > 2 && !strcmp(s->argv[words - 1], "infinity") &&
+                       !strcmp(s->argv[words - 2], "sleep");
     s->env[0] = "PATH=" REC_PROC_PATH;
     s->env[1] = "LC_ALL=C";
     s->env[2] = spec_arena_printf(a, "BERTH_UNIT=%s", nspawn_digest(a, text));
@@ -486,7 +497,8 @@ static int prepare(struct rec_run *run, struct start *s, struct rec_error *err)
     if (!s->argv || !s->env[2] || !s->env[3])
         return rec_fail(err, ENOMEM, "out of memory");
     if (s->netns && (s->inside = open(s->netns, O_RDONLY | O_CLOEXEC)) < 0)
-        return rec_fail(err, errno, "cannot open network namespace '%s': %s", s->netns, strerror(errno));
+        return rec_fail(err, errno, "cannot open network namespace '%s': %s", s->netns,
+                        strerror(errno));
     /* nspawn keeps its locks and sockets there; without systemd as PID 1 nobody has made it. */
     if ((r = rec_dir_make("/run/systemd", 0755, err)))
         return r;
@@ -504,7 +516,8 @@ static int begin(struct rec_run *run, struct start *s, struct rec_error *err)
     close(s->log); /* its reader ends with the container */
     s->log = -1;
     if (s->nspawn < 0)
-        return rec_fail(err, EAGAIN, "cannot start container '%s': no process could be made", s->name);
+        return rec_fail(err, EAGAIN, "cannot start container '%s': no process could be made",
+                        s->name);
     s->started = rec_proc_started(s->nspawn);
     s->pidfd = (int)syscall(SYS_pidfd_open, s->nspawn, 0);
     s->over = s->pidfd < 0;
@@ -549,12 +562,13 @@ static void await(struct start *s, size_t n)
             if (p[2 * i].revents & POLLIN)
                 hear(&s[i]);
             else if (p[2 * i + 1].revents)
-                s[i].over = true;       /* it ended, and has no more to say */
+                s[i].over = true; /* it ended, and has no more to say */
         }
     }
 }
 
-/* READY is said before the payload's program is there: whether that could be run shows a moment later. */
+/* READY is said before the payload's program is there: whether that could be run shows a moment
+ * later. */
 static void settle(struct rec_run *run, struct start *s, size_t n)
 {
     long deadline = nspawn_now_ms() + SETTLE_MS;
@@ -568,7 +582,8 @@ static void settle(struct rec_run *run, struct start *s, size_t n)
         }
     long since = nspawn_now_ms();
     for (size_t i = 0; i < n; i++) {
-        if (!s[i].ready || s[i].over || s[i].waits_forever || nspawn_payload_stays(run, s[i].leader, since))
+        if (!s[i].ready || s[i].over || s[i].waits_forever ||
+            nspawn_payload_stays(run, s[i].leader, since))
             continue;
         struct pollfd p = {s[i].pidfd, POLLIN, 0};
         s[i].over = poll(&p, 1, SETTLE_MS) > 0;
@@ -614,14 +629,16 @@ static int end(struct rec_run *run, struct start *s, struct rec_error *err)
         snprintf(late, sizeof late, "its command ended, status %d", status);
         rec_said_failure(a, err, ECHILD, s->name, log_tail(run, s), late);
     } else {
-        rec_said_failure(a, err, slow ? ETIMEDOUT : EIO, s->name, log_tail(run, s), slow ? late : "it said nothing");
+        rec_said_failure(a, err, slow ? ETIMEDOUT : EIO, s->name, log_tail(run, s),
+                         slow ? late : "it said nothing");
     }
     rec_log_keep(s->name, s->log_path);
     rec_hint(err, "all it said: berth logs %s", s->name);
     return -err->code;
 }
 
-static void start_some(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
+static void start_some(struct rec_run *run, const char *const *names, size_t n,
+                       struct rec_error *err)
 {
     struct start s[NSPAWN_AT_ONCE];
     for (size_t i = 0; i < n; i++) {
@@ -646,7 +663,8 @@ static void start_some(struct rec_run *run, const char *const *names, size_t n, 
     }
 }
 
-void nspawn_detached_start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
+void nspawn_detached_start(struct rec_run *run, const char *const *names, size_t n,
+                           struct rec_error *err)
 {
     for (size_t at = 0; at < n; at += NSPAWN_AT_ONCE)
         start_some(run, names + at, n - at < NSPAWN_AT_ONCE ? n - at : NSPAWN_AT_ONCE, err + at);
@@ -654,8 +672,10 @@ void nspawn_detached_start(struct rec_run *run, const char *const *names, size_t
 
 /* ---- stop ----------------------------------------------------------------- */
 
-/* Cleanly first, all at once: the payload under the stub gets its signal, then nspawn, then what is left is killed. */
-void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
+/* Cleanly first, all at once: the payload under the stub gets its signal, then nspawn, then what
+ * is left is killed. */
+void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t n,
+                          struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
     struct nspawn_found *f = calloc(n, sizeof *f);
@@ -675,15 +695,20 @@ void nspawn_detached_stop(struct rec_run *run, const char *const *names, size_t 
         rec_proc_kill(f[i].nspawn, f[i].nspawn_started, SIGTERM);
     deadline = nspawn_now_ms();
     for (size_t i = 0; f && stub && i < n; i++)
-        rec_proc_wait(f[i].nspawn, f[i].nspawn_started, left_until(deadline + (stub[i] || !f[i].leader ? STUB_MS : INIT_MS)));
+        rec_proc_wait(f[i].nspawn, f[i].nspawn_started,
+                      left_until(deadline + (stub[i] || !f[i].leader ? STUB_MS : INIT_MS)));
     for (size_t i = 0; f && stub && i < n; i++) {
         const char *cgroup = cgroup_of(a, names[i], false);
         rec_proc_kill(f[i].nspawn, f[i].nspawn_started, SIGKILL);
         if (cgroup)
             put(cgroup, "cgroup.kill", "1");
-        rec_proc_kill(f[i].leader, f[i].leader_started, SIGKILL);   /* PID 1 of its namespace: all in it goes with it */
-        if (!rec_proc_wait(f[i].leader, f[i].leader_started, KILLED_MS) || !rec_proc_wait(f[i].nspawn, f[i].nspawn_started, KILLED_MS)) {
-            rec_fail(&err[i], EBUSY, "cannot stop container '%s': its processes do not end (pid %d)", names[i], (int)f[i].leader);
+        /* PID 1 of its namespace: all in it goes with it */
+        rec_proc_kill(f[i].leader, f[i].leader_started, SIGKILL);
+        if (!rec_proc_wait(f[i].leader, f[i].leader_started, KILLED_MS) ||
+            !rec_proc_wait(f[i].nspawn, f[i].nspawn_started, KILLED_MS)) {
+            rec_fail(&err[i], EBUSY,
+                     "cannot stop container '%s': its processes do not end (pid %d)", names[i],
+                     (int)f[i].leader);
             continue;
         }
         if (cgroup)

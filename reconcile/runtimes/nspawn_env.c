@@ -1,5 +1,6 @@
-/* Variables of a container's command. Anyone on the host can read the arguments of a process and the properties of a unit, so values go
- * into a settings file of systemd-nspawn (systemd.nspawn(5)) that root alone can read. */
+/* Variables of a container's command. Anyone on the host can read the arguments of a process and
+ * the properties of a unit, so values go into a settings file of systemd-nspawn
+ * (systemd.nspawn(5)) that root alone can read. */
 #include "reconcile/files.h"
 #include "reconcile/runtimes/nspawn.h"
 #include <errno.h>
@@ -23,7 +24,8 @@ static int refuse_file(const struct spec_env *e, int code, const char *why, stru
 }
 
 /* The file's text without its last line end. Nobody but root may be able to change it. */
-static int read_value(struct rec_run *run, const struct spec_env *e, const char **out, struct rec_error *err)
+static int read_value(struct rec_run *run, const struct spec_env *e, const char **out,
+                      struct rec_error *err)
 {
     struct stat st;
     char *text;
@@ -48,7 +50,8 @@ static int read_value(struct rec_run *run, const struct spec_env *e, const char 
     return 0;
 }
 
-/* In single quotes; one inside is written in double quotes. nspawn keeps every other byte as it is. */
+/* In single quotes; one inside is written in double quotes. nspawn keeps every other byte as it
+ * is. */
 static char *put_quoted(char *p, const char *s)
 {
     for (; *s; s++) {
@@ -60,7 +63,8 @@ static char *put_quoted(char *p, const char *s)
     return p;
 }
 
-int nspawn_env_text(struct rec_run *run, const struct spec_container *c, struct spec_arena *a, const char **out, struct rec_error *err)
+int nspawn_env_text(struct rec_run *run, const struct spec_container *c, struct spec_arena *a,
+                    const char **out, struct rec_error *err)
 {
     static const char head[] = "# made by berth\n[Exec]\n";
     size_t size = sizeof head;
@@ -72,7 +76,9 @@ int nspawn_env_text(struct rec_run *run, const struct spec_container *c, struct 
         const struct spec_env *e = &c->nspawn.environment[i];
         /* Without root, or offline, the path stands for what is in the file. */
         values[i] = e->file ? e->file : e->value;
-        int r = e->file && run->facts.root && !run->opt.offline ? read_value(run, e, &values[i], err) : 0;
+        int r = e->file && run->facts.root && !run->opt.offline
+                    ? read_value(run, e, &values[i], err)
+                    : 0;
         if (r)
             return r;
         size += 5 * (strlen(e->name) + strlen(values[i])) + sizeof "Environment='='\n";
@@ -91,15 +97,18 @@ int nspawn_env_text(struct rec_run *run, const struct spec_container *c, struct 
     return 0;
 }
 
-int nspawn_env_read(struct rec_run *run, const char *name, char **out, size_t *out_len, struct rec_error *err)
+int nspawn_env_read(struct rec_run *run, const char *name, char **out, size_t *out_len,
+                    struct rec_error *err)
 {
     enum { SETTINGS_MOST = 8 << 20 };
-    static const char mark[] = "# made by berth\n", begins[] = "\nEnvironment='", quote[] = "'\"'\"'";
+    static const char mark[] = "# made by berth\n", begins[] = "\nEnvironment='",
+                      quote[] = "'\"'\"'";
     char *text;
     size_t len;
     *out = "";
     *out_len = 0;
-    int r = rec_file_read(run->arena, nspawn_env_path(run->arena, name), SETTINGS_MOST, &text, &len, err);
+    int r = rec_file_read(run->arena, nspawn_env_path(run->arena, name), SETTINGS_MOST, &text, &len,
+                          err);
     if (r == -ENOENT)
         return 0;
     if (r || strncmp(text, mark, sizeof mark - 1))

@@ -1,7 +1,7 @@
-/* What a container with `root: host` sees: the host's /usr, and a private /etc with a few entries of
- * the host's. The words of nspawn that show it, and the files that must be there at a start. */
-#include "reconcile/runtimes/nspawn.h"
+/* What a container with `root: host` sees: the host's /usr, and a private /etc with a few entries
+ * of the host's. The words of nspawn that show it, and the files that must be there at a start. */
 #include "reconcile/files.h"
+#include "reconcile/runtimes/nspawn.h"
 #include "reconcile/runtimes/nspawn_users.h"
 #include <errno.h>
 #include <limits.h>
@@ -21,7 +21,7 @@ bool nspawn_exists(const char *path, bool directory)
  * entry is shown only if it exists. */
 static const struct shown {
     const char *name;
-    bool        directory;
+    bool directory;
     /* People may add files to this directory. Root of a container without a range of ids could read
      * each of them, so berth copies the files that every user of the host can read. */
     bool copied;
@@ -74,7 +74,8 @@ void nspawn_host_root_words(struct rec_run *run, const struct spec_container *c,
     nspawn_word(w, skeleton ? nspawn_path(w->a, c->name, "root") : "/");
     nspawn_word(w, "--volatile=yes");
     if (skeleton)
-        nspawn_word(w, shifted && nspawn_can_idmap(run, "/usr") ? "--bind-ro=/usr:/usr:idmap" : "--bind-ro=/usr");
+        nspawn_word(w, shifted && nspawn_can_idmap(run, "/usr") ? "--bind-ro=/usr:/usr:idmap"
+                                                                : "--bind-ro=/usr");
     bool idmap = shifted && nspawn_can_idmap(run, REC_RUN_DIR);
     nspawn_word(w, spec_arena_printf(w->a, "--bind=%s:/etc%s", etc, idmap ? ":idmap" : ""));
     for (size_t i = 0; i < SHOWN; i++)
@@ -82,8 +83,9 @@ void nspawn_host_root_words(struct rec_run *run, const struct spec_container *c,
             nspawn_word(w, spec_arena_printf(w->a, "--bind-ro=/etc/%s", shown[i].name));
 }
 
-/* What follows `word` in an argument of nspawn that begins with it. Settings have one argument a line, plain or as a unit quotes it. Line
- * ends of an author's text are escaped, so that only words of the command, behind "--", could look like an option. */
+/* What follows `word` in an argument of nspawn that begins with it. Settings have one argument a
+ * line, plain or as a unit quotes it. Line ends of an author's text are escaped, so that only
+ * words of the command, behind "--", could look like an option. */
 const char *nspawn_find_argument(const char *settings, const char *word)
 {
     static const char *const before[] = {"\n", "\n  \""};
@@ -110,7 +112,8 @@ static bool is_loader(const char *name)
     return !strncmp(name, "ld-", 3) || !strncmp(name, "ld.so", 5) || !strncmp(name, "ld64", 4);
 }
 
-/* nspawn makes the links /bin, /lib64 and so on for what it finds below usr before the host's /usr is bound there. */
+/* nspawn makes the links /bin, /lib64 and so on for what it finds below usr before the host's
+ * /usr is bound there. */
 int nspawn_host_root_skeleton(struct spec_arena *a, const char *name, const char *settings,
                               struct rec_error *err)
 {
@@ -134,7 +137,8 @@ int nspawn_host_root_skeleton(struct spec_arena *a, const char *name, const char
             n = 0;
         for (size_t k = 0; !r && k < n; k++)
             if (is_loader(list[k]))
-                r = rec_file_write(spec_arena_printf(a, "%s/usr/%s/%s", root, dirs[i], list[k]), "", 0, 0755, err);
+                r = rec_file_write(spec_arena_printf(a, "%s/usr/%s/%s", root, dirs[i], list[k]), "",
+                                   0, 0755, err);
     }
     return r;
 }
@@ -149,7 +153,8 @@ static int give_tree(struct spec_arena *a, const char *dir, uint32_t owner, stru
     for (size_t i = 0; !r && i <= n; i++) {
         const char *path = i < n ? spec_arena_printf(a, "%s/%s", dir, list[i]) : dir;
         if (!path || lchown(path, owner, owner))
-            r = rec_fail(err, path ? errno : ENOMEM, "cannot give '%s' to the container: %s", path ? path : dir, strerror(path ? errno : ENOMEM));
+            r = rec_fail(err, path ? errno : ENOMEM, "cannot give '%s' to the container: %s",
+                         path ? path : dir, strerror(path ? errno : ENOMEM));
         if (!r && i < n && !lstat(path, &st) && S_ISDIR(st.st_mode))
             r = give_tree(a, path, owner, err);
     }
@@ -234,7 +239,8 @@ static int mask_ldconfig(struct spec_arena *a, const char *etc, const char *sett
 {
     const char *units = spec_arena_printf(a, "%s/systemd/system", etc);
     const char *unit = spec_arena_printf(a, "%s/systemd/system/ldconfig.service", etc);
-    if (!nspawn_find_argument(settings, "--notify-ready=yes"))         /* what boots has it, by either way */
+    /* what boots has it, by either way */
+    if (!nspawn_find_argument(settings, "--notify-ready=yes"))
         return 0;
     int r = units && unit ? rec_dir_make(units, 0755, err) : rec_fail(err, ENOMEM, "out of memory");
     return r ? r : rec_link_write(unit, "/dev/null", err);
@@ -275,7 +281,8 @@ int nspawn_host_root_furnish(struct rec_run *run, const char *name, const char *
                              struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
-    const char *etc = nspawn_path(a, name, "etc"), *bind = spec_arena_printf(a, "--bind=%s:/etc", etc);
+    const char *etc = nspawn_path(a, name, "etc"),
+               *bind = spec_arena_printf(a, "--bind=%s:/etc", etc);
     if (!etc || !bind)
         return rec_fail(err, ENOMEM, "out of memory");
     if (!nspawn_has_own_etc(a, name, settings))
@@ -289,30 +296,36 @@ int nspawn_host_root_furnish(struct rec_run *run, const char *name, const char *
         r = furnish_shown(a, etc, settings, err);
     if (!r)
         r = mask_ldconfig(a, etc, settings, err);
-    /* Without shadow there is no password to guess; whoever is root on the host enters by `berth login`. */
+    /* Without shadow there is no password to guess; whoever is root on the host enters by `berth
+     * login`. */
     if (!r)
         r = copy_accounts(run, etc, "passwd", err);
     if (!r)
         r = copy_accounts(run, etc, "group", err);
     /* The same for a container of that name on this machine, and for no other. */
-    const char *id = spec_arena_printf(a, "%s%s\n", nspawn_digest(a, name),
-                                       nspawn_digest(a, spec_arena_printf(a, "%s %s", run->facts.machine_id ? run->facts.machine_id : "",
-                                                                          name)));
+    const char *id = spec_arena_printf(
+        a, "%s%s\n", nspawn_digest(a, name),
+        nspawn_digest(a,
+                      spec_arena_printf(a, "%s %s",
+                                        run->facts.machine_id ? run->facts.machine_id : "", name)));
     const char *const files[][2] = {
         {"hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n"},
         {"resolv.conf", ""},
         {"hostname", spec_arena_printf(a, "%s\n", name)},
-        {"nsswitch.conf",
-         "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n"},
+        {"nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: "
+                          "files\nprotocols: files\n"},
         {"machine-id", id},
-        {"host.conf", "multi on\n"},       /* a name with addresses of both families has both (host.conf(5)) */
+        /* a name with addresses of both families has both (host.conf(5)) */
+        {"host.conf", "multi on\n"},
     };
     for (size_t i = 0; !r && i < sizeof files / sizeof *files; i++)
-        r = files[i][1] ? rec_file_write(spec_arena_printf(a, "%s/%s", etc, files[i][0]), files[i][1], strlen(files[i][1]),
-                                         i == 4 ? 0444 : 0644, err)
-                        : rec_fail(err, ENOMEM, "out of memory");
+        r = files[i][1]
+                ? rec_file_write(spec_arena_printf(a, "%s/%s", etc, files[i][0]), files[i][1],
+                                 strlen(files[i][1]), i == 4 ? 0444 : 0644, err)
+                : rec_fail(err, ENOMEM, "out of memory");
     if (!r)
-        r = rec_link_write(spec_arena_printf(a, "%s/os-release", etc), "../usr/lib/os-release", err);
+        r = rec_link_write(spec_arena_printf(a, "%s/os-release", etc), "../usr/lib/os-release",
+                           err);
     uint32_t first = range_of(settings);
     bool idmap = strstr(settings, spec_arena_printf(a, "%s:idmap", bind)) != NULL;
     return r || !first || idmap ? r : give_tree(a, etc, first, err);

@@ -1,5 +1,6 @@
-/* Trees that berth keeps for containers: unpacked from a tar, or restored from a backup. Made beside their place and renamed into it,
- * so a root is there whole or not at all. One that goes is put aside (aside.h). */
+/* Trees that berth keeps for containers: unpacked from a tar, or restored from a backup. Made
+ * beside their place and renamed into it, so a root is there whole or not at all. One that goes
+ * is put aside (aside.h). */
 #include "reconcile/aside.h"
 #include "reconcile/files.h"
 #include "reconcile/kinds.h"
@@ -18,7 +19,8 @@
 #define MANIFEST NSPAWN_ROOTS "/.%s.berth"
 #define STAGING  NSPAWN_ROOTS "/.%s.berth-new"
 
-const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c, struct spec_arena *a)
+const char *nspawn_root_path(struct rec_run *run, const struct spec_container *c,
+                             struct spec_arena *a)
 {
     if (c->nspawn.root == SPEC_ROOT_TAR)
         return spec_arena_printf(a, NSPAWN_ROOTS "/%s", c->name);
@@ -31,7 +33,8 @@ bool nspawn_root_own(struct rec_run *run, const struct spec_container *c)
     if (c->nspawn.root != SPEC_ROOT_DIR)
         return c->nspawn.root == SPEC_ROOT_TAR;
     const char *p = nspawn_root_path(run, c, run->arena);
-    return p && !strncmp(p, NSPAWN_ROOTS "/", sizeof NSPAWN_ROOTS) && !strcmp(p + sizeof NSPAWN_ROOTS, c->name);
+    return p && !strncmp(p, NSPAWN_ROOTS "/", sizeof NSPAWN_ROOTS) &&
+           !strcmp(p + sizeof NSPAWN_ROOTS, c->name);
 }
 
 /* A policy is in force: a spec out of a repository cannot have a tree deleted that somebody else
@@ -42,8 +45,10 @@ static bool stays_kept(const struct rec_run *run, const struct rec_item *w, cons
            !strcmp(w->system.on_remove, "destroy") && strcmp(on_remove, "destroy");
 }
 
-/* Trees here: those that are wanted, and of the others those that shall go with their containers. */
-int nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out, struct rec_error *err)
+/* Trees here: those that are wanted, and of the others those that shall go with their
+ * containers. */
+int nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struct rec_state *out,
+                      struct rec_error *err)
 {
     char **names;
     size_t n;
@@ -56,7 +61,8 @@ int nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struc
         const struct rec_item *w = rec_state_find(wanted, REC_SYSTEM, names[i]);
         if (*names[i] == '.')
             continue;
-        r = rec_file_read(out->arena, spec_arena_printf(out->arena, MANIFEST, names[i]), 3 * SPEC_TEXT, &text, &len, err);
+        r = rec_file_read(out->arena, spec_arena_printf(out->arena, MANIFEST, names[i]),
+                          3 * SPEC_TEXT, &text, &len, err);
         if (r && r != -ENOENT)
             return r;
         if (!r)
@@ -80,22 +86,29 @@ int nspawn_roots_read(struct rec_run *run, const struct rec_state *wanted, struc
                            "this spec, which comes out of a repository, names",
                            it->system.path);
         }
-        if (w && *source && strcmp(source, w->system.source) && strcmp(source, NSPAWN_RESTORED) && strcmp(w->system.source, NSPAWN_RESTORED))
-            rec_state_note(out, names[i], "its root was unpacked from '%.180s' and stays; remove '%s' to have it made from '%.180s'", source,
-                           it->system.path, w->system.source);
+        if (w && *source && strcmp(source, w->system.source) && strcmp(source, NSPAWN_RESTORED) &&
+            strcmp(w->system.source, NSPAWN_RESTORED))
+            rec_state_note(out, names[i],
+                           "its root was unpacked from '%.180s' and stays; remove '%s' to have it "
+                           "made from '%.180s'",
+                           source, it->system.path, w->system.source);
     }
     return r == -ENOENT ? 0 : r;
 }
 
-static int write_manifest(struct rec_run *run, const struct rec_item *w, const char *source, struct rec_error *err)
+static int write_manifest(struct rec_run *run, const struct rec_item *w, const char *source,
+                          struct rec_error *err)
 {
-    const char *text = spec_arena_printf(run->arena, "source %s\non_remove %s\n", source, w->system.on_remove);
-    return rec_file_write(spec_arena_printf(run->arena, MANIFEST, w->key), text, strlen(text), 0600, err);
+    const char *text =
+        spec_arena_printf(run->arena, "source %s\non_remove %s\n", source, w->system.on_remove);
+    return rec_file_write(spec_arena_printf(run->arena, MANIFEST, w->key), text, strlen(text), 0600,
+                          err);
 }
 
 static const char *tar_program(void)
 {
-    static const char *const tars[] = {"/usr/bin/tar", "/bin/tar", "/run/current-system/sw/bin/tar"};
+    static const char *const tars[] = {"/usr/bin/tar", "/bin/tar",
+                                       "/run/current-system/sw/bin/tar"};
     for (size_t i = 0; i < sizeof tars / sizeof *tars; i++)
         if (!access(tars[i], X_OK))
             return tars[i];
@@ -126,8 +139,8 @@ static bool has_symlink(int root, const char *path)
     return false;
 }
 
-/* One of the paths exists in the tree, and has that file type. With `binds` a path with a symlink in
- * it counts, too. */
+/* One of the paths exists in the tree, and has that file type. With `binds` a path with a symlink
+ * in it counts, too. */
 static bool has_one(int root, mode_t type, const char *const *paths, bool binds)
 {
     struct stat st;
@@ -166,8 +179,12 @@ const char *nspawn_root_fault(const char *root, const struct spec_container *c)
 
 static int extract(struct rec_run *run, const char *source, const char *to, struct rec_error *err)
 {
-    const char *argv[] = {tar_program(),     "--extract", "--file",   source,   "--directory", to, "--numeric-owner",
-                          "--same-permissions", "--xattrs",  "--xattrs-include=*", "--acls", NULL};
+    const char *argv[] = {tar_program(),     "--extract",
+                          "--file",          source,
+                          "--directory",     to,
+                          "--numeric-owner", "--same-permissions",
+                          "--xattrs",        "--xattrs-include=*",
+                          "--acls",          NULL};
     char *output;
     int status;
     struct stat st;
@@ -180,7 +197,8 @@ static int extract(struct rec_run *run, const char *source, const char *to, stru
         return r;
     output[strcspn(output, "\n")] = 0;
     if (status)
-        return rec_fail(err, EIO, "cannot unpack '%s': %.200s", source, *output ? output : "tar failed");
+        return rec_fail(err, EIO, "cannot unpack '%s': %.200s", source,
+                        *output ? output : "tar failed");
     return 0;
 }
 
@@ -188,10 +206,12 @@ static int unpack(struct rec_run *run, const struct rec_item *w, struct rec_erro
 {
     const char *staging = spec_arena_printf(run->arena, STAGING, w->key);
     int r = rec_aside_take(run, NSPAWN_ROOTS, w->key, err);
-    if (r)              /* an undo, or the run that put it aside was killed: the very tree, not one like it */
+    /* an undo, or the run that put it aside was killed: the very tree, not one like it */
+    if (r)
         return r < 0 ? r : 0;
     if (!strcmp(w->system.source, NSPAWN_RESTORED)) {
-        rec_fail(err, ENOENT, "the root of container '%s' is not there: '%s'", w->key, w->system.path);
+        rec_fail(err, ENOENT, "the root of container '%s' is not there: '%s'", w->key,
+                 w->system.path);
         rec_hint(err, "unpack it from a backup: berth restore FILE");
         return -ENOENT;
     }
@@ -209,7 +229,7 @@ static int unpack(struct rec_run *run, const struct rec_item *w, struct rec_erro
     if (fault)
         r = rec_fail(err, EINVAL, "cannot use '%s' as a root: %s", w->system.source, fault);
     int fd = r ? -1 : open(staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0) {      /* after a power cut no half-written tree bears the name */
+    if (fd >= 0) { /* after a power cut no half-written tree bears the name */
         syncfs(fd);
         close(fd);
     }
@@ -241,7 +261,8 @@ static void make_place(int root, const char *place, bool directory)
         snprintf(path, sizeof path, "%.*s", (int)(end - start), place + start);
         int r = 0;
         if (strcmp(path, ".") && strcmp(path, ".."))
-            r = last && !directory ? mknodat(parent, path, S_IFREG | 0644, 0) : mkdirat(parent, path, 0755);
+            r = last && !directory ? mknodat(parent, path, S_IFREG | 0644, 0)
+                                   : mkdirat(parent, path, 0755);
         bool good = !r || errno == EEXIST;
         close(parent);
         if (!good)
@@ -259,8 +280,11 @@ int nspawn_root_step(struct rec_run *run, const struct rec_step *s, struct rec_e
 {
     if (!s->to)
         return rec_aside_put(run, NSPAWN_ROOTS, s->from->key, err);
-    return s->from ? write_manifest(run, s->to, *s->from->system.source ? s->from->system.source : s->to->system.source, err)
-                   : unpack(run, s->to, err);
+    return s->from
+               ? write_manifest(
+                     run, s->to,
+                     *s->from->system.source ? s->from->system.source : s->to->system.source, err)
+               : unpack(run, s->to, err);
 }
 
 /* What the tree was unpacked from is told beside it, and goes with the last one of that name. */

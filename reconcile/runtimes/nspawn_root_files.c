@@ -1,6 +1,7 @@
 /* Files in a container's root that systemd-nspawn opens itself, as root of the host, before the
  * container runs. It opens them without O_NONBLOCK: a FIFO in such a place holds the start up until
- * its time is over, and whoever waits for berth's lock with it. The container's root can make one. */
+ * its time is over, and whoever waits for berth's lock with it. The container's root can make
+ * one. */
 #include "reconcile/runtimes/nspawn.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +12,8 @@
 #include <unistd.h>
 
 /* nspawn.c and os-util.c of systemd 252: setup_machine_id, open_os_release, setup_timezone. */
-static const char *const opened[] = {"etc/machine-id", "etc/os-release", "usr/lib/os-release", "etc/localtime"};
+static const char *const opened[] = {"etc/machine-id", "etc/os-release", "usr/lib/os-release",
+                                     "etc/localtime"};
 
 static const char *type_of(mode_t mode)
 {
@@ -29,9 +31,11 @@ static const char *type_of(mode_t mode)
 }
 
 /* Nothing is opened but places (O_PATH), and symbolic links lead nowhere out of the root. */
-static int check_one(int root, const char *path, const char *name, const char *tree, struct rec_error *err)
+static int check_one(int root, const char *path, const char *name, const char *tree,
+                     struct rec_error *err)
 {
-    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
     struct stat st;
     int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
     if (fd < 0)
@@ -40,8 +44,8 @@ static int check_one(int root, const char *path, const char *name, const char *t
     close(fd);
     if (r || S_ISREG(st.st_mode))
         return 0;
-    rec_fail(err, EINVAL, "cannot start container '%s': '%s/%s' is %s, and systemd-nspawn reads it", name, tree, path,
-             type_of(st.st_mode));
+    rec_fail(err, EINVAL, "cannot start container '%s': '%s/%s' is %s, and systemd-nspawn reads it",
+             name, tree, path, type_of(st.st_mode));
     rec_hint(err, "remove it: rm %s/%s", tree, path);
     return -EINVAL;
 }

@@ -1,6 +1,7 @@
-/* With systemd as PID 1: a template unit of ours, an instance per container with its own ExecStart (arguments may hold blanks, so they
- * cannot come from an environment file), everything in /run: what a reboot takes away, berth's boot unit makes anew along with the
- * network. machinectl lists the container; its leader stands in systemd's own file. */
+/* With systemd as PID 1: a template unit of ours, an instance per container with its own ExecStart
+ * (arguments may hold blanks, so they cannot come from an environment file), everything in /run:
+ * what a reboot takes away, berth's boot unit makes anew along with the network. machinectl
+ * lists the container; its leader stands in systemd's own file. */
 #include "reconcile/cgroup.h"
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
@@ -17,33 +18,32 @@
 #define UNITS "/run/systemd/system"
 #define MARK  "# Made by berth; what is changed in here is changed back.\n"
 enum { PAYLOAD_MS = 10000 };
-static const char template[] =
-    MARK
-    "[Unit]\n"
-    "Description=Container %i (berth)\n"
-    "Documentation=man:berth(1)\n"
-    "\n"
-    "[Service]\n"
-    "Type=notify\n"
-    "NotifyAccess=main\n"
-    "KillMode=mixed\n"
-    "Delegate=yes\n"
-    "Slice=machine.slice\n"
-    "SuccessExitStatus=133 143\n"
-    "RestartForceExitStatus=133\n"
-    "TimeoutStartSec=90\n"
-    "TimeoutStopSec=15\n"
-    "StandardInput=null\n"
-    "StandardOutput=journal\n"
-    "StandardError=journal\n"
-    "SyslogIdentifier=%i\n";
+static const char template[] = MARK "[Unit]\n"
+                                    "Description=Container %i (berth)\n"
+                                    "Documentation=man:berth(1)\n"
+                                    "\n"
+                                    "[Service]\n"
+                                    "Type=notify\n"
+                                    "NotifyAccess=main\n"
+                                    "KillMode=mixed\n"
+                                    "Delegate=yes\n"
+                                    "Slice=machine.slice\n"
+                                    "SuccessExitStatus=133 143\n"
+                                    "RestartForceExitStatus=133\n"
+                                    "TimeoutStartSec=90\n"
+                                    "TimeoutStopSec=15\n"
+                                    "StandardInput=null\n"
+                                    "StandardOutput=journal\n"
+                                    "StandardError=journal\n"
+                                    "SyslogIdentifier=%i\n";
 
 const char *nspawn_unit_path(struct spec_arena *a, const char *name)
 {
     return spec_arena_printf(a, UNITS "/berth@%s.service.d/exec.conf", name);
 }
 
-/* One word of a command line: in double quotes, with what systemd would expand made plain (systemd.service(5), "Command lines"). */
+/* One word of a command line: in double quotes, with what systemd would expand made plain
+ * (systemd.service(5), "Command lines"). */
 static void quoted(char **p, const char *word)
 {
     *(*p)++ = '"';
@@ -61,30 +61,33 @@ static void quoted(char **p, const char *word)
     *(*p)++ = '"';
 }
 
-/* systemd.resource-control(5). nspawn makes the first ones (m), and looks at its own loop devices; a container cannot open what is not
- * here, even where it can make a device node. */
-static const char device_policy[] =
-    "DevicePolicy=strict\n"
-    "DeviceAllow=/dev/null rwm\n"
-    "DeviceAllow=/dev/zero rwm\n"
-    "DeviceAllow=/dev/full rwm\n"
-    "DeviceAllow=/dev/random rwm\n"
-    "DeviceAllow=/dev/urandom rwm\n"
-    "DeviceAllow=/dev/tty rwm\n"
-    "DeviceAllow=/dev/ptmx rwm\n"
-    "DeviceAllow=char-pts rw\n"
-    "DeviceAllow=/dev/net/tun rwm\n";
+/* systemd.resource-control(5). nspawn makes the first ones (m), and looks at its own loop devices;
+ * a container cannot open what is not here, even where it can make a device node. */
+static const char device_policy[] = "DevicePolicy=strict\n"
+                                    "DeviceAllow=/dev/null rwm\n"
+                                    "DeviceAllow=/dev/zero rwm\n"
+                                    "DeviceAllow=/dev/full rwm\n"
+                                    "DeviceAllow=/dev/random rwm\n"
+                                    "DeviceAllow=/dev/urandom rwm\n"
+                                    "DeviceAllow=/dev/tty rwm\n"
+                                    "DeviceAllow=/dev/ptmx rwm\n"
+                                    "DeviceAllow=char-pts rw\n"
+                                    "DeviceAllow=/dev/net/tun rwm\n";
 
-static const char *allow_device(struct rec_run *run, struct spec_arena *a, const char *so_far, const char *path, bool read_only)
+static const char *allow_device(struct rec_run *run, struct spec_arena *a, const char *so_far,
+                                const char *path, bool read_only)
 {
     struct stat st;
-    if (!so_far || nspawn_source_fault(run, path) || stat(path, &st) || (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) || strpbrk(path, " \t\n\"\\%"))
+    if (!so_far || nspawn_source_fault(run, path) || stat(path, &st) ||
+        (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) || strpbrk(path, " \t\n\"\\%"))
         return so_far;
     return spec_arena_printf(a, "%sDeviceAllow=%s %s\n", so_far, path, read_only ? "r" : "rw");
 }
 
-/* A bind of a device, or of a folder of devices below /dev, is the author's wish that the container can open them. */
-static const char *bound_devices(struct rec_run *run, struct spec_arena *a, const struct spec_container *c)
+/* A bind of a device, or of a folder of devices below /dev, is the author's wish that the
+ * container can open them. */
+static const char *bound_devices(struct rec_run *run, struct spec_arena *a,
+                                 const struct spec_container *c)
 {
     const char *text = "";
     for (size_t i = 0; i < c->nspawn.n_binds && !run->opt.offline; i++) {
@@ -95,13 +98,15 @@ static const char *bound_devices(struct rec_run *run, struct spec_arena *a, cons
         if (strncmp(b->host, "/dev/", 5) || rec_dir_list(a, b->host, &list, &n, NULL))
             continue;
         for (size_t k = 0; k < n; k++)
-            text = allow_device(run, a, text, spec_arena_printf(a, "%s/%s", b->host, list[k]), b->read_only);
+            text = allow_device(run, a, text, spec_arena_printf(a, "%s/%s", b->host, list[k]),
+                                b->read_only);
     }
     return text;
 }
 
 /* The digest rides along in the environment, so the process tells what it was started with. */
-const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c, const struct nspawn_words *w, const char *digest)
+const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c,
+                             const struct nspawn_words *w, const char *digest)
 {
     size_t size = 2048;
     for (size_t i = 0; i < w->n; i++)
@@ -157,8 +162,8 @@ const char *nspawn_unit_text(struct rec_run *run, const struct spec_container *c
     return text;
 }
 
-static int systemctl(struct rec_run *run, const char *verb, const char *const *names, size_t n, int deadline_ms, int *status,
-                     struct rec_error *err)
+static int systemctl(struct rec_run *run, const char *verb, const char *const *names, size_t n,
+                     int deadline_ms, int *status, struct rec_error *err)
 {
     return systemd_call(run, "berth", verb, names, n, deadline_ms, status, err);
 }
@@ -167,13 +172,16 @@ bool nspawn_unit_template(struct rec_run *run)
 {
     char *now;
     size_t len;
-    return !rec_file_read(run->arena, UNITS "/berth@.service", 65536, &now, &len, NULL) && !strcmp(now, template);
+    return !rec_file_read(run->arena, UNITS "/berth@.service", 65536, &now, &len, NULL) &&
+           !strcmp(now, template);
 }
 
 /* A unit that failed and whose files berth has removed would be listed as failed for good. */
 static void forget_failures(struct rec_run *run)
 {
-    const char *list[] = {run->facts.systemctl, "list-units", "--all", "--state=not-found", "--plain", "--no-legend", "berth@*.service", NULL};
+    const char *list[] = {run->facts.systemctl, "list-units", "--all",
+                          "--state=not-found",  "--plain",    "--no-legend",
+                          "berth@*.service",    NULL};
     char *output, *save = NULL;
     int status;
     if (!list[0] || rec_proc_run(run->arena, list, 10000, &status, &output, NULL) || status)
@@ -193,7 +201,8 @@ int nspawn_unit_reload(struct rec_run *run, struct rec_error *err)
     return r ? r : status ? -EIO : 0;
 }
 
-int nspawn_unit_write(struct rec_run *run, const char *name, const char *text, struct rec_error *err)
+int nspawn_unit_write(struct rec_run *run, const char *name, const char *text,
+                      struct rec_error *err)
 {
     struct spec_arena *a = run->arena;
     int r = nspawn_unit_template(run) ? 0 : rec_dir_make(UNITS, 0755, err);
@@ -225,18 +234,20 @@ int nspawn_unit_names(struct spec_arena *a, char ***names, size_t *n, struct rec
     int r = rec_dir_list(a, UNITS, &units, &n_units, err);
     if (!r || r == -ENOENT)
         r = rec_dir_list(a, "/run/systemd/machines", &machines, &n_machines, err);
-    char **all = r && r != -ENOENT ? NULL : spec_arena_alloc(a, (n_units + n_machines + 1) * sizeof *all);
+    char **all =
+        r && r != -ENOENT ? NULL : spec_arena_alloc(a, (n_units + n_machines + 1) * sizeof *all);
     if (!all)
         return r && r != -ENOENT ? r : rec_fail(err, ENOMEM, "out of memory");
     for (size_t i = 0; i < n_units; i++) {
         size_t len = strlen(units[i]), around = sizeof before + sizeof after - 2;
-        if (len > around && !strncmp(units[i], before, sizeof before - 1) && !strcmp(units[i] + len - (sizeof after - 1), after)) {
+        if (len > around && !strncmp(units[i], before, sizeof before - 1) &&
+            !strcmp(units[i] + len - (sizeof after - 1), after)) {
             units[i][len - (sizeof after - 1)] = 0;
             all[(*n)++] = units[i] + sizeof before - 1;
         }
     }
     for (size_t i = 0; i < n_machines; i++)
-        if (!strpbrk(machines[i], ":."))        /* unit:… are links beside them */
+        if (!strpbrk(machines[i], ":.")) /* unit:… are links beside them */
             all[(*n)++] = machines[i];
     *names = all;
     return 0;
@@ -252,7 +263,7 @@ int nspawn_unit_find(struct rec_run *run, const char *name, struct nspawn_found 
     pid_t nspawn = rec_proc_parent(leader);
     const char *digest = rec_proc_env(run->arena, nspawn, "BERTH_UNIT");
     if (!digest)
-        return -ESRCH;      /* a machine of that name, but not of ours */
+        return -ESRCH; /* a machine of that name, but not of ours */
     *out = (struct nspawn_found){.leader = leader,
                                  .nspawn = nspawn,
                                  .leader_started = started,
@@ -270,10 +281,12 @@ static void await_end(struct rec_run *run, const char *name)
     const char *state;
     do
         state = systemd_said(run, "berth", name);
-    while (*state && strcmp(state, "inactive") && strcmp(state, "failed") && nspawn_now_ms() < deadline);
+    while (*state && strcmp(state, "inactive") && strcmp(state, "failed") &&
+           nspawn_now_ms() < deadline);
 }
 
-void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
+void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n,
+                       struct rec_error *err)
 {
     int status;
     struct rec_error e = {0};
@@ -282,17 +295,20 @@ void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, 
     for (size_t i = 0; i < n; i++) {
         char *text;
         size_t len;
-        if (!rec_file_read(run->arena, nspawn_unit_path(run->arena, names[i]), NSPAWN_UNIT_MOST, &text, &len, &err[i]))
+        if (!rec_file_read(run->arena, nspawn_unit_path(run->arena, names[i]), NSPAWN_UNIT_MOST,
+                           &text, &len, &err[i]))
             nspawn_furnish(run, names[i], text, &err[i]);
     }
     clock_gettime(CLOCK_REALTIME, &since_real);
-    systemctl(run, "reset-failed", names, n, 10000, &status, NULL);     /* those that never ran are no unit of its yet: not an error */
+    /* those that never ran are no unit of its yet: not an error */
+    systemctl(run, "reset-failed", names, n, 10000, &status, NULL);
     systemctl(run, "start", names, n, 120000, &status, &e);
     long since = 0;
     for (size_t i = 0; i < n; i++) {
         if (err[i].code)
             continue;
-        /* systemd says "started" when the container is, not when its command is: one that cannot be run ends just then. */
+        /* systemd says "started" when the container is, not when its command is: one that cannot
+         * be run ends just then. */
         bool there = !nspawn_unit_find(run, names[i], &f);
         for (int tries = 0; there && !nspawn_payload_runs(run, f.leader) && tries < 2000; tries++)
             there = !rec_proc_wait(f.leader, f.leader_started, 1);
@@ -306,18 +322,21 @@ void nspawn_unit_start(struct rec_run *run, const char *const *names, size_t n, 
         /* The unit was started, so its main process did run. */
         const char *ended = e.code ? "" : systemd_show(run, "berth", names[i], "ExecMainStatus");
         if (*ended) {
-            rec_said_failure(run->arena, &err[i], ECHILD, names[i], systemd_said_since(run, "berth", names[i], &since_real),
+            rec_said_failure(run->arena, &err[i], ECHILD, names[i],
+                             systemd_said_since(run, "berth", names[i], &since_real),
                              spec_arena_printf(run->arena, "its command ended, status %s", ended));
             rec_hint(&err[i], "all it said: berth logs %s", names[i]);
             continue;
         }
-        rec_said_failure(run->arena, &err[i], EIO, names[i], systemd_said_why(run, "berth", names[i], &since_real),
+        rec_said_failure(run->arena, &err[i], EIO, names[i],
+                         systemd_said_why(run, "berth", names[i], &since_real),
                          e.code ? e.text : "it ended at once");
         rec_hint(&err[i], "all it said: berth logs %s", names[i]);
     }
 }
 
-void nspawn_unit_stop(struct rec_run *run, const char *const *names, size_t n, struct rec_error *err)
+void nspawn_unit_stop(struct rec_run *run, const char *const *names, size_t n,
+                      struct rec_error *err)
 {
     int status = 0;
     struct rec_error e = {0};
@@ -333,12 +352,15 @@ void nspawn_unit_stop(struct rec_run *run, const char *const *names, size_t n, s
     }
     long waited = 0;
     for (size_t i = 0; asked && i < n; i++)
-        if (asked[i] && !nspawn_unit_find(run, names[i], &f) && !rec_proc_wait(f.leader, f.leader_started, waited ? 100 : PAYLOAD_MS))
-            waited = 1;         /* one had its time, and so had the others */
+        if (asked[i] && !nspawn_unit_find(run, names[i], &f) &&
+            !rec_proc_wait(f.leader, f.leader_started, waited ? 100 : PAYLOAD_MS))
+            waited = 1; /* one had its time, and so had the others */
     systemctl(run, "stop", names, n, 120000, &status, &e);
-    /* A payload that catches its signal and then ends by it makes nspawn end with 255; that was asked for, and is no failure to be listed. */
+    /* A payload that catches its signal and then ends by it makes nspawn end with 255; that was
+     * asked for, and is no failure to be listed. */
     systemctl(run, "reset-failed", names, n, 10000, &status, NULL);
     for (size_t i = 0; i < n; i++)
         if (!nspawn_unit_find(run, names[i], &f))
-            rec_fail(&err[i], EIO, "cannot stop container '%s': %.300s", names[i], e.code ? e.text : "it still runs");
+            rec_fail(&err[i], EIO, "cannot stop container '%s': %.300s", names[i],
+                     e.code ? e.text : "it still runs");
 }

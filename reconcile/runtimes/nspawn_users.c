@@ -1,4 +1,5 @@
-/* Ids, idmapped mounts and capabilities of nspawn containers. Everything that is read here is read once a run. */
+/* Ids, idmapped mounts and capabilities of nspawn containers. Everything that is read here is
+ * read once a run. */
 #include "reconcile/runtimes/nspawn_users.h"
 #include "reconcile/files.h"
 #include <errno.h>
@@ -22,28 +23,31 @@
 #endif
 #define IDS_FILE REC_STATE_DIR "/ids"
 
-/* Ranges are numbered from FIRST_ID on. Directory services map users up to 2,000,200,000, so names start above that; the lower ranges
- * serve when the upper ones are used up. */
+/* Ranges are numbered from FIRST_ID on. Directory services map users up to 2,000,200,000, so names
+ * start above that; the lower ranges serve when the upper ones are used up. */
 enum { RANGE = 65536, RANGES = 4093, UPPER = 2048, IDS_MOST = 4 << 20, DEVICES = 32 };
 #define FIRST_ID 0x70000000u
 
 struct range {
     const char *name;
-    uint32_t    number;
+    uint32_t number;
 };
 
 struct rec_nspawn {
-    bool          ranges_read, fresh, gone;     /* fresh: some range is not recorded yet; gone: some record has to go */
-    struct range *range;                        /* sorted by name */
-    size_t        n, room;
-    uint8_t       taken[(RANGES + 7) / 8];
-    int           userns;                       /* -1: this kernel gives none; -2: not asked for yet */
+    /* fresh: some range is not recorded yet; gone: some record has to go */
+    bool ranges_read, fresh, gone;
+    struct range *range; /* sorted by name */
+    size_t n, room;
+    uint8_t taken[(RANGES + 7) / 8];
+    /* -1: this kernel gives none; -2: not asked for yet */
+    int userns;
     struct {
         dev_t device;
-        bool  can;
+        bool can;
     } seen[DEVICES];
-    size_t        n_seen;
-    char         *mounts;                       /* mount points of this host, each with its NUL, then an empty one; NULL: not read yet */
+    size_t n_seen;
+    /* mount points of this host, each with its NUL, then an empty one; NULL: not read yet */
+    char *mounts;
 };
 
 static struct rec_nspawn *memory(struct rec_run *run)
@@ -99,7 +103,8 @@ static int open_userns(pid_t pid)
     return open(text, O_RDONLY | O_CLOEXEC);
 }
 
-/* A user namespace to try mounts with; -1: there is none. A child makes it and lives only until it is opened. */
+/* A user namespace to try mounts with; -1: there is none. A child makes it and lives only until
+ * it is opened. */
 static int make_userns(void)
 {
     int ready[2], end[2], fd = -1;
@@ -124,7 +129,7 @@ static int make_userns(void)
         fd = open_userns(pid);
     close(end[1]);
     if (pid > 0)
-        kill(pid, SIGKILL);     /* another thread's child may have 'end', too */
+        kill(pid, SIGKILL); /* another thread's child may have 'end', too */
     while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
     return fd;
@@ -133,17 +138,25 @@ static int make_userns(void)
 /* Without root nothing can be tried: then the file system's type decides. */
 static bool guess_by_type(int file)
 {
-    enum { OVERLAY = 0x794c7630, NFS = 0x6969, NINEP = 0x01021997, FUSE = 0x65735546, ZFS = 0x2fc12fc1, DEVTMPFS = 0x1373 };
+    enum {
+        OVERLAY = 0x794c7630,
+        NFS = 0x6969,
+        NINEP = 0x01021997,
+        FUSE = 0x65735546,
+        ZFS = 0x2fc12fc1,
+        DEVTMPFS = 0x1373
+    };
     struct statfs fs;
     if (fstatfs(file, &fs))
         return true;
-    return fs.f_type != OVERLAY && fs.f_type != NFS && fs.f_type != NINEP && fs.f_type != FUSE && fs.f_type != ZFS && fs.f_type != DEVTMPFS;
+    return fs.f_type != OVERLAY && fs.f_type != NFS && fs.f_type != NINEP && fs.f_type != FUSE &&
+           fs.f_type != ZFS && fs.f_type != DEVTMPFS;
 }
 
 static bool try_idmap(const struct rec_nspawn *m, int file)
 {
-    int fd = (int)syscall(SYS_open_tree, file, "",
-                          AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    int fd =
+        (int)syscall(SYS_open_tree, file, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (fd < 0)
         return false;
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)m->userns};
@@ -197,14 +210,16 @@ bool nspawn_can_idmap(struct rec_run *run, const char *path)
     return can;
 }
 
-/* proc(5), mountinfo: the fifth word, where blanks, line ends and \\ are written as three octal digits. */
+/* proc(5), mountinfo: the fifth word, where blanks, line ends and \\ are written as three octal
+ * digits. */
 static char *read_mounts(struct rec_run *run)
 {
     enum { MOST = 64 << 20 };
     char path[48], *text, *out, *p;
     size_t len;
     snprintf(path, sizeof path, "/proc/%d/mountinfo", (int)getpid());
-    if (rec_file_read(run->arena, path, MOST, &text, &len, NULL) || !(out = p = spec_arena_alloc(run->arena, len + 2)))
+    if (rec_file_read(run->arena, path, MOST, &text, &len, NULL) ||
+        !(out = p = spec_arena_alloc(run->arena, len + 2)))
         return NULL;
     for (char *line, *rest = text; (line = strsep(&rest, "\n"));) {
         for (int word = 0; line && word < 4; word++)
@@ -214,7 +229,8 @@ static char *read_mounts(struct rec_run *run)
             continue;
         for (; *line && *line != ' '; line++) {
             bool octal = *line == '\\' && line[1] && line[2] && line[3];
-            *p++ = octal ? (char)((line[1] - '0') << 6 | (line[2] - '0') << 3 | (line[3] - '0')) : *line;
+            *p++ = octal ? (char)((line[1] - '0') << 6 | (line[2] - '0') << 3 | (line[3] - '0'))
+                         : *line;
             line += octal ? 3 : 0;
         }
         *p++ = 0;
@@ -247,7 +263,8 @@ static bool has_mounts_below(struct rec_run *run, const char *path)
     return false;
 }
 
-/* `path` is `dir` or is below it. Without symbolic links; a path that is not there yet is compared as it is written. */
+/* `path` is `dir` or is below it. Without symbolic links; a path that is not there yet is
+ * compared as it is written. */
 static bool is_within(const char *path, const char *dir)
 {
     char a[PATH_MAX], b[PATH_MAX];
@@ -261,7 +278,8 @@ static bool is_within(const char *path, const char *dir)
 
 bool nspawn_users_mapped_bind(struct rec_run *run, const struct spec_container *c, const char *host)
 {
-    const char *root = c->nspawn.root == SPEC_ROOT_HOST ? NULL : nspawn_root_path(run, c, run->arena);
+    const char *root =
+        c->nspawn.root == SPEC_ROOT_HOST ? NULL : nspawn_root_path(run, c, run->arena);
     return !root || !is_within(host, root);
 }
 
@@ -283,7 +301,8 @@ static void take_ids(struct rec_nspawn *m, unsigned long long first, unsigned lo
     const unsigned long long low = FIRST_ID, high = low + (unsigned long long)RANGES * RANGE;
     if (!count || first >= high || count > UINT32_MAX || first + count <= low)
         return;
-    unsigned long long from = first < low ? low : first, to = first + count > high ? high : first + count;
+    unsigned long long from = first < low ? low : first,
+                       to = first + count > high ? high : first + count;
     for (unsigned long long n = (from - low) / RANGE; n * RANGE < to - low; n++)
         take_number(m, (uint32_t)n);
 }
@@ -322,11 +341,13 @@ static size_t position(const struct rec_nspawn *m, const char *name, bool *found
     return lo;
 }
 
-static int insert(struct rec_run *run, struct rec_nspawn *m, size_t at, const char *name, uint32_t number)
+static int insert(struct rec_run *run, struct rec_nspawn *m, size_t at, const char *name,
+                  uint32_t number)
 {
     if (m->n == m->room) {
         size_t room = m->room ? m->room * 2 : 64;
-        struct range *p = spec_arena_grow(run->arena, m->range, m->room * sizeof *p, room * sizeof *p);
+        struct range *p =
+            spec_arena_grow(run->arena, m->range, m->room * sizeof *p, room * sizeof *p);
         if (!p)
             return -ENOMEM;
         m->range = p;
@@ -339,7 +360,8 @@ static int insert(struct rec_run *run, struct rec_nspawn *m, size_t at, const ch
     return 0;
 }
 
-/* A line that is damaged, or says what another line said before, counts as not there: its container gets a range as a new one does. */
+/* A line that is damaged, or says what another line said before, counts as not there: its
+ * container gets a range as a new one does. */
 static int read_record(struct rec_run *run, struct rec_nspawn *m)
 {
     char *text;
@@ -350,7 +372,8 @@ static int read_record(struct rec_run *run, struct rec_nspawn *m)
         char name[65];
         unsigned first;
         bool found;
-        if (sscanf(line, "%64s %u", name, &first) != 2 || first < FIRST_ID || (first - FIRST_ID) % RANGE)
+        if (sscanf(line, "%64s %u", name, &first) != 2 || first < FIRST_ID ||
+            (first - FIRST_ID) % RANGE)
             continue;
         uint32_t number = (first - FIRST_ID) / RANGE;
         size_t at = position(m, name, &found);
@@ -371,7 +394,8 @@ static uint32_t hash_of(const char *name)
     return (uint32_t)(h ^ h >> 32);
 }
 
-/* The first free range from the one that the name leads to, among `n` from `from` on; RANGES: all are taken. */
+/* The first free range from the one that the name leads to, among `n` from `from` on; RANGES:
+ * all are taken. */
 static uint32_t free_range(const struct rec_nspawn *m, const char *name, uint32_t from, uint32_t n)
 {
     uint32_t start = hash_of(name) % n;
@@ -456,10 +480,13 @@ void nspawn_users_forget(struct rec_run *run, const char *name)
 /* ---- what is in force ----------------------------------------------------- */
 
 /* Why the container cannot have a user namespace, or NULL; *path: what is in the way, or NULL. */
-static const char *cannot_idmap(struct rec_run *run, const struct spec_container *c, const char **path)
+static const char *cannot_idmap(struct rec_run *run, const struct spec_container *c,
+                                const char **path)
 {
-    static const char type[] = "is on a file system without idmapped mounts", below[] = "has other mounts below it";
-    const char *root = c->nspawn.root == SPEC_ROOT_HOST ? NULL : nspawn_root_path(run, c, run->arena);
+    static const char type[] = "is on a file system without idmapped mounts",
+                      below[] = "has other mounts below it";
+    const char *root =
+        c->nspawn.root == SPEC_ROOT_HOST ? NULL : nspawn_root_path(run, c, run->arena);
     *path = root;
     if (root && !nspawn_can_idmap(run, root))
         return type;
@@ -473,7 +500,8 @@ static const char *cannot_idmap(struct rec_run *run, const struct spec_container
             return below;
     }
     *path = NULL;
-    /* The host's /usr is only read: its files may belong to nobody. This asks whether there are user namespaces at all. */
+    /* The host's /usr is only read: its files may belong to nobody. This asks whether there are
+     * user namespaces at all. */
     if (root || nspawn_can_idmap(run, "/usr") || !run->nspawn || run->nspawn->userns != -1)
         return NULL;
     return "this kernel gives no user namespace";
@@ -495,9 +523,11 @@ int nspawn_users_find(struct rec_run *run, const struct spec_container *c, struc
     return 0;
 }
 
-int nspawn_users_other(struct rec_run *run, const struct spec_container *c, const struct nspawn_users *u, struct nspawn_users *out)
+int nspawn_users_other(struct rec_run *run, const struct spec_container *c,
+                       const struct nspawn_users *u, struct nspawn_users *out)
 {
-    *out = (struct nspawn_users){.in_force = u->in_force == SPEC_USERS_AUTO ? SPEC_USERS_NONE : SPEC_USERS_AUTO};
+    *out = (struct nspawn_users){.in_force = u->in_force == SPEC_USERS_AUTO ? SPEC_USERS_NONE
+                                                                            : SPEC_USERS_AUTO};
     if (c->nspawn.users != SPEC_USERS_AUTO)
         return -ENOENT;
     return out->in_force == SPEC_USERS_AUTO ? find_range(run, c->name, &out->first) : 0;
@@ -506,10 +536,12 @@ int nspawn_users_other(struct rec_run *run, const struct spec_container *c, cons
 /* ---- capabilities --------------------------------------------------------- */
 
 #define BIT(name) (UINT64_C(1) << CAP_##name)
-/* Without a user namespace. A plain command works with these; NET_RAW is needed because the kernel refuses to start Debian's ping, which
- * has it as a file capability, where the bounding set lacks it. */
-static const uint64_t plain = BIT(CHOWN) | BIT(DAC_OVERRIDE) | BIT(FOWNER) | BIT(FSETID) | BIT(KILL) | BIT(SETGID) | BIT(SETUID) |
-                              BIT(NET_BIND_SERVICE) | BIT(NET_RAW) | BIT(SYS_CHROOT) | BIT(AUDIT_WRITE) | BIT(SETFCAP);
+/* Without a user namespace. A plain command works with these; NET_RAW is needed because the kernel
+ * refuses to start Debian's ping, which has it as a file capability, where the bounding set
+ * lacks it. */
+static const uint64_t plain = BIT(CHOWN) | BIT(DAC_OVERRIDE) | BIT(FOWNER) | BIT(FSETID) |
+                              BIT(KILL) | BIT(SETGID) | BIT(SETUID) | BIT(NET_BIND_SERVICE) |
+                              BIT(NET_RAW) | BIT(SYS_CHROOT) | BIT(AUDIT_WRITE) | BIT(SETFCAP);
 
 static uint64_t asked_for(const struct spec_container *c)
 {
@@ -523,34 +555,45 @@ static const char *names_of(struct spec_arena *a, uint64_t set, const char *pref
     size_t n = 0;
     for (unsigned i = 0; spec_capability_name(i); i++)
         if (set >> i & 1)
-            n += (size_t)snprintf(list + n, sizeof list - n, "%s%s%s", n ? "," : "", prefix, spec_capability_name(i));
+            n += (size_t)snprintf(list + n, sizeof list - n, "%s%s%s", n ? "," : "", prefix,
+                                  spec_capability_name(i));
     return spec_arena_strdup(a, list);
 }
 
-void nspawn_users_capabilities(const struct spec_container *c, const struct nspawn_users *u, struct nspawn_words *w)
+void nspawn_users_capabilities(const struct spec_container *c, const struct nspawn_users *u,
+                               struct nspawn_words *w)
 {
     uint64_t asked = asked_for(c);
     if (asked)
         nspawn_word(w, spec_arena_printf(w->a, "--capability=%s", names_of(w->a, asked, "CAP_")));
-    /* With the host's uid 0, SYS_ADMIN over a user namespace is enough to make /proc/sys writable. */
+    /* With the host's uid 0, SYS_ADMIN over a user namespace is enough to make /proc/sys
+     * writable. */
     if (u->in_force != SPEC_USERS_AUTO)
-        nspawn_word(w, spec_arena_printf(w->a, "--drop-capability=%s", names_of(w->a, ~(plain | asked), "CAP_")));
+        nspawn_word(w, spec_arena_printf(w->a, "--drop-capability=%s",
+                                         names_of(w->a, ~(plain | asked), "CAP_")));
 }
 
-const char *nspawn_users_risk(struct spec_arena *a, const struct spec_container *c, const struct nspawn_users *u)
+const char *nspawn_users_risk(struct spec_arena *a, const struct spec_container *c,
+                              const struct nspawn_users *u)
 {
     /* Each of these alone opens a known way to the host's files, kernel or devices. */
-    static const uint64_t deadly = BIT(SYS_ADMIN) | BIT(SYS_MODULE) | BIT(SYS_RAWIO) | BIT(SYS_PTRACE) | BIT(SYS_BOOT) | BIT(MKNOD) |
-                                   BIT(DAC_READ_SEARCH) | BIT(BPF) | BIT(PERFMON) | BIT(MAC_ADMIN) | BIT(MAC_OVERRIDE) |
-                                   BIT(LINUX_IMMUTABLE) | BIT(SYS_TIME) | BIT(CHECKPOINT_RESTORE);
+    static const uint64_t deadly =
+        BIT(SYS_ADMIN) | BIT(SYS_MODULE) | BIT(SYS_RAWIO) | BIT(SYS_PTRACE) | BIT(SYS_BOOT) |
+        BIT(MKNOD) | BIT(DAC_READ_SEARCH) | BIT(BPF) | BIT(PERFMON) | BIT(MAC_ADMIN) |
+        BIT(MAC_OVERRIDE) | BIT(LINUX_IMMUTABLE) | BIT(SYS_TIME) | BIT(CHECKPOINT_RESTORE);
     uint64_t bad = asked_for(c) & deadly;
     if (u->in_force == SPEC_USERS_AUTO)
         return NULL;
     if (u->in_force == SPEC_USERS_IDENTITY && bad & BIT(SYS_ADMIN))
-        return "private_users: identity: with SYS_ADMIN its root can become the host's root by way of /proc/sys";
+        return "private_users: identity: with SYS_ADMIN its root can become the host's root by way "
+               "of /proc/sys";
     if (u->in_force == SPEC_USERS_IDENTITY)
-        return "private_users: identity: its root has the host's uid 0, and owns what belongs to root in its root and binds";
+        return "private_users: identity: its root has the host's uid 0, and owns what belongs to "
+               "root in its root and binds";
     if (bad)
-        return spec_arena_printf(a, "no user namespace: with %s its root can become the host's root", names_of(a, bad, ""));
-    return "no user namespace: its root is the host's uid 0 with few capabilities, and owns what belongs to root in its root and binds";
+        return spec_arena_printf(a,
+                                 "no user namespace: with %s its root can become the host's root",
+                                 names_of(a, bad, ""));
+    return "no user namespace: its root is the host's uid 0 with few capabilities, and owns what "
+           "belongs to root in its root and binds";
 }

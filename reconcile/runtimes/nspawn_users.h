@@ -14,11 +14,11 @@
 #include "reconcile/runtimes/nspawn.h"
 
 struct nspawn_users {
-    enum spec_users in_force;       /* what the container runs with here */
-    uint32_t        first;          /* AUTO: the first host id of its range */
-    const char     *cannot;         /* `auto` is wanted and cannot be had: why; else NULL */
+    enum spec_users in_force; /* what the container runs with here */
+    uint32_t first;           /* AUTO: the first host id of its range */
+    const char *cannot;       /* `auto` is wanted and cannot be had: why; else NULL */
     /* with `cannot`: the root or bind that is in the way, or NULL */
-    const char     *path;
+    const char *path;
 };
 int nspawn_users_find(struct rec_run *run, const struct spec_container *c,
                       struct nspawn_users *out);
@@ -41,7 +41,7 @@ const char *nspawn_users_risk(struct spec_arena *a, const struct spec_container 
                               const struct nspawn_users *u);
 /* Ranges of this run go to the record before a container can use them. The other one forgets the
  * range of a container that leaves. */
-int  nspawn_users_record(struct rec_run *run, struct rec_error *err);
+int nspawn_users_record(struct rec_run *run, struct rec_error *err);
 void nspawn_users_forget(struct rec_run *run, const char *name);
-void nspawn_users_done(struct rec_run *run);        /* rec_close does it */
+void nspawn_users_done(struct rec_run *run); /* rec_close does it */
 #endif

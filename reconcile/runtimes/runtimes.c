@@ -1,7 +1,7 @@
 /* The three rows, who is inside a container, and holds. */
-#include "reconcile/runtime.h"
 #include "reconcile/files.h"
 #include "reconcile/proc.h"
+#include "reconcile/runtime.h"
 #include "reconcile/runtimes/nixos.h"
 #include "reconcile/runtimes/nspawn.h"
 #include <errno.h>
@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 extern const struct rec_runtime rec_runtime_netns, rec_runtime_nspawn, rec_runtime_nixos;
-const struct rec_runtime *const rec_runtimes[] = {&rec_runtime_netns, &rec_runtime_nspawn, &rec_runtime_nixos, NULL};
+const struct rec_runtime *const rec_runtimes[] = {&rec_runtime_netns, &rec_runtime_nspawn,
+                                                  &rec_runtime_nixos, NULL};
 
 const struct rec_runtime *rec_runtime(enum spec_runtime id)
 {
@@ -25,7 +26,8 @@ const struct rec_runtime *rec_runtime(enum spec_runtime id)
 }
 
 /* A NixOS container's namespace has no name: it is its leader's. -ENOENT: it is none. */
-static int nixos_find(struct rec_run *run, const char *container, struct rec_leader *out, struct rec_error *err)
+static int nixos_find(struct rec_run *run, const char *container, struct rec_leader *out,
+                      struct rec_error *err)
 {
     unsigned long long started;
     if (!run->facts.systemd || !nixos_ours(run, container))
@@ -33,11 +35,13 @@ static int nixos_find(struct rec_run *run, const char *container, struct rec_lea
     pid_t leader = nixos_leader(run, container, &started);
     if (!leader) {
         rec_fail(err, ESRCH, "container '%s' is not running", container);
-        rec_hint(err, "start it: berth start %s; why it stopped: berth logs %s", container, container);
+        rec_hint(err, "start it: berth start %s; why it stopped: berth logs %s", container,
+                 container);
         return -ESRCH;
     }
     *out = (struct rec_leader){.pid = leader, .pidfd = (int)syscall(SYS_pidfd_open, leader, 0)};
-    out->netns = open(spec_arena_printf(run->arena, "/proc/%d/ns/net", (int)leader), O_RDONLY | O_CLOEXEC);
+    out->netns =
+        open(spec_arena_printf(run->arena, "/proc/%d/ns/net", (int)leader), O_RDONLY | O_CLOEXEC);
     if (out->pidfd >= 0 && out->netns >= 0 && rec_proc_started(leader) == started)
         return 0;
     if (out->pidfd >= 0)
@@ -47,7 +51,8 @@ static int nixos_find(struct rec_run *run, const char *container, struct rec_lea
     return rec_fail(err, ESRCH, "container '%s' went away just now", container);
 }
 
-int rec_leader_find(struct rec_run *run, const char *container, struct rec_leader *out, struct rec_error *err)
+int rec_leader_find(struct rec_run *run, const char *container, struct rec_leader *out,
+                    struct rec_error *err)
 {
     struct nspawn_found f = {0};
     struct net_error e;
@@ -58,13 +63,17 @@ int rec_leader_find(struct rec_run *run, const char *container, struct rec_leade
         return r;
     r = net_netns_dir(false, &dir, &e);
     if (r)
-        return r == -ENOENT ? rec_fail(err, ESRCH, "there is no container '%s' here", container) : rec_fail_net(err, &e);
+        return r == -ENOENT ? rec_fail(err, ESRCH, "there is no container '%s' here", container)
+                            : rec_fail_net(err, &e);
     *out = (struct rec_leader){.pidfd = -1, .netns = -1};
     r = net_netns_open(dir, container, &out->netns, &e);
     close(dir);
     if (r)
-        return r == -ENOENT || r == -EINVAL ? rec_fail(err, ESRCH, "container '%s' is not here: no network namespace bears its name", container)
-                                            : rec_fail_net(err, &e);
+        return r == -ENOENT || r == -EINVAL
+                   ? rec_fail(err, ESRCH,
+                              "container '%s' is not here: no network namespace bears its name",
+                              container)
+                   : rec_fail_net(err, &e);
     if (run->facts.systemd)
         nspawn_unit_find(run, container, &f);
     else
@@ -72,12 +81,14 @@ int rec_leader_find(struct rec_run *run, const char *container, struct rec_leade
     if (!f.leader) {
         char *text;
         size_t len;
-        const char *unit = run->facts.systemd ? nspawn_unit_path(run->arena, container) : nspawn_path(run->arena, container, "unit");
+        const char *unit = run->facts.systemd ? nspawn_unit_path(run->arena, container)
+                                              : nspawn_path(run->arena, container, "unit");
         if (rec_file_read(run->arena, unit, 1 << 20, &text, &len, NULL) == -ENOENT)
-            return 0;       /* a namespace alone */
+            return 0; /* a namespace alone */
         close(out->netns);
         rec_fail(err, ESRCH, "container '%s' is not running", container);
-        rec_hint(err, "start it: berth start %s; why it stopped: berth logs %s", container, container);
+        rec_hint(err, "start it: berth start %s; why it stopped: berth logs %s", container,
+                 container);
         return -ESRCH;
     }
     out->pidfd = (int)syscall(SYS_pidfd_open, f.leader, 0);
@@ -91,7 +102,10 @@ int rec_leader_find(struct rec_run *run, const char *container, struct rec_leade
     if (fstat(out->netns, &ns) || ns.st_ino != rec_proc_netns(f.leader)) {
         close(out->pidfd);
         close(out->netns);
-        rec_fail(err, ESRCH, "container '%s' runs in another network namespace than the one that bears its name", container);
+        rec_fail(
+            err, ESRCH,
+            "container '%s' runs in another network namespace than the one that bears its name",
+            container);
         rec_hint(err, "berth apply starts it again where it belongs");
         return -ESRCH;
     }
@@ -107,7 +121,8 @@ int rec_hold_set(const char *container, const char *why, bool while_running, str
     snprintf(path, sizeof path, HELD "%.63s", container);
     int n = snprintf(line, sizeof line, "%.190s\n", why);
     if (while_running)
-        n += snprintf(line + n, sizeof line - (size_t)n, "pid %d %llu\n", (int)getpid(), rec_proc_started(getpid()));
+        n += snprintf(line + n, sizeof line - (size_t)n, "pid %d %llu\n", (int)getpid(),
+                      rec_proc_started(getpid()));
     int r = rec_dir_make(REC_RUN_DIR, 0700, err);
     if (!r)
         r = rec_dir_make(REC_RUN_DIR "/held", 0755, err);
@@ -132,7 +147,8 @@ const char *rec_hold_find(struct spec_arena *a, const char *container)
     int pid;
     unsigned long long started;
     char *owner = strchr(text, '\n');
-    if (owner && sscanf(owner + 1, "pid %d %llu", &pid, &started) == 2 && rec_proc_started(pid) != started)
+    if (owner && sscanf(owner + 1, "pid %d %llu", &pid, &started) == 2 &&
+        rec_proc_started(pid) != started)
         return NULL;
     text[strcspn(text, "\n")] = 0;
     return text;

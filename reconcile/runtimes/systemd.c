@@ -13,8 +13,9 @@ const char *systemd_unit(struct spec_arena *a, const char *template, const char 
     return spec_arena_printf(a, "%s@%s.service", template, name);
 }
 
-int systemd_call(struct rec_run *run, const char *template, const char *verb, const char *const *names, size_t n, int deadline_ms,
-                 int *status, struct rec_error *err)
+int systemd_call(struct rec_run *run, const char *template, const char *verb,
+                 const char *const *names, size_t n, int deadline_ms, int *status,
+                 struct rec_error *err)
 {
     const char **argv = spec_arena_alloc(run->arena, (n + 4) * sizeof *argv);
     char *output;
@@ -37,7 +38,8 @@ int systemd_call(struct rec_run *run, const char *template, const char *verb, co
 
 const char *systemd_said(struct rec_run *run, const char *template, const char *name)
 {
-    static const char *const programs[] = {"/usr/bin/journalctl", "/run/current-system/sw/bin/journalctl"};
+    static const char *const programs[] = {"/usr/bin/journalctl",
+                                           "/run/current-system/sw/bin/journalctl"};
     char *output = "";
     int status;
     for (size_t i = 0; i < 2; i++) {
@@ -45,24 +47,38 @@ const char *systemd_said(struct rec_run *run, const char *template, const char *
                               "-q",        "-n",  "4",
                               "-o",        "cat", "--no-pager",
                               NULL};
-        if (access(programs[i], X_OK) || rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)
+        if (access(programs[i], X_OK) ||
+            rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)
             continue;
         return output;
     }
     return "its journal cannot be read";
 }
 
-const char *systemd_said_since(struct rec_run *run, const char *template, const char *name, const struct timespec *since)
+const char *systemd_said_since(struct rec_run *run, const char *template, const char *name,
+                               const struct timespec *since)
 {
-    static const char *const programs[] = {"/usr/bin/journalctl", "/run/current-system/sw/bin/journalctl"};
+    static const char *const programs[] = {"/usr/bin/journalctl",
+                                           "/run/current-system/sw/bin/journalctl"};
     char *output = "";
     int status;
     for (size_t i = 0; i < 2; i++) {
         const char *sync[] = {programs[i], "--sync", NULL};
-        const char *argv[] = {programs[i], spec_arena_printf(run->arena, "_SYSTEMD_UNIT=%s", systemd_unit(run->arena, template, name)), "--since",
-                              spec_arena_printf(run->arena, "@%lld.%06ld", (long long)since->tv_sec, since->tv_nsec / 1000), "-q", "-n", "12", "-o",
-                              "cat", "--no-pager", NULL};
-        if (access(programs[i], X_OK) || rec_proc_run(run->arena, sync, 5000, &status, NULL, NULL) ||
+        const char *argv[] = {programs[i],
+                              spec_arena_printf(run->arena, "_SYSTEMD_UNIT=%s",
+                                                systemd_unit(run->arena, template, name)),
+                              "--since",
+                              spec_arena_printf(run->arena, "@%lld.%06ld", (long long)since->tv_sec,
+                                                since->tv_nsec / 1000),
+                              "-q",
+                              "-n",
+                              "12",
+                              "-o",
+                              "cat",
+                              "--no-pager",
+                              NULL};
+        if (access(programs[i], X_OK) ||
+            rec_proc_run(run->arena, sync, 5000, &status, NULL, NULL) ||
             rec_proc_run(run->arena, argv, 5000, &status, &output, NULL) || status)
             continue;
         size_t n = strlen(output);
@@ -105,7 +121,8 @@ const char *systemd_show(struct rec_run *run, const char *template, const char *
 
 void systemd_machine_end(struct rec_run *run, const char *name)
 {
-    static const char *const programs[] = {"/usr/bin/machinectl", "/run/current-system/sw/bin/machinectl"};
+    static const char *const programs[] = {"/usr/bin/machinectl",
+                                           "/run/current-system/sw/bin/machinectl"};
     int status;
     for (size_t i = 0; i < 2; i++) {
         const char *argv[] = {programs[i], "terminate", name, NULL};

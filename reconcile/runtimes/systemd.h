@@ -1,4 +1,5 @@
-/* reconcile/runtimes/systemd.h — units of containers, by systemctl and journalctl: a template's instance for each name.
+/* reconcile/runtimes/systemd.h — units of containers, by systemctl and journalctl: a template's
+ * instance for each name.
  * Source   systemctl(1), journalctl(1). */
 #ifndef RECONCILE_RUNTIMES_SYSTEMD_H
 #define RECONCILE_RUNTIMES_SYSTEMD_H
@@ -7,13 +8,17 @@
 
 /* "berth@web.service" for template "berth". */
 const char *systemd_unit(struct spec_arena *a, const char *template, const char *name);
-/* `verb` for the units of all of `names` in one go; n 0: the verb alone. Not zero in *status: *err says what systemctl said. */
-int systemd_call(struct rec_run *run, const char *template, const char *verb, const char *const *names, size_t n, int deadline_ms,
-                 int *status, struct rec_error *err);
+/* `verb` for the units of all of `names` in one go; n 0: the verb alone. Not zero in *status:
+ * *err says what systemctl said. */
+int systemd_call(struct rec_run *run, const char *template, const char *verb,
+                 const char *const *names, size_t n, int deadline_ms, int *status,
+                 struct rec_error *err);
 /* The unit's latest journal lines, also those of systemd itself. */
 const char *systemd_said(struct rec_run *run, const char *template, const char *name);
-/* What its processes, and not systemd itself, have printed since then: a line each, the latest 12; "" nothing. */
-const char *systemd_said_since(struct rec_run *run, const char *template, const char *name, const struct timespec *since);
+/* What its processes, and not systemd itself, have printed since then: a line each, the latest
+ * 12; "" nothing. */
+const char *systemd_said_since(struct rec_run *run, const char *template, const char *name,
+                               const struct timespec *since);
 /* The same, or where they printed nothing, the unit's latest journal lines: why it did not
  * start. */
 const char *systemd_said_why(struct rec_run *run, const char *template, const char *name,

@@ -1,11 +1,11 @@
-/* The least that this kernel takes for the work that berth does: bridges with an address, a masquerade table,
- * ip_forward, and N named namespaces, each with a port, an address, lo up and a default route. No spec, no
- * plan, no library. What berth needs on top of this is berth's own.
+/* The least that this kernel takes for the work that berth does: bridges with an address, a
+ * masquerade table, ip_forward, and N named namespaces, each with a port, an address, lo up and a
+ * default route. No spec, no plan, no library. What berth needs on top of this is berth's own.
  *
- * Creation is a pipeline, since links are made under one kernel lock and namespaces are not: a maker thread
- * makes namespaces, the linker (the main thread) fills them. `how=one` does both in one thread. The other
- * options undo or move one step, to learn what that step is worth. All happens in a network and mount
- * namespace of its own. */
+ * Creation is a pipeline, since links are made under one kernel lock and namespaces are not: a
+ * maker thread makes namespaces, the linker (the main thread) fills them. `how=one` does both in
+ * one thread. The other options undo or move one step, to learn what that step is worth. All
+ * happens in a network and mount namespace of its own. */
 #include "nlwrite.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -52,9 +52,11 @@ struct slot {
 static int n = 100, batch = 1, readers, rounds = 3;
 static const char *how = "pipe"; /* pipe, one */
 static const char *name =
-    "maker"; /* who mounts the name: maker, marked (after a mark on lo), linker (after the inside) */
+    /* who mounts the name: maker, marked (after a mark on lo), linker (after the inside) */
+    "maker";
 static const char *inside =
-    "two"; /* what observe reads: two dumps; full: both links too; lookup: one send, no dump of routes */
+    /* what observe reads: two dumps; full: both links too; lookup: one send, no dump of routes */
+    "two";
 
 static int host_ns, host_socket, nft_socket, names_dir;
 static struct slot *slots;
@@ -102,7 +104,8 @@ static uint32_t bridge_address(int b)
 
 static uint32_t address(int i)
 {
-    return htonl(0x0a000000u | (uint32_t)(200 + i / PER_BRIDGE) << 16 | (uint32_t)(i % PER_BRIDGE + 10));
+    return htonl(0x0a000000u | (uint32_t)(200 + i / PER_BRIDGE) << 16 |
+                 (uint32_t)(i % PER_BRIDGE + 10));
 }
 
 static const char *numbered(char text[16], char letter, int i)
@@ -175,8 +178,8 @@ static void put_up(struct nlwrite *w, int index)
     m->ifi_flags = m->ifi_change = IFF_UP;
 }
 
-/* No link-local address. A request of its own, before the link is up: the kernel ignores this when it creates
- * a link, and reads it after the flags when it changes one. */
+/* No link-local address. A request of its own, before the link is up: the kernel ignores this when
+ * it creates a link, and reads it after the flags when it changes one. */
 static void put_no_ipv6(struct nlwrite *w, int index)
 {
     put_link(w, RTM_SETLINK, 0, index);
@@ -341,8 +344,8 @@ static void nft_table(bool remove)
     char bytes[32 * 1024];
     struct nlwrite w = {.bytes = bytes};
     put_nft(&w, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
-    put_nft(&w, NFT(remove ? NFT_MSG_DELTABLE : NFT_MSG_NEWTABLE), remove ? 0 : NLM_F_CREATE, NFPROTO_IPV4,
-            0);
+    put_nft(&w, NFT(remove ? NFT_MSG_DELTABLE : NFT_MSG_NEWTABLE), remove ? 0 : NLM_F_CREATE,
+            NFPROTO_IPV4, 0);
     nlw_text(&w, NFTA_TABLE_NAME, "limit");
     if (!remove) {
         put_nft(&w, NFT(NFT_MSG_NEWCHAIN), NLM_F_CREATE, NFPROTO_IPV4, 0);
@@ -376,7 +379,8 @@ static void set_forwarding(void)
 static void mount_name(int i, const char *from)
 {
     char text[16], path[32];
-    int fd = openat(names_dir, numbered(text, 'c', i), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+    int fd =
+        openat(names_dir, numbered(text, 'c', i), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
     if (fd < 0)
         fail("make the name '%s'", text);
     close(fd);
@@ -571,14 +575,14 @@ static int note(char *bytes, size_t size, int i)
         else if (h->nlmsg_type == RTM_NEWROUTE)
             note_route(h, i);
         /* an error is an answer: what was asked for is not there */
-        ended +=
-            h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR || !(h->nlmsg_flags & NLM_F_MULTI);
+        ended += h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR ||
+                 !(h->nlmsg_flags & NLM_F_MULTI);
     }
     return ended;
 }
 
-/* A small dump comes as two datagrams, its end is made when the first is taken: recvmmsg gets both in one
- * call. */
+/* A small dump comes as two datagrams, its end is made when the first is taken: recvmmsg gets both
+ * in one call. */
 static void take_answers(int s, int i, int requests)
 {
     static _Thread_local _Alignas(8) char room[ANSWERS][ANSWER_ROOM];
@@ -789,8 +793,8 @@ static void *empty_namespace(void *unused)
     return unused;
 }
 
-/* The kernel frees a dead namespace when a later one dies, under the lock that links need: whoever runs next
- * would pay. So let empty ones die until the number of namespaces falls no more. */
+/* The kernel frees a dead namespace when a later one dies, under the lock that links need: whoever
+ * runs next would pay. So let empty ones die until the number of namespaces falls no more. */
 static void settle(void)
 {
     for (int calm = 0, tries = 0; calm < 5 && tries < 1000; tries++) {
@@ -859,9 +863,11 @@ static int usage(void)
           "limit [KEY=VALUE]...  the defaults are the fastest\n"
           "  n=N                 containers (100)\n"
           "  how=pipe|one        a maker thread and a linker, or one thread for both\n"
-          "  batch=K             ports per send, at most 64 (1); fewer where fewer namespaces are ready\n"
+          "  batch=K             ports per send, at most 64 (1); fewer where fewer namespaces are "
+          "ready\n"
           "  name=maker|marked|linker  who mounts the name, and whether lo gets its group before\n"
-          "  inside=two|full|lookup    addresses and routes; both links too; both links and one route\n"
+          "  inside=two|full|lookup    addresses and routes; both links too; both links and one "
+          "route\n"
           "  readers=T           threads that observe, at most 8 (1, from 50 containers on 2)\n"
           "  rounds=K            observations (3)\n",
           stderr);
@@ -907,7 +913,8 @@ int main(int argc, char **argv)
             return usage();
     if (!readers)
         readers = n < 50 ? 1 : 2;
-    if (n < 1 || n > 50 * PER_BRIDGE || batch < 1 || batch > MOST_BATCH || readers < 1 || readers > 8)
+    if (n < 1 || n > 50 * PER_BRIDGE || batch < 1 || batch > MOST_BATCH || readers < 1 ||
+        readers > 8)
         return usage();
     run();
     return 0;

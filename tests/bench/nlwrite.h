@@ -23,7 +23,8 @@ static inline void *nlw_room(struct nlwrite *w, size_t size)
     return at;
 }
 
-/* A message and its fixed part, which is returned. Its length grows with each attribute that follows. */
+/* A message and its fixed part, which is returned. Its length grows with each attribute that
+ * follows. */
 static inline void *nlw_message(struct nlwrite *w, uint16_t type, uint16_t flags, size_t fixed)
 {
     w->last = nlw_room(w, NLMSG_HDRLEN);
@@ -35,7 +36,8 @@ static inline void *nlw_message(struct nlwrite *w, uint16_t type, uint16_t flags
     return body;
 }
 
-static inline struct rtattr *nlw_put(struct nlwrite *w, uint16_t type, const void *data, size_t size)
+static inline struct rtattr *nlw_put(struct nlwrite *w, uint16_t type, const void *data,
+                                     size_t size)
 {
     struct rtattr *a = nlw_room(w, RTA_LENGTH(size));
     a->rta_type = type;

@@ -1,8 +1,10 @@
-/* Runs one command and says how long it took from exec to exit. The child takes the first time itself, right
- * before it becomes the command, so that the fork is not counted. A command that fails gives no figure.
+/* Runs one command and says how long it took from exec to exit. The child takes the first time
+ * itself, right before it becomes the command, so that the fork is not counted. A command that
+ * fails gives no figure.
  *
- *     timeit LABEL LOG COMMAND [ARG]...     LABEL us=… rss_kb=…; what the command says goes to the file LOG
- */
+ *     timeit LABEL LOG COMMAND [ARG]...     LABEL us=… rss_kb=…; what the command says goes to the
+ *                                           file LOG
+ * */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,17 +1,17 @@
-/* Any bytes are a container's conf: what is read out of it lies in it, on one line, and what berth writes reads back. With libFuzzer, or
- * replaying files. */
+/* Any bytes are a container's conf: what is read out of it lies in it, on one line, and what berth
+ * writes reads back. With libFuzzer, or replaying files. */
 #include "reconcile/runtimes/nixos.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PROMISE(x)                                                                                           \
-    do {                                                                                                     \
-        if (!(x)) {                                                                                          \
-            fprintf(stderr, "broken promise: %s\n", #x);                                                     \
-            abort();                                                                                         \
-        }                                                                                                    \
+#define PROMISE(x)                                                                                 \
+    do {                                                                                           \
+        if (!(x)) {                                                                                \
+            fprintf(stderr, "broken promise: %s\n", #x);                                           \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct nixos_conf c = {.bridge = text, .flake = text};
         const char *written = nixos_conf_text(a, &c);
         PROMISE(nixos_conf_ours(written));
-        PROMISE(!strcmp(nixos_conf_get(a, written, "HOST_BRIDGE"), text) && !strcmp(nixos_conf_get(a, written, "FLAKE"), text));
+        PROMISE(!strcmp(nixos_conf_get(a, written, "HOST_BRIDGE"), text) &&
+                !strcmp(nixos_conf_get(a, written, "FLAKE"), text));
     }
     spec_arena_free(a);
     return 0;

@@ -1,16 +1,17 @@
-/* Any bytes are a damaged frame, or one whose records lie in it. With libFuzzer, or replaying files. */
+/* Any bytes are a damaged frame, or one whose records lie in it. With libFuzzer, or replaying
+ * files. */
 #include "cmd/git/frame.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PROMISE(x)                                                                                           \
-    do {                                                                                                     \
-        if (!(x)) {                                                                                          \
-            fprintf(stderr, "broken promise: %s\n", #x);                                                     \
-            abort();                                                                                         \
-        }                                                                                                    \
+#define PROMISE(x)                                                                                 \
+    do {                                                                                           \
+        if (!(x)) {                                                                                \
+            fprintf(stderr, "broken promise: %s\n", #x);                                           \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,7 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     PROMISE(f.n <= GIT_FRAME_RECORDS);
     for (size_t i = 0; i < f.n; i++) {
         const struct git_record *r = &f.list[i];
-        PROMISE(*r->name && r->bytes >= text && r->len < (size_t)(text + size - r->bytes) && r->bytes[r->len] == '\n');
+        PROMISE(*r->name && r->bytes >= text && r->len < (size_t)(text + size - r->bytes) &&
+                r->bytes[r->len] == '\n');
         git_frame_text(&f, r->name, out, sizeof out);
         PROMISE(strlen(out) < sizeof out);
         for (const char *p = out; *p; p++)

@@ -1,15 +1,16 @@
-/* Any bytes are a spec with faults at sane places, or a document whose promises hold. With libFuzzer, or replaying files. */
+/* Any bytes are a spec with faults at sane places, or a document whose promises hold. With
+ * libFuzzer, or replaying files. */
 #include "spec/spec.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PROMISE(x)                                                                                           \
-    do {                                                                                                     \
-        if (!(x)) {                                                                                          \
-            fprintf(stderr, "broken promise: %s\n", #x);                                                     \
-            abort();                                                                                         \
-        }                                                                                                    \
+#define PROMISE(x)                                                                                 \
+    do {                                                                                           \
+        if (!(x)) {                                                                                \
+            fprintf(stderr, "broken promise: %s\n", #x);                                           \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 static void hold(const struct spec_doc *d)
@@ -50,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     PROMISE(r == 0 || r == -22);
     PROMISE((r == 0) == (d.errors == 0));
     for (size_t i = 0; i < d.n; i++)
-        PROMISE(d.list[i].at.line >= 1 && d.list[i].at.line <= lines + 1 && d.list[i].at.col >= 1 && *d.list[i].text);
+        PROMISE(d.list[i].at.line >= 1 && d.list[i].at.line <= lines + 1 && d.list[i].at.col >= 1 &&
+                *d.list[i].text);
     const char *text = spec_diags_format(a, &d, "f", (const char *)data, size, false);
     for (const char *p = text; *p; p++)
         PROMISE((unsigned char)*p >= 0x20 || *p == '\n');

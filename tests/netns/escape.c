@@ -1,22 +1,45 @@
-/* A program of a hostile container's, without a C library. As the loader of whatever is started there it keeps the program that it was
- * to load, becomes `/stage2` (itself once more) so that the other one may end, and then tries for two seconds to write into it.
- * What came of it: one letter in /result. W: written; S: refused for good; B: busy all the time. */
+/* A program of a hostile container's, without a C library. As the loader of whatever is started
+ * there it keeps the program that it was to load, becomes `/stage2` (itself once more) so that the
+ * other one may end, and then tries for two seconds to write into it. What came of it: one
+ * letter in /result. W: written; S: refused for good; B: busy all the time. */
 #if defined __x86_64__
-enum { CLONE = 56, OPENAT = 257, WRITE = 1, EXECVE = 59, EXIT = 60, SETSID = 112, NANOSLEEP = 35, CLOSE = 3 };
+enum {
+    CLONE = 56,
+    OPENAT = 257,
+    WRITE = 1,
+    EXECVE = 59,
+    EXIT = 60,
+    SETSID = 112,
+    NANOSLEEP = 35,
+    CLOSE = 3
+};
 __asm__(".globl _start\n_start: mov %rsp, %rdi\n and $-16, %rsp\n call begin\n");
 static long call(long n, long a, long b, long c, long d, long e)
 {
     register long r10 __asm__("r10") = d, r8 __asm__("r8") = e;
     long r;
-    __asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
+    __asm__ volatile("syscall"
+                     : "=a"(r)
+                     : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+                     : "rcx", "r11", "memory");
     return r;
 }
 #elif defined __aarch64__
-enum { CLONE = 220, OPENAT = 56, WRITE = 64, EXECVE = 221, EXIT = 93, SETSID = 157, NANOSLEEP = 101, CLOSE = 57 };
+enum {
+    CLONE = 220,
+    OPENAT = 56,
+    WRITE = 64,
+    EXECVE = 221,
+    EXIT = 93,
+    SETSID = 157,
+    NANOSLEEP = 101,
+    CLOSE = 57
+};
 __asm__(".globl _start\n_start: mov x0, sp\n bl begin\n");
 static long call(long n, long a, long b, long c, long d, long e)
 {
-    register long x8 __asm__("x8") = n, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c, x3 __asm__("x3") = d, x4 __asm__("x4") = e;
+    register long x8 __asm__("x8") = n, x0 __asm__("x0") = a, x1 __asm__("x1") = b,
+                     x2 __asm__("x2") = c, x3 __asm__("x3") = d, x4 __asm__("x4") = e;
     __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
     return x0;
 }
@@ -50,6 +73,7 @@ void begin(long *stack)
         else
             call(NANOSLEEP, (long)wait, 0, 0, 0, 0);
     }
-    call(WRITE, call(OPENAT, AT_CWD, (long)"/result", WRONLY | CREAT, 0644, 0), (long)&letter, 1, 0, 0);
+    call(WRITE, call(OPENAT, AT_CWD, (long)"/result", WRONLY | CREAT, 0644, 0), (long)&letter, 1, 0,
+         0);
     call(EXIT, 0, 0, 0, 0, 0);
 }

@@ -1,5 +1,6 @@
-/* tests/netns/kernel.h — a world of its own for each kernel test: fresh user (unless root), network and mount namespaces with an
- * empty /run. `ip -j` is the independent witness. A kernel that lacks a kind of link: exit 77, skipped, saying which. */
+/* tests/netns/kernel.h — a world of its own for each kernel test: fresh user (unless root), network
+ * and mount namespaces with an empty /run. `ip -j` is the independent witness. A kernel that
+ * lacks a kind of link: exit 77, skipped, saying which. */
 #ifndef TESTS_NETNS_KERNEL_H
 #define TESTS_NETNS_KERNEL_H
 #include "netops/error.h"
@@ -17,25 +18,25 @@
 
 enum { SKIP = 77 };
 
-#define CHECK(cond)                                                                                           \
-    do {                                                                                                      \
-        if (!(cond)) {                                                                                        \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #cond);                              \
-            exit(1);                                                                                          \
-        }                                                                                                     \
+#define CHECK(cond)                                                                                \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #cond);                   \
+            exit(1);                                                                               \
+        }                                                                                          \
     } while (0)
 /* A call that must succeed. */
-#define DO(call)                                                                                              \
-    do {                                                                                                      \
-        struct net_error e_ = {0};                                                                            \
-        struct net_error *err = &e_;                                                                          \
-        int r_ = (call);                                                                                      \
-        if (r_ < 0) {                                                                                         \
-            char text_[400];                                                                                  \
-            net_error_format(err, text_, sizeof text_);                                                       \
-            fprintf(stderr, "%s:%d: %s: %d, %s\n", __FILE__, __LINE__, #call, r_, text_);                     \
-            exit(r_ == -EOPNOTSUPP ? SKIP : 1);                                                               \
-        }                                                                                                     \
+#define DO(call)                                                                                   \
+    do {                                                                                           \
+        struct net_error e_ = {0};                                                                 \
+        struct net_error *err = &e_;                                                               \
+        int r_ = (call);                                                                           \
+        if (r_ < 0) {                                                                              \
+            char text_[400];                                                                       \
+            net_error_format(err, text_, sizeof text_);                                            \
+            fprintf(stderr, "%s:%d: %s: %d, %s\n", __FILE__, __LINE__, #call, r_, text_);          \
+            exit(r_ == -EOPNOTSUPP ? SKIP : 1);                                                    \
+        }                                                                                          \
     } while (0)
 
 static inline void put_file(const char *path, const char *text)
@@ -52,7 +53,7 @@ static inline void put_file(const char *path, const char *text)
 static inline void own_world(void)
 {
     unsigned uid = geteuid(), gid = getegid();
-    char     map[64];
+    char map[64];
     if (unshare((uid ? CLONE_NEWUSER : 0) | CLONE_NEWNET | CLONE_NEWNS)) {
         perror("no namespaces here");
         exit(SKIP);
@@ -64,7 +65,8 @@ static inline void own_world(void)
         snprintf(map, sizeof map, "0 %u 1", gid);
         put_file("/proc/self/gid_map", map);
     }
-    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("tmpfs", "/run", "tmpfs", 0, "mode=755")) {
+    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+        mount("tmpfs", "/run", "tmpfs", 0, "mode=755")) {
         perror("no mounts here");
         exit(SKIP);
     }
@@ -75,8 +77,8 @@ static inline const char *output(const char *format, ...) __attribute__((format(
 static inline const char *output(const char *format, ...)
 {
     static char text[65536];
-    char        command[1024];
-    va_list     args;
+    char command[1024];
+    va_list args;
     va_start(args, format);
     vsnprintf(command, sizeof command, format, args);
     va_end(args);

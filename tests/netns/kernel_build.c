@@ -1,5 +1,6 @@
-/* A host as berth makes it, with one bridge and two containers, seen with the eyes of iproute2: what was asked for is there, what
- * is read is what `ip` prints, and removal by group leaves nothing. */
+/* A host as berth makes it, with one bridge and two containers, seen with the eyes of iproute2:
+ * what was asked for is there, what is read is what `ip` prints, and removal by group leaves
+ * nothing. */
 #include "kernel.h"
 #include "netops/monitor.h"
 #include "netops/netns.h"
@@ -9,7 +10,8 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 
-static const uint8_t bridge_mac[6] = {0x02, 0xbe, 0, 0, 0, 1}, host_mac[6] = {0x02, 0xbe, 0, 0, 0, 2},
+static const uint8_t bridge_mac[6] = {0x02, 0xbe, 0, 0, 0, 1},
+                     host_mac[6] = {0x02, 0xbe, 0, 0, 0, 2},
                      inner_mac[6] = {0x02, 0xbe, 0, 0, 0, 3};
 
 static struct net_address address(int index, int family, const char *text, uint8_t prefix)
@@ -19,9 +21,11 @@ static struct net_address address(int index, int family, const char *text, uint8
     return a;
 }
 
-static struct net_route route(int oif, int family, const char *dst, uint8_t prefix, const char *gateway)
+static struct net_route route(int oif, int family, const char *dst, uint8_t prefix,
+                              const char *gateway)
 {
-    struct net_route r = {.family = (uint8_t)family, .prefix = prefix, .oif = oif, .has_gateway = gateway};
+    struct net_route r = {
+        .family = (uint8_t)family, .prefix = prefix, .oif = oif, .has_gateway = gateway};
     CHECK(!dst || inet_pton(family, dst, r.dst) == 1);
     CHECK(!gateway || inet_pton(family, gateway, r.gateway) == 1);
     return r;
@@ -37,7 +41,7 @@ static void furnish(int ns, int i)
 {
     scoped(net_batch_closep) struct net_batch *b = NULL;
     struct net_link_ref eth0 = {.index = 2, .name = "eth0"};
-    char                text[64];
+    char text[64];
 
     DO(net_netns_enter(ns, err));
     DO(net_batch_open(&b, err));
@@ -63,8 +67,8 @@ static void furnish(int ns, int i)
 
 struct found {
     struct net_link links[16];
-    int             n;
-    int             altnames;
+    int n;
+    int altnames;
 };
 static int found_link(void *arg, const struct net_link *l)
 {
@@ -120,7 +124,7 @@ static int count_setting(void *arg, const char *link)
 int main(void)
 {
     scoped(net_batch_closep) struct net_batch *b = NULL;
-    int  host, dir, ns[2];
+    int host, dir, ns[2];
 
     own_world();
     DO(net_netns_self(&host, err));
@@ -140,16 +144,23 @@ int main(void)
     DO(net_batch_send(b, NULL, NULL, err));
     struct net_link l;
     DO(net_link_get(net_batch_port(b), "br0", 0, &l, err));
-    CHECK(!strcmp(l.kind, "bridge") && l.group == 190 && l.mtu == 1400 && !(l.flags & IFF_UP) && l.has_mac);
+    CHECK(!strcmp(l.kind, "bridge") && l.group == 190 && l.mtu == 1400 && !(l.flags & IFF_UP) &&
+          l.has_mac);
     CHECK(!memcmp(l.mac, bridge_mac, 6));
     int bridge = l.index;
     CHECK(!strcmp(output("ip -j link show group 190 | grep -o br0 | head -1"), "br0\n"));
 
     /* two containers, and what the bridge needs: one send */
     for (int i = 0; i < 2; i++) {
-        char                name[16];
-        struct net_veth_new v = {.name = name, .master = bridge, .group = 190, .mtu = 1400, .mac = i ? NULL : host_mac,
-                                 .peer_name = "eth0", .peer_mac = i ? NULL : inner_mac, .peer_index = 2,
+        char name[16];
+        struct net_veth_new v = {.name = name,
+                                 .master = bridge,
+                                 .group = 190,
+                                 .mtu = 1400,
+                                 .mac = i ? NULL : host_mac,
+                                 .peer_name = "eth0",
+                                 .peer_mac = i ? NULL : inner_mac,
+                                 .peer_index = 2,
                                  .peer_netns_fd = ns[i]};
         snprintf(name, sizeof name, "vc%d", i);
         CHECK(!net_batch_veth_new(b, &v, 10));
@@ -160,7 +171,7 @@ int main(void)
             CHECK(!net_batch_link_hairpin(b, ref, true, 13));
     }
     struct net_link_ref ref = {.index = bridge, .name = "br0"};
-    struct net_address  a = address(bridge, AF_INET, "10.100.0.1", 24);
+    struct net_address a = address(bridge, AF_INET, "10.100.0.1", 24);
     CHECK(!net_batch_address_new(b, &a, "br0", 14));
     CHECK(!net_batch_link_no_autoconf(b, ref, 15));
     CHECK(!net_batch_link_up(b, ref, true, 16));
@@ -181,8 +192,10 @@ int main(void)
     /* names */
     struct net_error e;
     CHECK(net_netns_name(dir, "container1", ns[1], &e) == -EEXIST);
-    CHECK(net_netns_name(dir, "../x", ns[1], &e) == -EINVAL && net_netns_name(dir, "", ns[1], &e) == -EINVAL);
-    CHECK(net_netns_name(dir, "..", ns[1], &e) == -EINVAL && net_netns_unname(dir, ".", &e) == -EINVAL);
+    CHECK(net_netns_name(dir, "../x", ns[1], &e) == -EINVAL &&
+          net_netns_name(dir, "", ns[1], &e) == -EINVAL);
+    CHECK(net_netns_name(dir, "..", ns[1], &e) == -EINVAL &&
+          net_netns_unname(dir, ".", &e) == -EINVAL);
     const char *text = output("ip netns list");
     CHECK(says(text, "container1") && says(text, "container2"));
     CHECK(mknodat(dir, "leftover", S_IFREG, 0) == 0);
@@ -195,27 +208,30 @@ int main(void)
     struct stat st;
     CHECK(fstatat(dir, "container1", &st, 0) == 0);
     CHECK(fstatat(dir, "leftover", &st, 0) == -1 && errno == ENOENT);
-    CHECK(symlinkat("container1", dir, "pointer") == 0 && net_netns_open(dir, "pointer", &fd, &e) == -ELOOP);
+    CHECK(symlinkat("container1", dir, "pointer") == 0 &&
+          net_netns_open(dir, "pointer", &fd, &e) == -ELOOP);
     unlinkat(dir, "pointer", 0);
 
     /* the witness */
     text = output("ip -j -d link show vc0");
-    CHECK(says(text, "\"master\":\"br0\"") && says(text, "02:be:00:00:00:02") && says(text, "\"num_tx_queues\":1") &&
-          says(text, "\"mtu\":1400") && says(text, "\"group\":\"190\""));
+    CHECK(says(text, "\"master\":\"br0\"") && says(text, "02:be:00:00:00:02") &&
+          says(text, "\"num_tx_queues\":1") && says(text, "\"mtu\":1400") &&
+          says(text, "\"group\":\"190\""));
     text = output("ip -n container1 -j -d link show eth0");
-    CHECK(says(text, "\"ifindex\":2,") && says(text, "02:be:00:00:00:03") && says(text, "\"group\":\"190\"") &&
-          says(text, "\"mtu\":1400") && says(text, "LOWER_UP"));
+    CHECK(says(text, "\"ifindex\":2,") && says(text, "02:be:00:00:00:03") &&
+          says(text, "\"group\":\"190\"") && says(text, "\"mtu\":1400") && says(text, "LOWER_UP"));
     if (has_ipv6())
         CHECK(says(text, "\"inet6_addr_gen_mode\":\"none\""));
     text = output("ip -n container2 -j addr show eth0");
     CHECK(says(text, "10.100.0.11") && !strstr(text, "fe80"));
     CHECK(!strstr(text, "tentative"));
     text = output("ip -n container2 -j route");
-    CHECK(says(text, "\"dst\":\"default\",\"gateway\":\"10.100.0.1\"") && says(text, "192.0.2.0/24"));
+    CHECK(says(text, "\"dst\":\"default\",\"gateway\":\"10.100.0.1\"") &&
+          says(text, "192.0.2.0/24"));
     if (has_ipv6()) {
         CHECK(says(output("ip -n container2 -6 -j addr show eth0"), "fd00:100::11"));
         CHECK(says(output("ip -n container2 -6 -j route"), "fd00:100::1"));
-        CHECK(says(output("ping -6 -c1 -W1 -I br0 fd00:100::11 || true"), "") );
+        CHECK(says(output("ping -6 -c1 -W1 -I br0 fd00:100::11 || true"), ""));
     }
 
     /* what is read is the same */
@@ -224,18 +240,22 @@ int main(void)
     DO(net_link_dump(net_batch_port(b), found_link, found_altname, NULL, &f, err));
     const struct net_link *v1 = find(&f, "vc1"), *v0 = find(&f, "vc0");
     CHECK(f.n == 4 && f.altnames == 1 && find(&f, "lo") && !find(&f, "lo")->kind[0]);
-    CHECK(v0 && v0->master == bridge && v0->port && !v0->hairpin && !strcmp(v0->kind, "veth") && v0->link == 2);
+    CHECK(v0 && v0->master == bridge && v0->port && !v0->hairpin && !strcmp(v0->kind, "veth") &&
+          v0->link == 2);
     CHECK(v1 && v1->hairpin && v1->group == 190 && v1->link_netnsid >= 0 && (v1->flags & IFF_UP));
     if (has_ipv6())
         CHECK(v1->addrgen == IN6_ADDR_GEN_MODE_NONE);
-    /* and so are ports and links without a master by themselves, but for what only a whole dump tells */
+    /* and so are ports and links without a master by themselves, but for what only a whole dump
+     * tells */
     struct found g = {0};
     DO(net_link_dump_ports(net_batch_port(b), found_link, found_altname, NULL, &g, err));
     const struct net_link *p1 = find(&g, "vc1");
     CHECK(g.n == f.n && g.altnames == 1 && find(&g, "lo") && !find(&g, "lo")->port);
-    CHECK(find(&g, "br0") && !strcmp(find(&g, "br0")->kind, "bridge") && find(&g, "br0")->group == find(&f, "br0")->group);
-    CHECK(p1 && p1->index == v1->index && p1->master == bridge && p1->port && p1->hairpin && p1->link == 2 && p1->flags == v1->flags &&
-          p1->mtu == v1->mtu && p1->has_mac && !memcmp(p1->mac, v1->mac, 6));
+    CHECK(find(&g, "br0") && !strcmp(find(&g, "br0")->kind, "bridge") &&
+          find(&g, "br0")->group == find(&f, "br0")->group);
+    CHECK(p1 && p1->index == v1->index && p1->master == bridge && p1->port && p1->hairpin &&
+          p1->link == 2 && p1->flags == v1->flags && p1->mtu == v1->mtu && p1->has_mac &&
+          !memcmp(p1->mac, v1->mac, 6));
     int addresses = 0, routes[2] = {0};
     DO(net_address_dump(net_batch_port(b), count_address, NULL, &addresses, err));
     CHECK(addresses == 1 + has_ipv6());
@@ -245,19 +265,24 @@ int main(void)
     static struct net_inside in;
     DO(net_netns_open(dir, "container2", &fd, err));
     DO(net_inside_read(fd, NULL, NULL, &in, err));
-    CHECK(in.has_lo && (in.lo.flags & IFF_UP) && in.has_eth0 && in.eth0.index == 2 && in.eth0.mtu == 1400);
-    CHECK(in.n_address == 1u + has_ipv6() && in.address[0].family == AF_INET && in.address[0].proto == NET_PROTO_BERTH);
+    CHECK(in.has_lo && (in.lo.flags & IFF_UP) && in.has_eth0 && in.eth0.index == 2 &&
+          in.eth0.mtu == 1400);
+    CHECK(in.n_address == 1u + has_ipv6() && in.address[0].family == AF_INET &&
+          in.address[0].proto == NET_PROTO_BERTH);
     CHECK(in.n_route == 1u + has_ipv6() && in.route[0].protocol == NET_PROTO_BERTH);
-    /* The short way tells the same of what is in order, and gives way where it is not taken for enough. */
+    /* The short way tells the same of what is in order, and gives way where it is not taken for
+     * enough. */
     struct net_inside full = in;
     in = (struct net_inside){0};
     bool will_do = true;
     DO(net_inside_read(fd, will, &will_do, &in, err));
-    CHECK(in.has_lo && in.has_eth0 && in.eth0.index == 2 && in.n_address == full.n_address && in.n_route == 1u + has_ipv6());
+    CHECK(in.has_lo && in.has_eth0 && in.eth0.index == 2 && in.n_address == full.n_address &&
+          in.n_route == 1u + has_ipv6());
     for (size_t i = 0; i < full.n_address; i++)
         CHECK(has_address(&in, &full.address[i]));
-    CHECK(in.lo.flags & IFF_UP && in.eth0.mtu == full.eth0.mtu && in.eth0.link == full.eth0.link && in.eth0.addrgen == full.eth0.addrgen &&
-          in.eth0.flags == full.eth0.flags && in.eth0.has_mac && !memcmp(in.eth0.mac, full.eth0.mac, 6));
+    CHECK(in.lo.flags & IFF_UP && in.eth0.mtu == full.eth0.mtu && in.eth0.link == full.eth0.link &&
+          in.eth0.addrgen == full.eth0.addrgen && in.eth0.flags == full.eth0.flags &&
+          in.eth0.has_mac && !memcmp(in.eth0.mac, full.eth0.mac, 6));
     CHECK(in.route[0].protocol == NET_PROTO_BERTH && !in.route[0].prefix);
     will_do = false;
     net_inside_done(&in);
@@ -300,7 +325,8 @@ int main(void)
     DO(net_sysctl_write("net/ipv4/conf/br0/forwarding", "1", err));
     DO(net_sysctl_read("net/ipv4/conf/br0/forwarding", value, err));
     CHECK(!strcmp(value, "1"));
-    CHECK(net_sysctl_read("net/ipv4/conf/../ip_forward", value, &e) == -EINVAL && net_sysctl_read("/etc/passwd", value, &e) == -EINVAL);
+    CHECK(net_sysctl_read("net/ipv4/conf/../ip_forward", value, &e) == -EINVAL &&
+          net_sysctl_read("/etc/passwd", value, &e) == -EINVAL);
     CHECK(net_sysctl_read("net/ipv4/conf/nobody/forwarding", value, &e) == -ENOENT);
     int settings = 0;
     DO(net_sysctl_links(AF_INET, count_setting, &settings, err));
@@ -310,7 +336,7 @@ int main(void)
     close(ns[0]);
     close(ns[1]);
     CHECK(net_batch_group_del(b, 0, 1) == -EINVAL);
-    CHECK(net_batch_send(b, NULL, NULL, &e) == -EINVAL);     /* it is not forgotten */
+    CHECK(net_batch_send(b, NULL, NULL, &e) == -EINVAL); /* it is not forgotten */
     CHECK(!net_batch_group_del(b, 190, 1));
     DO(net_batch_send(b, NULL, NULL, err));
     f = (struct found){0};

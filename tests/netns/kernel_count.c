@@ -1,6 +1,7 @@
-/* What one container costs, for a tracer to count: nothing but netops, as an apply uses it. `kernel_count create N` makes N
- * containers with names, `read N` makes them and reads each once more, `none` makes the bridge alone. The difference of two
- * runs is the price (kernel_count.sh). */
+/* What one container costs, for a tracer to count: nothing but netops, as an apply uses it.
+ * `kernel_count create N` makes N containers with names, `read N` makes them and reads each once
+ * more, `none` makes the bridge alone. The difference of two runs is the price
+ * (kernel_count.sh). */
 #include "kernel.h"
 #include "netops/netns.h"
 #include <arpa/inet.h>
@@ -11,8 +12,10 @@ static void inside(int ns, int i)
 {
     scoped(net_batch_closep) struct net_batch *b = NULL;
     struct net_link_ref eth0 = {.index = 2, .name = "eth0"};
-    struct net_address  a = {.index = 2, .family = AF_INET, .prefix = 24, .bytes = {10, 100, 0, (uint8_t)(10 + i)}};
-    struct net_route    r = {.family = AF_INET, .oif = 2, .has_gateway = true, .gateway = {10, 100, 0, 1}};
+    struct net_address a = {
+        .index = 2, .family = AF_INET, .prefix = 24, .bytes = {10, 100, 0, (uint8_t)(10 + i)}};
+    struct net_route r = {
+        .family = AF_INET, .oif = 2, .has_gateway = true, .gateway = {10, 100, 0, 1}};
     (void)ns;
     DO(net_batch_open(&b, err));
     CHECK(!net_batch_link_up(b, (struct net_link_ref){.index = 1, .name = "lo"}, true, 1));
@@ -33,7 +36,7 @@ int main(int argc, char **argv)
 
     scoped(net_batch_closep) struct net_batch *b = NULL;
     struct net_bridge_new br = {.name = "br0", .group = 190};
-    struct net_link       l;
+    struct net_link l;
     DO(net_batch_open(&b, err));
     CHECK(!net_batch_bridge_new(b, &br, 1));
     DO(net_batch_send(b, NULL, NULL, err));
@@ -42,12 +45,18 @@ int main(int argc, char **argv)
     for (int i = 0; i < n; i++) /* the thread wanders and never goes back in between */
         DO(net_netns_unshare(&ns[i], err));
     for (int i = 0; i < n; i++) {
-        char                name[16];
-        struct net_veth_new v = {.name = name, .index = 1000 + i, .master = l.index, .group = 190, .peer_name = "eth0",
-                                 .peer_index = 2, .peer_netns_fd = ns[i]};
+        char name[16];
+        struct net_veth_new v = {.name = name,
+                                 .index = 1000 + i,
+                                 .master = l.index,
+                                 .group = 190,
+                                 .peer_name = "eth0",
+                                 .peer_index = 2,
+                                 .peer_netns_fd = ns[i]};
         struct net_link_ref ref = {.index = 1000 + i, .name = name};
         snprintf(name, sizeof name, "v%d", i);
-        CHECK(!net_batch_veth_new(b, &v, 1) && !net_batch_link_no_autoconf(b, ref, 2) && !net_batch_link_up(b, ref, true, 3));
+        CHECK(!net_batch_veth_new(b, &v, 1) && !net_batch_link_no_autoconf(b, ref, 2) &&
+              !net_batch_link_up(b, ref, true, 3));
     }
     DO(net_batch_send(b, NULL, NULL, err));
     for (int i = 0; i < n; i++) {
@@ -61,7 +70,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < n && !strcmp(argv[1], "read"); i++) {
         static struct net_inside in;
         char name[16];
-        int  fd;
+        int fd;
         snprintf(name, sizeof name, "c%d", i);
         DO(net_netns_open(dir, name, &fd, err));
         DO(net_inside_read(fd, NULL, NULL, &in, err));

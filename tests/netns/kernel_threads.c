@@ -1,5 +1,5 @@
-/* Several ports in several threads, each thread in a namespace of its own at a time: nothing is shared but the process. Run it
- * under ThreadSanitizer too. */
+/* Several ports in several threads, each thread in a namespace of its own at a time: nothing is
+ * shared but the process. Run it under ThreadSanitizer too. */
 #include "kernel.h"
 #include "netops/netns.h"
 #include <arpa/inet.h>
@@ -12,9 +12,10 @@ static void *work(void *arg)
     struct net_inside in;
     for (int i = 0; i < ROUNDS; i++) {
         scoped(net_batch_closep) struct net_batch *b = NULL;
-        uint8_t            last = (uint8_t)(1 + i);
-        struct net_address a = {.index = 1, .family = AF_INET, .prefix = 32, .bytes = {10, 0, *(uint8_t *)arg, last}};
-        int                ns;
+        uint8_t last = (uint8_t)(1 + i);
+        struct net_address a = {
+            .index = 1, .family = AF_INET, .prefix = 32, .bytes = {10, 0, *(uint8_t *)arg, last}};
+        int ns;
         DO(net_netns_unshare(&ns, err));
         DO(net_batch_open(&b, err));
         CHECK(!net_batch_link_up(b, (struct net_link_ref){.index = 1, .name = "lo"}, true, 1));
@@ -33,7 +34,7 @@ static void *work(void *arg)
 int main(void)
 {
     pthread_t t[THREADS];
-    uint8_t   id[THREADS];
+    uint8_t id[THREADS];
     own_world();
     for (int i = 0; i < THREADS; i++) {
         id[i] = (uint8_t)i;

@@ -1,4 +1,5 @@
-/* berth's tables in a kernel, in a network namespace of their own. Witness: nft, the other program that reads them. */
+/* berth's tables in a kernel, in a network namespace of their own. Witness: nft, the other
+ * program that reads them. */
 #include "netops/nft_foreign.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,53 +14,110 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHECK(x)                                                                            \
-    do {                                                                                    \
-        if (!(x)) {                                                                         \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #x);                 \
-            exit(1);                                                                        \
-        }                                                                                   \
+#define CHECK(x)                                                                                   \
+    do {                                                                                           \
+        if (!(x)) {                                                                                \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #x);                        \
+            exit(1);                                                                               \
+        }                                                                                          \
     } while (0)
-#define OK(x)                                                                               \
-    do {                                                                                    \
-        if ((x) != 0) {                                                                     \
-            char text_[512];                                                                \
-            net_error_format(&err, text_, sizeof text_);                                    \
-            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #x, text_);              \
-            exit(1);                                                                        \
-        }                                                                                   \
+#define OK(x)                                                                                      \
+    do {                                                                                           \
+        if ((x) != 0) {                                                                            \
+            char text_[512];                                                                       \
+            net_error_format(&err, text_, sizeof text_);                                           \
+            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #x, text_);                     \
+            exit(1);                                                                               \
+        }                                                                                          \
     } while (0)
 
 static struct net_error err;
 static struct net_port *port;
 
 static struct net_nft_bridge bridges[] = {
-    {.name = "br-containers", .uplink4 = "eth0", .uplink6 = "eth0", .n_net = 2,
+    {.name = "br-containers",
+     .uplink4 = "eth0",
+     .uplink6 = "eth0",
+     .n_net = 2,
      .net = (struct net_nft_net[]){{AF_INET, 24, {10, 100}}, {AF_INET6, 64, {0xfd, 0, 1}}}},
-    {.name = "br-lab", .open = true, .uplink4 = "eth0", .n_net = 2,
+    {.name = "br-lab",
+     .open = true,
+     .uplink4 = "eth0",
+     .n_net = 2,
      .net = (struct net_nft_net[]){{AF_INET, 20, {10, 99, 16}}, {AF_INET6, 61, {0xfd, 0, 2}}}},
 };
 static struct net_nft_map maps[] = {
-    {.family = AF_INET, .proto = IPPROTO_TCP, .any = true, .port = 8080, .to_port = 80, .to = {10, 100, 0, 10}, .tag = 11},
-    {.family = AF_INET, .proto = IPPROTO_UDP, .port = 53, .to_port = 5353, .host = {203, 0, 113, 2}, .to = {10, 100, 0, 20}},
-    {.family = AF_INET6, .proto = IPPROTO_TCP, .any = true, .port = 8080, .to_port = 80, .to = {0xfd, 0, 1, [15] = 0x10}},
-    {.family = AF_INET6, .proto = IPPROTO_TCP, .port = 443, .to_port = 8443, .host = {0x20, 1, 0xd, 0xb8, [15] = 1},
+    {.family = AF_INET,
+     .proto = IPPROTO_TCP,
+     .any = true,
+     .port = 8080,
+     .to_port = 80,
+     .to = {10, 100, 0, 10},
+     .tag = 11},
+    {.family = AF_INET,
+     .proto = IPPROTO_UDP,
+     .port = 53,
+     .to_port = 5353,
+     .host = {203, 0, 113, 2},
+     .to = {10, 100, 0, 20}},
+    {.family = AF_INET6,
+     .proto = IPPROTO_TCP,
+     .any = true,
+     .port = 8080,
+     .to_port = 80,
+     .to = {0xfd, 0, 1, [15] = 0x10}},
+    {.family = AF_INET6,
+     .proto = IPPROTO_TCP,
+     .port = 443,
+     .to_port = 8443,
+     .host = {0x20, 1, 0xd, 0xb8, [15] = 1},
      .to = {0xfd, 0, 1, [15] = 0x10}},
 };
 static struct net_nft_alone alone[] = {
-    {.port = "vb-c3", .has4 = true, .addr4 = {10, 100, 0, 30}, .has6 = true, .addr6 = {0xfd, 0, 1, [15] = 0x30}, .tag = 21},
+    {.port = "vb-c3",
+     .has4 = true,
+     .addr4 = {10, 100, 0, 30},
+     .has6 = true,
+     .addr6 = {0xfd, 0, 1, [15] = 0x30},
+     .tag = 21},
 };
-/* A container with all, one without IPv6, a router, an isolated guest, and a bridge's own address. */
+/* A container with all, one without IPv6, a router, an isolated guest, and a bridge's own
+ * address. */
 static const struct net_nft_source sources[] = {
-    {.port = "vb-all", .mac = {2, 1}, .has_mac = true, .addr4 = {10, 100, 0, 10}, .has4 = true, .addr6 = {0xfd, 0, 1, [15] = 0x10}, .has6 = true,
+    {.port = "vb-all",
+     .mac = {2, 1},
+     .has_mac = true,
+     .addr4 = {10, 100, 0, 10},
+     .has4 = true,
+     .addr6 = {0xfd, 0, 1, [15] = 0x10},
+     .has6 = true,
      .tag = 31},
-    {.port = "vb-four", .mac = {2, 2}, .has_mac = true, .addr4 = {10, 100, 0, 11}, .has4 = true, .tag = 32},
-    {.port = "vb-router", .mac = {2, 3}, .has_mac = true, .addr4 = {10, 100, 0, 12}, .has4 = true, .router = true, .any_mac = true, .any4 = true},
+    {.port = "vb-four",
+     .mac = {2, 2},
+     .has_mac = true,
+     .addr4 = {10, 100, 0, 11},
+     .has4 = true,
+     .tag = 32},
+    {.port = "vb-router",
+     .mac = {2, 3},
+     .has_mac = true,
+     .addr4 = {10, 100, 0, 12},
+     .has4 = true,
+     .router = true,
+     .any_mac = true,
+     .any4 = true},
     {.port = "vb-guest", .guest = true, .addr4 = {10, 100, 0, 13}, .has4 = true, .any_mac = true},
     {.addr4 = {10, 100, 0, 1}, .has4 = true},
 };
-static const struct net_nft wish = {.bridges = bridges, .n_bridges = 2, .maps = maps, .n_maps = 4, .alone = alone, .n_alone = 1,
-                                    .sources = sources, .n_sources = 5, .group = 0x62657274};
+static const struct net_nft wish = {.bridges = bridges,
+                                    .n_bridges = 2,
+                                    .maps = maps,
+                                    .n_maps = 4,
+                                    .alone = alone,
+                                    .n_alone = 1,
+                                    .sources = sources,
+                                    .n_sources = 5,
+                                    .group = 0x62657274};
 
 static double now_ms(void)
 {
@@ -113,7 +171,7 @@ static uint32_t generation(void)
 }
 
 struct lines {
-    char   text[4096];
+    char text[4096];
     size_t n;
 };
 static void collect(void *arg, const char *line)
@@ -126,8 +184,10 @@ static void collect(void *arg, const char *line)
 
 static void test_life(void)
 {
-    run("nft 'add table inet other; add chain inet other pass { type filter hook forward priority 0; policy drop; };"
-        " add set inet other bridges { type ifname; }; add table ip berth; add chain ip berth pass'");
+    run("nft 'add table inet other; add chain inet other pass { type filter hook forward priority "
+        "0; policy drop; };"
+        " add set inet other bridges { type ifname; }; add table ip berth; add chain ip berth "
+        "pass'");
     char *before = strdup(output("nft list ruleset"));
     CHECK(before);
 
@@ -138,17 +198,20 @@ static void test_life(void)
     CHECK(generation() == g);
 
     char *json = output("nft -j list table inet berth");
-    CHECK(strstr(json, "\"type\": [\"inet_proto\", \"inet_service\"]") && strstr(json, "\"br-containers\""));
+    CHECK(strstr(json, "\"type\": [\"inet_proto\", \"inet_service\"]") &&
+          strstr(json, "\"br-containers\""));
     char *text = output("nft list table inet berth");
     CHECK(strstr(text, "tcp . 8080 : 10.100.0.10 . 80"));
     CHECK(strstr(text, "203.0.113.2 . udp . 53 : 10.100.0.20 . 5353"));
     CHECK(strstr(text, "2001:db8::1 . tcp . 443 : fd00:100::10 . 8443"));
     CHECK(strstr(text, "ip saddr 10.99.16.0/20 oifname \"eth0\" masquerade"));
-    CHECK(strstr(text, "ip6 saddr fd00:200::/61 masquerade") && strstr(text, "ip6 daddr ::1 accept"));
+    CHECK(strstr(text, "ip6 saddr fd00:200::/61 masquerade") &&
+          strstr(text, "ip6 daddr ::1 accept"));
     CHECK(strstr(output("nft list table bridge berth"), "\"vb-c3\""));
 
     /* what nft prints, nft takes, and it is still ours */
-    run("f=$(mktemp); nft list ruleset >$f && nft flush ruleset && nft -f $f; r=$?; rm -f $f; exit $r");
+    run("f=$(mktemp); nft list ruleset >$f && nft flush ruleset && nft -f $f; r=$?; rm -f $f; exit "
+        "$r");
     CHECK(differences(&wish) == 0);
 
     struct net_nft_have *h = read_now();
@@ -157,7 +220,7 @@ static void test_life(void)
     apply(NULL);
     CHECK(differences(NULL) == 0);
     CHECK(!strcmp(before, output("nft list ruleset")));
-    apply(&m.nft);                                      /* back to what was read */
+    apply(&m.nft); /* back to what was read */
     CHECK(differences(&wish) == 0);
     net_nft_model_done(&m);
     net_nft_have_free(h);
@@ -186,30 +249,45 @@ static void test_drift(void)
     } drifts[] = {
         {"nft flush ruleset", "table inet berth is missing\ntable bridge berth is missing\n"},
         {"nft delete table bridge berth", "table bridge berth is missing\n"},
-        {"nft delete rule inet berth guard handle $(nft -a list chain inet berth guard | sed -n 's/.*daddr.*handle //p')",
+        {"nft delete rule inet berth guard handle $(nft -a list chain inet berth guard | sed -n "
+         "'s/.*daddr.*handle //p')",
          "chain 'guard': rule 2 is missing (drop what our bridges send to 127.0.0.0/8)\n"},
-        {"nft insert rule inet berth pass ip saddr 192.0.2.0/24 drop", "chain 'pass': rule 1 is not wanted\n"},
-        {"nft insert rule inet berth pass ct status dnat accept", "chain 'pass': rule 1 is not wanted\n"},
+        {"nft insert rule inet berth pass ip saddr 192.0.2.0/24 drop",
+         "chain 'pass': rule 1 is not wanted\n"},
+        {"nft insert rule inet berth pass ct status dnat accept",
+         "chain 'pass': rule 1 is not wanted\n"},
         {"nft add rule inet berth own counter", "chain 'own': rule 3 is not wanted\n"},
-        {"nft replace rule inet berth own handle $(nft -a list chain inet berth own | sed -n 's/.*::1.*handle //p') ip6 daddr ::2 accept",
+        {"nft replace rule inet berth own handle $(nft -a list chain inet berth own | sed -n "
+         "'s/.*::1.*handle //p') ip6 daddr ::2 accept",
          "chain 'own': rule 1 differs (should never map ::1)\n"},
-        {"nft flush chain inet berth in", "chain 'in': rule 1 is missing (what comes to this host goes through the port maps)\n"},
-        {"nft delete element inet berth any4 { tcp . 8080 }", "port map tcp 8080 to 10.100.0.10:80 is missing\n"},
-        {"nft add element inet berth any4 { udp . 99 : 10.100.0.9 . 1 }", "port map udp 99 to 10.100.0.9:1 is not wanted\n"},
-        {"nft 'delete element inet berth any4 { tcp . 8080 }; add element inet berth any4 { tcp . 8080 : 10.100.0.11 . 80 }'",
+        {"nft flush chain inet berth in",
+         "chain 'in': rule 1 is missing (what comes to this host goes through the port maps)\n"},
+        {"nft delete element inet berth any4 { tcp . 8080 }",
+         "port map tcp 8080 to 10.100.0.10:80 is missing\n"},
+        {"nft add element inet berth any4 { udp . 99 : 10.100.0.9 . 1 }",
+         "port map udp 99 to 10.100.0.9:1 is not wanted\n"},
+        {"nft 'delete element inet berth any4 { tcp . 8080 }; add element inet berth any4 { tcp . "
+         "8080 : 10.100.0.11 . 80 }'",
          "port map tcp 8080 goes to 10.100.0.11:80, not to 10.100.0.10:80\n"},
-        {"nft 'add element inet berth bridges { br9 }'", "set 'bridges': element \"br9\" is not wanted\n"},
-        {"nft 'delete element bridge berth alone { vb-c3 }'", "bridge set 'alone': element \"vb-c3\" is missing\n"},
-        {"nft 'flush set inet berth alone6'", "set 'alone6': element \"fd00:100::30\" is missing\n"},
-        {"nft 'flush chain inet berth src; delete chain inet berth src'", "chain 'src' is missing\n"},
+        {"nft 'add element inet berth bridges { br9 }'",
+         "set 'bridges': element \"br9\" is not wanted\n"},
+        {"nft 'delete element bridge berth alone { vb-c3 }'",
+         "bridge set 'alone': element \"vb-c3\" is missing\n"},
+        {"nft 'flush set inet berth alone6'",
+         "set 'alone6': element \"fd00:100::30\" is missing\n"},
+        {"nft 'flush chain inet berth src; delete chain inet berth src'",
+         "chain 'src' is missing\n"},
         {"nft add chain inet berth more", "chain 'more' is not wanted\n"},
         {"nft add set inet berth more '{ type ipv4_addr; }'", "set 'more' is not wanted\n"},
         {"nft add counter inet berth more", "table inet berth holds objects that are not wanted"},
-        {"nft 'chain inet berth pass { policy drop; }'", "chain 'pass': policy is drop, not accept\n"},
+        {"nft 'chain inet berth pass { policy drop; }'",
+         "chain 'pass': policy is drop, not accept\n"},
         {"nft 'flush chain inet berth in; delete chain inet berth in; add chain inet berth in "
-         "{ type nat hook prerouting priority -90; }; add rule inet berth in fib daddr type local jump ports'",
+         "{ type nat hook prerouting priority -90; }; add rule inet berth in fib daddr type local "
+         "jump ports'",
          "chain 'in': priority is -90, not -100\n"},
-        {"nft 'add table inet berth { flags dormant; }'", "table inet berth is dormant (flags 0x1)\n"},
+        {"nft 'add table inet berth { flags dormant; }'",
+         "table inet berth is dormant (flags 0x1)\n"},
         {"nft add rule bridge berth pass accept", "bridge chain 'pass': rule 3 is not wanted\n"},
     };
     for (size_t i = 0; i < sizeof drifts / sizeof drifts[0]; i++) {
@@ -221,7 +299,8 @@ static void test_drift(void)
         OK(net_nft_confirm(port, &h, &err));
         net_nft_compare(&wish, h, collect, &l);
         if (strncmp(l.text, drifts[i].line, strlen(drifts[i].line)) || l.n != (i == 0 ? 2 : 1)) {
-            fprintf(stderr, "after: %s\nsaid: %sbut should: %s", drifts[i].command, l.text, drifts[i].line);
+            fprintf(stderr, "after: %s\nsaid: %sbut should: %s", drifts[i].command, l.text,
+                    drifts[i].line);
             exit(1);
         }
         OK(net_nft_apply(port, &wish, h, NULL, &err));
@@ -244,7 +323,12 @@ static void test_lightly(void)
     memcpy(more, maps, sizeof maps);
     more[0].to_port = 81;
     more[1].port = 54;
-    more[4] = (struct net_nft_map){.family = AF_INET, .proto = IPPROTO_TCP, .any = true, .port = 9, .to_port = 9, .to = {10, 100, 0, 9}};
+    more[4] = (struct net_nft_map){.family = AF_INET,
+                                   .proto = IPPROTO_TCP,
+                                   .any = true,
+                                   .port = 9,
+                                   .to_port = 9,
+                                   .to = {10, 100, 0, 9}};
     other.maps = more;
     other.n_maps = 5;
     apply(&other);
@@ -266,9 +350,14 @@ static void test_many(size_t n)
 
     CHECK(many);
     for (size_t i = 0; i < n; i++)
-        many[i] = (struct net_nft_map){.family = i % 3 == 2 ? AF_INET6 : AF_INET, .proto = IPPROTO_TCP, .any = i % 2 == 0,
-                                       .port = (uint16_t)(1000 + i), .to_port = 80, .host = {203, 0, 113, 2},
-                                       .to = {10, 100, (uint8_t)(i >> 8), (uint8_t)i}, .tag = (uint32_t)i + 1};
+        many[i] = (struct net_nft_map){.family = i % 3 == 2 ? AF_INET6 : AF_INET,
+                                       .proto = IPPROTO_TCP,
+                                       .any = i % 2 == 0,
+                                       .port = (uint16_t)(1000 + i),
+                                       .to_port = 80,
+                                       .host = {203, 0, 113, 2},
+                                       .to = {10, 100, (uint8_t)(i >> 8), (uint8_t)i},
+                                       .tag = (uint32_t)i + 1};
     want.maps = many;
     want.n_maps = n;
     struct net_nft_have *h = read_now();
@@ -280,7 +369,8 @@ static void test_many(size_t n)
     double was_read = now_ms();
     CHECK(net_nft_compare(&want, h, NULL, NULL) == 0);
     double compared = now_ms();
-    printf("%zu maps: apply %.2f ms, read %.2f ms, compare %.2f ms\n", n, applied - t, was_read - applied, compared - was_read);
+    printf("%zu maps: apply %.2f ms, read %.2f ms, compare %.2f ms\n", n, applied - t,
+           was_read - applied, compared - was_read);
     many[n / 2].to_port++;
     t = now_ms();
     OK(net_nft_apply(port, &want, h, NULL, &err));
@@ -294,7 +384,8 @@ static void test_many(size_t n)
     OK(net_nft_apply(port, &none, h, NULL, &err));
     printf("%zu maps: all removed %.2f ms\n", n, now_ms() - t);
     net_nft_have_free(h);
-    apply(&want);                                       /* thousands of elements into sets that are there */
+    /* thousands of elements into sets that are there */
+    apply(&want);
     CHECK(differences(&want) == 0);
     apply(NULL);
     free(many);
@@ -316,11 +407,12 @@ static void test_stale(void)
 /* ---- a port that damages what is sent, to make the kernel refuse ---- */
 
 static struct {
-    int      fd;
-    uint16_t from, to;                                  /* this port of a map becomes that */
-    bool     mute;                                      /* the kernel's extended acks are cut off */
-    bool     late;                                      /* somebody writes between the last reading and the batch */
-    bool     armed;
+    int fd;
+    uint16_t from, to; /* this port of a map becomes that */
+    bool mute;         /* the kernel's extended acks are cut off */
+    /* somebody writes between the last reading and the batch */
+    bool late;
+    bool armed;
 } evil;
 
 static int evil_send(void *arg, const void *bytes, size_t size)
@@ -335,7 +427,8 @@ static int evil_send(void *arg, const void *bytes, size_t size)
         run("nft add table ip somebody");
     }
     if (first->nlmsg_type == NFNL_MSG_BATCH_BEGIN && evil.armed) {
-        uint8_t key[8] = {IPPROTO_TCP, 0, 0, 0, (uint8_t)(evil.from >> 8), (uint8_t)evil.from, 0, 0};
+        uint8_t key[8] = {IPPROTO_TCP,        0, 0, 0, (uint8_t)(evil.from >> 8),
+                          (uint8_t)evil.from, 0, 0};
         for (size_t i = 0; i + 8 <= size; i += 4)
             if (!memcmp(copy + i, key, 8)) {
                 copy[i + 4] = (uint8_t)(evil.to >> 8);
@@ -377,8 +470,13 @@ static void test_refused(void)
     int one = 1;
 
     for (unsigned i = 0; i < 100; i++)
-        many[i] = (struct net_nft_map){.family = AF_INET, .proto = IPPROTO_TCP, .any = true, .port = (uint16_t)(1000 + i),
-                                       .to_port = (uint16_t)i, .to = {10, 100, 0, 7}, .tag = 500 + i};
+        many[i] = (struct net_nft_map){.family = AF_INET,
+                                       .proto = IPPROTO_TCP,
+                                       .any = true,
+                                       .port = (uint16_t)(1000 + i),
+                                       .to_port = (uint16_t)i,
+                                       .to = {10, 100, 0, 7},
+                                       .tag = 500 + i};
     want.maps = many;
     want.n_maps = 100;
     evil.fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
@@ -387,7 +485,7 @@ static void test_refused(void)
     CHECK(!setsockopt(evil.fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof one));
     CHECK(!net_port_test_ops(&ops, NULL, NETLINK_NETFILTER, &port));
     evil.from = 1042;
-    evil.to = 1041;                                     /* one key twice */
+    evil.to = 1041; /* one key twice */
     evil.armed = true;
     for (int mute = 0; mute < 2; mute++) {
         struct net_nft_have *h = read_now();
@@ -399,13 +497,14 @@ static void test_refused(void)
         char text[512];
         net_error_format(&err, text, sizeof text);
         CHECK(strstr(text, "cannot add port map tcp 1042 to 10.100.0.7:42"));
-        CHECK(generation() == g);                       /* not a bit of it */
+        CHECK(generation() == g); /* not a bit of it */
         CHECK(net_nft_compare(NULL, h, NULL, NULL) == 0);
         net_nft_have_free(h);
     }
     evil.mute = false;
 
-    evil.to = 4242;                                     /* the kernel takes it, but it is not what was meant */
+    /* the kernel takes it, but it is not what was meant */
+    evil.to = 4242;
     struct net_nft_have *h = read_now();
     CHECK(net_nft_apply(port, &want, h, NULL, &err) == -EIO);
     CHECK(strstr(err.kernel, "port map tcp 1042 to 10.100.0.7:42 is missing"));
@@ -414,7 +513,8 @@ static void test_refused(void)
     apply(&want);
     apply(NULL);
 
-    h = read_now();                                     /* refused by the generation in the batch itself */
+    /* refused by the generation in the batch itself */
+    h = read_now();
     evil.late = true;
     CHECK(net_nft_apply(port, &want, h, NULL, &err) == -ERESTART);
     net_nft_have_free(h);
@@ -432,7 +532,7 @@ int main(void)
         fprintf(stderr, "skipped: nft is not here\n");
         return 77;
     }
-    if (geteuid() != 0 || unshare(CLONE_NEWNET)) {          /* forced buffers need the real root */
+    if (geteuid() != 0 || unshare(CLONE_NEWNET)) { /* forced buffers need the real root */
         fprintf(stderr, "skipped: no network namespace (%s)\n", strerror(errno));
         return 77;
     }

@@ -1,13 +1,16 @@
 /* nlfault: a library to preload that makes the kernel refuse one netlink request.
  *
- *   NLFAULT_LOG=FILE   a line for each request: number, protocol, type, flags (all as decimal numbers)
+ *   NLFAULT_LOG=FILE   a line for each request: number, protocol, type, flags (all as decimal
+ *                      numbers)
  *   NLFAULT_AT=N       the request with that number …
  *   NLFAULT_ERRNO=E    … fails with E
- *   NLFAULT_MODE=refuse    it is not carried out: its type becomes one that the kernel does not know (the default)
+ *   NLFAULT_MODE=refuse    it is not carried out: its type becomes one that the kernel does not
+ *                          know (the default)
  *               =lie       it is carried out, and the answer says it failed
  *               =mute      it is carried out, and the answer never comes
  *
- * Requests are counted over all sockets and threads of one process; the begin and the end of an nftables batch are none. */
+ * Requests are counted over all sockets and threads of one process; the begin and the end of an
+ * nftables batch are none. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,11 +28,11 @@ enum { NO_SUCH_TYPE = 0x0ff0, BATCH_BEGIN = 0x10, BATCH_END = 0x11 };
 
 static ssize_t (*true_send)(int, const void *, size_t, int);
 static int (*true_recvmmsg)(int, struct mmsghdr *, unsigned, int, struct timespec *);
-static int        log_fd = -1, code, at;
-static char       mode = 'r';
+static int log_fd = -1, code, at;
+static char mode = 'r';
 static atomic_int number;
-static atomic_int hit_fd = -1;      /* where the answer to the chosen request will come */
-static uint32_t   hit_seq;
+static atomic_int hit_fd = -1; /* where the answer to the chosen request will come */
+static uint32_t hit_seq;
 
 static int wish(const char *name)
 {
@@ -80,7 +83,8 @@ ssize_t send(int fd, const void *bytes, size_t size, int flags)
     if (protocol < 0)
         return true_send(fd, bytes, size, flags);
     for (const struct nlmsghdr *m = bytes; whole(m, left); m = next(m, &left)) {
-        if (protocol == NETLINK_NETFILTER && (m->nlmsg_type == BATCH_BEGIN || m->nlmsg_type == BATCH_END))
+        if (protocol == NETLINK_NETFILTER &&
+            (m->nlmsg_type == BATCH_BEGIN || m->nlmsg_type == BATCH_END))
             continue;
         int n = atomic_fetch_add(&number, 1) + 1;
         if (log_fd >= 0)
@@ -91,7 +95,8 @@ ssize_t send(int fd, const void *bytes, size_t size, int flags)
         atomic_store(&hit_fd, fd);
         if (mode == 'r' && (copy = malloc(size))) {
             memcpy(copy, bytes, size);
-            ((struct nlmsghdr *)((char *)copy + ((const char *)m - (const char *)bytes)))->nlmsg_type = NO_SUCH_TYPE;
+            ((struct nlmsghdr *)((char *)copy + ((const char *)m - (const char *)bytes)))
+                ->nlmsg_type = NO_SUCH_TYPE;
         }
     }
     ssize_t sent = true_send(fd, copy ? copy : bytes, size, flags);

@@ -3,9 +3,9 @@
  *
  *   splicer [-s] [-w FILE] [PID]...
  *
- * -s takes the socket. As soon as it holds the lock, it says "holds" on standard error; -w: and makes
- * FILE. It stops the processes PID, says "up" while they cannot read it, and continues them when it
- * holds the lock. */
+ * -s takes the socket. As soon as it holds the lock, it says "holds" on standard error; -w: and
+ * makes FILE. It stops the processes PID, says "up" while they cannot read it, and continues them
+ * when it holds the lock. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>

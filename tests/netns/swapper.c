@@ -1,9 +1,11 @@
-/* A hostile owner: puts links in the place of files and directories and takes them back, as fast as it can, until a signal ends it.
+/* A hostile owner: puts links in the place of files and directories and takes them back, as fast as
+ * it can, until a signal ends it.
  *
- *   swapper UID SEED COUNT-FILE PATH TARGET [PATH TARGET]...     PATH becomes a symbolic link to TARGET, and what it was again
+ *   swapper UID SEED COUNT-FILE PATH TARGET [PATH TARGET]...     PATH becomes a symbolic link to
+ *                                                                TARGET, and what it was again
  *
- * TARGET "=FILE": a hard link, or a copy's place if the kernel refuses one. On SIGTERM it puts everything back and writes how many
- * exchanges it made to COUNT-FILE. */
+ * TARGET "=FILE": a hard link, or a copy's place if the kernel refuses one. On SIGTERM it puts
+ * everything back and writes how many exchanges it made to COUNT-FILE. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -26,8 +28,8 @@ static void end(int signal)
 
 struct pair {
     const char *path;
-    char        other[PATH_MAX];
-    int         swapped;
+    char other[PATH_MAX];
+    int swapped;
 };
 
 int main(int argc, char **argv)
@@ -36,7 +38,9 @@ int main(int argc, char **argv)
     int n = (argc - 4) / 2;
     if (n < 1 || n > MOST)
         return 64;
-    unsigned long long seed = strtoull(argv[2], NULL, 10) * 6364136223846793005ull + 1442695040888963407ull, count = 0;
+    unsigned long long seed = strtoull(argv[2], NULL, 10) * 6364136223846793005ull +
+                              1442695040888963407ull,
+                       count = 0;
     int out = open(argv[3], O_WRONLY | O_CREAT | O_TRUNC, 0644);
     uid_t uid = (uid_t)strtoul(argv[1], NULL, 10);
     if (out < 0 || (uid && (setgid(uid) || setuid(uid))))

@@ -1,11 +1,11 @@
-/* A terminal for tests: runs a command as leader of a session on a pty, types and waits, and looks afterwards whether somebody else has
- * typed there.
+/* A terminal for tests: runs a command as leader of a session on a pty, types and waits, and looks
+ * afterwards whether somebody else has typed there.
  *
  *   terminal [-w TEXT | -s TEXT | -r ROWS COLUMNS]... -- COMMAND...
  *
- * -w waits until the terminal shows TEXT, after what an earlier -w found; -s types; -r changes the size. All that was shown goes to
- * standard output. Exit status: the command's; 98: TEXT never came; 99: the input queue is not empty, and what is in it goes to
- * standard error. */
+ * -w waits until the terminal shows TEXT, after what an earlier -w found; -s types; -r changes the
+ * size. All that was shown goes to standard output. Exit status: the command's; 98: TEXT never
+ * came; 99: the input queue is not empty, and what is in it goes to standard error. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 enum { WAIT_S = 20, SHOWN_MOST = 1 << 22 };
-static char   shown[SHOWN_MOST + 1];
+static char shown[SHOWN_MOST + 1];
 static size_t n_shown, seen;
 
 static int pump(int master, int ms)
@@ -60,7 +60,8 @@ static int wait_text(int master, const char *text)
 
 int main(int argc, char **argv)
 {
-    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), unlock = 0, at = 1, status = 0, left = 0;
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), unlock = 0, at = 1, status = 0,
+        left = 0;
     if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock))
         return 97;
     int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC), first = 1;
@@ -76,7 +77,8 @@ int main(int argc, char **argv)
         ioctl(slave, TIOCSCTTY, 0);
         for (int i = 0; i < 3; i++)
             dup2(slave, i);
-        /* A shell starts its background jobs with these ignored, and a program on a terminal expects them to work. */
+        /* A shell starts its background jobs with these ignored, and a program on a terminal
+         * expects them to work. */
         signal(SIGINT, SIG_DFL);
         signal(SIGQUIT, SIG_DFL);
         execvp(argv[first + 1], argv + first + 1);

@@ -1,6 +1,6 @@
-/* A hostile program inside a container: it tries to trace every new process as soon as it exists. Each catch is a line in /caught: what
- * the process may do, how many descriptors it has, and whether a word of the operator's environment is in its memory.
- * It ends when /enough exists. */
+/* A hostile program inside a container: it tries to trace every new process as soon as it exists.
+ * Each catch is a line in /caught: what the process may do, how many descriptors it has, and
+ * whether a word of the operator's environment is in its memory. It ends when /enough exists. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -12,7 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char secret[] = "OPERATORS_SECRE?";      /* its last letter comes later, or this program would find itself */
+/* its last letter comes later, or this program would find itself */
+static char secret[] = "OPERATORS_SECRE?";
 
 static void read_status(pid_t pid, char *caps, size_t room)
 {
@@ -22,7 +23,8 @@ static void read_status(pid_t pid, char *caps, size_t room)
     FILE *f = fopen(path, "r");
     *caps = 0;
     while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, "CapPrm", 6) || !strncmp(line, "CapBnd", 6) || !strncmp(line, "Seccomp:", 8)) {
+        if (!strncmp(line, "CapPrm", 6) || !strncmp(line, "CapBnd", 6) ||
+            !strncmp(line, "Seccomp:", 8)) {
             line[strcspn(line, "\n")] = ' ';
             n += (size_t)snprintf(caps + n, room - n, "%s", line);
         }

@@ -1,5 +1,6 @@
-/* A hostile program inside a container: it tries to type into every terminal that it can reach, by its descriptors, /dev/tty and all
- * of /proc/self/fd. Then it says what its descriptors are, and ends. */
+/* A hostile program inside a container: it tries to type into every terminal that it can reach, by
+ * its descriptors, /dev/tty and all of /proc/self/fd. Then it says what its descriptors are, and
+ * ends. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,7 +24,11 @@ int main(void)
         if ((out && fd == fileno(out)) || fstat(fd, &st))
             continue;
         if (out)
-            fprintf(out, "%d %s %d\n", fd, S_ISCHR(st.st_mode) ? "terminal" : S_ISFIFO(st.st_mode) ? "pipe" : "other", (int)st.st_dev);
+            fprintf(out, "%d %s %d\n", fd,
+                    S_ISCHR(st.st_mode)    ? "terminal"
+                    : S_ISFIFO(st.st_mode) ? "pipe"
+                                           : "other",
+                    (int)st.st_dev);
         type_into(fd);
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
         int again = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK);

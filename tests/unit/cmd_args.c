@@ -9,14 +9,14 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 
-static struct cmd_args      a;
+static struct cmd_args a;
 static struct cmd_complaint why;
 
 #define PARSE(...) parse(NULL, (char *[]){"berth", __VA_ARGS__, NULL})
 static int parse(char *const *env, char **argv)
 {
-    static char *copy[32];      /* operands move within argv */
-    int          n = 0;
+    static char *copy[32]; /* operands move within argv */
+    int n = 0;
     for (; argv[n]; n++)
         copy[n] = argv[n];
     copy[n] = NULL;
@@ -39,13 +39,15 @@ static void tables_hold(void **state)
                 }
     }
     for (size_t k = 0; k < cmd_n_flags; k++)
-        assert_true((cmd_flags[k].value != NULL) == (cmd_flags[k].type != CMD_SWITCH && cmd_flags[k].type != CMD_COUNT));
+        assert_true((cmd_flags[k].value != NULL) ==
+                    (cmd_flags[k].type != CMD_SWITCH && cmd_flags[k].type != CMD_COUNT));
 }
 
 static void flags_are_read(void **state)
 {
     (void)state;
-    assert_int_equal(PARSE("plan", "s.yaml", "-e", "--json", "--host=h", "--allow-deletes", "7"), 0);
+    assert_int_equal(PARSE("plan", "s.yaml", "-e", "--json", "--host=h", "--allow-deletes", "7"),
+                     0);
     assert_string_equal(a.verb->name, "plan");
     assert_string_equal(a.spec, "s.yaml");
     assert_string_equal(a.host, "h");
@@ -111,17 +113,22 @@ static void mistakes_are_named(void **state)
     assert_int_equal(parse(NULL, (char *[]){"berth", NULL}), -EINVAL);
 }
 
-/* A suggestion is a typing error put right, or has the same meaning: a word with another meaning gets the verb to use. */
+/* A suggestion is a typing error put right, or has the same meaning: a word with another meaning
+ * gets the verb to use. */
 static void words_of_other_tools(void **state)
 {
     (void)state;
-    static const char *const alias[][2] = {{"ps", "list"}, {"ls", "list"}, {"exec", "run"}, {"sh", "login"}, {"diff", "plan"}, {"up", "apply"}};
-    static const char *const typo[][2] = {{"aply", "apply"},   {"plna", "plan"},   {"stauts", "status"}, {"destory", "destroy"},
-                                          {"restrat", "restart"}, {"lits", "list"}, {"valid", "validate"}, {"udpate", "update"}};
-    static const char *const other[][2] = {{"down", "berth destroy"}, {"rm", "berth apply"},   {"show", "berth status"},
-                                           {"history", "git log"},    {"stats", "berth top"},  {"upgrade", "berth update"},
+    static const char *const alias[][2] = {{"ps", "list"},  {"ls", "list"},   {"exec", "run"},
+                                           {"sh", "login"}, {"diff", "plan"}, {"up", "apply"}};
+    static const char *const typo[][2] = {
+        {"aply", "apply"},      {"plna", "plan"}, {"stauts", "status"},  {"destory", "destroy"},
+        {"restrat", "restart"}, {"lits", "list"}, {"valid", "validate"}, {"udpate", "update"}};
+    static const char *const other[][2] = {{"down", "berth destroy"},   {"rm", "berth apply"},
+                                           {"show", "berth status"},    {"history", "git log"},
+                                           {"stats", "berth top"},      {"upgrade", "berth update"},
                                            {"reboot", "berth restart"}, {"shell", "berth login"}};
-    static const char *const none[] = {"ship", "st", "re", "histogram", "upwards", "frobnicate", "post", "x", "at"};
+    static const char *const none[] = {"ship",       "st",   "re", "histogram", "upwards",
+                                       "frobnicate", "post", "x",  "at"};
     for (size_t i = 0; i < sizeof alias / sizeof *alias; i++) {
         PARSE((char *)alias[i][0], "web", "true");
         assert_string_equal(a.verb->name, alias[i][1]);
@@ -141,7 +148,8 @@ static void words_of_other_tools(void **state)
         assert_int_equal(PARSE((char *)none[i]), -EINVAL);
         assert_string_equal(why.hint, "`berth help` lists the verbs");
     }
-    /* Every word is known once, and is no verb; its verb is there, and each hint names a command. */
+    /* Every word is known once, and is no verb; its verb is there, and each hint names a
+     * command. */
     for (size_t i = 0; i < cmd_n_words; i++) {
         for (size_t k = 0; k < cmd_n_verbs; k++)
             assert_string_not_equal(cmd_words[i].word, cmd_verbs[k].name);
@@ -172,10 +180,11 @@ static void words_of_other_tools(void **state)
 static void the_environment_comes_second(void **state)
 {
     (void)state;
-    char *const env[] = {"BERTH_HOST=env", "BERTH_JSON=1", "BERTH_QUIET=0", "BERTH_COLOR=never", "BERTH_YES=1", NULL};
+    char *const env[] = {"BERTH_HOST=env",    "BERTH_JSON=1", "BERTH_QUIET=0",
+                         "BERTH_COLOR=never", "BERTH_YES=1",  NULL};
     assert_int_equal(parse(env, (char *[]){"berth", "destroy", NULL}), 0);
     assert_string_equal(a.host, "env");
-    assert_true(a.json && !a.quiet && !a.yes);      /* what does harm is said each time */
+    assert_true(a.json && !a.quiet && !a.yes); /* what does harm is said each time */
     assert_int_equal(a.color, CMD_COLOR_NEVER);
     assert_int_equal(parse(env, (char *[]){"berth", "plan", "--host", "flag", NULL}), 0);
     assert_string_equal(a.host, "flag");
@@ -183,7 +192,8 @@ static void the_environment_comes_second(void **state)
     assert_int_equal(parse(bad, (char *[]){"berth", "plan", NULL}), -EINVAL);
     assert_non_null(strstr(why.text, "BERTH_LOCK_TIMEOUT"));
     /* Who pushes does not say what the hook does. */
-    assert_int_equal(parse(env, (char *[]){"berth", "hook", "pre-receive", "--deny", "delete", NULL}), 0);
+    assert_int_equal(
+        parse(env, (char *[]){"berth", "hook", "pre-receive", "--deny", "delete", NULL}), 0);
     assert_true(!a.host && !a.json);
     assert_int_equal(parse(bad, (char *[]){"berth", "hook", "post-receive", "--apply", NULL}), 0);
     assert_int_equal(parse(env, (char *[]){"berth", "hook", "install", NULL}), 0);
@@ -229,12 +239,14 @@ static void exits(void **state)
     (void)state;
     static const struct {
         enum rec_outcome outcome;
-        int              code;
-        const char      *word;
+        int code;
+        const char *word;
     } rows[] = {
-        {REC_IN_SYNC, 0, "in_sync"},      {REC_APPLIED, 0, "applied"},   {REC_UNTOUCHED, 1, "failed"},
-        {REC_REFUSED, 4, "refused"},      {REC_ROLLED_BACK, 5, "rolled_back"}, {REC_PARTIAL, 6, "partial"},
-        {REC_UNSUPPORTED, 69, "unsupported"}, {REC_LOCKED, 75, "locked"}, {REC_DENIED, 77, "denied"},
+        {REC_IN_SYNC, 0, "in_sync"},          {REC_APPLIED, 0, "applied"},
+        {REC_UNTOUCHED, 1, "failed"},         {REC_REFUSED, 4, "refused"},
+        {REC_ROLLED_BACK, 5, "rolled_back"},  {REC_PARTIAL, 6, "partial"},
+        {REC_UNSUPPORTED, 69, "unsupported"}, {REC_LOCKED, 75, "locked"},
+        {REC_DENIED, 77, "denied"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         assert_int_equal(cmd_exit_of_outcome(rows[i].outcome), rows[i].code);
@@ -250,11 +262,15 @@ static void exits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables_hold),        cmocka_unit_test(flags_are_read),
-        cmocka_unit_test(a_commands_words_are_its_own), cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(tables_hold),
+        cmocka_unit_test(flags_are_read),
+        cmocka_unit_test(a_commands_words_are_its_own),
+        cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(words_of_other_tools),
-        cmocka_unit_test(the_environment_comes_second), cmocka_unit_test(times),
-        cmocka_unit_test(the_nearest_name),   cmocka_unit_test(exits),
+        cmocka_unit_test(the_environment_comes_second),
+        cmocka_unit_test(times),
+        cmocka_unit_test(the_nearest_name),
+        cmocka_unit_test(exits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* What a confined reader may still do, and what it may not. Each case runs in a child, since a filter is for ever. */
+/* What a confined reader may still do, and what it may not. Each case runs in a child, since a
+ * filter is for ever. */
 #include "cmd/git/confine.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -17,14 +18,15 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* The wait status of a child that is confined and then calls `attempt`, which returns 0 or an errno. */
+/* The wait status of a child that is confined and then calls `attempt`, which returns 0 or an
+ * errno. */
 static int confined_status(int (*attempt)(void))
 {
-    int   status = 0;
+    int status = 0;
     pid_t child = fork();
     assert_true(child >= 0);
     if (!child) {
-        signal(SIGSEGV, SIG_DFL);       /* cmocka has a handler */
+        signal(SIGSEGV, SIG_DFL); /* cmocka has a handler */
         if (git_confine_files(NULL, 0))
             _exit(200);
         _exit(attempt());
@@ -104,7 +106,7 @@ static void a_reader_may_not_do_anything_else(void **state)
     assert_refused(attempt_ptrace, EPERM);
     assert_refused(attempt_chmod, EPERM);
     assert_refused(attempt_uring, EPERM);
-    assert_refused(attempt_open, EACCES);   /* Landlock */
+    assert_refused(attempt_open, EACCES); /* Landlock */
 }
 
 #ifdef __x86_64__

@@ -1,4 +1,5 @@
-/* What is a revision and what a file; what the reader of a repository may say and what is refused. */
+/* What is a revision and what a file; what the reader of a repository may say and what is
+ * refused. */
 #include "cmd/git.h"
 #include "cmd/git/frame.h"
 #include "cmd/range.h"
@@ -13,12 +14,27 @@ static void a_revision_or_a_file(void **state)
 {
     static const struct {
         const char *spec;
-        int         rev;
+        int rev;
     } rows[] = {
-        {"main:berth.yaml", 4},      {"HEAD~2:a/b.yaml", 6}, {":berth.yaml", 0},   {"v1.0:./x", 4},  {"refs/heads/main:x", 15},
-        {"berth.yaml", -1},          {"-", -1},              {"", -1},             {"main:", -1},    {"/srv/a:b.yaml", -1},
-        {"./main:berth.yaml", -1},   {"../a:b", -1},         {"a b:c d", 3},       {"x:y:z", 1},
-        {"main@{2030-01-01 10:00:00}:berth.yaml", 26},     {"HEAD^{/fix: it}:x", 15},   {"a{b:c", 3},  {"@{0}:{a:b}", 4},  {"a{:}b", -1},
+        {"main:berth.yaml", 4},
+        {"HEAD~2:a/b.yaml", 6},
+        {":berth.yaml", 0},
+        {"v1.0:./x", 4},
+        {"refs/heads/main:x", 15},
+        {"berth.yaml", -1},
+        {"-", -1},
+        {"", -1},
+        {"main:", -1},
+        {"/srv/a:b.yaml", -1},
+        {"./main:berth.yaml", -1},
+        {"../a:b", -1},
+        {"a b:c d", 3},
+        {"x:y:z", 1},
+        {"main@{2030-01-01 10:00:00}:berth.yaml", 26},
+        {"HEAD^{/fix: it}:x", 15},
+        {"a{b:c", 3},
+        {"@{0}:{a:b}", 4},
+        {"a{:}b", -1},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -102,7 +118,8 @@ static void denials_are_words(void **state)
     assert_true(cmd_deny_parse(" recreate ,", &bits, bad));
     assert_true(cmd_deny_parse("", &bits, bad));
     assert_true(cmd_deny_parse("delete , restart reload", &bits, bad));
-    static const char *const empty[] = {"restart,,delete", ",delete", "restart, ,delete", ",", "delete,,"};
+    static const char *const empty[] = {"restart,,delete", ",delete", "restart, ,delete", ",",
+                                        "delete,,"};
     for (size_t i = 0; i < sizeof empty / sizeof *empty; i++) {
         assert_false(cmd_deny_parse(empty[i], &bits, bad));
         assert_string_equal(bad, "");
@@ -128,9 +145,9 @@ static void a_ref_is_told_short(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_revision_or_a_file),     cmocka_unit_test(a_frame_is_whole_or_refused),
-        cmocka_unit_test(a_frame_has_few_records),  cmocka_unit_test(a_cut_text_ends_at_a_character),
-        cmocka_unit_test(denials_are_words),        cmocka_unit_test(a_ref_is_told_short),
+        cmocka_unit_test(a_revision_or_a_file),    cmocka_unit_test(a_frame_is_whole_or_refused),
+        cmocka_unit_test(a_frame_has_few_records), cmocka_unit_test(a_cut_text_ends_at_a_character),
+        cmocka_unit_test(denials_are_words),       cmocka_unit_test(a_ref_is_told_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,17 +20,22 @@ static void hostile_bytes(void **state)
         {"\033[2J", "\\x1b[2J", "\\x1b[2J"},
         {"a\nb\tc\r", "a\\nb\\tc\\r", "a\\nb\\tc\\r"},
         {"\x7f", "\\x7f", "\\x7f"},
-        {"\xc2\x9b" "31m", "\\x9b31m", "\\x9b31m"},                     /* C1: CSI in one character */
-        {"\xe2\x80\xae" "fdp", "\\u202efdp", "\\u202efdp"},             /* turns the text round */
+        /* C1: CSI in one character */
+        {"\xc2\x9b"
+         "31m",
+         "\\x9b31m", "\\x9b31m"},
+        {"\xe2\x80\xae"
+         "fdp",
+         "\\u202efdp", "\\u202efdp"}, /* turns the text round */
         {"\xe2\x80\xa8", "\\u2028", "\\u2028"},
         {"\xe2\x80\x8b", "\\u200b", "\\u200b"},
         {"\xef\xbb\xbf", "\\ufeff", "\\ufeff"},
-        {"\xf3\xa0\x80\xa1", "\\U0e0021", "\\U0e0021"},                 /* tags */
+        {"\xf3\xa0\x80\xa1", "\\U0e0021", "\\U0e0021"}, /* tags */
         {"na\xc3\xafve", "na\xc3\xafve", "na\\xefve"},
         {"\xff\xfe", "\\xff\\xfe", "\\xff\\xfe"},
-        {"\xc0\xaf", "\\xc0\\xaf", "\\xc0\\xaf"},                       /* overlong */
-        {"\xed\xa0\x80", "\\xed\\xa0\\x80", "\\xed\\xa0\\x80"},         /* surrogate */
-        {"\xe2\x80", "\\xe2\\x80", "\\xe2\\x80"},                       /* cut off */
+        {"\xc0\xaf", "\\xc0\\xaf", "\\xc0\\xaf"},               /* overlong */
+        {"\xed\xa0\x80", "\\xed\\xa0\\x80", "\\xed\\xa0\\x80"}, /* surrogate */
+        {"\xe2\x80", "\\xe2\\x80", "\\xe2\\x80"},               /* cut off */
         {"", "", ""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -118,8 +123,12 @@ static void streams_that_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hostile_bytes), cmocka_unit_test(every_byte), cmocka_unit_test(lines_cannot_be_forged),
-        cmocka_unit_test(wrapping),      cmocka_unit_test(colour),     cmocka_unit_test(streams_that_end),
+        cmocka_unit_test(hostile_bytes),
+        cmocka_unit_test(every_byte),
+        cmocka_unit_test(lines_cannot_be_forged),
+        cmocka_unit_test(wrapping),
+        cmocka_unit_test(colour),
+        cmocka_unit_test(streams_that_end),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* Directories of other users: where a link may lead, what is opened below one, and that a swapper gains nothing.
- * BERTH_SWAPS sets the number of tries. */
+/* Directories of other users: where a link may lead, what is opened below one, and that a swapper
+ * gains nothing. BERTH_SWAPS sets the number of tries. */
 #include "cmd/owned_dir.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -115,8 +115,12 @@ static void below_a_directory_of_another_user(void **state)
     (void)state;
     if (geteuid())
         skip();
-    assert_int_equal(mkdir("repo", 0755) | mkdir("repo/hooks", 0755) | mkdir("repo/thirds", 0755) | mkdir("victim", 0755), 0);
-    assert_int_equal(chown("repo", OTHER, OTHER) | chown("repo/hooks", OTHER, OTHER) | chown("repo/thirds", THIRD, THIRD), 0);
+    assert_int_equal(mkdir("repo", 0755) | mkdir("repo/hooks", 0755) | mkdir("repo/thirds", 0755) |
+                         mkdir("victim", 0755),
+                     0);
+    assert_int_equal(chown("repo", OTHER, OTHER) | chown("repo/hooks", OTHER, OTHER) |
+                         chown("repo/thirds", THIRD, THIRD),
+                     0);
     put("victim/file", "secret");
     make_link("../victim", "repo/out", OTHER);
     make_link("hooks", "repo/in", OTHER);
@@ -178,9 +182,13 @@ static void pause_some(uint64_t random)
 /* Puts links in the place of everything that is opened. Never returns. */
 static void swap_all(uint64_t seed)
 {
-    static const char *const pairs[][2] = {{"repo", "repo.link"}, {"repo/hooks", "repo/hooks.link"}, {"repo/hooks/kept", "repo/hooks/kept.link"},
-                                           {"repo/hooks/event", "repo/hooks/event.link"}, {"repo/hooks/.event.berth-new", "repo/hooks/event.link"},
-                                           {"repo/look", "repo/look.link"}, {"repo/.look.berth-new", "repo/look.link"}};
+    static const char *const pairs[][2] = {{"repo", "repo.link"},
+                                           {"repo/hooks", "repo/hooks.link"},
+                                           {"repo/hooks/kept", "repo/hooks/kept.link"},
+                                           {"repo/hooks/event", "repo/hooks/event.link"},
+                                           {"repo/hooks/.event.berth-new", "repo/hooks/event.link"},
+                                           {"repo/look", "repo/look.link"},
+                                           {"repo/.look.berth-new", "repo/look.link"}};
     if (setgid(OTHER) || setuid(OTHER))
         _exit(1);
     signal(SIGTERM, end);
@@ -189,7 +197,8 @@ static void swap_all(uint64_t seed)
         const char *const *p = pairs[(seed >> 33) % (sizeof pairs / sizeof *pairs)];
         /* What root moved away is put there again. */
         close(open("repo/hooks/event", O_WRONLY | O_CREAT | O_NOFOLLOW, 0755));
-        if (symlink("../../victim/event", "repo/hooks/event.link") || symlink("../victim/look", "repo/look.link"))
+        if (symlink("../../victim/event", "repo/hooks/event.link") ||
+            symlink("../victim/look", "repo/look.link"))
             errno = 0;
         pause_some(seed >> 40);
         if (swap_path(p[0], p[1]))
@@ -211,8 +220,10 @@ static bool install_once(void)
     if (!owned_below(&top, "hooks", &hooks)) {
         owned_mkdir(&hooks, "kept");
         if (!owned_below(&hooks, "kept", &kept)) {
-            whole = !owned_rename(&hooks, "event", &kept, "event") && !owned_write(&hooks, "event", "berth", 5, 0755) &&
-                    !owned_symlink(&kept, "helper", "../helper") && !owned_rename(&kept, "event", &hooks, "event");
+            whole = !owned_rename(&hooks, "event", &kept, "event") &&
+                    !owned_write(&hooks, "event", "berth", 5, 0755) &&
+                    !owned_symlink(&kept, "helper", "../helper") &&
+                    !owned_rename(&kept, "event", &hooks, "event");
             owned_unlink(&kept, "helper");
             owned_close(&kept);
         }
@@ -241,8 +252,11 @@ static void a_swapper_gains_nothing(void **state)
     (void)state;
     if (geteuid())
         skip();
-    assert_int_equal(mkdir("repo", 0755) | mkdir("repo/hooks", 0755) | mkdir("repo/hooks/kept", 0755), 0);
-    assert_int_equal(mkdir("victim", 0755) | mkdir("victim/hooks", 0755) | mkdir("victim/hooks/kept", 0755) | mkdir("victim/kept", 0755), 0);
+    assert_int_equal(
+        mkdir("repo", 0755) | mkdir("repo/hooks", 0755) | mkdir("repo/hooks/kept", 0755), 0);
+    assert_int_equal(mkdir("victim", 0755) | mkdir("victim/hooks", 0755) |
+                         mkdir("victim/hooks/kept", 0755) | mkdir("victim/kept", 0755),
+                     0);
     put("repo/hooks/event", "theirs");
     put("victim/event", "root's");
     put("victim/hooks/event", "root's");
@@ -265,7 +279,9 @@ static void a_swapper_gains_nothing(void **state)
     assert_string_equal(after, before);
     print_message("%ld tries, %ld went through, 0 escapes\n", tries, through);
     /* Without its swaps the same way works. */
-    assert_int_equal(system("rm -rf repo && mkdir -p repo/hooks && echo x >repo/hooks/event && chown -R 65534:65534 repo"), 0);
+    assert_int_equal(system("rm -rf repo && mkdir -p repo/hooks && echo x >repo/hooks/event && "
+                            "chown -R 65534:65534 repo"),
+                     0);
     assert_true(install_once());
 }
 

@@ -48,21 +48,33 @@ static void controls_go(void **state)
 {
     (void)state;
     check("a\rb\bc\007d\177e\016f\005g\r\n", "abcdefg\n");
-    check("a\xc2\x9b" "31mb", "a31mb");
-    check("a\xc2\x85" "b", "ab");
+    check("a\xc2\x9b"
+          "31mb",
+          "a31mb");
+    check("a\xc2\x85"
+          "b",
+          "ab");
 }
 
 static void no_utf8_is_marked(void **state)
 {
     (void)state;
-    check("a\xff" "b", "a\xef\xbf\xbd" "b");
+    check("a\xff"
+          "b",
+          "a\xef\xbf\xbd"
+          "b");
     check("a\xc3", "a\xef\xbf\xbd");
     check("a\xc3(", "a\xef\xbf\xbd(");
     check("\xc0\x9b[31m", "\xef\xbf\xbd\xef\xbf\xbd[31m");
-    check("\xe0\x80\x9b" "x", "\xef\xbf\xbdx");
+    check("\xe0\x80\x9b"
+          "x",
+          "\xef\xbf\xbdx");
     check("\xed\xa0\x80", "\xef\xbf\xbd");
     check("\xf4\x90\x80\x80", "\xef\xbf\xbd");
-    check("a\xe2\x80\xae" "b", "a\xef\xbf\xbd" "b");
+    check("a\xe2\x80\xae"
+          "b",
+          "a\xef\xbf\xbd"
+          "b");
     check("\xc3\033[1mx", "\xef\xbf\xbdx");
 }
 

@@ -1,11 +1,11 @@
 /* The line on the terminal stays away while something else is printed. */
 #include "cmd/progress.h"
+#include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
@@ -40,7 +40,7 @@ static void hidden_until_shown(void **state)
     bool first = drawn(terminal, "working", 30000);
     cmd_progress_hide();
     bool erased = drawn(terminal, "\033[K", 30000);
-    bool hidden = !drawn(terminal, "working", 1000);     /* it is drawn four times a second */
+    bool hidden = !drawn(terminal, "working", 1000); /* it is drawn four times a second */
     cmd_progress_show();
     bool again = drawn(terminal, "working", 30000);
     cmd_progress_end();

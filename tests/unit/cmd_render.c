@@ -1,4 +1,5 @@
-/* A plan made by hand, as text and as JSON, byte for byte; hostile names in it; the manual beside its tables. */
+/* A plan made by hand, as text and as JSON, byte for byte; hostile names in it; the manual
+ * beside its tables. */
 #include "cmd/render/render.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -9,25 +10,60 @@
 #include <cmocka.h>
 
 static struct rec_item bridge = {.kind = REC_BRIDGE, .key = "br0", .at = {5, 5, 0, 1}};
-static struct rec_item port = {.kind = REC_PORT, .key = "web", .container = "web", .at = {9, 7, 0, 1}};
-static struct rec_item run = {.kind = REC_RUN, .key = "web", .container = "web", .at = {9, 7, 0, 1}};
+static struct rec_item port = {
+    .kind = REC_PORT, .key = "web", .container = "web", .at = {9, 7, 0, 1}};
+static struct rec_item run = {
+    .kind = REC_RUN, .key = "web", .container = "web", .at = {9, 7, 0, 1}};
 static struct rec_item old = {.kind = REC_NETNS, .key = "old", .container = "old"};
-static struct rec_difference port_differs[] = {{"mtu", "1500", "1400"}, {"address", "10.0.0.2/24", NULL}, {"address", NULL, "10.0.0.3/24"}};
+static struct rec_difference port_differs[] = {
+    {"mtu", "1500", "1400"}, {"address", "10.0.0.2/24", NULL}, {"address", NULL, "10.0.0.3/24"}};
 static struct rec_difference run_differs[] = {{"unit", "aa", "bb"}};
-static struct rec_step s_old = {.action = REC_REMOVE, .kind = REC_NETNS, .from = &old, .object = "netns old",
-                                .reason = "no longer wanted", .blinks = "old"};
-static struct rec_step s_bridge = {.action = REC_CREATE, .kind = REC_BRIDGE, .to = &bridge, .object = "bridge br0", .reason = "missing",
-                                   .blinks = "", .at = {5, 5, 0, 1}};
-static struct rec_step s_port = {.action = REC_CHANGE, .kind = REC_PORT, .from = &port, .to = &port, .object = "port web (vb-web)",
-                                 .reason = "mtu and 2 more differ", .differences = port_differs, .n_differences = 3, .blinks = "",
+static struct rec_step s_old = {.action = REC_REMOVE,
+                                .kind = REC_NETNS,
+                                .from = &old,
+                                .object = "netns old",
+                                .reason = "no longer wanted",
+                                .blinks = "old"};
+static struct rec_step s_bridge = {.action = REC_CREATE,
+                                   .kind = REC_BRIDGE,
+                                   .to = &bridge,
+                                   .object = "bridge br0",
+                                   .reason = "missing",
+                                   .blinks = "",
+                                   .at = {5, 5, 0, 1}};
+static struct rec_step s_port = {.action = REC_CHANGE,
+                                 .kind = REC_PORT,
+                                 .from = &port,
+                                 .to = &port,
+                                 .object = "port web (vb-web)",
+                                 .reason = "mtu and 2 more differ",
+                                 .differences = port_differs,
+                                 .n_differences = 3,
+                                 .blinks = "",
                                  .at = {9, 7, 0, 1}};
-static struct rec_step s_run = {.action = REC_REPLACE, .kind = REC_RUN, .from = &run, .to = &run, .effect = REC_RECREATE,
-                                .object = "run web", .reason = "unit differs", .differences = run_differs, .n_differences = 1,
-                                .blinks = "web", .at = {9, 7, 0, 1}, .final = true};
+static struct rec_step s_run = {.action = REC_REPLACE,
+                                .kind = REC_RUN,
+                                .from = &run,
+                                .to = &run,
+                                .effect = REC_RECREATE,
+                                .object = "run web",
+                                .reason = "unit differs",
+                                .differences = run_differs,
+                                .n_differences = 1,
+                                .blinks = "web",
+                                .at = {9, 7, 0, 1},
+                                .final = true};
 static struct rec_step *steps[] = {&s_old, &s_bridge, &s_port, &s_run};
-static struct rec_note notes[] = {{.object = "eth0", .text = "somebody else's"},
-                                  {.object = "eth1", .text = "down", .hint = "ip link set eth1 up", .warning = true}};
-static struct rec_plan plan = {.steps = steps, .n = 4, .notes = notes, .n_notes = 2, .creates = 1, .changes = 1, .removes = 1,
+static struct rec_note notes[] = {
+    {.object = "eth0", .text = "somebody else's"},
+    {.object = "eth1", .text = "down", .hint = "ip link set eth1 up", .warning = true}};
+static struct rec_plan plan = {.steps = steps,
+                               .n = 4,
+                               .notes = notes,
+                               .n_notes = 2,
+                               .creates = 1,
+                               .changes = 1,
+                               .removes = 1,
                                .replaces = 1};
 
 static const char golden[] =
@@ -56,7 +92,11 @@ static const char golden[] =
 
 static struct cmd_render_plan shown(void)
 {
-    return (struct cmd_render_plan){.format = "berth.plan", .host = "lab", .file = "dir/spec.yaml", .plan = &plan, .resources = 3};
+    return (struct cmd_render_plan){.format = "berth.plan",
+                                    .host = "lab",
+                                    .file = "dir/spec.yaml",
+                                    .plan = &plan,
+                                    .resources = 3};
 }
 
 static void text(void **state)
@@ -82,63 +122,62 @@ static void ascii(void **state)
     cmd_out_done(&o);
 }
 
-static const char golden_json[] =
-    "{\n"
-    "  \"berth_version\": \"" BERTH_VERSION "\",\n"
-    "  \"conflicts\": [],\n"
-    "  \"errors\": [],\n"
-    "  \"format\": \"berth.plan\",\n"
-    "  \"format_version\": \"1.0\",\n"
-    "  \"host\": \"lab\",\n"
-    "  \"next_start\": [],\n"
-    "  \"not_known\": [],\n"
-    "  \"notes\": [],\n"
-    "  \"outcome\": \"pending\",\n"
-    "  \"resources\": 1,\n"
-    "  \"spec\": {\n"
-    "    \"file\": \"spec.yaml\",\n"
-    "    \"path\": null\n"
-    "  },\n"
-    "  \"steps\": [\n"
-    "    {\n"
-    "      \"action\": \"replace\",\n"
-    "      \"blinks\": [\n"
-    "        \"web\"\n"
-    "      ],\n"
-    "      \"changes\": [\n"
-    "        {\n"
-    "          \"field\": \"unit\",\n"
-    "          \"from\": \"aa\",\n"
-    "          \"to\": \"bb\"\n"
-    "        }\n"
-    "      ],\n"
-    "      \"container\": \"web\",\n"
-    "      \"effect\": \"recreate\",\n"
-    "      \"final\": true,\n"
-    "      \"grants\": [],\n"
-    "      \"id\": \"run/web\",\n"
-    "      \"implied\": false,\n"
-    "      \"kind\": \"run\",\n"
-    "      \"object\": \"run web\",\n"
-    "      \"reason\": \"unit differs\",\n"
-    "      \"sign\": \"\\u00B1\",\n"
-    "      \"spec\": {\n"
-    "        \"column\": 7,\n"
-    "        \"file\": \"spec.yaml\",\n"
-    "        \"line\": 9\n"
-    "      },\n"
-    "      \"state\": \"pending\"\n"
-    "    }\n"
-    "  ],\n"
-    "  \"summary\": {\n"
-    "    \"adopt\": 0,\n"
-    "    \"change\": 0,\n"
-    "    \"create\": 0,\n"
-    "    \"remove\": 0,\n"
-    "    \"replace\": 1\n"
-    "  },\n"
-    "  \"unknown\": []\n"
-    "}\n";
+static const char golden_json[] = "{\n"
+                                  "  \"berth_version\": \"" BERTH_VERSION "\",\n"
+                                  "  \"conflicts\": [],\n"
+                                  "  \"errors\": [],\n"
+                                  "  \"format\": \"berth.plan\",\n"
+                                  "  \"format_version\": \"1.0\",\n"
+                                  "  \"host\": \"lab\",\n"
+                                  "  \"next_start\": [],\n"
+                                  "  \"not_known\": [],\n"
+                                  "  \"notes\": [],\n"
+                                  "  \"outcome\": \"pending\",\n"
+                                  "  \"resources\": 1,\n"
+                                  "  \"spec\": {\n"
+                                  "    \"file\": \"spec.yaml\",\n"
+                                  "    \"path\": null\n"
+                                  "  },\n"
+                                  "  \"steps\": [\n"
+                                  "    {\n"
+                                  "      \"action\": \"replace\",\n"
+                                  "      \"blinks\": [\n"
+                                  "        \"web\"\n"
+                                  "      ],\n"
+                                  "      \"changes\": [\n"
+                                  "        {\n"
+                                  "          \"field\": \"unit\",\n"
+                                  "          \"from\": \"aa\",\n"
+                                  "          \"to\": \"bb\"\n"
+                                  "        }\n"
+                                  "      ],\n"
+                                  "      \"container\": \"web\",\n"
+                                  "      \"effect\": \"recreate\",\n"
+                                  "      \"final\": true,\n"
+                                  "      \"grants\": [],\n"
+                                  "      \"id\": \"run/web\",\n"
+                                  "      \"implied\": false,\n"
+                                  "      \"kind\": \"run\",\n"
+                                  "      \"object\": \"run web\",\n"
+                                  "      \"reason\": \"unit differs\",\n"
+                                  "      \"sign\": \"\\u00B1\",\n"
+                                  "      \"spec\": {\n"
+                                  "        \"column\": 7,\n"
+                                  "        \"file\": \"spec.yaml\",\n"
+                                  "        \"line\": 9\n"
+                                  "      },\n"
+                                  "      \"state\": \"pending\"\n"
+                                  "    }\n"
+                                  "  ],\n"
+                                  "  \"summary\": {\n"
+                                  "    \"adopt\": 0,\n"
+                                  "    \"change\": 0,\n"
+                                  "    \"create\": 0,\n"
+                                  "    \"remove\": 0,\n"
+                                  "    \"replace\": 1\n"
+                                  "  },\n"
+                                  "  \"unknown\": []\n"
+                                  "}\n";
 
 static void json(void **state)
 {
@@ -146,7 +185,8 @@ static void json(void **state)
     struct cmd_out o = {.fd = -1, .utf8 = true};
     struct rec_step *one[] = {&s_run};
     struct rec_plan small = {.steps = one, .n = 1, .replaces = 1};
-    struct cmd_render_plan p = {.format = "berth.plan", .host = "lab", .file = "spec.yaml", .plan = &small, .resources = 1};
+    struct cmd_render_plan p = {
+        .format = "berth.plan", .host = "lab", .file = "spec.yaml", .plan = &small, .resources = 1};
     cmd_render_plan_json(&o, &p);
     assert_string_equal(o.text, golden_json);
     cmd_out_done(&o);
@@ -156,18 +196,39 @@ static void json(void **state)
 static void hostile_names(void **state)
 {
     (void)state;
-    static const char *const names[] = {"\033[2J", "a\nb", "\xff\xc2", "\xc2\x9bm", "\xe2\x80\xae", "\x7f", "\"},{\"", "%s%n"};
+    static const char *const names[] = {"\033[2J",      "a\nb", "\xff\xc2", "\xc2\x9bm",
+                                        "\xe2\x80\xae", "\x7f", "\"},{\"",  "%s%n"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct rec_item item = {.kind = REC_BRIDGE, .key = names[i], .container = names[i], .at = {1, 1, 0, 1}};
+        struct rec_item item = {
+            .kind = REC_BRIDGE, .key = names[i], .container = names[i], .at = {1, 1, 0, 1}};
         struct rec_difference d[] = {{names[i], names[i], names[i]}};
-        struct rec_step s = {.action = REC_CHANGE, .kind = REC_BRIDGE, .from = &item, .to = &item, .object = names[i],
-                             .reason = names[i], .blinks = names[i], .differences = d, .n_differences = 1, .at = {1, 1, 0, 1}};
+        struct rec_step s = {.action = REC_CHANGE,
+                             .kind = REC_BRIDGE,
+                             .from = &item,
+                             .to = &item,
+                             .object = names[i],
+                             .reason = names[i],
+                             .blinks = names[i],
+                             .differences = d,
+                             .n_differences = 1,
+                             .at = {1, 1, 0, 1}};
         struct rec_step *one[] = {&s};
-        struct rec_note note[] = {{.object = names[i], .text = names[i], .hint = names[i], .warning = true}};
-        struct rec_conflict conflict[] = {{.to = &item, .object = names[i], .text = names[i], .hint = names[i], .at = {1, 1, 0, 1}}};
-        struct rec_plan small = {.steps = one, .n = 1, .changes = 1, .notes = note, .n_notes = 1, .conflicts = conflict,
+        struct rec_note note[] = {
+            {.object = names[i], .text = names[i], .hint = names[i], .warning = true}};
+        struct rec_conflict conflict[] = {{.to = &item,
+                                           .object = names[i],
+                                           .text = names[i],
+                                           .hint = names[i],
+                                           .at = {1, 1, 0, 1}}};
+        struct rec_plan small = {.steps = one,
+                                 .n = 1,
+                                 .changes = 1,
+                                 .notes = note,
+                                 .n_notes = 1,
+                                 .conflicts = conflict,
                                  .n_conflicts = 1};
-        struct cmd_render_plan p = {.format = "berth.plan", .host = names[i], .file = names[i], .plan = &small};
+        struct cmd_render_plan p = {
+            .format = "berth.plan", .host = names[i], .file = names[i], .plan = &small};
         struct rec_error e = {.at = {1, 1, 0, 1}};
         snprintf(e.text, sizeof e.text, "%s", names[i]);
         snprintf(e.hint, sizeof e.hint, "%s", names[i]);
@@ -194,12 +255,16 @@ static void notes_of_one_cause(void **state)
 {
     (void)state;
     struct cmd_out o = {.fd = -1};
-    struct rec_note list[] = {{.object = "a", .text = "no map", .warning = true}, {.object = "x", .text = "other", .warning = true},
-                              {.object = "b", .text = "no map", .warning = true}, {.object = "c", .text = "no map", .hint = "do", .warning = true},
-                              {.object = "d", .text = "no map"}, {.object = "a", .text = "no map", .warning = true}};
+    struct rec_note list[] = {{.object = "a", .text = "no map", .warning = true},
+                              {.object = "x", .text = "other", .warning = true},
+                              {.object = "b", .text = "no map", .warning = true},
+                              {.object = "c", .text = "no map", .hint = "do", .warning = true},
+                              {.object = "d", .text = "no map"},
+                              {.object = "a", .text = "no map", .warning = true}};
     struct rec_plan p = {.notes = list, .n_notes = sizeof list / sizeof *list};
     cmd_render_notes(&o, &p);
-    assert_string_equal(o.text, "Warnings:\n  ! a, b: no map\n  ! x: other\n  ! c: no map\n      do\n\nNotes:\n  * d: no map\n\n");
+    assert_string_equal(o.text, "Warnings:\n  ! a, b: no map\n  ! x: other\n  ! c: no map\n      "
+                                "do\n\nNotes:\n  * d: no map\n\n");
     cmd_out_done(&o);
 }
 
@@ -207,7 +272,8 @@ static void results(void **state)
 {
     (void)state;
     struct cmd_out out = {.fd = -1, .utf8 = true}, err = {.fd = -1, .utf8 = true};
-    struct rec_result r = {.outcome = REC_APPLIED, .plan = &plan, .us_apply = 31000, .report = {.done = 12}};
+    struct rec_result r = {
+        .outcome = REC_APPLIED, .plan = &plan, .us_apply = 31000, .report = {.done = 12}};
     struct cmd_render_plan p = shown();
     p.result = &r;
     cmd_render_result_text(&out, &err, &p, "Applied");
@@ -217,7 +283,8 @@ static void results(void **state)
     rec_fail(&r.error, EINVAL, "cannot set mtu of link 'br0': Invalid argument");
     r.error.at = (struct spec_loc){14, 10, 0, 1};
     cmd_render_result_text(&out, &err, &p, "Applied");
-    assert_non_null(strstr(err.text, "dir/spec.yaml:14:10: cannot set mtu of link 'br0': Invalid argument\n"));
+    assert_non_null(
+        strstr(err.text, "dir/spec.yaml:14:10: cannot set mtu of link 'br0': Invalid argument\n"));
     assert_non_null(strstr(err.text, "the host is as it was before"));
     err.n = 0;
     r.outcome = REC_PARTIAL;
@@ -283,7 +350,8 @@ static void the_manual_is_the_tables(void **state)
     cmd_render_manual(&o);
     assert_non_null(strstr(o.text, ".BR \\-\\-allow\\-deletes"));
     for (size_t i = 0; i < cmd_n_flags; i++) {
-        char row[80] = ".BR \\-\\-", *p = row + strlen(row);      /* as a row begins: .BR \-\-NAME */
+        /* as a row begins: .BR \-\-NAME */
+        char row[80] = ".BR \\-\\-", *p = row + strlen(row);
         for (const char *n = cmd_flags[i].name; *n; *p++ = *n++)
             if (*n == '-')
                 *p++ = '\\';
@@ -304,9 +372,16 @@ static void the_manual_is_the_tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text),     cmocka_unit_test(ascii),     cmocka_unit_test(json),        cmocka_unit_test(hostile_names),
-        cmocka_unit_test(results),  cmocka_unit_test(in_sync),   cmocka_unit_test(durations),   cmocka_unit_test(completions),
-        cmocka_unit_test(the_manual_is_the_tables),      cmocka_unit_test(notes_of_one_cause),
+        cmocka_unit_test(text),
+        cmocka_unit_test(ascii),
+        cmocka_unit_test(json),
+        cmocka_unit_test(hostile_names),
+        cmocka_unit_test(results),
+        cmocka_unit_test(in_sync),
+        cmocka_unit_test(durations),
+        cmocka_unit_test(completions),
+        cmocka_unit_test(the_manual_is_the_tables),
+        cmocka_unit_test(notes_of_one_cause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Finding and reading the spec's bytes: files as they are, streams only where they are asked for. */
+/* Finding and reading the spec's bytes: files as they are, streams only where they are asked
+ * for. */
 #include "cmd/spec_file.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -86,7 +87,8 @@ static void what_is_no_file(void **state)
     struct rec_error err;
     assert_int_equal(cmd_spec_read("/tmp", 100, &f, &err), -EISDIR);
     assert_int_equal(mkfifo("fifo", 0600), 0);
-    assert_int_equal(cmd_spec_read("fifo", 100, &f, &err), -EINVAL);     /* and does not wait for a writer */
+    /* and does not wait for a writer */
+    assert_int_equal(cmd_spec_read("fifo", 100, &f, &err), -EINVAL);
     assert_non_null(strstr(err.text, "a pipe"));
     assert_int_equal(cmd_spec_read("/dev/zero", 100, &f, &err), -EINVAL);
     assert_int_equal(cmd_spec_read("nope", 100, &f, &err), -ENOENT);

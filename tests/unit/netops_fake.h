@@ -1,5 +1,5 @@
-/* tests/unit/netops_fake.h — a kernel that answers what a test tells it to: datagrams are queued by hand, or by a function that
- * hears each send. */
+/* tests/unit/netops_fake.h — a kernel that answers what a test tells it to: datagrams are queued by
+ * hand, or by a function that hears each send. */
 #ifndef TESTS_UNIT_NETOPS_FAKE_H
 #define TESTS_UNIT_NETOPS_FAKE_H
 /* cmocka wants these first */
@@ -18,18 +18,18 @@
 enum { FAKE_QUEUE = 256, FAKE_BYTES = 1024 };
 struct fake_datagram {
     _Alignas(8) uint8_t bytes[FAKE_BYTES];
-    size_t   length;
+    size_t length;
     uint32_t from;
-    bool     cut;
-    int      error;         /* this receive fails so, and nothing is read */
+    bool cut;
+    int error; /* this receive fails so, and nothing is read */
 };
 struct fake {
     struct fake_datagram q[FAKE_QUEUE];
-    unsigned             head, tail;
-    unsigned             sends, receives;
-    int                  send_error;
+    unsigned head, tail;
+    unsigned sends, receives;
+    int send_error;
     void (*on_send)(struct fake *k, const struct nlmsghdr *first, size_t size);
-    void                *arg;
+    void *arg;
 };
 
 static inline struct fake_datagram *fake_add(struct fake *k)
@@ -39,8 +39,8 @@ static inline struct fake_datagram *fake_add(struct fake *k)
     return d;
 }
 /* Ends a message in the newest datagram: the next one begins there. */
-static inline struct nlmsghdr *fake_message(struct fake_datagram *d, uint16_t type, uint16_t flags, uint32_t seq, const void *body,
-                                            size_t size)
+static inline struct nlmsghdr *fake_message(struct fake_datagram *d, uint16_t type, uint16_t flags,
+                                            uint32_t seq, const void *body, size_t size)
 {
     struct nlmsghdr *m = mnl_nlmsg_put_header(d->bytes + d->length);
     m->nlmsg_type = type;
@@ -51,7 +51,8 @@ static inline struct nlmsghdr *fake_message(struct fake_datagram *d, uint16_t ty
     d->length += NLMSG_ALIGN(m->nlmsg_len);
     return m;
 }
-static inline void fake_text(struct fake_datagram *d, struct nlmsghdr *m, const char *text, uint32_t offset)
+static inline void fake_text(struct fake_datagram *d, struct nlmsghdr *m, const char *text,
+                             uint32_t offset)
 {
     uint32_t before = NLMSG_ALIGN(m->nlmsg_len);
     m->nlmsg_flags |= NLM_F_ACK_TLVS;
@@ -62,16 +63,18 @@ static inline void fake_text(struct fake_datagram *d, struct nlmsghdr *m, const 
     d->length += NLMSG_ALIGN(m->nlmsg_len) - before;
 }
 /* An ack as CAP_ACK makes it, in a datagram of its own. */
-static inline struct fake_datagram *fake_ack(struct fake *k, uint32_t seq, int error, const char *text, uint32_t offset)
+static inline struct fake_datagram *fake_ack(struct fake *k, uint32_t seq, int error,
+                                             const char *text, uint32_t offset)
 {
-    struct nlmsgerr       e = {.error = error, .msg = {.nlmsg_len = NLMSG_HDRLEN, .nlmsg_seq = seq}};
+    struct nlmsgerr e = {.error = error, .msg = {.nlmsg_len = NLMSG_HDRLEN, .nlmsg_seq = seq}};
     struct fake_datagram *d = fake_add(k);
-    struct nlmsghdr      *m = fake_message(d, NLMSG_ERROR, NLM_F_CAPPED, seq, &e, sizeof e);
+    struct nlmsghdr *m = fake_message(d, NLMSG_ERROR, NLM_F_CAPPED, seq, &e, sizeof e);
     if (text || offset)
         fake_text(d, m, text, offset);
     return d;
 }
-static inline struct fake_datagram *fake_done(struct fake *k, uint32_t seq, uint16_t flags, int error)
+static inline struct fake_datagram *fake_done(struct fake *k, uint32_t seq, uint16_t flags,
+                                              int error)
 {
     struct fake_datagram *d = fake_add(k);
     fake_message(d, NLMSG_DONE, NLM_F_MULTI | flags, seq, &error, sizeof error);
@@ -81,11 +84,12 @@ static inline void fake_error(struct fake *k, int error)
 {
     fake_add(k)->error = error;
 }
-static inline struct nlmsghdr *fake_link(struct fake_datagram *d, uint16_t flags, uint32_t seq, int index, const char *name)
+static inline struct nlmsghdr *fake_link(struct fake_datagram *d, uint16_t flags, uint32_t seq,
+                                         int index, const char *name)
 {
     struct ifinfomsg i = {.ifi_index = index};
     struct nlmsghdr *m = fake_message(d, RTM_NEWLINK, flags, seq, &i, sizeof i);
-    uint32_t         before = m->nlmsg_len;
+    uint32_t before = m->nlmsg_len;
     mnl_attr_put_strz(m, IFLA_IFNAME, name);
     d->length += m->nlmsg_len - before;
     return m;
@@ -104,7 +108,7 @@ static inline int fake_send(void *arg, const void *bytes, size_t size)
 static inline int fake_recv(void *arg, struct net_datagram *d, unsigned n, int timeout_ms)
 {
     struct fake *k = arg;
-    unsigned     i = 0;
+    unsigned i = 0;
     k->receives++;
     for (; i < n && k->head != k->tail; i++) {
         struct fake_datagram *f = &k->q[k->head % FAKE_QUEUE];

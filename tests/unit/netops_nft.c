@@ -1,48 +1,105 @@
-/* nftables without a kernel: what is wanted becomes an image, images are compared, lines are made for people. The kernel is
- * played by the images themselves: one decoder serves both. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+/* nftables without a kernel: what is wanted becomes an image, images are compared, lines are made
+ * for people. The kernel is played by the images themselves: one decoder serves both. */
 #include "netops/nft_image.h"
 #include <errno.h>
 #include <linux/netfilter/nf_tables.h>
 #include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <cmocka.h>
 
 static struct net_nft_bridge bridges[] = {
-    {.name = "br-b", .open = true, .n_net = 1, .net = (struct net_nft_net[]){{AF_INET, 20, {10, 99, 16}}}, .uplink4 = "eth1"},
-    {.name = "br-a", .n_net = 3, .uplink4 = "eth0", .uplink6 = "eth0",
-     .net = (struct net_nft_net[]){{AF_INET6, 64, {0xfd, 0, 1}}, {AF_INET, 24, {10, 100}}, {AF_INET6, 61, {0xfd, 0, 2}}}},
+    {.name = "br-b",
+     .open = true,
+     .n_net = 1,
+     .net = (struct net_nft_net[]){{AF_INET, 20, {10, 99, 16}}},
+     .uplink4 = "eth1"},
+    {.name = "br-a",
+     .n_net = 3,
+     .uplink4 = "eth0",
+     .uplink6 = "eth0",
+     .net = (struct net_nft_net[]){{AF_INET6, 64, {0xfd, 0, 1}},
+                                   {AF_INET, 24, {10, 100}},
+                                   {AF_INET6, 61, {0xfd, 0, 2}}}},
 };
 static struct net_nft_map maps[] = {
-    {.family = AF_INET, .proto = IPPROTO_TCP, .any = true, .port = 8080, .to_port = 80, .to = {10, 100, 0, 10}, .tag = 11},
-    {.family = AF_INET, .proto = IPPROTO_UDP, .port = 53, .to_port = 5353, .host = {203, 0, 113, 2}, .to = {10, 100, 0, 20}, .tag = 12},
-    {.family = AF_INET6, .proto = IPPROTO_TCP, .any = true, .port = 8080, .to_port = 80, .to = {0xfd, 0, 1, [15] = 0x10}, .tag = 13},
-    {.family = AF_INET6, .proto = IPPROTO_TCP, .port = 443, .to_port = 8443, .host = {0x20, 1, 0xd, 0xb8, [15] = 1},
-     .to = {0xfd, 0, 1, [15] = 0x10}, .tag = 14},
+    {.family = AF_INET,
+     .proto = IPPROTO_TCP,
+     .any = true,
+     .port = 8080,
+     .to_port = 80,
+     .to = {10, 100, 0, 10},
+     .tag = 11},
+    {.family = AF_INET,
+     .proto = IPPROTO_UDP,
+     .port = 53,
+     .to_port = 5353,
+     .host = {203, 0, 113, 2},
+     .to = {10, 100, 0, 20},
+     .tag = 12},
+    {.family = AF_INET6,
+     .proto = IPPROTO_TCP,
+     .any = true,
+     .port = 8080,
+     .to_port = 80,
+     .to = {0xfd, 0, 1, [15] = 0x10},
+     .tag = 13},
+    {.family = AF_INET6,
+     .proto = IPPROTO_TCP,
+     .port = 443,
+     .to_port = 8443,
+     .host = {0x20, 1, 0xd, 0xb8, [15] = 1},
+     .to = {0xfd, 0, 1, [15] = 0x10},
+     .tag = 14},
 };
 static struct net_nft_alone alone[] = {
-    {.port = "vb-c3", .has4 = true, .addr4 = {10, 100, 0, 30}, .has6 = true, .addr6 = {0xfd, 0, 1, [15] = 0x30}, .tag = 21},
+    {.port = "vb-c3",
+     .has4 = true,
+     .addr4 = {10, 100, 0, 30},
+     .has6 = true,
+     .addr6 = {0xfd, 0, 1, [15] = 0x30},
+     .tag = 21},
 };
-static const struct net_nft wish = {.bridges = bridges, .n_bridges = 2, .maps = maps, .n_maps = 4, .alone = alone, .n_alone = 1};
+static const struct net_nft wish = {
+    .bridges = bridges, .n_bridges = 2, .maps = maps, .n_maps = 4, .alone = alone, .n_alone = 1};
 
-/* A container with all, one without IPv6, a router, an isolated guest, and a bridge's own address. */
+/* A container with all, one without IPv6, a router, an isolated guest, and a bridge's own
+ * address. */
 static const struct net_nft_source sources[] = {
-    {.port = "vb-all", .mac = {2, 1}, .has_mac = true, .addr4 = {10, 100, 0, 10}, .has4 = true, .addr6 = {0xfd, 0, 1, [15] = 0x10}, .has6 = true,
+    {.port = "vb-all",
+     .mac = {2, 1},
+     .has_mac = true,
+     .addr4 = {10, 100, 0, 10},
+     .has4 = true,
+     .addr6 = {0xfd, 0, 1, [15] = 0x10},
+     .has6 = true,
      .tag = 31},
-    {.port = "vb-four", .mac = {2, 2}, .has_mac = true, .addr4 = {10, 100, 0, 11}, .has4 = true, .tag = 32},
-    {.port = "vb-router", .mac = {2, 3}, .has_mac = true, .addr4 = {10, 100, 0, 12}, .has4 = true, .router = true, .any_mac = true, .any4 = true},
+    {.port = "vb-four",
+     .mac = {2, 2},
+     .has_mac = true,
+     .addr4 = {10, 100, 0, 11},
+     .has4 = true,
+     .tag = 32},
+    {.port = "vb-router",
+     .mac = {2, 3},
+     .has_mac = true,
+     .addr4 = {10, 100, 0, 12},
+     .has4 = true,
+     .router = true,
+     .any_mac = true,
+     .any4 = true},
     {.port = "vb-guest", .guest = true, .addr4 = {10, 100, 0, 13}, .has4 = true, .any_mac = true},
     {.addr4 = {10, 100, 0, 1}, .has4 = true},
 };
 
 struct lines {
-    char   text[64][256];
+    char text[64][256];
     size_t n;
 };
 static void collect(void *arg, const char *line)
@@ -86,7 +143,7 @@ static void test_equal(void **state)
     (void)state;
     hold(&h, &wish);
     assert_int_equal(compare(&wish, &h, &l), 0);
-    other.bridges = turned;                             /* the order of a wish says nothing */
+    other.bridges = turned; /* the order of a wish says nothing */
     assert_int_equal(compare(&other, &h, &l), 0);
     net_nft_image_done(&h.img);
 }
@@ -119,7 +176,9 @@ static void test_lines(void **state)
     assert_true(said(&l, "port map tcp 8080 goes to 10.100.0.10:80, not to 10.100.0.10:81"));
     assert_true(said(&l, "port map udp 203.0.113.2:54 to 10.100.0.20:5353 is missing"));
     assert_true(said(&l, "port map udp 203.0.113.2:53 to 10.100.0.20:5353 is not wanted"));
-    assert_true(said(&l, "port map tcp [2001:db8::1]:443 goes to [fd00:100::10]:8443, not to [fd00:100::11]:8443"));
+    assert_true(said(
+        &l,
+        "port map tcp [2001:db8::1]:443 goes to [fd00:100::10]:8443, not to [fd00:100::11]:8443"));
 
     less = wish;
     less.n_alone = 0;
@@ -134,8 +193,10 @@ static void test_lines(void **state)
     snprintf(b[1].uplink4, sizeof b[1].uplink4, "wan");
     less.bridges = b;
     assert_int_equal(compare(&less, &h, &l), 2);
-    assert_true(said(&l, "chain 'pass': rule 9 is missing (drop the rest that comes to br-b from outside)"));
-    assert_true(said(&l, "chain 'src': rule 6 differs (should masquerade 10.100.0.0/24 leaving by wan)"));
+    assert_true(said(
+        &l, "chain 'pass': rule 9 is missing (drop the rest that comes to br-b from outside)"));
+    assert_true(
+        said(&l, "chain 'src': rule 6 differs (should masquerade 10.100.0.0/24 leaving by wan)"));
     snprintf(b[1].name, sizeof b[1].name, "br\x1b[2J");
     b[0] = bridges[0];
     assert_true(compare(&wish, &h, &l) == 0);
@@ -205,7 +266,8 @@ static void test_sources(void **state)
     some[3].any_mac = false;
     assert_true(compare(&other, &h, &l) > 4);
     assert_true(said(&l, "bridge set 'macs': element \"vb-all . 02:01:00:00:00:09\" is missing"));
-    assert_true(said(&l, "bridge set 'macs': element \"vb-all . 02:01:00:00:00:00\" is not wanted"));
+    assert_true(
+        said(&l, "bridge set 'macs': element \"vb-all . 02:01:00:00:00:00\" is not wanted"));
     assert_true(said(&l, "bridge set 'src6': element \"vb-all . fd00:100::11\" is missing"));
     assert_true(said(&l, "bridge set 'ids6': element \"vb-all . ::1:ff:fe00:9\" is missing"));
     assert_true(said(&l, "bridge set 'takenmac': element \"02:01:00:00:00:09\" is missing"));
@@ -213,12 +275,16 @@ static void test_sources(void **state)
     other = checked;
     other.group = 78;
     assert_int_equal(compare(&other, &h, &l), 2);
-    assert_true(said(&l, "chain 'guard': rule 1 differs (should drop what ports send to this host past their bridge)"));
-    assert_true(said(&l, "bridge chain 'guard': rule 1 differs (should what ports of our making send is checked)"));
+    assert_true(said(&l, "chain 'guard': rule 1 differs (should drop what ports send to this host "
+                         "past their bridge)"));
+    assert_true(said(
+        &l,
+        "bridge chain 'guard': rule 1 differs (should what ports of our making send is checked)"));
     net_nft_image_done(&h.img);
 
     size_t rules[2];
-    for (size_t i = 0; i < 2; i++) {                    /* the rules do not grow with the containers */
+    /* the rules do not grow with the containers */
+    for (size_t i = 0; i < 2; i++) {
         other.group = 77;
         other.n_sources = i ? 5 : 1;
         hold(&h, &other);
@@ -227,7 +293,8 @@ static void test_sources(void **state)
     }
     assert_int_equal(rules[0], rules[1]);
 
-    struct net_nft old = wish, both = wish;             /* the table as it was before there were checks */
+    /* the table as it was before there were checks */
+    struct net_nft old = wish, both = wish;
     both.sources = sources;
     both.n_sources = 5;
     hold(&h, &old);
@@ -263,15 +330,16 @@ static void test_model(void **state)
     assert_int_equal(compare(&m.nft, &h, &l), 0);
     net_nft_model_done(&m);
     net_nft_find_chain(&h.img.table[NFT_INET], "pass")->n--;
-    assert_true(net_nft_model(&h, &m));                 /* this is how an open bridge looks */
+    assert_true(net_nft_model(&h, &m)); /* this is how an open bridge looks */
     assert_true(m.bridges[0].open);
     net_nft_model_done(&m);
     net_nft_find_chain(&h.img.table[NFT_INET], "guard")->n--;
-    assert_false(net_nft_model(&h, &m));                /* and this is nothing of ours */
+    assert_false(net_nft_model(&h, &m)); /* and this is nothing of ours */
     net_nft_image_done(&h.img);
 
-    struct net_nft_net many[20];                        /* as many subnets as a bridge has */
-    struct net_nft_bridge wide[2] = {{.name = "br-a", .n_net = 20, .net = many, .uplink4 = "eth0"}, bridges[0]};
+    struct net_nft_net many[20]; /* as many subnets as a bridge has */
+    struct net_nft_bridge wide[2] = {{.name = "br-a", .n_net = 20, .net = many, .uplink4 = "eth0"},
+                                     bridges[0]};
     struct net_nft broad = {.bridges = wide, .n_bridges = 2};
     for (uint8_t i = 0; i < 20; i++)
         many[i] = (struct net_nft_net){AF_INET, 24, {10, 100, i}};
@@ -303,7 +371,7 @@ static void test_refused(void **state)
     (void)state;
     n.maps = twice;
     n.n_maps = 2;
-    assert_int_equal(net_nft_want_init(&w, &n, &err), 0);       /* said twice, meant once */
+    assert_int_equal(net_nft_want_init(&w, &n, &err), 0); /* said twice, meant once */
     assert_int_equal(net_nft_find_set(&w.img.table[NFT_INET], "any4")->n, 1);
     net_nft_want_done(&w);
     twice[1].to_port = 81;
@@ -345,7 +413,8 @@ static void test_hostile(void **state)
             if (seed >> 16 & 1)
                 copy[20 + (seed >> 17) % (len - 20)] ^= (uint8_t)(1u << (seed >> 8 & 7));
             if ((seed >> 20) % 8 == 0)
-                ((struct nlmsghdr *)(void *)copy)->nlmsg_len = (uint32_t)(20 + (seed >> 9) % (len - 20));
+                ((struct nlmsghdr *)(void *)copy)->nlmsg_len =
+                    (uint32_t)(20 + (seed >> 9) % (len - 20));
             (void)net_nft_image_take(&img, (const void *)copy);
             free(copy);
             at += NLMSG_ALIGN(len);
@@ -365,8 +434,10 @@ static void test_hostile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equal),   cmocka_unit_test(test_lines),   cmocka_unit_test(test_structure),
-        cmocka_unit_test(test_sources), cmocka_unit_test(test_model),   cmocka_unit_test(test_refused), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_equal),     cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_structure), cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_model),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

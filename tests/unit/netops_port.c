@@ -1,16 +1,16 @@
 /* Dumps and single questions over a fake kernel: what must never pass for "nothing is there". */
-#include "netops_fake.h"
 #include "netops/link.h"
 #include "netops/monitor.h"
 #include "netops/netns.h"
 #include "netops/route.h"
+#include "netops_fake.h"
 #include <linux/if_addr.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 struct seen {
-    int  n, restarts, stop;
+    int n, restarts, stop;
     char names[256];
 };
 static int each_link(void *arg, const struct net_link *l)
@@ -30,9 +30,9 @@ static void again(void *arg)
 }
 
 struct world {
-    struct fake      k;
+    struct fake k;
     struct net_port *p;
-    struct seen      s;
+    struct seen s;
     struct net_error err;
 };
 static int up(void **state)
@@ -81,12 +81,13 @@ static void done_error(struct fake *k, const struct nlmsghdr *m, size_t size)
 static void test_done_with_error(void **state)
 {
     struct world *w = *state;
-    char          text[300];
+    char text[300];
     w->k.on_send = done_error;
     assert_int_equal(dump(w), -EINVAL);
     assert_int_equal(w->s.n, 0);
     net_error_format(&w->err, text, sizeof text);
-    assert_string_equal(text, "cannot read links: Invalid argument (kernel: Filter by device index not supported for link dumps)");
+    assert_string_equal(text, "cannot read links: Invalid argument (kernel: Filter by device index "
+                              "not supported for link dumps)");
 }
 
 /* Torn `*arg` times, the mark on one message of several; then good. */
@@ -165,7 +166,7 @@ static void cut(struct fake *k, const struct nlmsghdr *m, size_t size)
 static void test_cut(void **state)
 {
     struct world *w = *state;
-    int           left = 1;
+    int left = 1;
     w->k.on_send = cut;
     w->k.arg = &left;
     assert_int_equal(dump(w), 0);
@@ -188,7 +189,7 @@ static void lossy(struct fake *k, const struct nlmsghdr *m, size_t size)
 static void test_lost(void **state)
 {
     struct world *w = *state;
-    int           left = 2;
+    int left = 2;
     w->k.on_send = lossy;
     w->k.arg = &left;
     assert_int_equal(dump(w), 0);
@@ -200,13 +201,13 @@ static void short_message(struct fake *k, const struct nlmsghdr *m, size_t size)
 {
     (void)size;
     struct fake_datagram *d = fake_add(k);
-    struct nlmsghdr      *l = fake_link(d, NLM_F_MULTI, m->nlmsg_seq, 1, "lo");
+    struct nlmsghdr *l = fake_link(d, NLM_F_MULTI, m->nlmsg_seq, 1, "lo");
     l->nlmsg_len = *(uint32_t *)k->arg;
     fake_done(k, m->nlmsg_seq, 0, 0);
 }
 static void test_nonsense(void **state)
 {
-    struct world  *w = *state;
+    struct world *w = *state;
     const uint32_t lengths[] = {0, 8, 15, 17, 31, 34, 36, 500, UINT32_MAX};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         uint32_t length = lengths[i];
@@ -264,9 +265,9 @@ static void one_link(struct fake *k, const struct nlmsghdr *m, size_t size)
 }
 static void test_get(void **state)
 {
-    struct world   *w = *state;
+    struct world *w = *state;
     struct net_link l = {.index = 99};
-    char            text[200];
+    char text[200];
     w->k.on_send = no_device;
     assert_int_equal(net_link_get(w->p, "br7", 0, &l, &w->err), -ENODEV);
     assert_int_equal(l.index, 99);
@@ -284,7 +285,8 @@ static void inside(struct fake *k, const struct nlmsghdr *m, size_t size)
 {
     int *mode = k->arg;
     for (int left = (int)size; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
-        if (m->nlmsg_type == RTM_GETLINK && ((const struct ifinfomsg *)mnl_nlmsg_get_payload(m))->ifi_index == 1) {
+        if (m->nlmsg_type == RTM_GETLINK &&
+            ((const struct ifinfomsg *)mnl_nlmsg_get_payload(m))->ifi_index == 1) {
             fake_link(fake_add(k), 0, m->nlmsg_seq, 1, "lo");
         } else if (m->nlmsg_type == RTM_GETLINK) {
             if (*mode == 1)
@@ -292,11 +294,12 @@ static void inside(struct fake *k, const struct nlmsghdr *m, size_t size)
             else
                 fake_link(fake_add(k), 0, m->nlmsg_seq, 2, *mode == 2 ? "other" : "eth0");
         } else if (m->nlmsg_type == RTM_GETADDR) {
-            struct ifaddrmsg      a = {.ifa_family = AF_INET, .ifa_prefixlen = 24, .ifa_index = 2};
-            uint8_t               v4[4] = {10, 0, 0, 1};
+            struct ifaddrmsg a = {.ifa_family = AF_INET, .ifa_prefixlen = 24, .ifa_index = 2};
+            uint8_t v4[4] = {10, 0, 0, 1};
             struct fake_datagram *d = fake_add(k);
-            struct nlmsghdr      *q = fake_message(d, RTM_NEWADDR, NLM_F_MULTI | (*mode == 3 ? NLM_F_DUMP_INTR : 0), m->nlmsg_seq,
-                                                   &a, sizeof a);
+            struct nlmsghdr *q =
+                fake_message(d, RTM_NEWADDR, NLM_F_MULTI | (*mode == 3 ? NLM_F_DUMP_INTR : 0),
+                             m->nlmsg_seq, &a, sizeof a);
             mnl_attr_put(q, 2 /* IFA_LOCAL */, *mode == 5 ? 3 : 4, v4);
             d->length = NLMSG_ALIGN(q->nlmsg_len);
             fake_done(k, m->nlmsg_seq, 0, *mode == 4 ? -EPERM : 0);
@@ -313,17 +316,17 @@ static void inside(struct fake *k, const struct nlmsghdr *m, size_t size)
 }
 static void test_inside(void **state)
 {
-    struct world            *w = *state;
+    struct world *w = *state;
     static struct net_inside in;
     static const struct {
-        int    mode, result;
-        bool   eth0;
+        int mode, result;
+        bool eth0;
         size_t addresses;
-    } rows[] = {{0, 0, true, 1},       /* all is well */
-                {1, 0, false, 0},      /* no eth0, never a route: answers */
-                {2, 0, false, 0},      /* eth0 is but an alternative name */
-                {3, 0, true, 1},       /* torn once */
-                {4, -EPERM, true, 0},  /* DONE with an error */
+    } rows[] = {{0, 0, true, 1},         /* all is well */
+                {1, 0, false, 0},        /* no eth0, never a route: answers */
+                {2, 0, false, 0},        /* eth0 is but an alternative name */
+                {3, 0, true, 1},         /* torn once */
+                {4, -EPERM, true, 0},    /* DONE with an error */
                 {5, -EBADMSG, true, 0}}; /* an address that makes no sense */
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         int mode = rows[i].mode;
@@ -347,27 +350,27 @@ static void test_inside(void **state)
     net_inside_done(&in);
 }
 
-/* The short way. `whole`: this kernel ends a dump in the datagram that holds all of it, so the next one may follow at once; else one that
- * comes in the same send is refused. */
+/* The short way. `whole`: this kernel ends a dump in the datagram that holds all of it, so the next
+ * one may follow at once; else one that comes in the same send is refused. */
 struct kernel {
     bool whole, dumping, lo_up, foreign;
-    int  refused, dumps;
+    int refused, dumps;
 };
 
 static void fake_eth0(struct fake *k, uint32_t seq, const struct kernel *kernel)
 {
     struct fake_datagram *d = fake_add(k);
-    struct nlmsghdr      *m = fake_link(d, NLM_F_MULTI, seq, 1, "lo");
+    struct nlmsghdr *m = fake_link(d, NLM_F_MULTI, seq, 1, "lo");
     ((struct ifinfomsg *)mnl_nlmsg_get_payload(m))->ifi_flags = kernel->lo_up ? IFF_UP : 0;
     fake_link(d, NLM_F_MULTI, seq, 2, "eth0");
 }
 
 static void fake_address(struct fake *k, uint32_t seq, uint8_t family)
 {
-    struct ifaddrmsg      a = {.ifa_family = family, .ifa_prefixlen = 24, .ifa_index = 2};
-    uint8_t               bytes[16] = {10, 0, 0, 1};
+    struct ifaddrmsg a = {.ifa_family = family, .ifa_prefixlen = 24, .ifa_index = 2};
+    uint8_t bytes[16] = {10, 0, 0, 1};
     struct fake_datagram *d = fake_add(k);
-    struct nlmsghdr      *q = fake_message(d, RTM_NEWADDR, NLM_F_MULTI, seq, &a, sizeof a);
+    struct nlmsghdr *q = fake_message(d, RTM_NEWADDR, NLM_F_MULTI, seq, &a, sizeof a);
     mnl_attr_put(q, IFA_ADDRESS, family == AF_INET ? 4 : 16, bytes);
     if (family == AF_INET)
         mnl_attr_put(q, IFA_LOCAL, 4, bytes);
@@ -376,11 +379,13 @@ static void fake_address(struct fake *k, uint32_t seq, uint8_t family)
 
 static void fake_way(struct fake *k, uint32_t seq, const struct kernel *kernel)
 {
-    struct rtmsg          r = {.rtm_family = AF_INET, .rtm_table = RT_TABLE_MAIN, .rtm_type = RTN_UNICAST,
-                               .rtm_protocol = kernel->foreign ? RTPROT_BOOT : NET_PROTO_BERTH};
-    uint8_t               gateway[4] = {10, 0, 0, 254};
+    struct rtmsg r = {.rtm_family = AF_INET,
+                      .rtm_table = RT_TABLE_MAIN,
+                      .rtm_type = RTN_UNICAST,
+                      .rtm_protocol = kernel->foreign ? RTPROT_BOOT : NET_PROTO_BERTH};
+    uint8_t gateway[4] = {10, 0, 0, 254};
     struct fake_datagram *d = fake_add(k);
-    struct nlmsghdr      *q = fake_message(d, RTM_NEWROUTE, 0, seq, &r, sizeof r);
+    struct nlmsghdr *q = fake_message(d, RTM_NEWROUTE, 0, seq, &r, sizeof r);
     mnl_attr_put(q, RTA_GATEWAY, 4, gateway);
     mnl_attr_put_u32(q, RTA_OIF, 2);
     d->length = NLMSG_ALIGN(q->nlmsg_len);
@@ -389,9 +394,10 @@ static void fake_way(struct fake *k, uint32_t seq, const struct kernel *kernel)
 static void brief(struct fake *k, const struct nlmsghdr *m, size_t size)
 {
     struct kernel *kernel = k->arg;
-    kernel->dumping = false;        /* what came before has been received to its end */
+    kernel->dumping = false; /* what came before has been received to its end */
     for (int left = (int)size; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
-        const struct rtmsg *t = mnl_nlmsg_get_payload(m); /* its first byte is the family in all three */
+        /* its first byte is the family in all three */
+        const struct rtmsg *t = mnl_nlmsg_get_payload(m);
         if (m->nlmsg_flags & NLM_F_DUMP) {
             if (kernel->dumping) {
                 kernel->refused++;
@@ -446,20 +452,22 @@ static void test_inside_brief(void **state)
 {
     struct world *w = *state;
     struct kernel kernel = {.whole = true, .lo_up = true};
-    int           asked;
+    int asked;
     assert_int_equal(read_brief(w, &kernel, &asked), 0);
     assert_int_equal(asked, 1);
-    assert_int_equal(w->k.sends, 1);        /* three dumps and two questions in one */
+    assert_int_equal(w->k.sends, 1); /* three dumps and two questions in one */
     assert_int_equal(kernel.dumps, 3);
 
-    kernel.lo_up = false;                   /* what is not in order is read in full, and so is what somebody else routes */
+    /* what is not in order is read in full, and so is what somebody else routes */
+    kernel.lo_up = false;
     assert_int_equal(read_brief(w, &kernel, &asked), 0);
     assert_int_equal(asked, 0);
     kernel.lo_up = kernel.foreign = true;
     assert_int_equal(read_brief(w, &kernel, &asked), 0);
     assert_int_equal(asked, 0);
 
-    kernel = (struct kernel){.lo_up = true}; /* an older kernel: refused a few times, and from then on asked by themselves */
+    /* an older kernel: refused a few times, and from then on asked by themselves */
+    kernel = (struct kernel){.lo_up = true};
     for (int i = 0; i < 3; i++) {
         assert_int_equal(read_brief(w, &kernel, &asked), 0);
         assert_int_equal(asked, 1);
@@ -483,9 +491,9 @@ static int count(void *arg, const struct nlmsghdr *m)
 }
 static void test_monitor(void **state)
 {
-    struct world       *w = *state;
+    struct world *w = *state;
     struct net_monitor *m;
-    int                 n = 0;
+    int n = 0;
     assert_int_equal(net_monitor_over(steal(w->p), &m, &w->err), 0);
     assert_int_equal(net_monitor_wait(m, 0, count, &n, &w->err), 0);
     assert_int_equal(net_monitor_wait(m, 5, count, &n, &w->err), 0);
@@ -512,9 +520,11 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, up, down)
     const struct CMUnitTest tests[] = {
-        TEST(test_dump),     TEST(test_done_with_error), TEST(test_torn),   TEST(test_forged), TEST(test_no_done),
-        TEST(test_cut),      TEST(test_lost),            TEST(test_nonsense), TEST(test_stop), TEST(test_signal),
-        TEST(test_send_fails), TEST(test_get),           TEST(test_inside), TEST(test_inside_brief), TEST(test_monitor),
+        TEST(test_dump),   TEST(test_done_with_error), TEST(test_torn),
+        TEST(test_forged), TEST(test_no_done),         TEST(test_cut),
+        TEST(test_lost),   TEST(test_nonsense),        TEST(test_stop),
+        TEST(test_signal), TEST(test_send_fails),      TEST(test_get),
+        TEST(test_inside), TEST(test_inside_brief),    TEST(test_monitor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

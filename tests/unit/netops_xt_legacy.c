@@ -1,40 +1,42 @@
-/* The table `filter` of iptables-legacy, from bytes as the kernel lays them out: struct ipt_entry, matches, target. */
+/* The table `filter` of iptables-legacy, from bytes as the kernel lays them out: struct
+ * ipt_entry, matches, target. */
 #include "netops/xt_legacy.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <arpa/inet.h>
 #include <errno.h>
-#include <cmocka.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/xt_conntrack.h>
 #include <linux/netfilter_ipv4/ip_tables.h>
 #include <linux/netfilter_ipv6/ip6_tables.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <cmocka.h>
 
 enum { ACCEPT = -NF_ACCEPT - 1, DROP = -NF_DROP - 1, QUEUE = -NF_QUEUE - 1, RETURN = XT_RETURN };
 
 struct blob {
     _Alignas(8) uint8_t bytes[8192];
-    size_t              size;
-    struct net_xt_info  info;
+    size_t size;
+    struct net_xt_info info;
 };
 struct rule {
-    const char *in, *out;               /* "br0", "br+", "!br0" */
-    const char *src, *dst;              /* "10.1.0.0/24" */
-    const char *match, *target;         /* names of extensions; no target: `verdict` */
-    const char *chain;                  /* head of a user chain */
-    unsigned    states;                 /* of match "conntrack" */
-    uint8_t     proto;
-    bool        jumps_on, goes;         /* jumps to the next entry: a rule without a target */
-    int         verdict;
+    const char *in, *out;       /* "br0", "br+", "!br0" */
+    const char *src, *dst;      /* "10.1.0.0/24" */
+    const char *match, *target; /* names of extensions; no target: `verdict` */
+    const char *chain;          /* head of a user chain */
+    unsigned states;            /* of match "conntrack" */
+    uint8_t proto;
+    bool jumps_on, goes; /* jumps to the next entry: a rule without a target */
+    int verdict;
 };
 
-static void put_link(const char *wanted, char *name, unsigned char *mask, uint8_t *invert, uint8_t bit)
+static void put_link(const char *wanted, char *name, unsigned char *mask, uint8_t *invert,
+                     uint8_t bit)
 {
     if (!wanted)
         return;
@@ -67,14 +69,16 @@ static uint32_t put(struct blob *b, struct rule r)
     struct ipt_entry e = {0};
 
     if (r.match)
-        match = sizeof(struct xt_entry_match) + (!strcmp(r.match, "conntrack") ? XT_ALIGN(sizeof(struct xt_conntrack_mtinfo3)) : 8);
+        match = sizeof(struct xt_entry_match) +
+                (!strcmp(r.match, "conntrack") ? XT_ALIGN(sizeof(struct xt_conntrack_mtinfo3)) : 8);
     put_link(r.in, e.ip.iniface, e.ip.iniface_mask, &e.ip.invflags, IPT_INV_VIA_IN);
     put_link(r.out, e.ip.outiface, e.ip.outiface_mask, &e.ip.invflags, IPT_INV_VIA_OUT);
     put_network(r.src, &e.ip.src, &e.ip.smsk);
     put_network(r.dst, &e.ip.dst, &e.ip.dmsk);
     e.ip.proto = r.proto;
     e.ip.flags = r.goes ? IPT_F_GOTO : 0;
-    size_t target = r.chain ? XT_ALIGN(sizeof(struct xt_error_target)) : XT_ALIGN(sizeof(struct xt_standard_target));
+    size_t target = r.chain ? XT_ALIGN(sizeof(struct xt_error_target))
+                            : XT_ALIGN(sizeof(struct xt_standard_target));
     e.target_offset = (uint16_t)(sizeof e + match);
     e.next_offset = (uint16_t)(e.target_offset + target);
     memcpy(b->bytes + at, &e, sizeof e);
@@ -84,14 +88,21 @@ static uint32_t put(struct blob *b, struct rule r)
         memcpy(b->bytes + at + sizeof e, &m, sizeof m);
     }
     if (r.states) {
-        struct xt_conntrack_mtinfo3 m = {.match_flags = XT_CONNTRACK_STATE, .state_mask = (uint16_t)r.states};
+        struct xt_conntrack_mtinfo3 m = {.match_flags = XT_CONNTRACK_STATE,
+                                         .state_mask = (uint16_t)r.states};
         memcpy(b->bytes + at + sizeof e + sizeof(struct xt_entry_match), &m, sizeof m);
     }
-    struct xt_standard_target t = {.target.u.user.target_size = (uint16_t)target, .verdict = r.jumps_on ? (int)(at + e.next_offset) : r.verdict};
-    snprintf(t.target.u.user.name, sizeof t.target.u.user.name, "%s", r.chain ? "ERROR" : r.target ? r.target : "");
+    struct xt_standard_target t = {.target.u.user.target_size = (uint16_t)target,
+                                   .verdict = r.jumps_on ? (int)(at + e.next_offset) : r.verdict};
+    snprintf(t.target.u.user.name, sizeof t.target.u.user.name, "%s",
+             r.chain    ? "ERROR"
+             : r.target ? r.target
+                        : "");
     memcpy(b->bytes + at + e.target_offset, &t, sizeof t);
     if (r.chain)
-        snprintf((char *)b->bytes + at + e.target_offset + offsetof(struct xt_error_target, errorname), XT_FUNCTION_MAXNAMELEN, "%s", r.chain);
+        snprintf((char *)b->bytes + at + e.target_offset +
+                     offsetof(struct xt_error_target, errorname),
+                 XT_FUNCTION_MAXNAMELEN, "%s", r.chain);
     b->size += e.next_offset;
     assert_true(b->size <= sizeof b->bytes);
     return (uint32_t)at;
@@ -118,7 +129,8 @@ static void end(struct blob *b)
 
 static const uint8_t NET[] = {10, 1, 0, 1};
 static const struct net_xt_packet OUT = {.iif = "br0", .oif = "eth0", .src = NET, .src_prefix = 24};
-static const struct net_xt_packet IN = {.iif = "eth0", .oif = "br0", .dst = NET, .dst_prefix = 24, .mapped = true};
+static const struct net_xt_packet IN = {
+    .iif = "eth0", .oif = "br0", .dst = NET, .dst_prefix = 24, .mapped = true};
 
 static bool drops(const struct blob *b, const struct net_xt_packet *p, struct net_xt_drop *d)
 {
@@ -143,7 +155,8 @@ static void policies(void **state)
     assert_false(drops(&b, &OUT, &d));
 }
 
-/* `first`, then what a rule without interface drops: does the packet of our bridge meet that drop? */
+/* `first`, then what a rule without interface drops: does the packet of our bridge meet that
+ * drop? */
 static bool passes_on(struct rule first, const struct net_xt_packet *p, unsigned *number)
 {
     struct blob b;
@@ -196,17 +209,27 @@ static void rules_by_address(void **state)
 
 static void rules_with_matches(void **state)
 {
-    const unsigned established = XT_CONNTRACK_STATE_BIT(IP_CT_ESTABLISHED) | XT_CONNTRACK_STATE_BIT(IP_CT_RELATED);
+    const unsigned established =
+        XT_CONNTRACK_STATE_BIT(IP_CT_ESTABLISHED) | XT_CONNTRACK_STATE_BIT(IP_CT_RELATED);
     const unsigned new = XT_CONNTRACK_STATE_BIT(IP_CT_NEW);
     unsigned number;
     (void)state;
-    assert_true(passes_on((struct rule){.match = "conntrack", .states = established, .verdict = ACCEPT}, &OUT, NULL));
-    assert_false(passes_on((struct rule){.in = "br0", .match = "conntrack", .states = established | new, .verdict = ACCEPT}, &OUT, NULL));
-    assert_false(passes_on((struct rule){.match = "conntrack", .states = XT_CONNTRACK_STATE_DNAT, .verdict = ACCEPT}, &IN, NULL));
-    assert_true(passes_on((struct rule){.match = "conntrack", .states = XT_CONNTRACK_STATE_DNAT, .verdict = ACCEPT}, &OUT, NULL));
+    assert_true(passes_on(
+        (struct rule){.match = "conntrack", .states = established, .verdict = ACCEPT}, &OUT, NULL));
+    assert_false(passes_on(
+        (struct rule){
+            .in = "br0", .match = "conntrack", .states = established | new, .verdict = ACCEPT},
+        &OUT, NULL));
+    assert_false(passes_on(
+        (struct rule){.match = "conntrack", .states = XT_CONNTRACK_STATE_DNAT, .verdict = ACCEPT},
+        &IN, NULL));
+    assert_true(passes_on(
+        (struct rule){.match = "conntrack", .states = XT_CONNTRACK_STATE_DNAT, .verdict = ACCEPT},
+        &OUT, NULL));
     assert_false(passes_on((struct rule){.match = "comment", .verdict = ACCEPT}, &OUT, NULL));
     /* A port or a rate is of no bridge; an address set may be of ours. */
-    assert_true(passes_on((struct rule){.match = "tcp", .proto = 6, .verdict = ACCEPT}, &OUT, NULL));
+    assert_true(
+        passes_on((struct rule){.match = "tcp", .proto = 6, .verdict = ACCEPT}, &OUT, NULL));
     assert_true(passes_on((struct rule){.match = "limit", .verdict = DROP}, &OUT, &number));
     assert_int_equal(number, 2);
     assert_false(passes_on((struct rule){.match = "set", .verdict = ACCEPT}, &OUT, NULL));
@@ -227,7 +250,8 @@ static bool through_user(struct rule inside, bool goes, struct net_xt_drop *d)
     finish(&b, DROP);
     put(&b, (struct rule){.chain = "DOCKER-USER"});
     int to = (int)b.size;
-    memcpy(b.bytes + jump + sizeof(struct ipt_entry) + offsetof(struct xt_standard_target, verdict), &to, sizeof to);
+    memcpy(b.bytes + jump + sizeof(struct ipt_entry) + offsetof(struct xt_standard_target, verdict),
+           &to, sizeof to);
     put(&b, (struct rule){.target = "LOG"});
     put(&b, inside);
     put(&b, (struct rule){.verdict = RETURN});
@@ -255,7 +279,7 @@ static void ipv6(void **state)
     static const uint8_t net[16] = {0xfd, 0, 0, 1};
     const struct net_xt_packet p = {.iif = "br0", .oif = "eth0", .src = net, .src_prefix = 64};
     struct {
-        struct ip6t_entry         e;
+        struct ip6t_entry e;
         struct xt_standard_target t;
     } rules[2] = {0};
     struct net_xt_info info = {0, sizeof rules[0]};
@@ -283,7 +307,7 @@ static int decode_exact(const struct blob *b, size_t size)
 {
     struct net_xt_legacy *t = NULL;
     struct net_xt_drop d;
-    uint8_t *exact = malloc(size ? size : 1);           /* the sanitizer sees a read beyond it */
+    uint8_t *exact = malloc(size ? size : 1); /* the sanitizer sees a read beyond it */
     memcpy(exact, b->bytes, size);
     int r = net_xt_legacy_decode(AF_INET, &b->info, exact, size, &t);
     free(exact);
@@ -314,12 +338,15 @@ static void hostile(void **state)
     /* A jump into the middle, beyond the end, or to itself without end: no finding. */
     for (int to = 1; to < 20000; to += to < 1000 ? 1 : 977) {
         c = b;
-        memcpy(c.bytes + jump + sizeof(struct ipt_entry) + offsetof(struct xt_standard_target, verdict), &to, sizeof to);
+        memcpy(c.bytes + jump + sizeof(struct ipt_entry) +
+                   offsetof(struct xt_standard_target, verdict),
+               &to, sizeof to);
         assert_int_equal(decode_exact(&c, c.size), 0);
     }
     int self = (int)jump;
     c = b;
-    memcpy(c.bytes + jump + sizeof(struct ipt_entry) + offsetof(struct xt_standard_target, verdict), &self, sizeof self);
+    memcpy(c.bytes + jump + sizeof(struct ipt_entry) + offsetof(struct xt_standard_target, verdict),
+           &self, sizeof self);
     c.bytes[jump + offsetof(struct ipt_entry, ip.flags)] = IPT_F_GOTO;
     assert_int_equal(decode_exact(&c, c.size), 0);
     /* Every byte, changed: only memory errors matter, which the sanitizers see. */
@@ -359,7 +386,8 @@ static void lists(void **state)
 /* A table that the kernel does not list is not asked for: the question would create it. */
 static void not_listed(void **state)
 {
-    static const char *const paths[] = {"/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"};
+    static const char *const paths[] = {"/proc/thread-self/net/ip_tables_names",
+                                        "/proc/thread-self/net/ip6_tables_names"};
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct net_xt_legacy *t = (void *)1;
@@ -375,9 +403,11 @@ static void not_listed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(policies),           cmocka_unit_test(rules_by_link), cmocka_unit_test(rules_by_address),
-        cmocka_unit_test(rules_with_matches), cmocka_unit_test(user_chains),   cmocka_unit_test(ipv6),
-        cmocka_unit_test(hostile),            cmocka_unit_test(lists),         cmocka_unit_test(not_listed),
+        cmocka_unit_test(policies),         cmocka_unit_test(rules_by_link),
+        cmocka_unit_test(rules_by_address), cmocka_unit_test(rules_with_matches),
+        cmocka_unit_test(user_chains),      cmocka_unit_test(ipv6),
+        cmocka_unit_test(hostile),          cmocka_unit_test(lists),
+        cmocka_unit_test(not_listed),
     };
     return cmocka_run_group_tests_name("netops_xt_legacy", tests, NULL, NULL);
 }

@@ -8,12 +8,12 @@
 #include <string.h>
 
 /* These need the headers above. */
-#include <cmocka.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/xt_addrtype.h>
 #include <linux/netfilter/xt_conntrack.h>
 #include <linux/netfilter/xt_mark.h>
 #include <linux/netfilter/xt_physdev.h>
+#include <cmocka.h>
 
 static const struct net_xt_way OUT = {.marked = true}, IN = {.mapped = true},
                                BETWEEN = {.bridged = true, .br_netfilter = true};

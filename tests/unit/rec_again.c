@@ -1,18 +1,18 @@
 /* What is read again after an apply: never less than what its steps can have changed. */
+#include "reconcile/again.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include "reconcile/again.h"
 #include <stdio.h>
 #include <string.h>
+#include <cmocka.h>
 
 struct world {
     struct spec_arena *a;
-    struct rec_state   before;
-    struct rec_plan    plan;
-    struct rec_step   *steps[64];
+    struct rec_state before;
+    struct rec_plan plan;
+    struct rec_step *steps[64];
 };
 
 static struct world *begin(size_t containers)
@@ -31,11 +31,13 @@ static struct world *begin(size_t containers)
     return &w;
 }
 
-static void step(struct world *w, enum rec_kind_id kind, const char *container, enum rec_action action)
+static void step(struct world *w, enum rec_kind_id kind, const char *container,
+                 enum rec_action action)
 {
     struct rec_item *it = spec_arena_alloc(w->a, sizeof *it);
     struct rec_step *s = spec_arena_alloc(w->a, sizeof *s);
-    *it = (struct rec_item){.kind = kind, .key = container ? container : "x", .container = container};
+    *it =
+        (struct rec_item){.kind = kind, .key = container ? container : "x", .container = container};
     *s = (struct rec_step){.kind = kind, .action = action};
     if (kind == REC_PORT && container)
         it->port.link = spec_arena_printf(w->a, "vb-%s", container);
@@ -60,7 +62,8 @@ static void test_one(void **state)
     assert_non_null(a);
     assert_int_equal(a->n, 2);
     assert_true(rec_again_touched(a, "c07") && rec_again_touched(a, "c03"));
-    assert_false(rec_again_touched(a, "c00") || rec_again_touched(a, "c09") || rec_again_touched(a, "c"));
+    assert_false(rec_again_touched(a, "c00") || rec_again_touched(a, "c09") ||
+                 rec_again_touched(a, "c"));
     assert_false(a->addresses);
     assert_ptr_equal(a->before, &w->before);
     for (int i = 0; i < 2; i++) {
@@ -87,22 +90,23 @@ static void test_all(void **state)
     struct world *w = begin(10);
     for (size_t i = 0; i < 5; i++)
         step(w, REC_NETNS, spec_arena_printf(w->a, "c%02zu", i), REC_CREATE);
-    assert_null(after(w));              /* half of them: one pass over all is as good */
+    assert_null(after(w)); /* half of them: one pass over all is as good */
     spec_arena_free(w->a);
     w = begin(200);
     for (size_t i = 0; i < 33; i++)
         step(w, REC_NETNS, spec_arena_printf(w->a, "c%02zu", i), REC_CREATE);
-    assert_null(after(w));              /* too many to ask for links one by one */
+    assert_null(after(w)); /* too many to ask for links one by one */
     spec_arena_free(w->a);
     w = begin(10);
     step(w, REC_PORT, NULL, REC_CHANGE);
-    assert_null(after(w));              /* whose it is is not known */
+    assert_null(after(w)); /* whose it is is not known */
     spec_arena_free(w->a);
     w = begin(10);
     step(w, REC_PORT, "c01", REC_REMOVE);
     assert_non_null(after(w));
     ((struct rec_item *)w->steps[0]->from)->port.link = "foo0";
-    assert_null(after(w));              /* a link that is asked for under its container's name would not be found */
+    /* a link that is asked for under its container's name would not be found */
+    assert_null(after(w));
     spec_arena_free(w->a);
 }
 

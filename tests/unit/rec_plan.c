@@ -1,5 +1,6 @@
-/* golden/plan/CASE: have.yaml and want.yaml are two states as if applied; plan.txt is the way from one to the other, undo.txt the way
- * back. Offline, without a kernel: the same planner that apply uses. BERTH_GOLDEN=write renews. Beside it, what must hold of any plan. */
+/* golden/plan/CASE: have.yaml and want.yaml are two states as if applied; plan.txt is the way from
+ * one to the other, undo.txt the way back. Offline, without a kernel: the same planner that
+ * apply uses. BERTH_GOLDEN=write renews. Beside it, what must hold of any plan. */
 #include "reconcile/guard.h"
 #include "reconcile/kinds.h"
 #include <dirent.h>
@@ -8,34 +9,45 @@
 #include <string.h>
 
 /* MUST() is not there in a release build. */
-#define MUST(x)                                                                                              \
-    do {                                                                                                     \
-        if (!(x)) {                                                                                          \
-            perror(#x);                                                                                      \
-            exit(1);                                                                                         \
-        }                                                                                                    \
+#define MUST(x)                                                                                    \
+    do {                                                                                           \
+        if (!(x)) {                                                                                \
+            perror(#x);                                                                            \
+            exit(1);                                                                               \
+        }                                                                                          \
     } while (0)
 
 static int failed;
-#define CHECK(x)                                                                                             \
-    do {                                                                                                     \
-        if (!(x)) {                                                                                          \
-            printf("%s:%d: %s\n", __FILE__, __LINE__, #x);                                                   \
-            failed++;                                                                                        \
-        }                                                                                                    \
+#define CHECK(x)                                                                                   \
+    do {                                                                                           \
+        if (!(x)) {                                                                                \
+            printf("%s:%d: %s\n", __FILE__, __LINE__, #x);                                         \
+            failed++;                                                                              \
+        }                                                                                          \
     } while (0)
 
 static struct rec_run *offline(void)
 {
-    struct rec_options o = {.spec_name = "want.yaml", .spec_dir = "/spec", .allow_deletes = -1, .offline = true};
+    struct rec_options o = {
+        .spec_name = "want.yaml", .spec_dir = "/spec", .allow_deletes = -1, .offline = true};
     struct rec_run *run;
     struct rec_error e;
     int r = rec_open(&run, &o, &e);
     MUST(!r);
     static const struct spec_addr ns = {.family = 4, .bytes = {192, 0, 2, 53}};
-    run->facts = (struct rec_facts){.known_host = true, .known = true, .root = true, .nspawn = "/usr/bin/systemd-nspawn", .contain = "berth-contain",
-                                    .network = "berth-network", .hostname = "lab", .machine_id = "0",
-                                    .uplink4 = "eth0", .uplink6 = "eth0", .nameservers = &ns, .n_nameservers = 1, .ipv6 = true};
+    run->facts = (struct rec_facts){.known_host = true,
+                                    .known = true,
+                                    .root = true,
+                                    .nspawn = "/usr/bin/systemd-nspawn",
+                                    .contain = "berth-contain",
+                                    .network = "berth-network",
+                                    .hostname = "lab",
+                                    .machine_id = "0",
+                                    .uplink4 = "eth0",
+                                    .uplink6 = "eth0",
+                                    .nameservers = &ns,
+                                    .n_nameservers = 1,
+                                    .ipv6 = true};
     return run;
 }
 
@@ -75,20 +87,24 @@ static char *print(struct rec_run *run, const struct rec_plan *p)
     char *out = spec_arena_alloc(run->arena, 1 << 20), *t = out;
     for (size_t i = 0; i < p->n; i++) {
         const struct rec_step *s = p->steps[i];
-        t += sprintf(t, "%s %s: %s%s%s%s%s\n", rec_action_sign(s->action), s->object, s->reason, s->effect ? "; " : "",
-                     s->effect ? rec_effect_name(s->effect) : "", *s->blinks ? "; interrupts " : "", s->blinks);
+        t += sprintf(t, "%s %s: %s%s%s%s%s\n", rec_action_sign(s->action), s->object, s->reason,
+                     s->effect ? "; " : "", s->effect ? rec_effect_name(s->effect) : "",
+                     *s->blinks ? "; interrupts " : "", s->blinks);
         for (size_t k = 0; k < s->n_differences; k++)
-            t += sprintf(t, "    %s: %s -> %s\n", s->differences[k].field, s->differences[k].from ? s->differences[k].from : "nothing",
+            t += sprintf(t, "    %s: %s -> %s\n", s->differences[k].field,
+                         s->differences[k].from ? s->differences[k].from : "nothing",
                          s->differences[k].to ? s->differences[k].to : "nothing");
     }
     struct rec_error e;
     bool refused = rec_guard(run, p, &e) != 0;
-    sprintf(t, "%zu to create, %zu to change, %zu to remove, %zu deletions%s%s\n", p->creates, p->changes, p->removes, p->deletes,
-            refused ? "; refused: " : "", refused ? e.text : "");
+    sprintf(t, "%zu to create, %zu to change, %zu to remove, %zu deletions%s%s\n", p->creates,
+            p->changes, p->removes, p->deletes, refused ? "; refused: " : "",
+            refused ? e.text : "");
     return out;
 }
 
-/* Filters before forwarding, namespaces after the bridge, processes after their port, removal the other way round. */
+/* Filters before forwarding, namespaces after the bridge, processes after their port, removal
+ * the other way round. */
 static void order_is_safe(const struct rec_plan *p)
 {
     int last = -1;
@@ -130,7 +146,8 @@ static void golden(const char *dir, const char *name, const char *text)
     spec_arena_free(a);
 }
 
-static struct rec_plan *plan(struct rec_run *run, const struct rec_state *from, const struct rec_state *to)
+static struct rec_plan *plan(struct rec_run *run, const struct rec_state *from,
+                             const struct rec_state *to)
 {
     struct rec_plan *p = NULL;
     struct rec_error e;
@@ -171,7 +188,8 @@ static void macs_are_steady_and_differ(void)
     rec_derive_mac("h", "container", "web", a);
     rec_derive_mac("h", "container", "web", b);
     CHECK(!memcmp(a, b, 6));
-    static const uint8_t known[6] = {0x02, 0x37, 0x0d, 0x1a, 0x65, 0xe2};     /* of every host that has applied such a spec */
+    /* of every host that has applied such a spec */
+    static const uint8_t known[6] = {0x02, 0x37, 0x0d, 0x1a, 0x65, 0xe2};
     rec_derive_mac("localhost", "container", "web", b);
     CHECK(!memcmp(known, b, 6));
     CHECK(memcmp(a, b, 6) && a[0] == 2);

@@ -1,4 +1,5 @@
-/* Why a container did not start: the cause first, other lines below, nothing of systemd's own noise. */
+/* Why a container did not start: the cause first, other lines below, nothing of systemd's own
+ * noise. */
 #include "reconcile/runtimes/said.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -23,9 +24,13 @@ static void the_failed_call_is_the_cause(void **state)
     (void)state;
     check(EIO, "execv(/usr/bin/ngnix) failed: No such file or directory\n",
           "cannot start container 'web': execv(/usr/bin/ngnix) failed: No such file or directory");
-    check(EIO, "one\r\nexecv(/x) failed: Permission denied\n\ntwo\n", "cannot start container 'web': execv(/x) failed: Permission denied\none\ntwo");
-    check(EIO, "Failed to add a rule, ignoring: No\nFailed to mount /a: No such file or directory\nFailed to read from child\n",
-          "cannot start container 'web': Failed to mount /a: No such file or directory\nFailed to add a rule, ignoring: No\nFailed to read from child");
+    check(EIO, "one\r\nexecv(/x) failed: Permission denied\n\ntwo\n",
+          "cannot start container 'web': execv(/x) failed: Permission denied\none\ntwo");
+    check(EIO,
+          "Failed to add a rule, ignoring: No\nFailed to mount /a: No such file or "
+          "directory\nFailed to read from child\n",
+          "cannot start container 'web': Failed to mount /a: No such file or directory\nFailed to "
+          "add a rule, ignoring: No\nFailed to read from child");
 }
 
 static void the_last_line_else(void **state)
@@ -34,18 +39,22 @@ static void the_last_line_else(void **state)
     check(EIO, "first\nsecond\n", "cannot start container 'web': second\nfirst");
     check(EIO, "", "cannot start container 'web': it ended at once");
     check(EIO, "\n \n", "cannot start container 'web': it ended at once");
-    check(ETIMEDOUT, "first\nsecond\n", "cannot start container 'web': it ended at once\nfirst\nsecond");
+    check(ETIMEDOUT, "first\nsecond\n",
+          "cannot start container 'web': it ended at once\nfirst\nsecond");
 }
 
 static void systemd_says_no_cause(void **state)
 {
     (void)state;
     check(EIO,
-          "Starting Container web (berth)...\nthe cause\nberth@web.service: Main process exited, code=exited, status=1/FAILURE\n"
-          "berth@web.service: Failed with result 'exit-code'.\nFailed to start Container web (berth).\n",
+          "Starting Container web (berth)...\nthe cause\nberth@web.service: Main process exited, "
+          "code=exited, status=1/FAILURE\n"
+          "berth@web.service: Failed with result 'exit-code'.\nFailed to start Container web "
+          "(berth).\n",
           "cannot start container 'web': the cause");
     check(EIO, "berth@web.service: Failed with result 'exit-code'.\n",
-          "cannot start container 'web': it ended at once\nberth@web.service: Failed with result 'exit-code'.");
+          "cannot start container 'web': it ended at once\nberth@web.service: Failed with result "
+          "'exit-code'.");
 }
 
 static void only_so_much(void **state)

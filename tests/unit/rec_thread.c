@@ -1,4 +1,5 @@
-/* A thread of berth's may run wherever its creator may, and begins also where there is no other processor to begin on. */
+/* A thread of berth's may run wherever its creator may, and begins also where there is no other
+ * processor to begin on. */
 #include "reconcile/thread.h"
 #include <sched.h>
 #include <setjmp.h>
@@ -7,12 +8,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-static cpu_set_t asked;         /* of pthread_create, which is this one here (--wrap of ld) */
+static cpu_set_t asked; /* of pthread_create, which is this one here (--wrap of ld) */
 
-int __real_pthread_create(pthread_t *out, const pthread_attr_t *how, void *(*run)(void *), void *arg);
-int __wrap_pthread_create(pthread_t *out, const pthread_attr_t *how, void *(*run)(void *), void *arg);
+int __real_pthread_create(pthread_t *out, const pthread_attr_t *how, void *(*run)(void *),
+                          void *arg);
+int __wrap_pthread_create(pthread_t *out, const pthread_attr_t *how, void *(*run)(void *),
+                          void *arg);
 
-int __wrap_pthread_create(pthread_t *out, const pthread_attr_t *how, void *(*run)(void *), void *arg)
+int __wrap_pthread_create(pthread_t *out, const pthread_attr_t *how, void *(*run)(void *),
+                          void *arg)
 {
     if (how)
         assert_int_equal(pthread_attr_getaffinity_np(how, sizeof asked, &asked), 0);
@@ -73,6 +77,7 @@ static void beside(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(anywhere), cmocka_unit_test(on_one_processor), cmocka_unit_test(beside)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(anywhere), cmocka_unit_test(on_one_processor), cmocka_unit_test(beside)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* Every bad spec of golden/bad is refused in the words of its .err, at the same places with CRLF and with a byte order mark too; every one of
- * golden/good is taken in all three forms. BERTH_GOLDEN=write renews the .err files, for a review to read. */
+/* Every bad spec of golden/bad is refused in the words of its .err, at the same places with CRLF
+ * and with a byte order mark too; every one of golden/good is taken in all three forms.
+ * BERTH_GOLDEN=write renews the .err files, for a review to read. */
 #include "spec/policy.h"
 #include "spec/spec.h"
 #include <dirent.h>
@@ -8,16 +9,16 @@
 #include <string.h>
 
 /* MUST() is not there in a release build. */
-#define MUST(x)                                                                                              \
-    do {                                                                                                     \
-        if (!(x)) {                                                                                          \
-            perror(#x);                                                                                      \
-            exit(1);                                                                                         \
-        }                                                                                                    \
+#define MUST(x)                                                                                    \
+    do {                                                                                           \
+        if (!(x)) {                                                                                \
+            perror(#x);                                                                            \
+            exit(1);                                                                               \
+        }                                                                                          \
     } while (0)
 
 struct text {
-    char  *p;
+    char *p;
     size_t n;
 };
 
@@ -84,7 +85,8 @@ static int one(const char *dir, const char *file, bool good, bool renew)
         lines += in.p[i] == '\n';
     int failed = 0, r;
     char *base = NULL;
-    bool own_bytes = in.n >= 2 && ((uint8_t)in.p[0] == 0xff || !memcmp(in.p, "\xef\xbb", 2));  /* UTF-16, or has its mark */
+    /* UTF-16, or has its mark */
+    bool own_bytes = in.n >= 2 && ((uint8_t)in.p[0] == 0xff || !memcmp(in.p, "\xef\xbb", 2));
     for (int how = 0; how < (own_bytes ? 1 : 3); how++) {
         struct text t = variant(in, how);
         char *where, *text = load(t, &r, &where, lines);
@@ -97,7 +99,8 @@ static int one(const char *dir, const char *file, bool good, bool renew)
                 fclose(f);
             }
             struct text want = slurp(golden);
-            if (good ? r != 0 : r != -22 || want.n != strlen(text) || memcmp(want.p, text, want.n)) {
+            if (good ? r != 0
+                     : r != -22 || want.n != strlen(text) || memcmp(want.p, text, want.n)) {
                 printf("%s: result %d\n%s", file, r, text);
                 failed = 1;
             }
@@ -121,7 +124,9 @@ static int too_large(void)
     memset(t.p, '#', t.n);
     int r;
     char *where, *text = load(t, &r, &where, 1);
-    int failed = r != -22 || !strstr(text, "1:1: error[E016]: the spec is larger than 4 MiB; `--huge` allows 64");
+    int failed =
+        r != -22 ||
+        !strstr(text, "1:1: error[E016]: the spec is larger than 4 MiB; `--huge` allows 64");
     if (failed)
         printf("4 MiB and a byte: %d %s", r, text);
     free(text);

@@ -1,27 +1,29 @@
-/* table bridge berth, only where there are containers:
- *   pass    (filter, forward)          frames from and to the isolated ports. They never pass the
- *           tables of IP, and the
- *                                      layer 3 detour never passes this one: both are needed.
- *   guard   (filter, prerouting)       frames from our ports, by link group or by name, go through
- *           `sources`. Foreign ports do not.
- *   sources (jumped to)                what a port may send. It runs before the bridge learns the
- *                                      MAC, and before br_netfilter.
- *      1. frames of VLAN 0 and frames with two VLAN tags are dropped: the rules below would not see
- *         what they carry
- *      2. router advertisements, redirects, DHCP answers, queries of multicast routers, and news of
- *         a smaller path MTU come only from ports in `routers`
- *      3. a MAC in `takenmac` comes only from its own port. A port outside `anymac` sends only from
- *         its MACs in `macs`. The sender's MAC inside an ARP packet counts as well
- *      4. IPv4 and ARP: likewise `taken4`, `free4`, `src4`. 0.0.0.0 passes: ARP probes, DHCP
- *         requests
- *      5. IPv6 and neighbour discovery: likewise `taken6`, `src6`. A port outside `anymac` may send
- *         also from the addresses that the kernel makes of its MAC, link-local ones and those that
- *         a router advertises: their last 8 bytes are in `ids6`. A port in `alone` needs its own
- *         addresses or link-local ones. :: passes (duplicate address detection). What a neighbour
- *         advertisement, or detection from ::, claims is checked like a source address, with
- *         `claimed6` and `claims6`: nft tells these from addresses by their type
- *      A port in `routers` may forward packets from any address, but it claims only its own in
- *      ARP and neighbour discovery. */
+/* table bridge berth, only where there are containers.
+ *
+ * pass (filter, forward)
+ *      Frames from and to the isolated ports. They never pass the tables of IP, and the layer 3
+ *      detour never passes this chain, so both are needed.
+ * guard (filter, prerouting)
+ *      Frames from our ports, by link group or by name, go through `sources`. Foreign ports do not.
+ * sources (jumped to)
+ *      What a port may send. It runs before the bridge learns the MAC, and before br_netfilter.
+ *      1. Frames of VLAN 0 and frames with two VLAN tags are dropped: the rules below would not see
+ *         what they carry.
+ *      2. Router advertisements, redirects, DHCP answers, queries of multicast routers, and news of
+ *         a smaller path MTU come only from ports in `routers`.
+ *      3. A MAC in `takenmac` comes only from its own port. A port outside `anymac` sends only from
+ *         its MACs in `macs`. The sender's MAC inside an ARP packet counts as well.
+ *      4. IPv4 and ARP: likewise `taken4`, `free4`, `src4`. 0.0.0.0 passes (ARP probes, DHCP
+ *         requests).
+ *      5. IPv6 and neighbour discovery: likewise `taken6`, `src6`. A port outside `anymac` may also
+ *         send from the addresses that the kernel makes of its MAC: link-local ones, and those in
+ *         prefixes that a router advertises. Their last 8 bytes are in `ids6`. A port in `alone`
+ *         sends only from its own addresses and link-local ones. :: passes (duplicate address
+ *         detection). An address that a neighbour advertisement, or detection from ::, claims is
+ *         checked like a source address, with `claimed6` and `claims6`. nft tells these sets from
+ *         sets of addresses by their type.
+ *      A port in `routers` may forward packets from any address, but in ARP and neighbour discovery
+ *      it claims only its own. */
 #include "netops/nft_builder.h"
 #include <arpa/inet.h>
 #include <linux/if_ether.h>

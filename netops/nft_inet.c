@@ -1,31 +1,29 @@
 /* table inet berth. Only `src` and `pass` grow, by a few rules per bridge and net; containers are
- * elements. Without NAT, maps and isolated containers there is one rule of `guard` alone.
- *   guard  (filter, prerouting, raw)   from our bridges nothing speaks to 127/8 or as 127/8: with
- *          route_localnet set on a bridge,
- *                                      a container would reach the loopback services of the host.
- *                                      Other interfaces are left as their owners want them. Nothing
- *                                      comes from a port but by way of its bridge: the bridge hands
- *                                      frames to 01:80:c2:00:00:0e to the host unseen
- *                                      (br_handle_frame).
- *   ports  (jumped to)                 the port maps; one address of the host goes before any
- *          address.
- *   in, own (nat, prerouting, output)  to an address of this host: through the port maps. ::1
- *                                      cannot be mapped.
- *   src    (nat, postrouting)          answers must come back this way: loopback clients, and
- *          containers that reach a
- *                                      neighbour on their own bridge by a port map (the source
- *                                      decides); then, per net, masquerade what leaves by the
- *                                      uplink. What stays inside never leaves by it.
- *   pass   (filter, forward)           in this order:
- *      1. what does not go to one of our bridges is none of our business
- *      2. what a port map let in, and the answers to it: a published port is published for
+ * elements. Without NAT, port maps and isolated containers it holds one rule, of `guard`.
+ *
+ * guard (filter, prerouting, raw)
+ *      Nothing from our bridges is to or from 127/8: with route_localnet set on a bridge, a
+ *      container would reach the loopback services of the host. Other interfaces stay as their
+ *      owners want them. Nothing comes from a port but by way of its bridge: the bridge hands
+ *      frames to 01:80:c2:00:00:0e to the host unseen (br_handle_frame).
+ * ports (jumped to)
+ *      The port maps. A map of one address of the host comes before a map of any address.
+ * in, own (nat, prerouting, output)
+ *      Packets to an address of this host go through the port maps. ::1 cannot be mapped.
+ * src (nat, postrouting)
+ *      Answers must come back this way: those of loopback clients, and those of containers that
+ *      reach a neighbour on their own bridge by a port map (the source decides). Then, per net,
+ *      packets that leave by the uplink are masqueraded. Packets that stay inside never leave by it.
+ * pass (filter, forward), in this order
+ *      1. Packets that do not go to one of our bridges are none of our business.
+ *      2. What a port map let in, and the answers to it. A published port is published for
  *         everybody, also for the neighbours of an isolated container, and an isolated container
- *         may use published ports like everybody
- *      3. bridge to bridge, from or to an isolated container: drop. Before 4, so that isolation
- *         cuts what is open
- *      4. answers
- *      5. per bridge with inbound `ports`: what comes from anywhere but itself is dropped; another
- *         bridge of ours is anywhere. Whether bridge A may speak to B is said by B alone. */
+ *         may use published ports like everybody.
+ *      3. Bridge to bridge, from or to an isolated container: drop. This comes before 4, so that
+ *         isolation cuts open connections.
+ *      4. Answers.
+ *      5. Per bridge with inbound `ports`: drop what comes from anywhere but the bridge itself.
+ *         Another bridge of ours is anywhere. Only bridge B says whether bridge A may reach it. */
 #include "netops/nft_builder.h"
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
@@ -37,8 +35,7 @@
 #include <string.h>
 
 static const struct nft_set_row sets[] = {
-    /* name     key                                           bytes  data
-     * bytes  order */
+    /* name, key, bytes of the key, data, bytes of the data, order */
     {"bridges", T_IFNAME, 16, 0, 0, ORDER_HOST},
     {"protos", T_PROTO, 1, 0, 0, ORDER_BIG},
     {"alone4", T_IPV4, 4, 0, 0, ORDER_BIG},
@@ -52,7 +49,7 @@ static const struct nft_set_row sets[] = {
 };
 static const struct nft_chain_row guard = {"guard", "filter", NF_INET_PRE_ROUTING, -300};
 static const struct nft_chain_row chains[] = {
-    /* name     type      hook                    priority */
+    /* name, type, hook, priority */
     {"ports", NULL, 0, 0},
     {"in", "nat", NF_INET_PRE_ROUTING, -100},
     {"own", "nat", NF_INET_LOCAL_OUT, -100},

@@ -16,8 +16,7 @@
 
 enum { F_DOOMED, F_MAC, F_MTU, F_ACCEPT_RA, F_LOOPBACK, F_LINK_LOCAL, F_LL_LEARN, F_UP };
 static const struct rec_field fields[] = {
-    /*               name                 type        where
-     *                                     a change costs */
+    /* name, type, where, what a change costs */
     [F_DOOMED] = {"marked for deletion", REC_T_BOOL, offsetof(struct rec_item, bridge.doomed),
                   REC_LIVE},
     [F_MAC] = {"mac", REC_T_MAC, offsetof(struct rec_item, bridge.mac), REC_LIVE},

@@ -10,7 +10,7 @@
 enum { IP6_RT_PRIO_USER = 1024 };
 #define AT(member) offsetof(struct rec_item, port.member)
 static const struct rec_field fields[] = {
-    /*                       name           type            where           a change costs */
+    /* name, type, where, what a change costs */
     [REC_PORT_WHOLE] = {"its two ends", REC_T_CUSTOM, 0, REC_RECREATE},
     [REC_PORT_BRIDGE] = {"master", REC_T_STRING, AT(bridge), REC_LIVE},
     [REC_PORT_MAC] = {"mac", REC_T_MAC, AT(mac), REC_LIVE},

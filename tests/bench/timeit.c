@@ -2,9 +2,9 @@
  * itself, right before it becomes the command, so that the fork is not counted. A command that
  * fails gives no figure.
  *
- *     timeit LABEL LOG COMMAND [ARG]...     LABEL us=… rss_kb=…; what the command says goes to the
- *                                           file LOG
- * */
+ *     timeit LABEL LOG COMMAND [ARG]...
+ *
+ * prints "LABEL us=… rss_kb=…". The output of the command goes to the file LOG. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

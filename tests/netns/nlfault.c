@@ -1,7 +1,6 @@
 /* nlfault: a library to preload that makes the kernel refuse one netlink request.
  *
- *   NLFAULT_LOG=FILE   a line for each request: number, protocol, type, flags (all as decimal
- *                      numbers)
+ *   NLFAULT_LOG=FILE   a line for each request: number, protocol, type, flags (decimal)
  *   NLFAULT_AT=N       the request with that number …
  *   NLFAULT_ERRNO=E    … fails with E
  *   NLFAULT_MODE=refuse    it is not carried out: its type becomes one that the kernel does not

@@ -105,34 +105,47 @@ static size_t shown_length(const char *line, size_t n)
     return value ? (size_t)(value + 1 - line) : n;
 }
 
-/* Lines of `a` that `b` lacks, up to three, as one text: what a long text's change comes to. */
+static bool has_line(const char *text, const char *line, size_t n)
+{
+    for (const char *l = text; l && *l;) {
+        size_t k = strcspn(l, "\n");
+        if (k == n && !memcmp(l, line, n))
+            return true;
+        l += k + (l[k] == '\n');
+    }
+    return false;
+}
+
+/* Lines of `a` that `b` lacks, as one text: what a long text's change comes to. Of more than four,
+ * three are shown. */
 static const char *lines_lacking(struct spec_arena *arena, const char *a, const char *b)
 {
+    const char *line[4];
+    size_t length[4], n_lines = 0, shown = 0, len = 0;
     char out[400];
-    size_t len = 0, more = 0, shown = 0;
     for (const char *l = a; l && *l;) {
         size_t n = strcspn(l, "\n");
-        bool found = false;
-        for (const char *m = b; m && *m && !found;) {
-            size_t k = strcspn(m, "\n");
-            found = k == n && !memcmp(m, l, n);
-            m += k + (m[k] == '\n');
-        }
-        if (!found && n) {
-            if (shown < 3 && len + n + 4 < sizeof out) {
-                size_t k = shown_length(l, n);
-                len += (size_t)snprintf(out + len, sizeof out - len, "%s%.*s%s", len ? ", " : "",
-                                        (int)k, l, k < n ? "(set)" : "");
-                shown++;
-            } else {
-                more++;
-            }
+        if (n && !has_line(b, l, n) && n_lines++ < 4) {
+            line[n_lines - 1] = l;
+            length[n_lines - 1] = n;
         }
         l += n + (l[n] == '\n');
     }
-    if (!len && !more)
+    if (!n_lines)
         return NULL;
-    return more ? spec_arena_printf(arena, "%.*s, and %zu more lines", (int)len, out, more)
+    size_t most = n_lines > 4 ? 3 : n_lines;
+    while (shown < most && len + length[shown] + 16 < sizeof out) {
+        size_t k = shown_length(line[shown], length[shown]);
+        len += (size_t)snprintf(out + len, sizeof out - len, "%s%.*s%s", len ? ", " : "", (int)k,
+                                line[shown], k < length[shown] ? "(set)" : "");
+        shown++;
+    }
+    for (char *p = out; p < out + len; p++)
+        if (*p == '\t')
+            *p = ' ';
+    size_t more = n_lines - shown;
+    return more ? spec_arena_printf(arena, "%.*s%s%zu more line%s", (int)len, out,
+                                    len ? ", and " : "", more, more > 1 ? "s" : "")
                 : spec_arena_strndup(arena, out, len);
 }
 

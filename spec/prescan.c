@@ -1,5 +1,5 @@
 /* Bytes before YAML: libyaml takes UTF-16, breaks lines at U+0085 and U+2028, and reports encoding
- * faults without a place (facts P14). What a reviewer cannot see must not reach it. */
+ * faults without a place. What a reviewer cannot see must not reach it. */
 #include "spec/internal.h"
 #include <string.h>
 

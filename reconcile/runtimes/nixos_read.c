@@ -188,7 +188,7 @@ static bool differs(const char *have, const char *want)
 static void judge_start(struct rec_run *run, const char *name, const struct rec_item *w,
                         struct rec_item *it, struct rec_state *out)
 {
-    /* container@ gives a start a minute (facts 3) */
+    /* container@ gives a start a minute */
     enum { STARTING_MS = 90000, YOUNG_MS = 900000 };
     struct timespec t;
     clock_gettime(CLOCK_BOOTTIME, &t);

@@ -3,6 +3,7 @@
 #include "cmd/archive.h"
 #include "cmd/cmd.h"
 #include "cmd/git.h"
+#include "cmd/policy.h"
 #include "cmd/progress.h"
 #include "cmd/render/fragment.h"
 #include "cmd/render/render.h"
@@ -355,6 +356,9 @@ int cmd_backup(struct cmd *c)
     if (!b.container)
         return cmd_no_container(c, FORMAT, c->args.names[0]);
     code = cmd_open(c, &err);
+    enum cmd_exit allowed = code == CMD_OK ? cmd_policy_enforce(c, FORMAT) : CMD_OK;
+    if (allowed != CMD_OK)
+        return allowed;
     if (code == CMD_OK && piped && c->args.json) {
         rec_fail(&err, EINVAL, "standard output cannot take both the backup and --json");
         code = CMD_USAGE;

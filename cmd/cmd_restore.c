@@ -3,6 +3,7 @@
 #include "cmd/archive.h"
 #include "cmd/cmd.h"
 #include "cmd/converge.h"
+#include "cmd/policy.h"
 #include "cmd/progress.h"
 #include "cmd/render/fragment.h"
 #include "cmd/render/render.h"
@@ -606,6 +607,11 @@ int cmd_restore(struct cmd *c)
         return code;
     }
     code = cmd_open(c, &err);
+    enum cmd_exit allowed = code == CMD_OK ? cmd_policy_enforce(c, FORMAT) : CMD_OK;
+    if (allowed != CMD_OK) {
+        spec_arena_free(r.arena);
+        return allowed;
+    }
     if (code == CMD_OK && !r.arena) {
         rec_fail(&err, ENOMEM, "out of memory");
         code = CMD_FAILED;

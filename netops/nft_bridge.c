@@ -7,8 +7,9 @@
  *      Frames from our ports, by link group or by name, go through `sources`. Foreign ports do not.
  * sources (jumped to)
  *      What a port may send. It runs before the bridge learns the MAC, and before br_netfilter.
- *      1. Frames of VLAN 0 and frames with two VLAN tags are dropped: the rules below would not see
- *         what they carry.
+ *      1. Dropped: frames of VLAN 0, frames with two VLAN tags, and IPv6 fragments that begin with
+ *         one of `headers6`, which are all extension headers. The rules below would not see what
+ *         they carry.
  *      2. Router advertisements, redirects, DHCP answers, queries of multicast routers, and news of
  *         a smaller path MTU come only from ports in `routers`.
  *      3. A MAC in `takenmac` comes only from its own port. A port outside `anymac` sends only from
@@ -37,6 +38,7 @@ static const struct nft_set_row source_sets[] = {
     {"src6", T_PAIR(T_IFNAME, T_IPV6), 32, 0, 0, ORDER_MIXED},
     {"claims6", T_PAIR(T_IFNAME, T_INTEGER), 32, 0, 0, ORDER_MIXED},
     {"ids6", T_PAIR(T_IFNAME, T_INTEGER), 24, 0, 0, ORDER_MIXED},
+    {"headers6", T_PROTO, 1, 0, 0, ORDER_BIG},
     {"guests", T_IFNAME, 16, 0, 0, ORDER_HOST},
     {"routers", T_IFNAME, 16, 0, 0, ORDER_HOST},
     {"anymac", T_IFNAME, 16, 0, 0, ORDER_HOST},
@@ -165,6 +167,36 @@ static void vlan_rules(struct nft_builder *b)
     }
 }
 
+/* Any IPv6 packet. A rule needs a field of the IP header: without one nft would write it in another
+ * way. */
+static void any_ip6(struct nft_builder *b)
+{
+    static const uint8_t bits[1] = {0xf0}, version[1] = {0x60};
+    source_rule(b, ETH_P_IPV6);
+    net_nft_put_payload(b, NETWORK, 0, sizeof bits, R1);
+    net_nft_put_mask(b, bits, sizeof bits);
+    net_nft_put_cmp(b, NFT_CMP_EQ, version, sizeof version);
+}
+
+/* A first fragment that ends between two extension headers has no type or port that a rule could
+ * see, and Linux puts such a packet together all the same (RFC 7112 forbids them). */
+static void fragment_rule(struct nft_builder *b)
+{
+    any_ip6(b);
+    net_nft_put_fragment_next(b);
+    net_nft_put_lookup(b, "headers6", 0);
+    only_routers(b, "IPv6 fragments that begin with an extension header");
+}
+
+/* The bridges of a spanning tree believe the best one that they hear of (IEEE 802.1D). */
+static void bpdu_rule(struct nft_builder *b)
+{
+    static const struct field to = {LINK, 0, 6};
+    net_nft_rule_begin(b, "sources");
+    is(b, &to, "\x01\x80\xc2\0\0\0");
+    only_routers(b, "frames of spanning trees");
+}
+
 static void server_rules(struct nft_builder *b)
 {
     static const struct {
@@ -194,22 +226,17 @@ static void server_rules(struct nft_builder *b)
 
 /* Only who forwards a packet says that it was too large (RFC 1191, RFC 8201). The kernel takes the
  * path MTU from such a message for the address that it quotes, for some protocols without a look at
- * what it sent itself. Each rule looks at a field of the IP header, too: without one nft would
- * write it in another way. */
+ * what it sent itself. */
 static void mtu_rules(struct nft_builder *b)
 {
     static const struct field protocol = {NETWORK, 9, 1}, type_and_code = {TRANSPORT, 0, 2};
     static const uint8_t icmp[1] = {IPPROTO_ICMP}, fragmentation_needed[2] = {3, 4};
-    static const uint8_t version_bits[1] = {0xf0}, version_6[1] = {0x60};
 
     source_rule(b, ETH_P_IP);
     is(b, &protocol, icmp);
     is(b, &type_and_code, fragmentation_needed);
     only_routers(b, "ICMP fragmentation needed");
-    source_rule(b, ETH_P_IPV6);
-    net_nft_put_payload(b, NETWORK, 0, sizeof version_bits, R1);
-    net_nft_put_mask(b, version_bits, sizeof version_bits);
-    net_nft_put_cmp(b, NFT_CMP_EQ, version_6, sizeof version_6);
+    any_ip6(b);
     icmp6_is(b, 2);
     only_routers(b, "ICMPv6 packet too big");
 }
@@ -352,6 +379,8 @@ static void source_checks(struct nft_builder *b, uint32_t group)
     net_nft_put_verdict(b, NFT_JUMP, "sources");
     net_nft_rule_done(b, "what other ports of containers send is checked");
     vlan_rules(b);
+    fragment_rule(b);
+    bpdu_rule(b);
     server_rules(b);
     querier_rules(b);
     mtu_rules(b);

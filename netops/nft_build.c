@@ -225,6 +225,10 @@ static int check(const struct net_nft *want, struct net_error *err)
 static void build(struct nft_builder *b, const struct net_nft *want)
 {
     static const uint8_t protos[] = {IPPROTO_TCP, IPPROTO_UDP};
+    /* IPv6 extension headers (IANA's list); a fragment header within a fragment is one, too */
+    static const uint8_t headers6[] = {
+        IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_FRAGMENT, IPPROTO_AH,
+        IPPROTO_DSTOPTS, IPPROTO_MH,      139 /* HIP */,    140 /* Shim6 */};
     size_t n_nets = 0, at = 0;
     for (size_t i = 0; i < want->n_bridges; i++)
         n_nets += want->bridges[i].n_net;
@@ -266,6 +270,8 @@ static void build(struct nft_builder *b, const struct net_nft *want)
         for (size_t i = 0; i < want->n_alone; i++)
             if (want->alone[i].port[0])
                 name_key(b, "alone", want->alone[i].port, want->alone[i].tag);
+        for (size_t i = 0; want->n_sources && i < sizeof headers6; i++)
+            key(b, "headers6", &headers6[i], 1, 0);
         source_elems(b, want);
     } else {
         b->e = -ENOMEM;

@@ -269,6 +269,17 @@ void net_nft_put_payload(struct nft_builder *b, uint32_t base, uint32_t offset, 
     nftnl_expr_set_u32(x, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
     nftnl_expr_set_u32(x, NFTNL_EXPR_PAYLOAD_LEN, len);
 }
+void net_nft_put_fragment_next(struct nft_builder *b)
+{
+    struct nftnl_expr *x = net_nft_put_expr(b, "exthdr");
+    if (!x)
+        return;
+    nftnl_expr_set_u32(x, NFTNL_EXPR_EXTHDR_DREG, R1);
+    nftnl_expr_set_u8(x, NFTNL_EXPR_EXTHDR_TYPE, IPPROTO_FRAGMENT);
+    nftnl_expr_set_u32(x, NFTNL_EXPR_EXTHDR_OFFSET, 0);
+    nftnl_expr_set_u32(x, NFTNL_EXPR_EXTHDR_LEN, 1);
+    nftnl_expr_set_u32(x, NFTNL_EXPR_EXTHDR_OP, NFT_EXTHDR_OP_IPV6);
+}
 void net_nft_put_mask(struct nft_builder *b, const void *bits, uint32_t len)
 {
     static const uint8_t none[16];

@@ -58,6 +58,8 @@ void net_nft_put_lookup(struct nft_builder *b, const char *in_set, uint32_t flag
 void net_nft_put_mask(struct nft_builder *b, const void *bits, uint32_t len);
 void net_nft_put_payload(struct nft_builder *b, uint32_t base, uint32_t offset, uint32_t len,
                          uint32_t reg);
+void net_nft_put_fragment_next(
+    struct nft_builder *b); /* of an IPv6 fragment header: the next one */
 void net_nft_put_verdict(struct nft_builder *b, int code, const char *to_chain);
 /* Any of these bits. */
 void net_nft_put_ct(struct nft_builder *b, uint32_t key, uint32_t bits);

@@ -1,5 +1,6 @@
 /* A guard is a counter with a flag that names the number, so that it cannot become a habit. */
 #include "reconcile/guard.h"
+#include "reconcile/kinds.h"
 #include "reconcile/record.h"
 #include <errno.h>
 #include <string.h>
@@ -46,6 +47,17 @@ const char *rec_deny_name(enum rec_deny d)
     return d < REC_DENIES ? denials[d].name : NULL;
 }
 
+/* The spec says that a container which runs, or whose namespace is there, is stopped. What
+ * `berth stop` holds was stopped by root. */
+static bool stops(const struct rec_run *run, const struct rec_step *s)
+{
+    const struct rec_item *from = s->from, *to = s->to;
+    bool ends = from && from->container &&
+                ((s->kind == REC_RUN && from->run.running && (!to || !to->run.running)) ||
+                 (s->kind == REC_NETNS && s->action == REC_REMOVE));
+    return ends && !rec_is_held(run, from->container);
+}
+
 /* What a step does that somebody may not want, as a bit per enum rec_deny. */
 static uint32_t does(const struct rec_run *run, const struct rec_step *s)
 {
@@ -55,14 +67,16 @@ static uint32_t does(const struct rec_run *run, const struct rec_step *s)
         return 1u << REC_DENY_DELETE;
     /* A container that is stopped on purpose goes the way of one that is started again. */
     if (s->action != REC_CREATE &&
-        (s->effect == REC_RESTART || (s->action == REC_REMOVE && s->kind == REC_RUN)))
+        (s->effect == REC_RESTART || (s->action == REC_REMOVE && s->kind == REC_RUN) ||
+         stops(run, s)))
         return 1u << REC_DENY_RESTART;
     return s->action != REC_CREATE && s->effect == REC_RELOAD ? 1u << REC_DENY_RELOAD : 0;
 }
 
 static int denied(const struct rec_run *run, const struct rec_plan *p, struct rec_error *err)
 {
-    for (size_t i = 0; run->opt.deny && i < p->n; i++) {
+    /* Root can always stop a container. */
+    for (size_t i = 0; run->opt.deny && !run->opt.stops_only && i < p->n; i++) {
         uint32_t hit = does(run, p->steps[i]) & run->opt.deny;
         for (int d = 0; d < REC_DENIES; d++)
             if (hit & 1u << d) {

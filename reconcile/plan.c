@@ -260,7 +260,9 @@ bool rec_step_ends(const struct rec_run *run, const struct rec_step *s)
 static const char *blinks(const struct rec_step *s)
 {
     const struct rec_item *i = s->to ? s->to : s->from;
-    bool hurts = s->action == REC_REMOVE || s->action == REC_REPLACE ||
+    bool stops =
+        s->kind == REC_RUN && s->from && s->to && s->from->run.running && !s->to->run.running;
+    bool hurts = s->action == REC_REMOVE || s->action == REC_REPLACE || stops ||
                  (s->action == REC_CHANGE && s->effect >= REC_RESTART);
     bool of_container = i->kind == REC_NETNS || i->kind == REC_PORT || i->kind == REC_RUN;
     return hurts && of_container && i->container && !left_over(i) ? i->container : "";

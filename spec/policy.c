@@ -470,14 +470,33 @@ static void audit_nspawn(struct audit *v, const struct spec_container *c)
                 spec_arena_printf(a, "container '%s' may not change its own network", c->name));
 }
 
+/* Does nix take the text as it is written? It decodes %2e, and goes up at "..", so such a text may
+ * mean what no pattern says. A "." in front is the folder of the spec. */
+static bool flake_is_plain(const char *flake)
+{
+    static const char separators[] = "/:?&=#";
+    for (const char *p = flake; *p;) {
+        size_t n = strcspn(p, separators);
+        bool dots = (n == 1 && p != flake) || n == 2;
+        if (dots && strspn(p, ".") == n)
+            return false;
+        p += n;
+        p += strspn(p, separators);
+    }
+    return !strchr(flake, '%');
+}
+
 /* A query can name another server or revision (`?host=`, `?url=`), so only a pattern with a query
  * allows one. */
 static bool flake_allowed(const struct spec_policy *p, const char *flake)
 {
-    for (size_t i = 0; i < p->flakes.n; i++)
-        if (matches(p->flakes.list[i].text, flake) &&
-            (!strchr(flake, '?') || strchr(p->flakes.list[i].text, '?')))
+    bool plain = flake_is_plain(flake);
+    for (size_t i = 0; i < p->flakes.n; i++) {
+        const char *pattern = p->flakes.list[i].text;
+        bool query = !strchr(flake, '?') || strchr(pattern, '?');
+        if (!strcmp(pattern, flake) || (plain && query && matches(pattern, flake)))
             return true;
+    }
     return false;
 }
 

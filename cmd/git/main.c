@@ -187,6 +187,18 @@ static bool id_too(git_repository *repo, const char *name, const char *ref)
            (!r && (git_reference_name_to_id(&tip, repo, ref) || !git_oid_equal(&tip, &found)));
 }
 
+static _Noreturn void no_revision(git_repository *repo, const char *rev)
+{
+    bool shallow = git_repository_is_shallow(repo) == 1;
+    git_fail("norev",
+             shallow ? "this clone is shallow: git fetch --unshallow"
+                     : "git log shows what there is",
+             git_repository_is_empty(repo) == 1
+                 ? "there is no revision '%s': the repository has no commit yet"
+                 : "there is no revision '%s'",
+             rev);
+}
+
 /* The revision with the full name of the ref that it begins with: "refs/heads/main~1" for "main~1".
  * A short name with two meanings is refused: who pushes a tag of a branch's name must not
  * decide what the name means. */
@@ -209,8 +221,14 @@ static void full_revision(git_repository *repo, const char *rev, char out[MOST_R
     snprintf(name, sizeof name, "%.*s", (int)n, rev);
     bool special = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == n && ref_there(repo, name);
     bool id = n == GIT_OID_HEXSZ && strspn(name, "0123456789abcdefABCDEF") == n;
-    if (!n || special || id || !strcmp(name, "@") || !strncmp(name, "refs/", 5))
+    if (!n || special || id || !strcmp(name, "@"))
         return;
+    /* The library would also look for refs/tags/refs/heads/main. */
+    if (!strncmp(name, "refs/", 5)) {
+        if (!ref_there(repo, name))
+            no_revision(repo, rev);
+        return;
+    }
     for (size_t i = 0; i < sizeof forms / sizeof *forms && hits < 2; i++) {
         snprintf(one, sizeof one, "%s%s%s", forms[i][0], name, forms[i][1]);
         if (ref_there(repo, one))
@@ -237,18 +255,11 @@ static git_commit *commit_of(git_repository *repo, const char *rev, git_referenc
     if (r == GIT_EAMBIGUOUS)
         git_fail("spec", "write more of it", "'%s' stands for several objects", rev);
     if (r == GIT_ENOTFOUND || r == GIT_EINVALIDSPEC) {
-        bool shallow = git_repository_is_shallow(repo) == 1;
         git_reference *dangling = NULL;
         if (r == GIT_ENOTFOUND && !git_reference_dwim(&dangling, repo, full))
             git_fail("failed", "git fsck tells more", "'%s' leads to a commit that is not there",
                      rev);
-        git_fail("norev",
-                 shallow ? "this clone is shallow: git fetch --unshallow"
-                         : "git log shows what there is",
-                 git_repository_is_empty(repo) == 1
-                     ? "there is no revision '%s': the repository has no commit yet"
-                     : "there is no revision '%s'",
-                 rev);
+        no_revision(repo, rev);
     }
     if (r)
         git_fail("failed", NULL, "cannot read revision '%s': %s", rev, why());

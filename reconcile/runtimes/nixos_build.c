@@ -58,11 +58,11 @@ static const char *nix_path(struct spec_arena *a)
 #define SAFE "[safe]\n\tdirectory = *\n"
 struct trust {
     char dir[32];
-    const char *env[3];
-    size_t n;
+    const char *env; /* "XDG_CONFIG_HOME=DIR" */
 };
 
-/* nix keeps the settings of the user that it has without XDG_CONFIG_HOME. 0 or -errno. */
+/* nix keeps the user's settings and registry, which it looks for in the same directory. 0 or
+ * -errno. */
 static int trust_begin(struct spec_arena *a, struct trust *t, struct rec_error *err)
 {
     const char *home = getenv("HOME");
@@ -71,13 +71,14 @@ static int trust_begin(struct spec_arena *a, struct trust *t, struct rec_error *
         return rec_fail(err, errno, "cannot make a directory in /tmp: %s", strerror(errno));
     const char *git = spec_arena_printf(a, "%s/git", t->dir),
                *file = spec_arena_printf(a, "%s/config", git);
-    const char *nix = spec_arena_printf(a, "%s/.config/nix", home && *home == '/' ? home : "/root");
-    t->env[t->n++] = spec_arena_printf(a, "XDG_CONFIG_HOME=%s", t->dir);
-    t->env[t->n++] = spec_arena_printf(a, "NIX_CONFIG_HOME=%s", nix);
-    /* before 2.25 */
-    t->env[t->n++] = spec_arena_printf(a, "NIX_USER_CONF_FILES=%s/nix.conf", nix);
-    int r =
-        git && file && nix ? rec_dir_make(git, 0700, err) : rec_fail(err, ENOMEM, "out of memory");
+    const char *nix = spec_arena_printf(a, "%s/.config/nix", home && *home == '/' ? home : "/root"),
+               *link = spec_arena_printf(a, "%s/nix", t->dir);
+    t->env = spec_arena_printf(a, "XDG_CONFIG_HOME=%s", t->dir);
+    if (!git || !file || !nix || !link || !t->env)
+        return rec_fail(err, ENOMEM, "out of memory");
+    if (symlink(nix, link))
+        return rec_fail(err, errno, "cannot make '%s': %s", link, strerror(errno));
+    int r = rec_dir_make(git, 0700, err);
     return r ? r : rec_file_write(file, SAFE, sizeof SAFE - 1, 0600, err);
 }
 
@@ -121,12 +122,12 @@ static int call_nix(struct spec_arena *a, const struct rec_proc_call *call,
 static int run_nix(struct spec_arena *a, bool trusted, int stop, const char *const *argv,
                    int deadline_ms, struct rec_proc_said *said, struct rec_error *err)
 {
-    struct trust t = {.n = 0};
-    const char *env[5], *path = nix_path(a);
+    struct trust t = {.env = NULL};
+    const char *env[3], *path = nix_path(a);
     size_t n = 0;
     int r = trusted ? trust_begin(a, &t, err) : 0;
-    for (size_t i = 0; i < t.n; i++)
-        env[n++] = t.env[i];
+    if (t.env)
+        env[n++] = t.env;
     if (path)
         env[n++] = path;
     env[n] = NULL;
@@ -176,7 +177,8 @@ static void hint(struct job *j)
     else
         command = spec_arena_printf(
             a, "%snix --extra-experimental-features 'nix-command flakes' build --no-link %s",
-            j->trusted ? "d=$(mktemp -d) && mkdir $d/git && printf '[safe]\\ndirectory = *\\n' "
+            j->trusted ? "d=$(mktemp -d) && ln -s ~/.config/nix $d && mkdir $d/git && "
+                         "printf '[safe]\\ndirectory = *\\n' "
                          ">$d/git/config && XDG_CONFIG_HOME=$d "
                        : "",
             quoted(a, spec_arena_printf(

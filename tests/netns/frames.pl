@@ -4,8 +4,8 @@
 #   frames.pl send LINK NAME KIND [KEY=VALUE]...   one broadcast frame that carries NAME in its payload
 #   frames.pl hear LINK READY                      makes READY, then prints the NAME of each frame until NAME is "last"
 #
-# KIND: arp, udp4, udp6, ra, redirect, na, dad, mld, mrd6, igmp, mrd4, big4, big6, other. KEY: to (destination MAC), mac, sha (of ARP), src, dst (of udp4, udp6, mld),
-# target, about and mtu (of big4, big6), port, prefix (of ra, a /64), type (of igmp, mld), vlan, tpid (of the VLAN tag), inner (a second tag's VLAN). The defaults are LINK's own.
+# KIND: arp, udp4, udp6, ra, redirect, na, dad, mld, mrd6, igmp, mrd4, big4, big6, cut6, other. KEY: to (destination MAC), mac, sha (of ARP), src, dst (of udp4, udp6, mld),
+# target, about and mtu (of big4, big6, cut6), port, prefix (of ra, a /64), type (of igmp, mld), vlan, tpid (of the VLAN tag), inner (a second tag's VLAN). The defaults are LINK's own.
 use strict;
 use warnings;
 use Socket;
@@ -51,6 +51,7 @@ sub ip6 {
     return (0x86dd, pack('N n C C a16 a16', 6 << 28, length $body, $next, defined $options ? 1 : 255, v6($src), v6($to)) . $body);
 }
 sub igmp { my $b = pack('C C n N', $_[0], 10, 0, 0) . $_[1]; substr $b, 2, 2, pack 'n', sum($b); return $b }
+my @more;               # packets that follow
 my %kinds = (
     arp => sub { (0x0806, pack 'n n C C n a6 a4 a6 a4', 1, 0x0800, 6, 4, 1, $o{sha} ? pack('H*', $o{sha} =~ s/://gr) : $mac, v4($o{src}), '',
                           v4($o{target} // $o{src})) },
@@ -73,6 +74,12 @@ my %kinds = (
                   ip4($o{src}, $o{dst}, $b, 1) },
     big6 => sub { my (undef, $quoted) = ip6($o{dst}, $o{about}, 58, 2, pack('C C n n n', 128, 0, 0, 1, 1));
                   ip6($o{src}, $o{dst}, 58, 2, pack('C C n N', 2, 0, 0, $o{mtu}) . $quoted . $mark) },
+    # The same in two fragments, of which the first ends between two headers of destination options.
+    cut6 => sub { my (undef, $quoted) = ip6($o{dst}, $o{about}, 58, 2, pack('C C n n n', 128, 0, 0, 1, 1));
+                  my (undef, $whole) = ip6($o{src}, $o{dst}, 58, 2, pack('C C n N', 2, 0, 0, $o{mtu}) . $quoted . $mark);
+                  my $part = sub { pack('N n C C a16 a16', 6 << 28, 8 + length $_[1], 44, 64, v6($o{src}), v6($o{dst})) . pack('C C n N', 60, 0, $_[0], 7) . $_[1] };
+                  push @more, $part->(8, pack('C C C C N', 58, 0, 1, 4, 0) . substr $whole, 40);
+                  (0x86dd, $part->(1, pack 'C C C C N', 60, 0, 1, 4, 0)) },
     other => sub { (0x88b5, '') },
 );
 my ($type, $packet) = $kinds{$kind}->();
@@ -80,3 +87,4 @@ my $tag = exists $o{vlan} ? pack 'n n', hex($o{tpid} // '8100'), $o{vlan} : '';
 $tag .= pack 'n n', 0x8100, $o{inner} if exists $o{inner};
 my $to = $o{to} ? pack 'H*', $o{to} =~ s/://gr : "\xff" x 6;
 syswrite $s, $to . $mac . $tag . pack('n', $type) . $packet . ($packet =~ /\Q$mark/ ? '' : $mark) or die "send: $!";
+for (@more) { syswrite $s, $to . $mac . $tag . pack('n', $type) . $_ or die "send: $!" }

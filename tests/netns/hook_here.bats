@@ -119,6 +119,40 @@ tip() { git -c safe.directory='*' --git-dir="$R" rev-parse main; }
     assert_match "$stderr" "BERTH_DENY in /etc/berth/berth.env knows .* not 'all'"
 }
 
+@test "a container that the spec stops is stopped by no push where restarts are denied; root can stop it" {
+    command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
+    echo '      two: {address: 10.9.0.20, nspawn: {command: [sleep, "1000"]}}' >>berth.yaml && git commit -qam two && git push -q origin main
+    theirs
+    exits 0 berth hook install --repo "$R" --git-owner 65534 --apply --deny restart
+    host rm -f /etc/berth/policy.yaml
+    look() { exits "$1" host sh -c 'set -a; . /etc/berth/berth.env; exec "$1" hook look' sh "$BERTH"; }
+    look 0
+    as_owner() { setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "cd '$T/w' && $1"; }
+    local one two
+    one=$(host stat -Lc %i /run/netns/one) two=$(host pgrep -f '[s]leep 1000')
+    stays() { assert_eq "$(host stat -Lc %i /run/netns/one) $(host pgrep -f '[s]leep 1000')" "$one $two"; }
+    as_owner "sed -i 's/10.9.0.20,/10.9.0.20, state: stopped,/; s/1000/2000/' berth.yaml && git commit -qam 'two is stopped'"
+    push_theirs 1 main
+    assert_match "$stderr" 'this plan restarts (unit|run) two, which is denied'
+    as_owner "git push -q '$R' main:refs/heads/side && git --git-dir='$R' update-ref refs/heads/main side"
+    look 4
+    assert_match "$output$stderr" 'this plan restarts run two, which is denied'
+    stays
+    as_owner "git --git-dir='$R' update-ref refs/heads/main side~1 && git reset -q --hard HEAD~1 && sed -i 's/10.9.0.10,/10.9.0.10, state: stopped,/' berth.yaml && git commit -qam 'one is stopped'"
+    push_theirs 1 main
+    assert_match "$stderr" 'this plan restarts netns one, which is denied'
+    stays
+    # What root stops is no restart by the spec, also not in the next run of the timer.
+    exits 0 host sh -c 'set -a; . /etc/berth/berth.env; exec "$1" stop two' sh "$BERTH"
+    look 0
+    exits 1 host pgrep -f '[s]leep 1000'
+    exits 0 host sh -c 'set -a; . /etc/berth/berth.env; exec "$1" start two' sh "$BERTH"
+    as_owner "git commit -q --amend -m 'one is stopped' --trailer 'Berth-Allow: restart'"
+    push_theirs 0 main
+    look 0
+    exits 1 host test -e /run/netns/one
+}
+
 @test "a review, a push and a plan show in full what a container is given: root, command, binds, capabilities, flake" {
     local words
     words="$(printf 'a%.0s' {1..300})"

@@ -161,6 +161,13 @@ berth_there() { there / "$BERTH" "$@"; }
     git update-ref "refs/heads/$(git rev-parse HEAD~1)" HEAD
     sed -i '1i junk: [' berth.yaml && git commit -qam junk && git update-ref "refs/heads/$(git rev-parse HEAD~1)" HEAD
     exits 0 here validate "$(git rev-parse HEAD~1):berth.yaml"
+    # A tag that has the branch's whole name, where the branch is gone.
+    local bare=$T/infra.git
+    git --git-dir="$bare" update-ref refs/tags/refs/heads/main "$(git --git-dir="$bare" rev-parse refs/heads/main)"
+    git --git-dir="$bare" update-ref -d refs/heads/main
+    exits 65 berth plan --git "$bare" refs/heads/main:berth.yaml
+    assert_match "$stderr" "there is no revision 'refs/heads/main'"
+    exits 0 berth plan -e --git "$bare" refs/tags/refs/heads/main:berth.yaml
 }
 
 @test "git pull --rebase with a local commit is applied; an amended commit is not" {

@@ -115,6 +115,34 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     exits 0 berth plan --host homelab "$R/berth.yaml"
 }
 
+@test "a flake that nix reads in another way than a pattern is refused, unless the policy has it word for word" {
+    policy <<-'END'
+	version: 1
+	allow:
+	  runtimes: [netns, nixos]
+	  nat: [auto]
+	  ports: [8080]
+	  flakes: ['path:/srv/flakes/**', 'path:/srv/one/*', 'github:trusted/*', './**', '../beside', 'git+https://x.org/a%20b', 'git+file:///srv/r?dir=*']
+	END
+    # Without systemd the runtime is refused as well; whether the flake is, is what counts here.
+    flake() {
+        { good; printf '      web-1: {address: 10.9.0.20, nixos: {flake: "%s#web"}}\n' "$2"; } >berth.yaml
+        host "$BERTH" policy check --host homelab "$R/berth.yaml" >"$BATS_TEST_TMPDIR/why" 2>&1 || true
+        local refused=0
+        grep -qF "may not come from the flake '$2'" "$BATS_TEST_TMPDIR/why" || refused=$?
+        [[ $1 == allowed && $refused == 1 || $1 == refused && $refused == 0 ]] || fail "$2 should be $1: $(<"$BATS_TEST_TMPDIR/why")"
+    }
+    local text
+    for text in path:/srv/flakes/a path:/srv/flakes/a/b.c/..d path:/srv/one/a..b github:trusted/x ./a ./a/b ../beside git+https://x.org/a%20b \
+        'git+file:///srv/r?dir=a'; do
+        flake allowed "$text"
+    done
+    for text in path:/srv/flakes/../../tmp/evil path:/srv/flakes/a/.. path:/srv/flakes/./a/../b path:/srv/flakes/%2e%2e%2fevil path:/srv/one/%2e%2e%2fevil \
+        github:trusted/x%2fy ./a/../evil ./../evil ../beside/../evil git+https://x.org/a%20b/c 'git+file:///srv/r?dir=../x' 'git+file:///srv/r?dir=%2e%2e'; do
+        flake refused "$text"
+    done
+}
+
 @test "a push that the policy refuses is refused before anything is applied, and a new installation begins strict" {
     git clone -q --bare . ../infra.git
     git remote add origin ../infra.git

@@ -113,6 +113,7 @@ Y
     sends web na-local-taken na target="$(made6 fe80:: db)"
     sends web dad-local-new dad target=fe80::77
     sends web made-taken udp6 src="$(made6 2001:db8:7:0: db)"
+    sends web bpdu other to=01:80:c2:00:00:00
     sends web own-arp arp src=10.100.0.10 target=10.100.0.20
     sends web own-gratuitous arp src=10.100.0.10
     sends web own-probe arp src=0.0.0.0 target=10.100.0.10
@@ -405,14 +406,15 @@ router_ports() { host bridge -d mdb show dev br0 | sed -n 's/^router ports on br
         sends "$1" big big4 src="$2" dst=10.100.0.1 to="$to_host" about=10.100.0.30 mtu=600
         sends "$1" big big6 src="$3" dst=fd00:100::1 to="$to_host" about=fd00:100::77 mtu=1300
         sends "$1" big big4 src="$2" dst=10.100.0.20 to="$(mac_of db)" about=10.100.0.30 mtu=600
+        sends "$1" big cut6 src="$3" dst=fd00:100::1 to="$to_host" about=fd00:100::78 mtu=1320
     }
     says_big web 10.100.0.10 fd00:100::10
     pings "inside web" 10.100.0.1
-    assert_eq "$(mtu_to host 10.100.0.30) $(mtu_to host fd00:100::77) $(mtu_to "inside db" 10.100.0.30)" "none none none"
+    assert_eq "$(mtu_to host 10.100.0.30) $(mtu_to host fd00:100::77) $(mtu_to host fd00:100::78) $(mtu_to "inside db" 10.100.0.30)" "none none none none"
     # The same from a container that the spec calls a router: the frames are sound.
     says_big gate 10.100.0.40 fd00:100::40
     wait_for eval 'test "$(mtu_to host 10.100.0.30)" = 600'
-    assert_eq "$(mtu_to host fd00:100::77) $(mtu_to "inside db" 10.100.0.30)" "1300 600"
+    assert_eq "$(mtu_to host fd00:100::77) $(mtu_to host fd00:100::78) $(mtu_to "inside db" 10.100.0.30)" "1300 1320 600"
 }
 
 @test "frames that a bridge hands to the host unseen change nothing: no packets, no routes, no learned MACs" {

@@ -190,15 +190,63 @@ static void finish(struct rec_run *run, struct rec_step **steps, size_t *n,
     *n = 0;
 }
 
+/* The plan changes this container itself, and does not only start it. Names of its bridge do not
+ * count. */
+static bool changes_container(const struct rec_plan *p, const struct rec_step *run_step)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct rec_step *s = p->steps[i];
+        const char *container = (s->to ? s->to : s->from)->container;
+        if (s->kind != run_step->kind && s->kind != REC_NAMES && container &&
+            !strcmp(container, run_step->to->container))
+            return true;
+    }
+    return false;
+}
+
+/* Root of a container that owns its network can take its eth0 away whenever it likes. */
+static bool breaks_its_port(struct rec_run *run, const struct rec_plan *p, const struct rec_step *s)
+{
+    for (size_t i = 0; s->kind == REC_PORT && run->host && i < run->host->n_containers; i++)
+        if (!strcmp(run->host->containers[i].name, s->to->container))
+            return rec_owns_netns(run, &run->host->containers[i]) && !changes_container(p, s);
+    return false;
+}
+
+/* Undoing the plan cannot help a container whose start fails although the plan did not change it:
+ * its own files are the cause. It fails alone. In the first run of a boot everything is made again,
+ * and an undo would only take the other containers down. */
+static bool fails_alone(struct rec_run *run, const struct rec_apply_options *o,
+                        const struct rec_plan *p, const struct rec_step *s)
+{
+    if (o->only || !s || !s->to)
+        return false;
+    if (s->kind == REC_PORT)
+        return breaks_its_port(run, p, s);
+    if (s->kind != REC_RUN || !s->to->run.running)
+        return false;
+    return (run->opt.boot && run->first) || !changes_container(p, s);
+}
+
+/* From failure `first` on. `o` NULL: an undo, where none does. */
+static bool all_fail_alone(struct rec_run *run, const struct rec_apply_options *o,
+                           const struct rec_plan *p, const struct rec_report *report, size_t first)
+{
+    for (size_t i = first; i < report->n_failures; i++)
+        if (!o || !fails_alone(run, o, p, report->failures[i].step))
+            return false;
+    return true;
+}
+
 /* The plan's steps from `first` up to `end`, group after group, until one fails: what comes
  * later may build on it. */
-static void apply_steps(struct rec_run *run, struct rec_plan *p, size_t first, size_t end,
-                        struct rec_report *report)
+static void apply_steps(struct rec_run *run, const struct rec_apply_options *o, struct rec_plan *p,
+                        size_t first, size_t end, struct rec_report *report)
 {
     size_t waiting = 0, n_waiting = 0;
     size_t failed = report->n_failures;
     report->total = p->n;
-    for (size_t i = first; i < end && report->n_failures == failed;) {
+    for (size_t i = first; i < end && all_fail_alone(run, o, p, report, failed);) {
         int rank = rec_step_rank(p->steps[i]);
         size_t n = 1;
         while (i + n < end && rec_step_rank(p->steps[i + n]) == rank &&
@@ -206,7 +254,7 @@ static void apply_steps(struct rec_run *run, struct rec_plan *p, size_t first, s
             n++;
         if (n_waiting && rank > rec_finish_rank)
             finish(run, p->steps + waiting, &n_waiting, report);
-        if (report->n_failures != failed)
+        if (!all_fail_alone(run, o, p, report, failed))
             break;
         way_of(p->steps[i])(run, p->steps + i, n, report);
         if (rec_kinds[p->steps[i]->kind]->finish && p->steps[i]->action != REC_REMOVE) {
@@ -215,7 +263,7 @@ static void apply_steps(struct rec_run *run, struct rec_plan *p, size_t first, s
         }
         i += n;
     }
-    if (report->n_failures == failed)
+    if (all_fail_alone(run, o, p, report, failed))
         finish(run, p->steps + waiting, &n_waiting, report);
 }
 
@@ -367,7 +415,7 @@ static void undo(struct rec_run *run, const struct rec_state *want, struct rec_s
         rec_bridges_settle(before, &now);
     failed = failed || rec_plan(run, &now, before, only, arg, &back, &e);
     if (!failed && back->n) {
-        apply_steps(run, back, 0, back->n, &report);
+        apply_steps(run, NULL, back, 0, back->n, &report);
         failed = rec_read(run, want, &after, &e);
         claim(out->plan, &after);
         failed = failed || rec_plan(run, &after, before, only, arg, &left, &e);
@@ -472,47 +520,58 @@ static size_t first_interruption(const struct rec_plan *p)
     return first;
 }
 
-/* The plan changes this container itself, and does not only start it. Names of its bridge do not
- * count. */
-static bool changes_container(const struct rec_plan *p, const struct rec_step *run_step)
+static void hint_at_own_network(struct rec_error *e, const char *container)
 {
-    for (size_t i = 0; i < p->n; i++) {
-        const struct rec_step *s = p->steps[i];
-        const char *container = (s->to ? s->to : s->from)->container;
-        if (s != run_step && s->kind != REC_NAMES && container &&
-            !strcmp(container, run_step->to->container))
-            return true;
+    rec_hint(
+        e,
+        "`network_admin: true` lets root of the container change its eth0; for a new one: berth "
+        "restart %s",
+        container);
+}
+
+/* The kernel's words are about eth0; whose it is, they do not say. */
+static void name_ports(struct rec_result *out)
+{
+    for (size_t i = 0; i < out->report.n_failures; i++) {
+        const struct rec_step *s = out->report.failures[i].step;
+        struct rec_error *e = &out->report.failures[i].error, named;
+        if (!s || s->kind != REC_PORT || strstr(e->text, s->object))
+            continue;
+        rec_fail(&named, e->code, "%s: %s", s->object, e->text);
+        named.at = e->at;
+        hint_at_own_network(&named, s->to->container);
+        *e = named;
     }
-    return false;
 }
 
-/* Undoing the plan cannot help a container whose start fails although the plan did not change it:
- * its own files are the cause. It fails alone. In the first run of a boot everything is made again,
- * and an undo would only take the other containers down. */
-static bool fails_alone(const struct rec_run *run, const struct rec_apply_options *o,
-                        const struct rec_plan *p, const struct rec_step *s)
+/* It may have been in place before the apply, and have gone since. */
+static void excuse_port(struct rec_step *left, struct rec_result *out)
 {
-    if (o->only || !s || s->kind != REC_RUN || !s->to || !s->to->run.running)
-        return false;
-    return (run->opt.boot && run->first) || !changes_container(p, s);
-}
+    struct rec_error e;
+    const char *container = left->to->container;
 
-static bool all_fail_alone(const struct rec_run *run, const struct rec_apply_options *o,
-                           const struct rec_result *out)
-{
-    for (size_t i = 0; i < out->report.n_failures; i++)
-        if (!fails_alone(run, o, out->plan, out->report.failures[i].step))
-            return false;
-    return true;
+    for (size_t i = 0; i < out->report.n_failures; i++) {
+        const struct rec_step *s = out->report.failures[i].step;
+        if (s && s->kind == REC_PORT && !strcmp(s->to->container, container))
+            return;
+    }
+    rec_fail(&e, EIO, "%s is not as wanted after the apply: %s", left->object, left->reason);
+    e.at = left->at;
+    hint_at_own_network(&e, container);
+    rec_report_failed(&out->report, left, &e);
 }
 
 /* `left` is a step that the check found after the apply. True if only its container fails; the
  * failure is reported once. */
-static bool excuse(const struct rec_run *run, const struct rec_apply_options *o,
-                   const struct rec_step *left, struct rec_result *out)
+static bool excuse(struct rec_run *run, const struct rec_apply_options *o, struct rec_step *left,
+                   struct rec_result *out)
 {
     struct rec_error e;
 
+    if (left->kind == REC_PORT && fails_alone(run, o, out->plan, left)) {
+        excuse_port(left, out);
+        return true;
+    }
     if (left->kind != REC_RUN || !left->to)
         return false;
     for (size_t i = 0; i < out->plan->n; i++) {
@@ -653,17 +712,18 @@ int rec_converge(struct rec_run *run, const struct rec_state *want,
     }
     start = now_us();
     size_t last = first_interruption(out->plan);
-    apply_steps(run, out->plan, 0, last, &out->report);
+    apply_steps(run, o, out->plan, 0, last, &out->report);
     /* No process is ended for a network that does not hold. */
-    bool good = all_fail_alone(run, o, out);
+    bool good = all_fail_alone(run, o, out->plan, &out->report, 0);
     if (good && last < out->plan->n) {
         good = holds(run, want, &have, o, rec_step_rank(out->plan->steps[last]), out);
         if (good)
-            apply_steps(run, out->plan, last, out->plan->n, &out->report);
+            apply_steps(run, o, out->plan, last, out->plan->n, &out->report);
     }
     out->us_apply = now_us() - start;
     start = now_us();
-    good = good && all_fail_alone(run, o, out) && holds(run, want, &have, o, INT_MAX, out);
+    good = good && all_fail_alone(run, o, out->plan, &out->report, 0) &&
+           holds(run, want, &have, o, INT_MAX, out);
     out->us_check = now_us() - start;
     if (good)
         rec_announce(run, out->plan);
@@ -705,6 +765,7 @@ record:
         drop_empty();
     }
     if (out->outcome == REC_APPLIED && out->report.n_failures) {
+        name_ports(out);
         out->error = out->report.failures[0].error;
         out->outcome = REC_PARTIAL;
         out->alone = true;

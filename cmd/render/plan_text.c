@@ -728,8 +728,7 @@ void cmd_render_result_text(struct cmd_out *out, struct cmd_out *err,
             return;
         }
         if (r->alone) {
-            cmd_printf(err,
-                       "%s %zu %s; what is named above does not run, and nothing was undone.\n",
+            cmd_printf(err, "%s %zu %s; what is named above failed, and nothing was undone.\n",
                        verb, r->report.done, r->report.done == 1 ? "step" : "steps");
             return;
         }

@@ -332,6 +332,12 @@ static const char *refuse(struct rec_run *run, const struct spec_container *c)
         !access(spec_arena_printf(run->arena, "/etc/systemd/nspawn/%s.nspawn", c->name), F_OK))
         return "it has an `environment`, and a file /etc/systemd/nspawn/NAME.nspawn of this host "
                "would hide that; remove the file";
+    /* systemd-nspawn takes settings from there, capabilities among them. */
+    if (run->opt.source && !run->opt.offline &&
+        !access(spec_arena_printf(run->arena, "/etc/systemd/nspawn/%s.nspawn", c->name), F_OK))
+        return "a file /etc/systemd/nspawn/NAME.nspawn of this host would change it, and a spec "
+               "out "
+               "of a repository may not choose that; remove the file, or take another name";
     struct nspawn_users u;
     bool admin = c->nspawn.capabilities >> CAP_SYS_ADMIN & 1;
     if (c->nspawn.boot && !admin && !relative_to_nothing(run, c) &&

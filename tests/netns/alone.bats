@@ -41,7 +41,7 @@ mends() { host_sh 'rm -f /srv/bad/etc; mkdir /srv/bad/etc; touch /srv/bad/etc/os
     breaks
     boot 6
     assert_match "$stderr" "berth.yaml:6:[0-9]+: cannot start container 'bad': "
-    assert_match "$stderr" "what is named above does not run, and nothing was undone"
+    assert_match "$stderr" "what is named above failed, and nothing was undone"
     assert_eq "$(processes bad)" 0
     others
     # Later runs try again, and leave the others alone.

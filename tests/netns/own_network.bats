@@ -206,3 +206,32 @@ veths() { host ip -j link show type veth | jq -c '[.[] | select(.ifname | starts
     apart '"$1" start a -f "$2"' "$BERTH" "$SPEC" || true
     assert_match "$(host ip -d -j link show vb-a)" bridge
 }
+
+@test "a container that takes its eth0 away without pause keeps no other from what the spec says, and is named" {
+    containers <<-'END'
+	a: {address: 10.100.0.10, nspawn: {root: /srv/root, network_admin: true, command: [/bin/sh, -c, 'while ! [ -e /go ]; do sleep 0.1; done; while :; do ip link del eth0; done 2>/dev/null']}}
+	n: {address: 10.100.0.12, runtime: netns}
+	END
+    exits 0 berth apply "$SPEC"
+    host touch /srv/root/go
+    gone() { ! host ip link show vb-a >/dev/null 2>&1; }
+    wait_for gone
+    # Where an apply and its check come between two removals, it succeeds.
+    local round code alone=0
+    for round in 1 2 3 4 5 6 7 8; do
+        if ((round % 2)); then echo '      fresh: {address: 10.100.0.13, runtime: netns}' >>"$SPEC"; else sed -i /fresh:/d "$SPEC"; fi
+        code=0
+        host "$BERTH" apply "$SPEC" >/dev/null 2>"$BATS_TEST_TMPDIR/said" || code=$?
+        if ((round % 2)); then exits 0 inside n ping -q -c1 -W2 10.100.0.13; else exits 1 host test -e /run/netns/fresh; fi
+        [[ $code == 0 || $code == 6 ]] || fail "round $round: exit $code: $(<"$BATS_TEST_TMPDIR/said")"
+        [[ $code == 6 ]] || continue
+        alone=$((alone + 1))
+        assert_match "$(<"$BATS_TEST_TMPDIR/said")" 'berth.yaml:[0-9]+:[0-9]+: port a \(vb-a\).*berth restart a'
+        assert_match "$(<"$BATS_TEST_TMPDIR/said")" 'nothing was undone'
+    done
+    echo "# its port failed alone in $alone of 8 applies" >&3
+    host rm /srv/root/go
+    exits 0 berth restart a -f "$SPEC"
+    exits 0 berth apply "$SPEC"
+    exits 0 berth plan -e "$SPEC"
+}

@@ -400,3 +400,32 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
     exits 1 host test -e /run/netns/one
     exits 4 berth start two --host homelab --git "$R" -f main:berth.yaml
 }
+
+@test "backup and restore ask the policy, too; so do settings of systemd-nspawn that the host has for that name" {
+    command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
+    host_sh 'mkdir -p /srv && mount -t tmpfs -o mode=755 tmpfs /srv && mkdir -p /srv/a/usr/bin /srv/a/usr/lib /srv/a/etc /srv/vault/usr/bin /srv/vault/usr/lib /srv/vault/etc
+        for r in a vault; do cp "$(command -v busybox)" /srv/$r/usr/bin/sleep; ln -s usr/bin /srv/$r/bin; echo root:x:0:0::/root:/bin/sh >/srv/$r/etc/passwd; done
+        echo precious >/srv/vault/file'
+    policy <<<'{version: 1, allow: {nat: [auto], ports: [8080], runtimes: [netns, nspawn], roots: [host, /srv/a], private_users: [auto, none]}}'
+    with() { good; echo "      two: {address: 10.9.0.20, nspawn: {root: $1, command: [/bin/sleep, '9999']}}"; }
+    with /srv/a >berth.yaml && commit
+    exits 0 berth apply --host homelab --git "$R" main:berth.yaml
+    exits 0 berth backup two "$BATS_TEST_TMPDIR/two.bk" --host homelab --git "$R" -f main:berth.yaml
+    exits 0 berth stop two --host homelab --git "$R" -f main:berth.yaml
+    with /srv/vault >berth.yaml && commit
+    exits 4 berth backup two "$BATS_TEST_TMPDIR/vault.bk" --host homelab --git "$R" -f main:berth.yaml
+    assert_match "$stderr" "root '/srv/vault'"
+    [[ ! -e $BATS_TEST_TMPDIR/vault.bk ]] || fail "a backup of what the policy refuses was made"
+    exits 4 berth restore "$BATS_TEST_TMPDIR/two.bk" --force --host homelab --git "$R" -f main:berth.yaml
+    assert_match "$stderr" "root '/srv/vault'"
+    assert_eq "$(host cat /srv/vault/file)" precious
+    # What root says by a file is root's own choice.
+    exits 0 berth backup two "$BATS_TEST_TMPDIR/vault.bk" --host homelab -f "$R/berth.yaml"
+    with /srv/a >berth.yaml && commit
+    exits 0 berth start two --host homelab --git "$R" -f main:berth.yaml
+    # Capabilities that no policy has seen.
+    host_sh 'mkdir -p /etc/systemd/nspawn; printf "[Exec]\nCapability=CAP_SYS_MODULE\n" >/etc/systemd/nspawn/three.nspawn'
+    { with /srv/a; echo '      three: {address: 10.9.0.30, state: stopped, runtime: nspawn, nspawn: {root: host}}'; } >berth.yaml && commit
+    exits 69 berth apply --host homelab --git "$R" main:berth.yaml
+    assert_match "$stderr" "three .*/etc/systemd/nspawn/NAME.nspawn of this host would change it"
+}

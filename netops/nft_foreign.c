@@ -24,6 +24,7 @@ struct walk {
     const struct net_nft_packet *p;
     struct value reg[SLOTS];
     struct net_nft_drop *out;
+    bool user; /* the packet went through a chain DOCKER-USER */
 };
 
 /* Registers of 16 bytes and of 4 name the same room. */
@@ -242,7 +243,7 @@ static enum way dropped(struct walk *w, const struct nft_foreign_chain *base,
                                     .chain = c->name,
                                     .base = base->name,
                                     .rule = rule,
-                                    .has_user = chain_named(w->f, c, "DOCKER-USER")};
+                                    .has_user = w->user};
     return DROPPED;
 }
 
@@ -266,6 +267,7 @@ static enum way follow(struct walk *w, const struct nft_foreign_chain *base,
         next = chain_named(w->f, c, to);
         if (!next || depth >= DEPTH)
             return UNSURE;
+        w->user = w->user || !strcmp(next->name, "DOCKER-USER");
         way = walk_chain(w, base, next, depth + 1);
         if (way != RETURNED && way != CONTINUE)
             return way;

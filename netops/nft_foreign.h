@@ -28,7 +28,7 @@ struct net_nft_drop {                   /* texts live as long as the reading */
     /* the chain on the hook that led there; equal to `chain` in most cases */
     const char *base;
     unsigned rule; /* from 1; 0: the policy of the chain */
-    bool has_user; /* the table has a chain DOCKER-USER */
+    bool has_user; /* the packet went through the chain DOCKER-USER before */
 };
 /* 0: *found says whether a chain drops it; -errno: the elements of a set could not be read. */
 int net_nft_foreign_find(struct net_nft_foreign *f, const struct net_nft_packet *packet,

@@ -329,18 +329,17 @@ static bool chain_head(const struct net_xt_legacy *t, size_t offset, char *out, 
 }
 
 /* A user chain starts with an entry that holds its name. */
-static void name_drop(const struct net_xt_legacy *t, size_t drop, struct net_xt_drop *out)
+static void name_drop(const struct net_xt_legacy *t, size_t drop, bool user,
+                      struct net_xt_drop *out)
 {
     bool inside = false, named = false;
     unsigned rule = 0;
 
     memset(out, 0, sizeof *out);
-    for (size_t at = 0; at < t->size; at += view_entry(t, at).next) {
+    out->has_user = user;
+    for (size_t at = 0; at < t->size && !named; at += view_entry(t, at).next) {
         char name[sizeof out->chain] = "";
         bool head = chain_head(t, at, name, sizeof name);
-        out->has_user = out->has_user || (head && !strcmp(name, "DOCKER-USER"));
-        if (named)
-            continue;
         if (head || at == t->info.forward) {
             inside = true;
             rule = 0;
@@ -352,10 +351,24 @@ static void name_drop(const struct net_xt_legacy *t, size_t drop, struct net_xt_
     out->rule = drop == t->info.underflow ? 0 : rule;
 }
 
+/* Where the rules of chain DOCKER-USER begin; 0: there is none. */
+static size_t user_chain(const struct net_xt_legacy *t)
+{
+    char name[32];
+
+    for (size_t at = 0, next; at < t->size; at = next) {
+        next = at + view_entry(t, at).next;
+        if (chain_head(t, at, name, sizeof name) && !strcmp(name, "DOCKER-USER"))
+            return next;
+    }
+    return 0;
+}
+
 bool net_xt_legacy_drops(const struct net_xt_legacy *t, const struct net_xt_packet *packet,
                          struct net_xt_drop *out)
 {
-    size_t back[DEPTH], at = t->info.forward;
+    size_t back[DEPTH], at = t->info.forward, docker = user_chain(t);
+    bool user = false;
     int depth = 0;
 
     for (int steps = 0; steps < STEPS_MOST && starts_at(t, at); steps++) {
@@ -387,9 +400,10 @@ bool net_xt_legacy_drops(const struct net_xt_legacy *t, const struct net_xt_pack
             if (!v.goes)
                 back[depth++] = next;
             at = (size_t)to;
+            user = user || at == docker;
             break;
         case DROP_IT:
-            name_drop(t, at, out);
+            name_drop(t, at, user, out);
             return true;
         case LET_GO:
         case NOT_KNOWN:

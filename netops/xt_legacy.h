@@ -26,7 +26,7 @@ struct net_xt_packet {
 struct net_xt_drop {
     char chain[32]; /* "FORWARD", or a chain that FORWARD jumps to */
     unsigned rule;  /* from 1; 0: the policy of FORWARD */
-    bool has_user;  /* the table has a chain DOCKER-USER */
+    bool has_user;  /* the packet went through the chain DOCKER-USER before */
 };
 
 /* Whether the file at `path` (a list of names, one a line) names the table `filter`. A missing

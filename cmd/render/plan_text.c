@@ -463,7 +463,11 @@ static void note(struct cmd_out *o, const struct rec_plan *plan, const struct re
         return;
     cmd_pad(o, 6);
     cmd_style(o, CMD_CYAN);
-    cmd_wrap(o, one->hint, 6, 6, CMD_WIDTH);
+    /* Commands are one line, so that they can be pasted. */
+    if (strstr(one->hint, " && "))
+        cmd_safe(o, one->hint);
+    else
+        cmd_wrap(o, one->hint, 6, 6, CMD_WIDTH);
     cmd_style(o, CMD_PLAIN);
     cmd_put(o, "\n");
 }

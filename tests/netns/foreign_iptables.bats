@@ -55,6 +55,23 @@ judged() {
     if [[ $1 == passes ]]; then verdict in "$2"; fi
 }
 
+@test "the command that a warning prints is one line, and lets the traffic pass where it is pasted" {
+    # The name of the program differs; the chain that the command names must be one that packets come to.
+    local chains
+    for chains in "-A FORWARD -i br9 -j DROP" "-A FORWARD -j DOCKER-USER"; do
+        rules DROP ":DOCKER-USER - [0:0]" "$chains"
+        exits 0 berth plan "$SPEC"
+        verdict out dropped
+        local command
+        command=$(grep -oE '(iptables|nft)[^ ]* .* && .*' <<<"$output$stderr" | head -1)
+        assert_match "$command" '&&'
+        if [[ $chains == *DOCKER-USER ]]; then assert_match "$command" DOCKER-USER; else refute_match "$command" DOCKER-USER; fi
+        host_sh "$command"
+        exits 0 berth plan "$SPEC"
+        verdict out passes
+    done
+}
+
 @test "Docker's chains: a policy of drop is named, and an accept of new connections in DOCKER-USER is understood" {
     local docker=(":DOCKER - [0:0]" ":DOCKER-USER - [0:0]" ":DOCKER-ISOLATION-STAGE-1 - [0:0]" ":DOCKER-ISOLATION-STAGE-2 - [0:0]"
         "-A FORWARD -j DOCKER-USER" "-A FORWARD -j DOCKER-ISOLATION-STAGE-1"

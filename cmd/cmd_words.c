@@ -1,6 +1,7 @@
 /* The verbs that only talk: validate, version, help, completion. */
 #include "cmd/cmd.h"
 #include "cmd/git.h"
+#include "cmd/policy.h"
 #include "cmd/render/render.h"
 #include <errno.h>
 #include <stdio.h>
@@ -34,6 +35,18 @@ static void evaluate(struct cmd *c, const struct spec_host *h, struct faults *f)
     struct rec_build build = {.plan = true, .evaluate = true, .failed = failed, .arg = f};
     struct rec_run *run;
     struct rec_error err;
+    /* nix runs what a flake says while it evaluates, so a policy has its say first. */
+    struct cmd_policy_verdict v = {0};
+    bool repository = g || (c->file.name && cmd_git_split(c->file.name) >= 0);
+    if (repository && !geteuid() && (cmd_policy_judge(c->arena, h, &v, &err) || v.n)) {
+        for (size_t i = 0; i < v.n; i++) {
+            cmd_policy_error(&v.list[i], &err);
+            failed(f, &err);
+        }
+        if (!v.n)
+            failed(f, &err);
+        return;
+    }
     if (g)
         c->source = cmd_git_source(g);
     o.source = g ? &c->source : NULL;
@@ -59,9 +72,10 @@ static enum cmd_exit evaluate_all(struct cmd *c)
         evaluate(c, &c->doc->hosts[i], &f);
     for (size_t i = 0; i < f.n; i++) {
         /* What this machine lacks says nothing of the spec. */
-        enum cmd_exit one = f.list[i].code == EOPNOTSUPP ? CMD_UNSUPPORTED
-                            : f.list[i].code == ENOMEM   ? CMD_FAILED
-                                                         : CMD_BAD_SPEC;
+        enum cmd_exit one = f.list[i].code == EPERM        ? CMD_REFUSED
+                            : f.list[i].code == EOPNOTSUPP ? CMD_UNSUPPORTED
+                            : f.list[i].code == ENOMEM     ? CMD_FAILED
+                                                           : CMD_BAD_SPEC;
         code = code == CMD_OK || one == CMD_BAD_SPEC ? one : code;
         c->args.json = false;
         cmd_fail(c, "berth.validate", one, &f.list[i]);

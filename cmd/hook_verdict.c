@@ -418,6 +418,22 @@ static enum cmd_exit finish(struct cmd *c, struct push *p)
     return p->worst;
 }
 
+/* Git reads a commit by way of refs/replace, and takes refs/heads/refs/heads/main for a meaning of
+ * "main". The next pushes fail then, and only who owns the repository can mend that. */
+static bool confuses(const char *ref)
+{
+    const char *rest = strncmp(ref, "refs/", 5) ? NULL : strchr(ref + 5, '/');
+    return !strncmp(ref, "refs/replace/", 13) || (rest && !strncmp(rest, "/refs/", 6));
+}
+
+static enum cmd_exit confusing(struct cmd_out *to, const char *ref)
+{
+    cmd_put(to, "Refused: ");
+    cmd_safe(to, ref);
+    cmd_put(to, ": git would take it for something else in later pushes\n");
+    return CMD_REFUSED;
+}
+
 int cmd_hook_pre_receive(struct cmd *c, char *input)
 {
     char *w[4], base[65];
@@ -433,7 +449,9 @@ int cmd_hook_pre_receive(struct cmd *c, char *input)
             .out = &text, .ref = w[2], .new = w[1], .branch = cmd_hook_moves(&follows, w[2])};
         l.most = room(&p, l.branch);
         l.here = l.branch && c->args.apply;
-        if (!cmd_hook_zero(w[1])) {
+        if (!cmd_hook_zero(w[1]) && confuses(w[2])) {
+            code = confusing(&text, w[2]);
+        } else if (!cmd_hook_zero(w[1])) {
             l.old = base_of(c, w[0], follows.ref, l.branch, base);
             code = look_at(c, &l);
         } else if (l.branch) {

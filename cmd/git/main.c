@@ -506,22 +506,28 @@ static void trailers(git_commit *c, char *out)
 }
 
 /* What the commits that are new since `since` let through: what one of them meant then says nothing
- * when the branch goes back to it. Where `since` is not known, the tip's alone. */
+ * when the branch goes back to it. Where `since` is not known, or a commit in between cannot be
+ * read, the tip's alone. */
 static void allowed(git_repository *repo, git_commit *tip, const char *since)
 {
     static char out[MOST_TRAILERS];
     git_revwalk *w = NULL;
     git_oid id, old;
     git_commit *c;
+    int r = 0;
     if (!*since || git_oid_fromstr(&old, since) || git_revwalk_new(&w, repo) ||
         git_revwalk_hide(w, &old)) {
         trailers(tip, out);
     } else if (!git_revwalk_push(w, git_commit_id(tip))) {
-        for (int n = 0; n < MOST_COMMITS && !git_revwalk_next(&id, w); n++)
+        for (int n = 0; n < MOST_COMMITS && !(r = git_revwalk_next(&id, w)); n++)
             if (!git_commit_lookup(&c, repo, &id)) {
                 trailers(c, out);
                 git_commit_free(c);
             }
+        if (r && r != GIT_ITEROVER) {
+            *out = 0;
+            trailers(tip, out);
+        }
     }
     git_revwalk_free(w);
     text("allow", out);

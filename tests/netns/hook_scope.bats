@@ -170,6 +170,20 @@ berth_there() { there / "$BERTH" "$@"; }
     exits 0 berth plan -e --git "$bare" refs/tags/refs/heads/main:berth.yaml
 }
 
+@test "refs that change what git reads in later pushes are refused" {
+    git clone -q --bare "$A" "$T/infra.git"
+    exits 0 berth hook install --repo "$T/infra.git" --apply
+    push() { exits "$1" there "$A" git push "$T/infra.git" "${@:2}"; }
+    git commit -q --allow-empty -m again && push 0 main
+    local ref
+    for ref in "refs/replace/$(git rev-parse HEAD)" refs/heads/refs/heads/main refs/tags/refs/heads/main refs/notes/refs/x; do
+        push 1 "HEAD~1:$ref"
+        assert_match "$stderr" "Refused: $ref: git would take it for something else"
+    done
+    push 0 HEAD:refs/heads/side/refs-x HEAD:refs/tags/v9
+    git commit -q --allow-empty -m more && push 0 main
+}
+
 @test "git pull --rebase with a local commit is applied; an amended commit is not" {
     git clone -q "$A" "$T/w"
     exits 0 berth hook install --repo "$T/w" --apply

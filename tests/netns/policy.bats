@@ -141,6 +141,11 @@ push() { host sh -c "cd '$R' && HOME='$HOME' git push origin main"; }
         github:trusted/x%2fy ./a/../evil ./../evil ../beside/../evil git+https://x.org/a%20b/c 'git+file:///srv/r?dir=../x' 'git+file:///srv/r?dir=%2e%2e'; do
         flake refused "$text"
     done
+    # nix runs a part of it while it evaluates.
+    commit
+    exits 4 berth validate --eval --git "$R" main:berth.yaml
+    assert_match "$stderr" "main:berth.yaml:8:[0-9]+: .*may not come from the flake"
+    exits 0 berth validate --git "$R" main:berth.yaml
 }
 
 @test "a push that the policy refuses is refused before anything is applied, and a new installation begins strict" {

@@ -170,6 +170,23 @@ berth_there() { there / "$BERTH" "$@"; }
     exits 0 berth plan -e --git "$bare" refs/tags/refs/heads/main:berth.yaml
 }
 
+@test "a commit that cannot be read in whole silences no later commit's Berth-Allow" {
+    git clone -q --bare "$A" "$T/infra.git"
+    exits 0 berth hook install --repo "$T/infra.git" --apply --deny delete
+    push() { exits "$1" there "$A" git push "$T/infra.git" "${@:2}"; }
+    git commit -q --allow-empty -m again && push 0 main
+    exits 0 host test -e /run/netns/two
+    local bad
+    bad=$(printf 'tree %s\nparent %s\nauthor A <a@x> 99999999999999999999 +0000\ncommitter A <a@x> 99999999999999999999 +0000\n\nbad\n' \
+        "$(git rev-parse 'HEAD^{tree}')" "$(git rev-parse HEAD)" | git hash-object -t commit -w --stdin --literally)
+    git reset -q --hard "$bad"
+    sed -i /two:/d berth.yaml && git commit -qam 'no two'
+    push 1 main
+    git commit -q --amend -m 'no two' --trailer 'Berth-Allow: delete'
+    push 0 main
+    exits 1 host test -e /run/netns/two
+}
+
 @test "refs that change what git reads in later pushes are refused" {
     git clone -q --bare "$A" "$T/infra.git"
     exits 0 berth hook install --repo "$T/infra.git" --apply

@@ -163,6 +163,8 @@ int cmd_status(struct cmd *c)
         cmd_render_status_json(&c->out, &s);
     else
         cmd_render_status_text(&c->out, &s);
+    if (c->args.quiet && !c->args.json && v.plan)
+        cmd_render_warnings(&c->err, v.plan);
     bool differs =
         c->host && (v.plan->n || v.plan->n_conflicts || v.plan->unknown || v.plan->n_not_known);
     return differs && c->args.exit_code ? CMD_PENDING : CMD_OK;

@@ -66,7 +66,11 @@ judged() {
         command=$(grep -oE '(iptables|nft)[^ ]* .* && .*' <<<"$output$stderr" | head -1)
         assert_match "$command" '&&'
         if [[ $chains == *DOCKER-USER ]]; then assert_match "$command" DOCKER-USER; else refute_match "$command" DOCKER-USER; fi
+        exits 0 berth status --quiet "$SPEC"
+        assert_match "$stderr" "berth: warning: .*drops what its containers send to the outside"
         host_sh "$command"
+        exits 0 berth status --quiet "$SPEC"
+        refute_match "$stderr" warning
         exits 0 berth plan "$SPEC"
         verdict out passes
     done

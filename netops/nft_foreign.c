@@ -384,6 +384,7 @@ int net_nft_foreign_find(struct net_nft_foreign *f, const struct net_nft_packet 
         const struct nft_foreign_chain *c = &f->chain[i];
         if (c->family == (packet->family == AF_INET6 ? NFPROTO_IPV4 : NFPROTO_IPV6))
             continue;
+        w.user = false; /* a chain of that name in another table says nothing of this one */
         enum way way = walk_chain(&w, c, c, 0);
         if ((way == CONTINUE || way == RETURNED) && c->drops)
             way = dropped(&w, c, c, 0);

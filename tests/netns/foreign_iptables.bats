@@ -58,8 +58,14 @@ judged() {
 @test "the command that a warning prints is one line, and lets the traffic pass where it is pasted" {
     # The name of the program differs; the chain that the command names must be one that packets come to.
     local chains
-    for chains in "-A FORWARD -i br9 -j DROP" "-A FORWARD -j DOCKER-USER"; do
-        rules DROP ":DOCKER-USER - [0:0]" "$chains"
+    for chains in "-A FORWARD -i br9 -j DROP" "-A FORWARD -j DOCKER-USER" elsewhere; do
+        if [[ $chains == elsewhere ]]; then
+            # Packets come to DOCKER-USER, and another table drops them.
+            rules ACCEPT ":DOCKER-USER - [0:0]" "-A FORWARD -j DOCKER-USER"
+            host nft 'add table inet fw; add chain inet fw forward { type filter hook forward priority 10; policy drop; }'
+        else
+            rules DROP ":DOCKER-USER - [0:0]" "$chains"
+        fi
         exits 0 berth plan "$SPEC"
         verdict out dropped
         local command

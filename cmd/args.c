@@ -30,7 +30,9 @@ const struct cmd_verb cmd_verbs[] = {
     {"apply", cmd_apply, CMD_TAKES_SPEC, "[SPEC]", "make this host what the spec says",
      "Plans, applies the plan, and reads the host again: only an empty second plan is success. "
      "What fails is undone. A container that the plan only starts fails alone: nothing is undone, "
-     "the error names it, and the exit status is 6. In the first run of a boot that holds for "
+     "the error names it, and the exit status is 6. So does the port of a container with "
+     "network_admin, whose root can take it away at any moment. In the first run of a boot that "
+     "holds for "
      "every container. Once the host holds what the spec says, apply changes nothing.",
      "berth apply berth.yaml", CMD_ROOT_TO_CHANGE},
     {"status", cmd_status, CMD_TAKES_SPEC, "[SPEC]", "show each resource: in sync, or how not",

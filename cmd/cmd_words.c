@@ -37,8 +37,7 @@ static void evaluate(struct cmd *c, const struct spec_host *h, struct faults *f)
     struct rec_error err;
     /* nix runs what a flake says while it evaluates, so a policy has its say first. */
     struct cmd_policy_verdict v = {0};
-    bool repository = g || (c->file.name && cmd_git_split(c->file.name) >= 0);
-    if (repository && !geteuid() && (cmd_policy_judge(c->arena, h, &v, &err) || v.n)) {
+    if (cmd_policy_concerns(c) && !geteuid() && (cmd_policy_judge(c->arena, h, &v, &err) || v.n)) {
         for (size_t i = 0; i < v.n; i++) {
             cmd_policy_error(&v.list[i], &err);
             failed(f, &err);

@@ -268,13 +268,16 @@ void cmd_policy_warn(struct cmd *c)
     cmd_put(&c->err, "\n");
 }
 
+bool cmd_policy_concerns(const struct cmd *c)
+{
+    return c->git || (c->file.name && cmd_git_split(c->file.name) >= 0);
+}
+
 enum cmd_exit cmd_policy_enforce(struct cmd *c, const char *format)
 {
     struct cmd_policy_verdict v;
     struct rec_error err = {0};
-    /* `:PATH`, what is staged, is of a repository too, though it is no commit. */
-    bool repository = c->git || (c->file.name && cmd_git_split(c->file.name) >= 0);
-    if (!repository || !c->host || !c->run)
+    if (!cmd_policy_concerns(c) || !c->host || !c->run)
         return CMD_OK;
     if (cmd_policy_judge(c->arena, c->host, &v, &err))
         return cmd_fail(c, format, CMD_REFUSED, &err);

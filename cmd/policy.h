@@ -20,6 +20,8 @@ struct cmd_policy_verdict {
     struct spec_violation *list;  /* in the arena of the call */
     size_t n;
 };
+/* Does the spec come through a repository? `:PATH`, what is staged, does, though it is no commit. */
+bool cmd_policy_concerns(const struct cmd *c);
 /* 0, or -errno with *err: the policy cannot be used, and then nothing may be applied. */
 int cmd_policy_judge(struct spec_arena *a, const struct spec_host *host,
                      struct cmd_policy_verdict *out, struct rec_error *err);

@@ -1,7 +1,6 @@
 /* netops/nft.h — berth's own tables, `inet berth` and `bridge berth`, as one value: built, read,
  * compared, swapped.
- * Shape    facts/runtime-and-nat.md D and E: sets and maps hold what grows, so the number of rules
- *          does not grow with containers.
+ * Shape    sets and maps hold what grows, so the number of rules does not grow with containers.
  * Atomic   one batch with a generation id (NFNL_BATCH_GENID); success is a generation that moved
  *          and tables that read back equal.
  * Meaning  what wins over what (isolation, port maps, inbound): the heads of nft_inet.c and

@@ -8,7 +8,7 @@
  *          was last pointed to; /var/lib/berth/nixos/.build-XXXXXX/NAME: the same for what a run
  *          has built and not yet taken into use, while it lasts; /var/lib/berth/nixos/.flake-NAME/:
  *          where a container's attribute is not `container`, a flake that calls it so.
- * Source   facts/nixos-containers.md; nixos-container.pl, nixos-containers.nix of nixpkgs. */
+ * Source   nixos-container.pl, nixos-containers.nix of nixpkgs. */
 #ifndef RECONCILE_RUNTIMES_NIXOS_H
 #define RECONCILE_RUNTIMES_NIXOS_H
 #include "reconcile/apply.h"

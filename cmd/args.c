@@ -611,6 +611,7 @@ static int unknown_flag(const struct cmd_args *a, const char *word, size_t len,
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)(len < 63 ? len : 63), word);
     bool is_long = name[0] == '-' && name[1] == '-';
+    const char *verb = a->verb ? a->verb->name : "", *gap = a->verb ? " " : "";
     const char *meant = is_long ? flag_meant(name + 2) : letter_meant(a, name[1]);
     if (!meant && !a->verb && is_flag(name))
         meant = "flags stand behind the verb, as in: berth plan --file SPEC";
@@ -624,10 +625,8 @@ static int unknown_flag(const struct cmd_args *a, const char *word, size_t len,
     else if (near)
         snprintf(why->hint, sizeof why->hint, "did you mean --%s?", near);
     else
-        snprintf(why->hint, sizeof why->hint, "`berth %s%s--help` lists them",
-                 a->verb ? a->verb->name : "", a->verb ? " " : "");
-    return complain(why, "%s%s has no flag '%s'", a->verb ? "berth " : "berth",
-                    a->verb ? a->verb->name : "", name);
+        snprintf(why->hint, sizeof why->hint, "`berth %s%s--help` lists them", verb, gap);
+    return complain(why, "berth%s%s has no flag '%s'", gap, verb, name);
 }
 
 /* One word that begins with '-': --name, --name=value, -x, -xvalue, -xyz. */

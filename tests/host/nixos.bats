@@ -371,6 +371,18 @@ S=/srv/flake/berth.json
     assert_match "$stderr" "berth.json:2:[0-9]+: cannot evaluate container container1: error:"
 }
 
+@test "a name in root's own registry of flakes means the same where another user owns the repository of the spec" {
+    # nix of this generation and the next looks for it in its directory of settings.
+    on sh -c 'cp -r /srv/flake /srv/named && echo named >/srv/named/stamp && mkdir -p /root/.config/nix &&
+        echo "{\"version\": 2, \"flakes\": [{\"from\": {\"type\": \"indirect\", \"id\": \"mine\"}, \"to\": {\"type\": \"path\", \"path\": \"/srv/named\"}}]}" >/root/.config/nix/registry.json
+        echo "{\"version\": 2, \"flakes\": []}" >/srv/everybodys.json && echo "flake-registry = /srv/everybodys.json" >>/etc/nix/nix.conf'
+    on sh -c 'sed "s|\"./\.\"|\"mine\"|g; s|\"\./#|\"mine#|g; s|\"\.#|\"mine#|g" /srv/flake/berth.json >/srv/flake/new && mv /srv/flake/new /srv/flake/berth.json'
+    exits 0 on grep mine /srv/flake/berth.json
+    on sh -c 'useradd -m git && cd /srv/flake && git init -q -b main && git add . && git -c user.name=Ann -c user.email=a@example.org commit -qm one && chown -R git: .' >&2
+    exits 0 on berth apply --git /srv/flake --git-owner git main:berth.json
+    assert_eq "$(on berth run container1 -- cat /run/current-system/stamp)" named
+}
+
 @test "out of a bare repository: a commit that nix has not seen, on a branch that is not master" {
     on sh -c 'mkdir /srv/flake/flakes && cd /srv/flake && mv flake.nix stamp flakes && sed "s|\"./\.\"|\"./flakes\"|g" berth.json >new && mv new berth.json
         mkdir deep && sed "s|\"./flakes\"|\".././flakes\"|g" berth.json >deep/berth.json && cp berth.json flakes && git init -q -b main && git add . && git -c user.name=Ann -c user.email=a@example.org commit -qm one
